@@ -1,0 +1,15 @@
+"""Basic iterative method: FGSM in small steps, from the image itself."""
+
+import dataclasses
+
+from tfdefense.attacks.iterative import IterativeAttack
+
+
+@dataclasses.dataclass(frozen=True)
+class BIM(IterativeAttack):
+    """x_0 = x, x_{t+1} = clip_{x, epsilon}(x_t + size * sign(grad_x cross_entropy(f(x_t), y))).
+
+    Kurakin, Goodfellow, Bengio, "Adversarial Examples in the Physical World", ICLR 2017 workshop.
+    """
+
+    name = "bim"

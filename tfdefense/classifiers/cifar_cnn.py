@@ -1,0 +1,46 @@
+"""CIFAR-CNN of the APE-GAN++ paper (figure 3)."""
+
+import keras
+from keras import layers
+
+from tfdefense.classifiers.architecture import Architecture
+from tfdefense.errors import require
+
+
+def build(image_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+    """Two blocks of two convolutions, each closed by a wide max-pool; three dense layers.
+
+    Images float32 [N, H, W, C] in [0, 1] (H, W >= 16) -> logits float32 [N, num_classes].
+    """
+    require(
+        min(image_shape[:2]) >= 16,
+        f"--classifier=cifar_cnn: images of {image_shape} given, 16x16 or larger needed.",
+    )
+    return keras.Sequential(
+        [
+            keras.Input(image_shape),
+            *_block(64),
+            *_block(128),
+            layers.Flatten(),
+            layers.Dense(256, activation="relu"),
+            layers.Dense(256, activation="relu"),
+            layers.Dense(num_classes),
+        ],
+        name="cifar_cnn",
+    )
+
+
+def _block(filters: int) -> list[keras.Layer]:
+    convolution = [
+        layer
+        for _ in range(2)
+        for layer in (
+            layers.Conv2D(filters, 3, padding="same"),
+            layers.BatchNormalization(synchronized=True),
+            layers.ReLU(),
+        )
+    ]
+    return [*convolution, layers.MaxPooling2D(4)]
+
+
+CIFAR_CNN = Architecture("cifar_cnn", build, training_images=1_000_000)

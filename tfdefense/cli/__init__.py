@@ -1,0 +1,1 @@
+"""Command lines: absl flags in front of `tfdefense.experiment`."""

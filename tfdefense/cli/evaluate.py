@@ -1,0 +1,70 @@
+"""bin/evaluate: flags in front of `experiment.judge`."""
+
+from typing import Any
+
+from tfdefense.attacks import ATTACKS
+from tfdefense.cli.flags import FlagGroups
+from tfdefense.errors import require
+from tfdefense.evaluation import Report
+from tfdefense.experiment import check_evaluation, judge, load_defense
+from tfdefense.runs import Run
+
+
+def command_flags() -> FlagGroups:
+    """The flags of `bin/evaluate`."""
+    flags = FlagGroups(
+        "bin/evaluate",
+        "attacks the trained defence of a run and writes its report.json, report.md and gallery.png.",
+    )
+    flags.add("where", "run", str, "Run directory, as bin/train left it.")
+    flags.add(
+        "where",
+        "data_dir",
+        str,
+        "Where TFDS finds prepared datasets (default: as the run was trained).",
+    )
+    add_evaluation_flags(flags)
+    return flags
+
+
+def add_evaluation_flags(flags: FlagGroups) -> None:
+    """Defines the flags that say how a defence is judged."""
+    group = "evaluation"
+    flags.add(
+        group, "attacks", list, f"Of {', '.join(ATTACKS.names())}, with commas (default: all)."
+    )
+    flags.add(
+        group,
+        "epsilon",
+        float,
+        "Radius of the attacks, in [0, 1] (default: 0.3 for grey images, 8/255 for colour).",
+    )
+    flags.add(group, "images", int, "Test images for clean and grey-box rows (default: all).")
+    flags.add(
+        group, "white_box_images", int, "Test images for white-box rows, at most (default: 1000)."
+    )
+
+
+def evaluation_settings(given: dict[str, Any]) -> dict[str, Any]:
+    """Takes the flags of `add_evaluation_flags` out of `given`, checked."""
+    names = ("attacks", "epsilon", "images", "white_box_images")
+    settings = {name: given.pop(name) for name in names if name in given}
+    check_evaluation(**settings)
+    return settings
+
+
+def print_report(report: Report) -> None:
+    """The table and what is to be said of it."""
+    print(f"\n{report.to_text()}\n\n{report.summary}")
+    for line in report.sanity:
+        print(f"Check: {line}")
+
+
+def run(given: dict[str, Any]) -> None:
+    """Evaluates a run; prints the table."""
+    require("run" in given, "--run: none given, a run directory of bin/train needed.")
+    settings = evaluation_settings(given)
+    directory = Run(given["run"])
+    defense, dataset = load_defense(directory, given.get("data_dir"))
+    print_report(judge(directory, defense, dataset, **settings))
+    print(f"\nReport         {directory.path / 'report.md'}")

@@ -1,0 +1,89 @@
+"""absl flags, in groups, with the help page that a person wants to see."""
+
+import dataclasses
+import textwrap
+import types
+import typing
+from typing import Any
+
+from absl import flags
+
+from tfdefense.defenses import DEFENSES
+from tfdefense.errors import UserError
+
+
+class FlagGroups:
+    """The flags of one command; every flag is None unless it was given.
+
+    Args:
+      description: what the command does, for the head of its help page.
+    """
+
+    def __init__(self, command: str, description: str) -> None:
+        self.command = command
+        self.description = description
+        self.values = flags.FlagValues()
+        self.groups: dict[str, list[str]] = {}
+
+    def add(self, group: str, name: str, kind: type, help: str) -> None:
+        """Defines `--name` of type str, int, float, bool or list (comma-separated)."""
+        define = {
+            str: flags.DEFINE_string,
+            int: flags.DEFINE_integer,
+            float: flags.DEFINE_float,
+            bool: flags.DEFINE_bool,
+            list: flags.DEFINE_list,
+        }[kind]
+        define(name, None, help, flag_values=self.values)
+        self.groups.setdefault(group, []).append(name)
+
+    def add_hyperparameters(self) -> None:
+        """Defines a flag for each hyperparameter of each registered defence."""
+        for defense in DEFENSES.names():
+            for field in dataclasses.fields(DEFENSES.get(defense).Config):
+                if field.name in self.values:
+                    continue
+                default = "" if field.default is None else f" (default: {field.default})"
+                help = field.metadata["help"] + default
+                kind = _flag_type(field.type)
+                self.add(f"hyperparameters of --defense={defense}", field.name, kind, help)
+
+    def parse(self, arguments: list[str]) -> dict[str, Any]:
+        """Flag name -> value, of those that were given.
+
+        Raises:
+          UserError: an unknown flag, a value that does not parse, or a stray word.
+        """
+        try:
+            rest = self.values([self.command, *arguments])[1:]
+        except flags.Error as error:
+            raise UserError(f"{str(error).rstrip('.')}. See: {self.command} --help") from error
+        if rest:
+            raise UserError(f"{rest[0]!r}: not a flag. See: {self.command} --help")
+        given = {name: self.values[name].value for group in self.groups.values() for name in group}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def help(self) -> str:
+        """The help page."""
+        lines = [f"{self.command}: {self.description}"]
+        for group, names in self.groups.items():
+            lines += ["", f"{group[0].upper()}{group[1:]}:"]
+            for name in names:
+                text = textwrap.wrap(self.values[name].help, 76)
+                lines += [f"  --{name}", *(f"      {line}" for line in text)]
+        return "\n".join(lines)
+
+
+def numbers(values: list[str], flag: str) -> tuple[float, ...]:
+    """The numbers of a comma-separated flag; raises `UserError` for anything else."""
+    try:
+        return tuple(float(value) for value in values)
+    except ValueError:
+        raise UserError(f"--{flag}={','.join(values)}: numbers with commas needed.") from None
+
+
+def _flag_type(annotation: Any) -> type:
+    """The flag type for a dataclass field: `tuple[...]` and `X | None` are looked into."""
+    if isinstance(annotation, types.UnionType):
+        annotation = next(a for a in typing.get_args(annotation) if a is not types.NoneType)
+    return list if typing.get_origin(annotation) is tuple else annotation

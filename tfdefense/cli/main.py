@@ -1,0 +1,51 @@
+"""`tfdefense COMMAND`: finds the command, and turns mistakes into one line each."""
+
+import os
+import sys
+
+COMMANDS = ("train", "evaluate", "export")
+_INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns the exit status: 0, 1 (failed), 2 (bad input) or 130 (interrupted)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # Only what concerns the user is printed; oneDNN, asked for by name, is silent about itself.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if command in ("--help", "-h", "help"):
+        print(f"tfdefense COMMAND [FLAGS], where COMMAND is one of: {', '.join(COMMANDS)}.")
+        print("tfdefense COMMAND --help tells its flags.")
+        return 0
+
+    import importlib
+
+    from tfdefense.errors import UserError, WorkFailed, unknown_name
+
+    try:
+        if command not in COMMANDS:
+            raise unknown_name("command", command, COMMANDS)
+        module = importlib.import_module(f"tfdefense.cli.{command}")
+        if any(word in ("--help", "-h", "-help") for word in rest):
+            print(module.command_flags().help())
+            return 0
+        module.run(module.command_flags().parse(rest))
+        return 0
+    except UserError as error:
+        return _fail(error, 2)
+    except WorkFailed as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return _fail(
+            "interrupted. The same command goes on from the last checkpoint.", _INTERRUPTED
+        )
+
+
+def _fail(reason: object, status: int) -> int:
+    print(f"tfdefense: {' '.join(str(reason).split())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

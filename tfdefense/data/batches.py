@@ -1,0 +1,44 @@
+"""Endless shuffled batches whose order is a function of (seed, step) alone."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+
+def shuffled_batches(
+    arrays: Mapping[str, np.ndarray], batch_size: int, seed: int, first_step: int = 0
+) -> tf.data.Dataset:
+    """Batches for training, from `first_step` on, without end.
+
+    The stream is one permutation of the examples after another, cut into batches without regard to
+    where a pass ends, so that every batch is full. A permutation is computed from (seed, pass)
+    when it is needed: a run that was killed starts at once where it stopped and sees exactly the
+    batches that it would have seen.
+
+    Args:
+      arrays: name -> array [N, ...]; all of the same N.
+      batch_size: examples in a batch (over all replicas).
+      seed: fixes all permutations.
+      first_step: how many batches to leave out at the beginning.
+
+    Returns:
+      A dataset of {name: tensor [batch_size, ...]}.
+    """
+    count = len(next(iter(arrays.values())))
+    tensors = {name: tf.convert_to_tensor(array) for name, array in arrays.items()}
+    first_pass, offset = divmod(first_step * batch_size, count)
+
+    def permutation(number: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(count, dtype=tf.int64), seed=tf.stack([tf.constant(seed, tf.int64), number])
+        )
+        return tf.data.Dataset.from_tensor_slices(order)
+
+    def gather(indices: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {name: tf.gather(tensor, indices) for name, tensor in tensors.items()}
+
+    passes = tf.data.Dataset.range(first_pass, np.iinfo(np.int64).max)
+    examples = passes.flat_map(permutation).skip(offset)
+    batches = examples.batch(batch_size, drop_remainder=True)
+    return batches.map(gather, num_parallel_calls=1, deterministic=True).prefetch(2)

@@ -1,0 +1,97 @@
+"""Labelled images, checked once at the door, so that nothing behind it has to check again."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tfdefense.errors import UserError, require
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a dataset, in memory.
+
+    Attributes:
+      images: float32 [N, H, W, C] in [0, 1].
+      labels: int32 [N] in [0, num_classes).
+      num_classes: K.
+      dataset: the dataset's name, as reports print it.
+      note: what a reader of figures from these images must know, or "".
+
+    Raises:
+      UserError: wrong shapes or types, values outside [0, 1], NaN, labels out of range.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    num_classes: int
+    dataset: str = "images"
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        check_images(self.images)
+        check_labels(self.labels, len(self.images), self.num_classes)
+        object.__setattr__(self, "images", np.asarray(self.images, np.float32))
+        object.__setattr__(self, "labels", np.asarray(self.labels, np.int32))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return tuple(self.images.shape[1:])
+
+    def select(self, indices: np.ndarray | slice) -> "Split":
+        """The examples at `indices`, in that order."""
+        return Split(
+            self.images[indices], self.labels[indices], self.num_classes, self.dataset, self.note
+        )
+
+    def take(self, count: int) -> "Split":
+        """The first `count` examples (all of them, if there are fewer)."""
+        return self.select(slice(0, count))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Three disjoint splits of labelled images: nothing is ever chosen by looking at `test`."""
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...] = field(default=())
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.train.image_shape
+
+    @property
+    def num_classes(self) -> int:
+        return self.train.num_classes
+
+
+def check_images(images: np.ndarray, name: str = "images") -> None:
+    """Raises `UserError` unless `images` is floating point [N, H, W, C] in [0, 1] and finite."""
+    shape, dtype = np.shape(images), getattr(images, "dtype", None)
+    require(len(shape) == 4, f"{name}: shape {shape} given, [N, H, W, C] needed.")
+    require(shape[0] > 0, f"{name}: no images given.")
+    if dtype is None or not np.issubdtype(dtype, np.floating):
+        raise UserError(f"{name}: dtype {dtype} given, float32 in [0, 1] needed (divide by 255?).")
+    low, high = float(np.min(images)), float(np.max(images))
+    require(np.isfinite(low) and np.isfinite(high), f"{name}: contain NaN or infinity.")
+    scale = " (0-255 images? divide by 255)" if high > 2 else ""
+    require(low >= 0 and high <= 1, f"{name}: values in [{low:g}, {high:g}], [0, 1] needed{scale}.")
+
+
+def check_labels(labels: np.ndarray, count: int, num_classes: int, name: str = "labels") -> None:
+    """Raises `UserError` unless `labels` is integer [count] in [0, num_classes)."""
+    shape, dtype = np.shape(labels), getattr(labels, "dtype", None)
+    require(shape == (count,), f"{name}: shape {shape} given, ({count},) class numbers needed.")
+    if dtype is None or not np.issubdtype(dtype, np.integer):
+        raise UserError(f"{name}: dtype {dtype} given, integer class numbers needed.")
+    low, high = int(np.min(labels)), int(np.max(labels))
+    require(
+        low >= 0 and high < num_classes,
+        f"{name}: values in [{low}, {high}], [0, {num_classes - 1}] needed.",
+    )

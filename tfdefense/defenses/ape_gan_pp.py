@@ -1,0 +1,179 @@
+"""APE-GAN++: a WGAN-GP purifier that also answers to the classifier it guards.
+
+Yang, Chen, Cao, "APE-GAN++: An Improved APE-GAN to Eliminate Adversarial Perturbations", IAENG
+International Journal of Computer Science, 2021. Its whole is equation (1):
+
+    L = L_WGAN-GP + lambda1 * L_MSE + lambda2 * L_CLC
+
+Expect it to hold against an attacker who knows the classifier only (grey box). One who knows the
+purifier too, and attacks `defend(classifier)`, gets through.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfdefense.data.pairs import perturbed
+from tfdefense.defenses.base import option
+from tfdefense.defenses.purifier import TrainedPurifier
+from tfdefense.errors import require
+from tfdefense.networks.critic import Critic
+from tfdefense.networks.generator import EncoderDecoderGenerator
+from tfdefense.networks.losses import (
+    cross_entropy,
+    gradient_penalty,
+    mean_squared_error,
+    wasserstein_critic,
+    wasserstein_generator,
+)
+from tfdefense.training.replica import Replica
+from tfdefense.training.seeding import seeded
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Hyperparameters of APE-GAN++; the weights of the losses are the paper's (section IV.A)."""
+
+    strengths: tuple[float, ...] | None = option(
+        None,
+        "FGSM epsilons to train on, each in [0, 1] (default: 0.1,0.3,0.5,0.7 for grey images,"
+        " 0.01,0.03,0.05,0.07 for colour)",
+    )
+    lambda1: float = option(0.5, "weight of the squared error, equation (1)")
+    lambda2: float = option(0.5, "weight of the classification loss, equation (1)")
+    penalty_weight: float = option(10.0, "weight of the critic's gradient penalty")
+    learning_rate: float = option(5e-4, "Adam's, of generator and critic; the paper's is 2e-4")
+    schedule: str = option(
+        "cosine", "learning rate over time: cosine (to zero), or constant, which is the paper's"
+    )
+
+    def __post_init__(self) -> None:
+        if self.strengths is not None:
+            object.__setattr__(self, "strengths", tuple(self.strengths))
+            require(len(self.strengths) > 0, "--strengths: at least one needed.")
+            for strength in self.strengths:
+                require(
+                    0 <= strength <= 1, f"--strengths: {strength} given, values in [0, 1] needed."
+                )
+        for name in ("lambda1", "lambda2", "penalty_weight"):
+            value = getattr(self, name)
+            require(value >= 0, f"--{name}={value}: 0 or more needed.")
+        require(
+            self.learning_rate > 0, f"--learning_rate={self.learning_rate}: more than 0 needed."
+        )
+        require(
+            self.schedule in ("constant", "cosine"),
+            f"--schedule={self.schedule}: constant or cosine needed.",
+        )
+
+
+class APEGANPlusPlus(TrainedPurifier):
+    """The purifier of the paper, in front of (and trained with) one classifier.
+
+    Args:
+      classifier: the "third-party" classifier: a Keras model or callable from images to logits. It
+        is never changed.
+      seed: initial weights of generator and critic.
+      **hyperparameters: fields of `Config` in place of their defaults.
+    """
+
+    name = "apeganpp"
+    Config = Config
+
+    def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
+        super().__init__(classifier, **hyperparameters)
+        images = (None, *self.classifier.image_shape)
+        with seeded(seed):
+            self.generator = EncoderDecoderGenerator(channels=images[-1])
+            self.critic = Critic()
+            self.generator.build(images)
+            self.critic.build(images)
+
+    def prepare(self, steps: int) -> None:
+        def adam(network: keras.Model) -> keras.optimizers.Optimizer:
+            rate = self.config.learning_rate
+            if self.config.schedule == "cosine":
+                rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+            optimizer = keras.optimizers.Adam(rate, beta_1=0.5, beta_2=0.999)
+            optimizer.build(network.trainable_variables)
+            return optimizer
+
+        self.generator_optimizer = adam(self.generator)
+        self.critic_optimizer = adam(self.critic)
+
+    def checkpoint_items(self) -> dict[str, Any]:
+        return {
+            "generator": self.generator,
+            "critic": self.critic,
+            "generator_optimizer": self.generator_optimizer,
+            "critic_optimizer": self.critic_optimizer,
+        }
+
+    def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
+        clean = batch["clean"]
+        adversarial = perturbed(batch, replica.choice(self.strengths))
+        # The generator runs once; both updates use what it gave.
+        with tf.GradientTape() as generator_tape:
+            purified = self.generator(adversarial, training=True)
+        critic_scalars = self._update_critic(clean, purified, replica)
+        loss_gradient, generator_scalars = self._generator_loss(batch, purified, replica)
+        gradients = generator_tape.gradient(
+            purified, self.generator.trainable_variables, output_gradients=loss_gradient
+        )
+        self.generator_optimizer.apply(gradients, self.generator.trainable_variables)
+        return {
+            **generator_scalars,
+            **critic_scalars,
+            "gradient_norm_generator": tf.linalg.global_norm(gradients),
+        }
+
+    def _update_critic(
+        self, clean: tf.Tensor, purified: tf.Tensor, replica: Replica
+    ) -> dict[str, tf.Tensor]:
+        """One step on the critic's half of L_WGAN-GP."""
+        purified = tf.stop_gradient(purified)
+        with tf.GradientTape() as tape:
+            # The critic treats every example alone, so one pass serves clean and purified ones.
+            scores = self.critic(tf.concat([clean, purified], axis=0))
+            clean_scores, purified_scores = tf.split(scores, 2)
+            wasserstein = replica.mean(wasserstein_critic(clean_scores, purified_scores))
+            penalty = replica.mean(
+                gradient_penalty(self.critic, clean, purified, weights=replica.uniform())
+            )
+            loss = wasserstein + self.config.penalty_weight * penalty
+        gradients = tape.gradient(loss, self.critic.trainable_variables)
+        self.critic_optimizer.apply(gradients, self.critic.trainable_variables)
+        return {
+            "loss_critic": loss,
+            "wasserstein_estimate": -wasserstein,
+            "gradient_penalty": penalty,
+            "gradient_norm_critic": tf.linalg.global_norm(gradients),
+        }
+
+    def _generator_loss(
+        self, batch: Mapping[str, tf.Tensor], purified: tf.Tensor, replica: Replica
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Equation (1) and its gradient with respect to the purified images, [n, H, W, C]."""
+        # Only images are watched: the critic and the frozen classifier get no gradients here.
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(purified)
+            logits = self.classifier(purified)
+            adversarial = replica.mean(wasserstein_generator(self.critic(purified)))
+            squared_error = replica.mean(mean_squared_error(batch["clean"], purified))
+            classification = replica.mean(cross_entropy(batch["labels"], logits))
+            loss = (
+                adversarial
+                + self.config.lambda1 * squared_error
+                + self.config.lambda2 * classification
+            )
+        correct = tf.argmax(logits, -1, output_type=tf.int32) == batch["labels"]
+        return tape.gradient(loss, purified), {
+            "loss_generator": loss,
+            "loss_adversarial": adversarial,
+            "loss_mse": squared_error,
+            "loss_classification": classification,
+            "accuracy": replica.mean(tf.cast(correct, tf.float32)),
+        }

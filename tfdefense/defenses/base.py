@@ -1,0 +1,86 @@
+"""What a defence is: it may learn (`fit`), cleans images (`purify`), guards a classifier (`defend`)."""
+
+import abc
+import dataclasses
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+
+from tfdefense.classifiers.frozen import FrozenClassifier
+from tfdefense.errors import UserError, unknown_name
+
+
+def option(default: Any, help: str) -> Any:
+    """A hyperparameter of a defence: a dataclass field that also becomes a command line flag."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+class Defense(abc.ABC):
+    """A purifier in front of a classifier.
+
+    A subclass sets `name` and `Config` (a frozen dataclass of `option`s) and defines `purify`.
+
+    Args:
+      classifier: what is guarded: a Keras model or callable from images to logits.
+      **hyperparameters: fields of `Config` in place of their defaults.
+
+    Attributes:
+      classifier: it, frozen and checked.
+      config: the hyperparameters.
+
+    Raises:
+      UserError: an unknown hyperparameter or one out of range; an unsuitable classifier.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type]
+
+    def __init__(self, classifier: Any, **hyperparameters: Any) -> None:
+        if not isinstance(classifier, FrozenClassifier):
+            classifier = FrozenClassifier(classifier, _image_shape(classifier))
+        fields = [field.name for field in dataclasses.fields(self.Config)]
+        for given in hyperparameters:
+            if given not in fields:
+                raise unknown_name(f"hyperparameter of {self.name}", given, fields)
+        self.classifier = classifier
+        self.config = self.Config(**hyperparameters)
+
+    @abc.abstractmethod
+    def purify(self, images: tf.Tensor) -> tf.Tensor:
+        """Images float32 [N, H, W, C] in [0, 1] -> the same, cleaned; each independently."""
+
+    def networks(self) -> dict[str, keras.Model]:
+        """The trained networks that `purify` runs, by their name in checkpoints; none by default."""
+        return {}
+
+    def defend(self, classifier: Any = None) -> "DefendedClassifier":
+        """The whole pipeline: what a white-box attacker attacks and what is exported.
+
+        Args:
+          classifier: the classifier behind the purifier; None means the one trained with.
+        """
+        if classifier is None:
+            classifier = self.classifier
+        return DefendedClassifier(self, FrozenClassifier(classifier, self.classifier.image_shape))
+
+
+class DefendedClassifier:
+    """`images -> classifier(purify(images))`, logits float32 [N, K], differentiable."""
+
+    def __init__(self, defense: Defense, classifier: FrozenClassifier) -> None:
+        self.defense = defense
+        self.classifier = classifier
+        self.name = f"{defense.name}+{classifier.name}"
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        return self.classifier(self.defense.purify(images))
+
+
+def _image_shape(classifier: Any) -> tuple[int, int, int]:
+    shape = getattr(classifier, "input_shape", None)
+    if isinstance(classifier, keras.Model) and shape and len(shape) == 4:
+        return shape[1:]
+    raise UserError(
+        "classifier: its image shape is not known; wrap it: FrozenClassifier(model, image_shape)."
+    )

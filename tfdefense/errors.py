@@ -1,0 +1,30 @@
+"""What a person is told when something that she gave cannot be used."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake in what was given: one line that names it, what was given and what is allowed.
+
+    The command line prints the line alone and leaves with exit status 2; Python callers get an
+    ordinary `ValueError`.
+    """
+
+
+def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> UserError:
+    """The error for a name that no registry knows, with the nearest one that it does know."""
+    allowed = sorted(allowed)
+    nearest = difflib.get_close_matches(given, allowed, n=1, cutoff=0.4)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    return UserError(f"unknown {kind} {given!r}.{hint} Known: {', '.join(allowed)}.")
+
+
+def require(condition: bool, message: str) -> None:
+    """Raises `UserError(message)` unless `condition` holds."""
+    if not condition:
+        raise UserError(message)
+
+
+class WorkFailed(RuntimeError):
+    """Work that began well and could not be finished: one line, exit status 1."""

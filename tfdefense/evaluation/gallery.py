@@ -1,0 +1,80 @@
+"""The picture of a report: what attacks do to images, and what the purifier makes of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from tfdefense.attacks import Attack
+from tfdefense.data.dataset import Split
+from tfdefense.defenses.base import Defense
+from tfdefense.evaluation.evaluate import Judge, strongest
+
+_COLUMNS = 10
+_RIGHT, _WRONG = "#0072b2", "#d55e00"  # Blue and vermilion: told apart by colour-blind readers too.
+
+
+def save_gallery(
+    defense: Defense, test: Split, attacks: Sequence[Attack], path: Path, names: Sequence[str] = ()
+) -> None:
+    """Draws clean, adversarial and purified images, each with what the classifier takes it for.
+
+    Args:
+      defense, test, attacks: as in `evaluate`.
+      path: a PNG file to write.
+      names: class names; numbers where there are none.
+    """
+    chosen = test.select(_one_of_each_class(test.labels))
+    classifier, pipeline = Judge(defense.classifier), Judge(defense.defend())
+    rows = [("clean", chosen, classifier), ("clean,\npurified", chosen, pipeline)]
+    for attack in attacks:
+        crafted = classifier.attack(attack, chosen)
+        rows.append((f"{attack.name} on\nclassifier", crafted, classifier))
+        rows.append(("purified\n(grey box)", crafted, pipeline))
+    crafted = pipeline.attack(strongest(attacks[-1]), chosen)
+    rows.append((f"{attacks[-1].name} on\ndefence", crafted, classifier))
+    rows.append(("purified\n(white box)", crafted, pipeline))
+    _draw(rows, chosen.labels, defense, names, path)
+
+
+def _one_of_each_class(labels: np.ndarray) -> np.ndarray:
+    """Indices of the first example of each class, then of whatever comes first."""
+    _, first = np.unique(labels, return_index=True)
+    others = np.setdiff1d(np.arange(len(labels)), first)
+    return np.concatenate([first, others])[:_COLUMNS]
+
+
+def _draw(
+    rows: Sequence[tuple[str, Split, Judge]],
+    labels: np.ndarray,
+    defense: Defense,
+    names: Sequence[str],
+    path: Path,
+) -> None:
+    count = len(labels)
+    figure, axes = plt.subplots(
+        len(rows), count, figsize=(0.95 * count + 1.2, 1.12 * len(rows)), squeeze=False
+    )
+    for line, (title, split, judge) in zip(axes, rows, strict=True):
+        shown = split.images
+        if judge.model is not defense.classifier:
+            shown = np.asarray(judge.model.defense.purify(shown))
+        predicted = judge.predict(split)
+        for axis, image, guess, label in zip(line, shown, predicted, labels, strict=True):
+            axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
+            name = names[guess] if names else str(guess)
+            color = _RIGHT if guess == label else _WRONG
+            mark = "" if guess == label else "  ✗"
+            axis.set_title(f"{name}{mark}", fontsize=8, color=color, pad=2)
+            axis.set_xticks([])
+            axis.set_yticks([])
+        line[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=8)
+    figure.tight_layout(pad=0.4)
+    partial = path.with_suffix(".partial.png")
+    figure.savefig(partial, dpi=110)
+    plt.close(figure)
+    partial.replace(path)

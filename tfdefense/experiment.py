@@ -1,0 +1,192 @@
+"""From a dataset's name to a report and a SavedModel: the stages in a row, each resumable."""
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tfdefense import attacks as attack_registry
+from tfdefense import classifiers, data
+from tfdefense.defenses import DEFENSES
+from tfdefense.defenses.base import Defense
+from tfdefense.errors import require
+from tfdefense.evaluation import Report, default_attacks, default_epsilon, evaluate, save_gallery
+from tfdefense.progress import say
+from tfdefense.runs import Run, RunConfig
+from tfdefense.serving import export
+from tfdefense.training.checkpoints import Checkpoints
+
+DEFAULTS = {"dataset": "digits", "seed": 0, "batch_size": 128}
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What `train` leaves behind."""
+
+    run: Run
+    report: Report
+    export: Path
+
+
+def default_run(settings: Mapping[str, Any], runs_dir: str | Path = "runs") -> Run:
+    """`<runs_dir>/<dataset>-<classifier>-<defense>`."""
+    return Run(
+        Path(runs_dir) / f"{settings['dataset']}-{settings['classifier']}-{settings['defense']}"
+    )
+
+
+def train(
+    settings: Mapping[str, Any],
+    run: Run | None = None,
+    data_dir: str | None = None,
+    overwrite: bool = False,
+    runs_dir: str | Path = "runs",
+    **evaluation: Any,
+) -> Outcome:
+    """Trains a defence and, where it is missing, its classifier; evaluates; exports.
+
+    What an earlier call with the same settings finished is not done again, and what it left
+    half-way is gone on with. Call it in the scope of a `tf.distribute` strategy to use one.
+
+    Args:
+      settings: "defense" and any of "dataset", "classifier", "epochs", "batch_size", "seed" and
+        the defence's hyperparameters. What is left out comes from the run's `config.json` if there
+        is one, else from the defaults.
+      run: the run directory; None means `default_run`.
+      data_dir: where TFDS finds prepared datasets.
+      overwrite: throw away what is in the run directory.
+      runs_dir: where default runs and trained classifiers lie.
+      **evaluation: `epsilon`, `attacks`, `images`, `white_box_images`; see `judge`.
+
+    Raises:
+      UserError, WorkFailed: as every stage says for itself.
+    """
+    settings = dict(settings)
+    if run is not None and run.exists() and not overwrite:
+        stored = run.require_kind("defense")
+        settings = {**stored.settings, **settings}
+        data_dir = data_dir or stored.surroundings.get("data_dir")
+    settings = {**DEFAULTS, **settings}
+    require("defense" in settings, f"--defense: none given. Known: {', '.join(DEFENSES.names())}.")
+    make_defense = DEFENSES.get(settings["defense"])
+    config = make_defense.Config(**_hyperparameters(make_defense, settings))
+    if "classifier" in settings:
+        classifiers.CLASSIFIERS.check(settings["classifier"])
+    check_evaluation(**evaluation)
+    dataset = data.load(settings["dataset"], data_dir)
+    settings.setdefault("classifier", classifiers.default_for(dataset.image_shape))
+    loop = make_defense.loop_config(
+        dataset.train, settings.get("epochs"), settings["batch_size"], settings["seed"]
+    )
+    run = run or default_run(settings, runs_dir)
+    full = make_defense.settings(dataset.name, settings["classifier"], config, loop)
+    where = {"data_dir": data_dir and str(Path(data_dir).resolve())}
+    run.start(RunConfig("defense", full, where), overwrite)
+    say(f"Run directory: {run.path}")
+    if not run.classifier_path.is_file():
+        target = classifiers.load(settings["classifier"], dataset, runs_dir, settings["seed"])
+        run.save_classifier(target.model)
+    defense = _make(run, dataset)
+    defense.fit(dataset.train, loop.epochs, dataset.validation, loop.batch_size, loop.seed, run=run)
+    report = _saved_report(run) or judge(run, defense, dataset, **evaluation)
+    exported = run.latest_export() or export(defense, run.path / "export")
+    return Outcome(run, report, exported)
+
+
+def judge(
+    run: Run,
+    defense: Defense,
+    dataset: data.Dataset,
+    epsilon: float | None = None,
+    attacks: tuple[str, ...] | None = None,
+    images: int | None = None,
+    white_box_images: int = 1_000,
+) -> Report:
+    """Evaluates on test images; writes `report.json`, `report.md`, `gallery.png` into the run.
+
+    Args:
+      epsilon: radius of the attacks, in [0, 1]; None means 0.3 for grey images, 8/255 for colour.
+      attacks: registered names; None means FGSM (with true and with predicted labels), BIM, PGD.
+      images: how many test images for clean and grey-box rows; None means all.
+      white_box_images: how many at most for white-box rows.
+    """
+    if epsilon is None:
+        epsilon = default_epsilon(dataset.image_shape)
+    chosen = default_attacks(epsilon)
+    if attacks is not None:
+        chosen = tuple(attack_registry.make(name, epsilon=epsilon) for name in attacks)
+    test = dataset.test if images is None else dataset.test.take(images)
+    report = evaluate(defense, test, chosen, white_box_images)
+    save_gallery(defense, test, chosen, run.path / "gallery.png", dataset.class_names)
+    report.save(run.path)
+    return report
+
+
+def load_defense(run: Run, data_dir: str | None = None) -> tuple[Defense, data.Dataset]:
+    """The trained defence of a run and the dataset that it was trained on.
+
+    Raises:
+      UserError: not a defence's run, its training is not finished, or its data is not to be had.
+    """
+    stored = run.require_kind("defense")
+    dataset = data.load(stored.settings["dataset"], data_dir or stored.surroundings.get("data_dir"))
+    defense = _make(run, dataset)
+    loop = defense.loop_config(
+        dataset.train, *(stored.settings[key] for key in ("epochs", "batch_size", "seed"))
+    )
+    step, steps = restore(defense, run), loop.steps(len(dataset.train))
+    require(
+        step >= steps,
+        f"--run={run.path}: its training is not finished (step {step:,} of {steps:,})."
+        f" Go on with: bin/train --run={run.path}",
+    )
+    return defense, dataset
+
+
+def restore(defense: Defense, run: Run) -> int:
+    """Brings the networks of `defense` to the run's newest checkpoint; returns its step."""
+    return Checkpoints(defense.networks(), run.path).restore()
+
+
+def _make(run: Run, dataset: data.Dataset) -> Defense:
+    settings = run.config().settings
+    target = classifiers.FrozenClassifier(
+        run.load_classifier(), dataset.image_shape, dataset.num_classes
+    )
+    make_defense = DEFENSES.get(settings["defense"])
+    return make_defense(target, settings["seed"], **_hyperparameters(make_defense, settings))
+
+
+def _hyperparameters(make_defense: type[Defense], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `settings` that belong to the defence; complains of those that belong to nobody."""
+    mine = {field.name for field in dataclasses.fields(make_defense.Config)}
+    common = {"defense", "dataset", "classifier", "epochs", "batch_size", "seed"}
+    for name in settings:
+        require(
+            name in mine | common,
+            f"--{name}: not a setting of --defense={make_defense.name}, which has {', '.join(sorted(mine))}.",
+        )
+    return {name: value for name, value in settings.items() if name in mine}
+
+
+def check_evaluation(
+    epsilon: float | None = None,
+    attacks: tuple[str, ...] | None = None,
+    images: int | None = None,
+    white_box_images: int = 1,
+) -> None:
+    """Complains of evaluation settings before hours of training, not after."""
+    for name in attacks or ("fgsm",):
+        attack_registry.make(name, epsilon=0.1 if epsilon is None else epsilon)
+    require(images is None or images >= 1, f"--images={images}: at least 1 needed.")
+    require(white_box_images >= 1, f"--white_box_images={white_box_images}: at least 1 needed.")
+
+
+def _saved_report(run: Run) -> Report | None:
+    """The run's finished report, if it has one that can be read."""
+    path = run.path / "report.json"
+    if path.is_file():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return Report.from_json(path.read_text())
+    return None

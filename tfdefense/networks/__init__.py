@@ -1,0 +1,1 @@
+"""What defences are built from: Keras networks, activations and losses."""

@@ -1,0 +1,174 @@
+"""The run directory: all that a later command, or another machine, needs."""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tfdefense
+from tfdefense.errors import UserError, require
+
+SCHEMA = 1
+_PACKAGES = ("tensorflow", "keras", "numpy", "cleverhans", "tensorflow-datasets")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What `config.json` holds.
+
+    Attributes:
+      kind: "classifier" or "defense".
+      settings: all that the result depends on, by flag name; two runs with equal settings are the same.
+      surroundings: what may differ between two sittings of one run (`data_dir`).
+      made_with: versions of everything that took part.
+    """
+
+    kind: str
+    settings: Mapping[str, Any]
+    surroundings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    made_with: Mapping[str, str] = dataclasses.field(default_factory=lambda: versions())
+
+
+def versions() -> dict[str, str]:
+    """Name -> version of this package, Python and the packages that results depend on."""
+    found = {"tfdefense": tfdefense.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        for name in (package, f"{package}-cpu"):
+            try:
+                found[package] = importlib.metadata.version(name)
+                break
+            except importlib.metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+class Run:
+    """A run directory by its path, which need not exist yet.
+
+    It holds `config.json`, `classifier.keras`, `checkpoints/`, `events/`, `report.json`,
+    `report.md`, `gallery.png` and `export/<version>/`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def classifier_path(self) -> Path:
+        return self.path / "classifier.keras"
+
+    def latest_export(self) -> Path | None:
+        """The newest `export/<version>/`, or None."""
+        found = [path for path in (self.path / "export").glob("*") if path.name.isdigit()]
+        return max(found, key=lambda path: int(path.name), default=None)
+
+    def exists(self) -> bool:
+        return self.config_path.is_file()
+
+    def config(self) -> RunConfig:
+        """Reads `config.json`.
+
+        Raises:
+          UserError: there is none, or it is not one of ours.
+        """
+        require(self.path.is_dir(), f"--run={self.path}: no such run directory.")
+        require(self.exists(), f"--run={self.path}: not a run directory (no config.json in it).")
+        try:
+            content = json.loads(self.config_path.read_text())
+            require(
+                content["schema"] == SCHEMA,
+                f"--run={self.path}: config.json has schema {content['schema']}, {SCHEMA} needed.",
+            )
+            fields = {field.name: content[field.name] for field in dataclasses.fields(RunConfig)}
+            return RunConfig(**fields)
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise UserError(f"{self.config_path}: not a tfdefense configuration.") from error
+
+    def require_kind(self, kind: str) -> RunConfig:
+        """The configuration; raises `UserError` unless it is of a `kind` run."""
+        config = self.config()
+        require(
+            config.kind == kind, f"--run={self.path}: is a {config.kind} run, a {kind} run needed."
+        )
+        return config
+
+    def start(self, config: RunConfig, overwrite: bool = False) -> None:
+        """Makes the directory, or accepts one of the same settings.
+
+        Raises:
+          UserError: it is something else's directory, or another configuration's (the settings
+            that differ are named), or it cannot be written.
+        """
+        if self.path.exists() and not self.exists():
+            empty = self.path.is_dir() and not any(self.path.iterdir())
+            require(
+                empty, f"--run={self.path}: exists and is not a run directory (no config.json)."
+            )
+        if self.exists():
+            if not overwrite:
+                self._require_same(config)
+                return
+            self.config()  # Refuses to delete what is not ours.
+            shutil.rmtree(self.path)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_text(
+                self.config_path,
+                json.dumps({"schema": SCHEMA, **dataclasses.asdict(config)}, indent=2) + "\n",
+            )
+        except OSError as error:
+            raise UserError(f"--run={self.path}: cannot be written ({error.strerror}).") from error
+
+    def _require_same(self, config: RunConfig) -> None:
+        theirs = self.config()
+        here, there = _flat(config), _flat(theirs)
+        differing = sorted(
+            key for key in here.keys() | there.keys() if here.get(key) != there.get(key)
+        )
+        listed = ", ".join(f"--{key} ({there.get(key)} there)" for key in differing)
+        require(
+            not differing,
+            f"--run={self.path}: holds a run with another {listed}. Name another --run, or start afresh with --overwrite.",
+        )
+
+    def save_classifier(self, model: Any) -> None:
+        """Keeps the Keras `model` under attack beside the run."""
+        partial = self.path / "classifier.partial.keras"
+        model.save(partial)
+        os.replace(partial, self.classifier_path)
+
+    def load_classifier(self) -> Any:
+        """The Keras model that `save_classifier` kept.
+
+        Raises:
+          UserError: it is missing or damaged.
+        """
+        import keras
+
+        require(self.classifier_path.is_file(), f"--run={self.path}: has no classifier.keras.")
+        try:
+            return keras.models.load_model(self.classifier_path, compile=False, safe_mode=True)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{self.classifier_path}: cannot be loaded: {reason}") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def _flat(config: RunConfig) -> dict[str, Any]:
+    """Settings by flag name, as JSON brings them back (tuples are lists there)."""
+    plain = json.loads(json.dumps(dict(config.settings)))
+    return {"kind": config.kind, **plain}

@@ -1,0 +1,72 @@
+"""Purifier and classifier as one SavedModel for TF Serving."""
+
+import os
+import shutil
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from tfdefense.defenses.base import Defense
+from tfdefense.errors import UserError, require
+
+
+def export(defense: Defense, directory: str | Path) -> Path:
+    """Writes `<directory>/<version>/`, the next free number, whole or not at all.
+
+    Signatures, all for `images` float32 [N, H, W, C] in [0, 1], any N:
+      `serving_default`: `purified` [N, H, W, C], `logits` [N, K], `probabilities` [N, K],
+        `classes` int64 [N].
+      `purify`: `purified` alone.
+
+    Returns:
+      The directory written.
+
+    Raises:
+      UserError: the classifier is not a Keras model, or the directory cannot be written.
+    """
+    require(
+        isinstance(defense.classifier.model, keras.Model),
+        f"export: classifier {defense.classifier.name!r} is not a Keras model, only those can be saved.",
+    )
+    directory = Path(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        versions = [int(path.name) for path in directory.iterdir() if path.name.isdigit()]
+        final = directory / str(max(versions, default=0) + 1)
+        partial = directory / f"partial-{os.getpid()}"
+        _write(defense, partial)
+        partial.rename(final)
+    except OSError as error:
+        raise UserError(f"--output={directory}: cannot be written ({error.strerror}).") from error
+    return final
+
+
+def _write(defense: Defense, path: Path) -> None:
+    images = tf.TensorSpec([None, *defense.classifier.image_shape], tf.float32, name="images")
+
+    def purify(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"purified": defense.purify(images)}
+
+    def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        purified = defense.purify(images)
+        logits = defense.classifier(purified)
+        return {
+            "purified": purified,
+            "logits": logits,
+            "probabilities": tf.nn.softmax(logits),
+            "classes": tf.argmax(logits, axis=-1),
+        }
+
+    # Not `tf.saved_model.save` on a module that holds the models: Python reloads that without
+    # complaint, and every session loader (TF Serving's too) fails on its doubled variables.
+    archive = keras.export.ExportArchive()
+    for model in (*defense.networks().values(), defense.classifier.model):
+        archive.track(model)
+    archive.add_endpoint("serving_default", serve, input_signature=[images])
+    archive.add_endpoint("purify", purify, input_signature=[images])
+    try:
+        archive.write_out(path, verbose=False)
+    except tf.errors.OpError as error:
+        shutil.rmtree(path, ignore_errors=True)
+        raise OSError(0, error.message.splitlines()[0]) from error

@@ -1,0 +1,63 @@
+"""Checkpoints of a run: saved now and then, restored before anything else."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfdefense.errors import UserError, WorkFailed
+
+
+class Checkpoints:
+    """Saves and restores named trackables and the step that they belong to.
+
+    Args:
+      items: name -> Keras model or optimizer, built.
+      directory: the run directory; None saves nothing.
+      keep: how many checkpoints to keep.
+    """
+
+    def __init__(self, items: Mapping[str, Any], directory: Path | None, keep: int = 2) -> None:
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self._checkpoint = tf.train.Checkpoint(step=self._step, **items)
+        self._manager = None
+        self._saved_at = time.monotonic()
+        if directory is not None:
+            self._manager = tf.train.CheckpointManager(
+                self._checkpoint, str(Path(directory) / "checkpoints"), max_to_keep=keep
+            )
+
+    def restore(self) -> int:
+        """Brings back the newest checkpoint; returns its step, or 0 where there is none.
+
+        Raises:
+          UserError: the checkpoint is damaged or of other networks.
+        """
+        if self._manager is None or not self._manager.latest_checkpoint:
+            return 0
+        newest = self._manager.latest_checkpoint
+        try:
+            self._checkpoint.restore(newest).assert_existing_objects_matched()
+        except (AssertionError, ValueError, tf.errors.OpError) as error:
+            raise UserError(
+                f"{newest}: cannot be restored (damaged, or of other networks):"
+                f" {str(error).splitlines()[0]} Remove it, or start afresh with --overwrite."
+            ) from error
+        return int(self._step.numpy())
+
+    def save(self, step: int, every: float = 0.0, force: bool = False) -> None:
+        """Saves at `step`, unless the last one is younger than `every` seconds and not `force`.
+
+        Raises:
+          WorkFailed: the disk is full or not writable.
+        """
+        if self._manager is None or not (force or time.monotonic() - self._saved_at >= every):
+            return
+        self._step.assign(step)
+        try:
+            self._manager.save(checkpoint_number=step)
+        except (tf.errors.OpError, OSError) as error:
+            raise WorkFailed(f"checkpoint at step {step:,} not written: {error}") from error
+        self._saved_at = time.monotonic()
