@@ -24,6 +24,7 @@ class Progress:
             unit=" images",
             unit_scale=True,
             smoothing=0.1,
+            delay=1.0,
             dynamic_ncols=interactive,
             mininterval=0.2 if interactive else 20.0,
             ascii=not interactive,

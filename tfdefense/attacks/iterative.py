@@ -44,11 +44,10 @@ class IterativeAttack(LinfAttack):
     ) -> tf.Tensor:
         """The last iterate from `start`, which is first projected into the ball around `images`."""
         size = self.epsilon * self.relative_step_size
-        count = tf.shape(images)[0]
 
         def standing(adversarial: tf.Tensor) -> tf.Tensor:
             if not self.stop_at_success:
-                return tf.ones([count], tf.bool)
+                return tf.ones_like(labels, tf.bool)
             predicted = tf.argmax(model(adversarial), axis=-1, output_type=labels.dtype)
             return predicted == labels
 

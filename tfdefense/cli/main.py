@@ -1,7 +1,10 @@
 """`tfdefense COMMAND`: finds the command, and turns mistakes into one line each."""
 
+import importlib
 import os
 import sys
+
+from tfdefense.errors import UserError, WorkFailed, unknown_name
 
 COMMANDS = ("train", "evaluate", "export")
 _INTERRUPTED = 130
@@ -10,22 +13,16 @@ _INTERRUPTED = 130
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit status: 0, 1 (failed), 2 (bad input) or 130 (interrupted)."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    # Only what concerns the user is printed; oneDNN, asked for by name, is silent about itself.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if command in ("--help", "-h", "help"):
         print(f"tfdefense COMMAND [FLAGS], where COMMAND is one of: {', '.join(COMMANDS)}.")
         print("tfdefense COMMAND --help tells its flags.")
         return 0
 
-    import importlib
-
-    from tfdefense.errors import UserError, WorkFailed, unknown_name
-
     try:
         if command not in COMMANDS:
             raise unknown_name("command", command, COMMANDS)
+        _import_tensorflow_quietly()
         module = importlib.import_module(f"tfdefense.cli.{command}")
         if any(word in ("--help", "-h", "-help") for word in rest):
             print(module.command_flags().help())
@@ -40,6 +37,22 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(
             "interrupted. The same command goes on from the last checkpoint.", _INTERRUPTED
         )
+
+
+def _import_tensorflow_quietly() -> None:
+    """Keeps from the user what TensorFlow's libraries say of themselves when they are loaded.
+
+    No setting silences it; errors of Python's are raised as ever.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def _fail(reason: object, status: int) -> int:

@@ -89,22 +89,25 @@ class Judge:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._predict = tf.function(
-            lambda images: tf.argmax(model(images), -1, output_type=tf.int32),
-            reduce_retracing=True,
-        )
+        self._predict: Callable | None = None
 
     def predict(self, split: Split, what: str | None = None) -> np.ndarray:
         """Predicted classes int32 [N]."""
-        return self._in_batches(lambda images, _: self._predict(images), split, what)
+
+        def classes(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+            del labels
+            return tf.argmax(self.model(images), -1, output_type=tf.int32)
+
+        self._predict = self._predict or _compiled(classes, split)
+        return self._in_batches(self._predict, split, what)
 
     def attack(self, attack: Attack, split: Split) -> Split:
         """The images of `split`, attacked."""
 
-        @tf.function(reduce_retracing=True)
         def craft(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
             return attack(self.model, images, labels)
 
+        craft = _compiled(craft, split)
         images = self._in_batches(craft, split, f"{attack.name} on {self.model.name}")
         return dataclasses.replace(split, images=images)
 
@@ -123,6 +126,13 @@ class Judge:
         if progress:
             progress.close()
         return np.concatenate(parts)
+
+
+def _compiled(function: Callable, split: Split) -> Callable:
+    """`function(images, labels)` traced once, for any number of images like those of `split`."""
+    images = tf.TensorSpec([None, *split.image_shape], tf.float32)
+    labels = tf.TensorSpec([None], tf.int32)
+    return tf.function(function).get_concrete_function(images, labels)
 
 
 class _Measurements:

@@ -40,7 +40,8 @@ class EncoderDecoderGenerator(keras.Model):
         # nobody to ask, and asking costs a tenth of the step.
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self.norms = [
-            keras.layers.BatchNormalization(synchronized=replicas > 1) for _ in range(between)
+            keras.layers.BatchNormalization(momentum=0.9, synchronized=replicas > 1)
+            for _ in range(between)
         ]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
