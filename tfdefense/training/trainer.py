@@ -127,7 +127,7 @@ class Trainer:
         if step >= steps:
             return
         batches = shuffled_batches(arrays, config.batch_size, config.seed, first_step=step)
-        iterator = iter(self.strategy.experimental_distribute_dataset(batches))
+        iterator = self.distribute(batches)
         with (
             Progress(
                 self.task.name, steps * config.batch_size, step * config.batch_size
@@ -140,7 +140,7 @@ class Trainer:
                 boundary = (step // validate_every + 1) * validate_every
                 size = min(config.steps_per_loop, boundary - step, steps - step)
                 started = time.monotonic()
-                scalars = self._run(iterator, step, size)
+                scalars = self.run(iterator, step, size)
                 step += size
                 images = size * config.batch_size
                 scalars["images_per_second"] = images / (time.monotonic() - started)
@@ -150,7 +150,16 @@ class Trainer:
                     self._validate(validate, summaries, step)
                 self.checkpoints.save(step, every=config.checkpoint_seconds, force=step == steps)
 
-    def _run(self, iterator: Any, first: int, count: int) -> Scalars:
+    def distribute(self, batches: tf.data.Dataset) -> Any:
+        """An iterator over `batches` that gives each replica its part."""
+        return iter(self.strategy.experimental_distribute_dataset(batches))
+
+    def run(self, iterator: Any, first: int, count: int) -> Scalars:
+        """Steps `first` to `first + count - 1` on the next batches: the mean of each scalar.
+
+        Raises:
+          WorkFailed: a scalar is not finite.
+        """
         rows = self._loop(iterator, tf.constant(first, tf.int64), tf.constant(count, tf.int64))
         rows = rows.numpy()
         bad = ~np.isfinite(rows)

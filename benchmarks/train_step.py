@@ -1,0 +1,165 @@
+"""Images a second of APE-GAN++'s training step, against the same step in PyTorch.
+
+    .venv/bin/pip install -r benchmarks/requirements.txt
+    .venv/bin/python benchmarks/train_step.py
+
+Both train the same networks with the same losses on 28x28x1 images, batch 128, float32, on the CPU
+that they are given; in turn, so that a machine that changes speed changes it for both. The peer is
+timed in both of PyTorch's memory formats, and the ratio is to the faster of them. The share is that
+of the rate that TensorFlow's forward convolutions reach here on the same layers.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tensorflow as tf
+
+import tfdefense
+from tfdefense.classifiers.mnist_cnn import build
+from tfdefense.data.batches import shuffled_batches
+from tfdefense.training import LoopConfig, Trainer
+
+BATCH, SHAPE = 128, (28, 28, 1)
+
+# Multiplications with additions for one image through each network's convolutions and dense layers.
+GENERATOR_MACS = 2 * (14 * 14 * 64 * 16) + 2 * (7 * 7 * 128 * 64 * 16)
+CRITIC_MACS = 14 * 14 * 64 * 9 + 7 * 7 * 128 * 64 * 9 + 4 * 4 * 256 * 128 * 9 + 4096
+CLASSIFIER_MACS = 26 * 26 * 32 * 9 + 24 * 24 * 64 * 32 * 9 + 1024 * 128 + 1280
+# Generator: forward, weight and input gradients. Critic: those three for two images, the penalty's
+# forward and input gradient and both derivatives of that, and forward and input gradient for the
+# generator. Classifier: forward and input gradient.
+STEP_FLOP = 2 * (3 * GENERATOR_MACS + (6 + 4 + 2) * CRITIC_MACS + 2 * CLASSIFIER_MACS)
+
+
+class Ours:
+    def __init__(self):
+        self.defense = tfdefense.defenses.APEGANPlusPlus(build(SHAPE, 10))
+        self.defense.prepare(steps=100_000)
+        draws = np.random.default_rng(0)
+        arrays = {
+            "clean": draws.random((1_024, *SHAPE), np.float32),
+            "direction": draws.choice(np.array([-1, 1], np.int8), (1_024, *SHAPE)),
+            "labels": draws.integers(0, 10, 1_024).astype(np.int32),
+        }
+        self.trainer = Trainer(self.defense, LoopConfig(epochs=1, batch_size=BATCH))
+        self.iterator = self.trainer.distribute(shuffled_batches(arrays, BATCH, seed=0))
+
+    def seconds(self, steps):
+        started = time.perf_counter()
+        self.trainer.run(self.iterator, 0, steps)
+        return time.perf_counter() - started
+
+
+class Peer:
+    def __init__(self, python):
+        script = Path(__file__).with_name("torch_train_step.py")
+        self.process = subprocess.Popen(
+            [python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        first = self.process.stdout.readline().split()
+        if not first:
+            sys.exit("train_step: PyTorch is missing: pip install -r benchmarks/requirements.txt")
+        self.version, self.sizes = first[0], [int(size) for size in first[1:]]
+
+    def seconds(self, steps, memory_format):
+        self.process.stdin.write(f"{memory_format}\n{steps}\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+
+class Convolutions:
+    """Forward float32 convolutions alone: the step's heaviest layers, as they stand in it."""
+
+    LAYERS = ((26, 32, 64, 1, "VALID"), (14, 64, 128, 2, "SAME"), (7, 128, 256, 2, "SAME"))
+
+    def __init__(self):
+        self.runs, self.flop = [], 0
+        for size, channels, filters, stride, padding in self.LAYERS:
+            images = tf.random.uniform([BATCH, size, size, channels])
+            kernel = tf.Variable(tf.random.uniform([3, 3, channels, filters]))
+            self.runs.append(self._repeated(images, kernel, stride, padding))
+            outputs = (size - 2) ** 2 if padding == "VALID" else (-(-size // stride)) ** 2
+            self.flop += 2 * BATCH * outputs * filters * channels * 9
+        self.gflop_per_second(3)
+
+    @staticmethod
+    def _repeated(images, kernel, stride, padding):
+        @tf.function
+        def repeat(times):
+            total = tf.zeros([])
+            for _ in tf.range(times):
+                # Through the loop's variable, or it would be computed once and kept.
+                out = tf.nn.conv2d(images + total * 1e-20, kernel, stride, padding)
+                total += out[0, 0, 0, 0]
+            return total
+
+        return repeat
+
+    def gflop_per_second(self, times=15):
+        started = time.perf_counter()
+        for run in self.runs:
+            run(tf.constant(times)).numpy()
+        return times * self.flop / (time.perf_counter() - started) / 1e9
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--peer_python", default=sys.executable, help="one that has PyTorch")
+    arguments = parser.parse_args()
+    peer, ours, convolutions = Peer(arguments.peer_python), Ours(), Convolutions()
+    sizes = [
+        sum(int(np.prod(v.shape)) for v in network.trainable_variables)
+        for network in (ours.defense.generator, ours.defense.critic)
+    ]
+    assert sizes == peer.sizes, f"not the same networks: {sizes} and {peer.sizes} parameters"
+    formats = ("contiguous", "channels_last")
+    ours.seconds(3)
+    for memory_format in formats:
+        peer.seconds(3, memory_format)
+    rates = {"ours": [], **{name: [] for name in formats}, "convolution": []}
+    for round_number in range(arguments.rounds):
+        images = arguments.steps * BATCH
+        rates["ours"].append(images / ours.seconds(arguments.steps))
+        for memory_format in formats:
+            rates[memory_format].append(images / peer.seconds(arguments.steps, memory_format))
+        rates["convolution"].append(convolutions.gflop_per_second())
+        shown = "  ".join(f"{name} {values[-1]:.0f}" for name, values in rates.items())
+        print(f"round {round_number + 1} of {arguments.rounds}: {shown}", flush=True)
+    ratios = {
+        name: [a / b for a, b in zip(rates["ours"], rates[name], strict=True)] for name in formats
+    }
+    median = {name: statistics.median(values) for name, values in rates.items()}
+    best = max(formats, key=lambda name: median[name])
+    result = {
+        "benchmark": "train_step",
+        "ours": round(median["ours"], 1),
+        "peer": round(median[best], 1),
+        "peer_name": f"PyTorch {peer.version} eager, {best}",
+        "ratio": round(statistics.median(ratios[best]), 3),
+        "ratio_min_max": [round(min(ratios[best]), 3), round(max(ratios[best]), 3)],
+        "ratio_to_contiguous": round(statistics.median(ratios["contiguous"]), 3),
+        "unit": "images/s",
+        "gflop_per_image": round(STEP_FLOP / 1e9, 3),
+        "gflop_per_second": round(median["ours"] * STEP_FLOP / 1e9, 1),
+        "convolution_gflop_per_second": round(median["convolution"], 1),
+        "share_of_convolution_rate": round(
+            median["ours"] * STEP_FLOP / 1e9 / median["convolution"], 3
+        ),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
