@@ -29,8 +29,14 @@ class Attack(abc.ABC):
 
     name: ClassVar[str]
 
+    def __call__(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return self.craft(
+            model, tf.convert_to_tensor(images, tf.float32), tf.convert_to_tensor(labels)
+        )
+
     @abc.abstractmethod
-    def __call__(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor: ...
+    def craft(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """What a subclass defines: the call, with tensors for whatever was given."""
 
 
 @dataclasses.dataclass(frozen=True)

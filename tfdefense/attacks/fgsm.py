@@ -17,7 +17,7 @@ class FGSM(LinfAttack):
 
     name = "fgsm"
 
-    def __call__(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def craft(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         moved = images + self.epsilon * linf_direction(model, images, labels)
         return project(moved, images, self.epsilon)
 
@@ -33,6 +33,6 @@ class FGSMPredicted(FGSM):
 
     name = "fgsm_predicted"
 
-    def __call__(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def craft(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         predicted = tf.argmax(model(images), axis=-1, output_type=labels.dtype)
-        return super().__call__(model, images, predicted)
+        return super().craft(model, images, predicted)

@@ -36,7 +36,7 @@ class IterativeAttack(LinfAttack):
             f"{self.name}: relative_step_size {self.relative_step_size} given, a number above 0 needed.",
         )
 
-    def __call__(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def craft(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return self.iterate(model, images, labels, images)
 
     def iterate(

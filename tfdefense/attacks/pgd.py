@@ -33,7 +33,7 @@ class PGD(IterativeAttack):
             self.restarts >= 1, f"{self.name}: restarts {self.restarts} given, at least 1 needed."
         )
 
-    def __call__(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def craft(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         def loss(candidates: tf.Tensor) -> tf.Tensor:
             return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, model(candidates))
 

@@ -34,7 +34,8 @@ class FrozenClassifier:
             model = model.model
         self.model = model
         self.image_shape = tuple(image_shape)
-        self.name = getattr(model, "name", None) or type(model).__name__
+        named = getattr(model, "name", None) or getattr(model, "__name__", None)
+        self.name = named or type(model).__name__
         logits = self._probe()
         self.num_classes = logits.shape[-1]
         require(

@@ -198,24 +198,4 @@ class _Measurements:
             notes=(self.test.note,) if self.test.note else (),
             predictions=self.predictions,
         )
-        return dataclasses.replace(report, sanity=tuple(_suspicions(report)))
-
-
-def _suspicions(report: Report) -> list[str]:
-    """What the numbers give away about themselves, in words."""
-    found = []
-    clean = report.row(report.defense, "none", "none")
-    for row in report.rows:
-        if row.defense == report.defense and row.attack not in ("none", "worst_case"):
-            if row.ci_low > clean.ci_high:
-                found.append(
-                    f"{row.attack} ({row.threat_model}) scores {row.accuracy:.1%}, above clean images"
-                    f" ({clean.accuracy:.1%}): the attack leaks the label into the image."
-                )
-            grey = report.row(row.defense, row.attack, "grey_box")
-            if row.threat_model == "white_box" and grey and row.ci_low > grey.ci_high:
-                found.append(
-                    f"{row.attack} is weaker when it knows the defence ({row.accuracy:.1%}) than when it"
-                    f" does not ({grey.accuracy:.1%}): gradients are masked, trust neither."
-                )
-    return found
+        return dataclasses.replace(report, sanity=tuple(report.suspicions()))

@@ -85,10 +85,7 @@ class Report:
     def summary(self) -> str:
         """The outcome in a sentence or two of plain words."""
         clean = self.row(self.defense, "none", "none")
-        attacks = [row for row in self.rows if row.defense == self.defense and row.attack != "none"]
-        grey = min(
-            (row for row in attacks if row.threat_model == "grey_box"), key=lambda row: row.accuracy
-        )
+        grey = self.row(self.defense, "worst_case", "grey_box")
         white = self.row(self.defense, "worst_case", "white_box")
         verdict = (
             "It does not stop an attacker who knows it."
@@ -96,11 +93,31 @@ class Report:
             else "It keeps most of its accuracy against these attacks when the attacker knows it."
         )
         return (
-            f"With {self.defense}, {clean.accuracy:.1%} of clean images are classified correctly, and at"
-            f" least {grey.accuracy:.1%} (n = {grey.n:,}, worst: {grey.attack}) under attacks that know"
-            f" only the classifier; attacks that know the defence too leave {white.accuracy:.1%}"
-            f" (n = {white.n:,}, worst case of all per image). {verdict}"
+            f"With {self.defense}, {clean.accuracy:.1%} of clean images are classified correctly."
+            f" Attacks that know only the classifier leave {grey.accuracy:.1%} (n = {grey.n:,}), attacks"
+            f" that know the defence too leave {white.accuracy:.1%} (n = {white.n:,}), each in the worst"
+            f" case over attacks per image. {verdict}"
         )
+
+    def suspicions(self) -> list[str]:
+        """What the rows give away about themselves, in words; empty where nothing does."""
+        found = []
+        clean = self.row(self.defense, "none", "none")
+        for row in self.rows:
+            if row.defense != self.defense or row.attack in ("none", "worst_case"):
+                continue
+            if row.ci_low > clean.ci_high:
+                found.append(
+                    f"{row.attack} ({row.threat_model}) scores {row.accuracy:.1%}, above clean images"
+                    f" ({clean.accuracy:.1%}): the attack leaks the label into the image."
+                )
+            grey = self.row(row.defense, row.attack, "grey_box")
+            if row.threat_model == "white_box" and grey and row.ci_low > grey.ci_high:
+                found.append(
+                    f"{row.attack} is weaker when it knows the defence ({row.accuracy:.1%}) than when it"
+                    f" does not ({grey.accuracy:.1%}): gradients are masked, trust neither."
+                )
+        return found
 
     def table(self) -> list[list[str]]:
         """Header and one line an attack: undefended, grey box and white box side by side."""

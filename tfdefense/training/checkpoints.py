@@ -39,8 +39,9 @@ class Checkpoints:
             return 0
         newest = self._manager.latest_checkpoint
         try:
-            self._checkpoint.restore(newest).assert_existing_objects_matched()
-        except (AssertionError, ValueError, tf.errors.OpError) as error:
+            status = self._checkpoint.restore(newest).expect_partial()
+            status.assert_existing_objects_matched()
+        except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
             raise UserError(
                 f"{newest}: cannot be restored (damaged, or of other networks):"
                 f" {str(error).splitlines()[0]} Remove it, or start afresh with --overwrite."

@@ -1,0 +1,99 @@
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+import tfdefense
+from tests.conftest import SHAPE, make_toy_model
+from tfdefense.classifiers import FrozenClassifier, cifar_cnn, default_for, mnist_cnn
+from tfdefense.errors import UserError
+
+
+def test_networks_are_figure_3s():
+    """Parameters by hand: convolutions, then what the pools leave for the dense layers."""
+    small = (9 * 32 + 32) + (9 * 32 * 64 + 64) + (4 * 4 * 64 * 128 + 128) + (128 * 10 + 10)
+    assert mnist_cnn.build((28, 28, 1), 10).count_params() == small
+    convolutions = (27 * 64 + 64) + (576 * 64 + 64) + (576 * 128 + 128) + (1152 * 128 + 128)
+    norms = 4 * (64 + 64 + 128 + 128)
+    dense = (2 * 2 * 128 * 256 + 256) + (256 * 256 + 256) + (256 * 10 + 10)
+    assert cifar_cnn.build((32, 32, 3), 10).count_params() == convolutions + norms + dense
+
+
+@pytest.mark.parametrize("name", tfdefense.classifiers.CLASSIFIERS.names())
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3)])
+def test_every_network_gives_logits_for_both_datasets(name, shape):
+    model = tfdefense.classifiers.CLASSIFIERS.get(name).build(shape, 7)
+    assert FrozenClassifier(model, shape).num_classes == 7
+
+
+def test_images_too_small_for_a_network_are_named():
+    with pytest.raises(UserError, match=r"mnist_cnn: images of \(8, 8, 1\) given"):
+        mnist_cnn.build((8, 8, 1), 10)
+
+
+def test_default_network_follows_the_channels():
+    assert default_for((28, 28, 1)) == "mnist_cnn"
+    assert default_for((32, 32, 3)) == "cifar_cnn"
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            lambda: keras.Sequential([make_toy_model(), keras.layers.Softmax()]),
+            r"gives probabilities \(a softmax",
+        ),
+        (
+            lambda: keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten()]),
+            "gives 144 classes",
+        ),
+        (
+            lambda: keras.Sequential([keras.Input(SHAPE), keras.layers.Conv2D(3, 3)]),
+            r"output of shape \(10, 10, 3\)",
+        ),
+        (
+            lambda: mnist_cnn.build((28, 28, 1), 3),
+            r"takes images of \(28, 28, 1\), the data has \(12, 12, 1\)",
+        ),
+    ],
+)
+def test_unsuitable_models_are_named(model, message):
+    with pytest.raises(UserError, match=message):
+        FrozenClassifier(model(), SHAPE, num_classes=3)
+
+
+def test_any_callable_will_do_and_dropout_is_off(toy_images):
+    def brightness(images):
+        return images[:, 0, 0, :] * [[1.0, 2.0, -3.0]]
+
+    assert FrozenClassifier(brightness, SHAPE).num_classes == 3
+    model = keras.Sequential([make_toy_model(), keras.layers.Dropout(0.9)])
+    frozen = FrozenClassifier(model, SHAPE)
+    np.testing.assert_array_equal(frozen(toy_images), frozen(toy_images))
+
+
+def train_briefly(monkeypatch, images):
+    short = dataclasses.replace(mnist_cnn.MNIST_CNN, training_images=images)
+    monkeypatch.setattr(mnist_cnn, "MNIST_CNN", short)
+
+
+def test_classifier_is_trained_once_and_then_found(digits, tmp_path, capsys, monkeypatch):
+    train_briefly(monkeypatch, images=10_000)
+    first = tfdefense.classifiers.load("mnist_cnn", digits, runs_dir=tmp_path)
+    said = capsys.readouterr().out
+    assert "Training the target classifier" in said
+    assert (tmp_path / "digits-mnist_cnn" / "config.json").is_file()
+    predicted = np.argmax(first(digits.test.images), -1)
+    assert np.mean(predicted == digits.test.labels) > 0.85
+    again = tfdefense.classifiers.load("mnist_cnn", digits, runs_dir=tmp_path)
+    assert "Training" not in capsys.readouterr().out
+    np.testing.assert_array_equal(np.argmax(again(digits.test.images), -1), predicted)
+
+
+def test_a_damaged_classifier_is_named(digits, tmp_path, capsys, monkeypatch):
+    train_briefly(monkeypatch, images=1_000)
+    tfdefense.classifiers.load("mnist_cnn", digits, runs_dir=tmp_path)
+    (tmp_path / "digits-mnist_cnn" / "classifier.keras").write_bytes(b"not a model")
+    with pytest.raises(UserError, match=r"classifier.keras: cannot be loaded"):
+        tfdefense.classifiers.load("mnist_cnn", digits, runs_dir=tmp_path)

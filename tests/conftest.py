@@ -1,0 +1,75 @@
+"""Small things that many tests need. Nothing here is downloaded or trained for long."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfdefense
+
+# Two logical CPU devices, so that two replicas can be compared with one; most tests see only the first.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+SHAPE = (12, 12, 1)
+
+
+@pytest.fixture(scope="session")
+def toy_images() -> np.ndarray:
+    """float32 [24, 12, 12, 1]: noise with a bright bar whose row is the class."""
+    rng = np.random.default_rng(0)
+    images = 0.3 * rng.random((24, *SHAPE), np.float32)
+    for index in range(24):
+        row = 4 * (index % 3)
+        images[index, row : row + 3] += 0.5
+    return images
+
+
+@pytest.fixture(scope="session")
+def toy_split(toy_images: np.ndarray) -> tfdefense.data.Split:
+    labels = (np.arange(24) % 3).astype(np.int32)
+    return tfdefense.data.Split(toy_images, labels, num_classes=3, dataset="toy")
+
+
+@pytest.fixture(scope="session")
+def toy_model(toy_split: tfdefense.data.Split) -> keras.Model:
+    """A small smooth classifier of `toy_split`, trained until it is right."""
+    model = make_toy_model()
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(toy_split.images, toy_split.labels, epochs=60, batch_size=24, verbose=0)
+    return model
+
+
+def make_toy_model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            keras.layers.Conv2D(4, 3, strides=2, activation="tanh"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3),
+        ],
+        name="toy",
+    )
+
+
+@pytest.fixture(scope="session")
+def digits() -> tfdefense.data.Dataset:
+    return tfdefense.data.load("digits")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> str:
+    """The directory of prepared TFDS datasets, where there is one beside the checkout."""
+    candidates = [os.environ.get("TFDS_DATA_DIR"), Path(__file__).parents[2] / "shared"]
+    for candidate in candidates:
+        for path in (candidate, candidate and Path(candidate) / "tensorflow_datasets"):
+            if path and (Path(path) / "mnist").is_dir():
+                return str(path)
+    pytest.skip("no prepared TFDS datasets here (set TFDS_DATA_DIR)")

@@ -1,0 +1,142 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+import tfdefense
+from tests.conftest import make_toy_model
+from tfdefense.attacks import BIM, FGSM
+from tfdefense.errors import UserError
+from tfdefense.evaluation import Report, default_epsilon, evaluate, save_gallery
+from tfdefense.evaluation.intervals import wilson
+
+ROW_FIELDS = [
+    *("dataset", "classifier", "defense", "trained_with", "attack", "epsilon", "threat_model"),
+    *("accuracy", "n", "ci_low", "ci_high", "seconds"),
+]
+
+
+@pytest.fixture
+def defense(toy_model):
+    return tfdefense.defenses.APEGANPlusPlus(toy_model)
+
+
+@pytest.fixture
+def report(defense, toy_split):
+    return evaluate(defense, toy_split, [FGSM(epsilon=0.3), BIM(epsilon=0.3)], white_box_images=9)
+
+
+def test_wilson_interval_is_the_formula():
+    """Wilson 1927, by hand."""
+    n, p, z = 50, 0.9, 1.959963984540054
+    center = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    assert wilson(45, 50) == pytest.approx((center - half, center + half))
+    assert wilson(0, 10)[0] == 0
+    assert wilson(10, 10)[1] == 1
+
+
+def test_every_attack_has_its_three_rows_and_every_grey_box_its_white_box(report):
+    cells = [(row.defense, row.attack, row.threat_model) for row in report.rows]
+    assert len(set(cells)) == len(cells) == 2 + 3 * 2 + 3
+    for attack in ("fgsm", "bim", "worst_case"):
+        assert report.row("none", attack, "white_box").n == 24
+        assert report.row("apeganpp", attack, "grey_box").n == 24
+        assert report.row("apeganpp", attack, "white_box").n == 9
+
+
+def test_rows_are_what_the_predictions_say(report, toy_split):
+    labels = report.predictions["labels"]
+    for row in report.rows:
+        if row.attack == "worst_case":
+            continue
+        predicted = report.predictions[f"{row.defense}/{row.attack}/{row.threat_model}"]
+        assert row.accuracy == np.mean(predicted == labels[: row.n])
+        assert row.ci_low <= row.accuracy <= row.ci_high
+
+
+def test_worst_case_is_per_image(report):
+    keys = [f"apeganpp/{attack}/grey_box" for attack in ("fgsm", "bim")]
+    labels = report.predictions["labels"]
+    right = [report.predictions[key] == labels for key in [*keys, "apeganpp/none/none"]]
+    expected = np.mean(np.all(right, axis=0))
+    assert report.row("apeganpp", "worst_case", "grey_box").accuracy == expected
+
+
+def test_undefended_rows_are_the_classifiers_own(report, toy_model, toy_split):
+    adversarial = FGSM(epsilon=0.3)(toy_model, toy_split.images, toy_split.labels)
+    expected = np.mean(np.argmax(toy_model(adversarial), -1) == toy_split.labels)
+    assert report.row("none", "fgsm", "white_box").accuracy == expected
+    assert report.row("none", "none", "none").accuracy == 1.0
+
+
+def test_json_has_the_schema_that_others_rely_on(report):
+    content = json.loads(report.to_json())
+    assert content.keys() >= {"schema", "summary", "rows", "sanity", "made_with"}
+    assert content["schema"] == 1
+    for row in content["rows"]:
+        assert list(row) == ROW_FIELDS
+        assert row["threat_model"] in ("none", "grey_box", "white_box")
+        assert 0 <= row["ci_low"] <= row["ci_high"] <= 1
+    assert Report.from_json(report.to_json()).rows == report.rows
+
+
+def test_text_and_markdown_never_show_grey_box_alone(report):
+    for text in (report.to_text(), report.to_markdown()):
+        assert "grey box" in text
+        assert "white box" in text
+        for attack in ("fgsm 0.3", "bim 0.3", "worst_case 0.3"):
+            line = next(line for line in text.splitlines() if attack in line)
+            assert line.count("n=24") == 2
+            assert line.count("n=9") == 1
+    assert "BIM(epsilon=0.3, steps=10" in report.to_markdown()
+
+
+def test_sanity_says_when_adversarial_accuracy_is_above_clean(report):
+    def with_accuracy(row):
+        clean = row.defense == "apeganpp" and row.attack == "none"
+        changed = 0.2 if clean else 1.0
+        return dataclasses.replace(
+            row, accuracy=changed, ci_low=changed - 0.05, ci_high=min(1, changed + 0.05)
+        )
+
+    rows = tuple(with_accuracy(row) for row in report.rows)
+    leaking = dataclasses.replace(report, rows=rows)
+    assert any("leaks the label" in line for line in leaking.suspicions())
+    assert report.suspicions() == list(report.sanity)
+
+
+def test_sanity_says_when_white_box_is_weaker_than_grey_box(report):
+    def with_accuracy(row):
+        changed = 0.9 if row.threat_model == "white_box" else 0.3
+        return dataclasses.replace(row, accuracy=changed, ci_low=changed, ci_high=changed)
+
+    masked = dataclasses.replace(report, rows=tuple(map(with_accuracy, report.rows)))
+    assert any("gradients are masked" in line for line in masked.suspicions())
+
+
+def test_gallery_is_a_picture(defense, toy_split, tmp_path):
+    path = tmp_path / "gallery.png"
+    save_gallery(defense, toy_split, [FGSM(epsilon=0.3)], path, ("top", "middle", "bottom"))
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        assert min(picture.size) > 300
+        assert len(set(picture.convert("L").tobytes())) > 50
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_default_epsilon_follows_the_channels():
+    assert default_epsilon((28, 28, 1)) == 0.3
+    assert default_epsilon((32, 32, 3)) == pytest.approx(8 / 255)
+
+
+def test_bad_calls_are_named(toy_split, digits):
+    defense = tfdefense.defenses.APEGANPlusPlus(make_toy_model())
+    with pytest.raises(UserError, match=r"test: images of \(28, 28, 1\) given"):
+        evaluate(defense, digits.test)
+    with pytest.raises(UserError, match="at least one needed"):
+        evaluate(defense, toy_split, attacks=[])
+    with pytest.raises(UserError, match="--white_box_images=0"):
+        evaluate(defense, toy_split, white_box_images=0)

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfdefense.networks import losses
+from tfdefense.networks.critic import Critic
+
+
+@pytest.fixture
+def critic():
+    tf.keras.utils.set_random_seed(1)
+    # float64, so that a difference quotient can take steps too small to cross a kink of leaky ReLU.
+    tf.keras.config.set_dtype_policy("float64")
+    critic = Critic(filters=(6, 8))
+    critic.build((None, 8, 8, 1))
+    tf.keras.config.set_dtype_policy("float32")
+    return critic
+
+
+@pytest.fixture
+def batch():
+    real, fake = (
+        tf.random.stateless_uniform([4, 8, 8, 1], seed=[0, s], dtype=tf.float64) for s in (1, 2)
+    )
+    return real, fake, tf.constant([0.0, 0.3, 0.7, 1.0], tf.float64)
+
+
+def test_penalty_is_that_of_the_numerical_gradient(critic, batch):
+    """The norm of the input gradient by central differences, pixel by pixel."""
+    real, fake, weights = batch
+    between = (
+        weights[:, None, None, None] * real + (1 - weights[:, None, None, None]) * fake
+    ).numpy()
+    h, gradient = 1e-6, np.zeros_like(between)
+    for i in range(8):
+        for j in range(8):
+            step = np.zeros_like(between)
+            step[:, i, j, 0] = h
+            gradient[:, i, j, 0] = (critic(between + step) - critic(between - step)) / (2 * h)
+    norm = np.sqrt(np.square(gradient).sum(axis=(1, 2, 3)))
+    penalty = losses.gradient_penalty(critic, real, fake, weights)
+    np.testing.assert_allclose(penalty, (norm - 1) ** 2, rtol=1e-4)
+
+
+def test_derivative_of_the_penalty_is_the_numerical_one(critic, batch):
+    """Along random directions of all the critic's weights: what the critic's update is made of."""
+    variables = critic.trainable_variables
+
+    def penalty():
+        return tf.reduce_mean(losses.gradient_penalty(critic, *batch))
+
+    with tf.GradientTape() as tape:
+        value = penalty()
+    gradients = tape.gradient(value, variables)
+    start = [variable.numpy() for variable in variables]
+    h = 1e-7
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        direction = [rng.standard_normal(value.shape) for value in start]
+        ends = []
+        for sign in (1, -1):
+            for variable, value, along in zip(variables, start, direction, strict=True):
+                variable.assign(value + sign * h * along)
+            ends.append(float(penalty()))
+        for variable, value in zip(variables, start, strict=True):
+            variable.assign(value)
+        numerical = (ends[0] - ends[1]) / (2 * h)
+        exact = sum(
+            float(np.sum(g.numpy() * d))
+            for g, d in zip(gradients, direction, strict=True)
+            if g is not None  # Biases do not enter an input gradient.
+        )
+        assert exact == pytest.approx(numerical, rel=1e-4, abs=1e-6)
+
+
+def test_penalty_of_a_linear_critic_is_known_and_finite_at_zero():
+    images = tf.zeros([2, 3, 3, 1])
+    weights = tf.zeros([2])
+    assert np.allclose(
+        losses.gradient_penalty(
+            lambda x: 2.0 * tf.reduce_sum(x, [1, 2, 3]), images, images, weights
+        ),
+        (2.0 * 3.0 - 1.0) ** 2,
+    )
+    slope = tf.Variable(0.0)
+    with tf.GradientTape() as tape:
+        value = losses.gradient_penalty(
+            lambda x: slope * tf.reduce_sum(x, [1, 2, 3]), images, images, weights
+        )
+    assert np.isfinite(tape.gradient(value, slope))
+
+
+def test_wasserstein_losses_pull_in_opposite_directions():
+    real, fake = tf.constant([2.0, 1.0]), tf.constant([0.5, 3.0])
+    assert losses.wasserstein_critic(real, fake).numpy().tolist() == [-1.5, 2.0]
+    assert losses.wasserstein_generator(fake).numpy().tolist() == [-0.5, -3.0]
+
+
+def test_squared_error_and_cross_entropy_are_per_example():
+    clean = tf.zeros([2, 2, 2, 1])
+    purified = tf.stack([tf.zeros([2, 2, 1]), tf.fill([2, 2, 1], 0.5)])
+    assert losses.mean_squared_error(clean, purified).numpy().tolist() == [0.0, 0.25]
+    logits = np.array([[1.0, 2.0, 0.0], [0.0, 0.0, 0.0]], np.float32)
+    expected = -np.log(np.exp(logits[[0, 1], [1, 2]]) / np.exp(logits).sum(1))
+    np.testing.assert_allclose(
+        losses.cross_entropy(tf.constant([1, 2]), logits), expected, rtol=1e-6
+    )

@@ -1,0 +1,28 @@
+import pytest
+
+from tfdefense.errors import UserError
+from tfdefense.registry import Registry
+
+REGISTRY = Registry("thing", {"apeganpp": "tfdefense.errors:UserError", "cgan": "nowhere:x"})
+
+
+def test_gets_what_is_registered_and_imports_nothing_else():
+    assert REGISTRY.get("apeganpp") is UserError
+
+
+def test_unknown_name_offers_the_nearest_and_all():
+    with pytest.raises(UserError, match=r"unknown thing 'apegan\+\+'.*mean 'apeganpp'.*cgan"):
+        REGISTRY.get("apegan++")
+
+
+def test_every_registered_name_can_be_imported():
+    import tfdefense
+
+    for registry in (
+        tfdefense.data.SOURCES,
+        tfdefense.classifiers.CLASSIFIERS,
+        tfdefense.attacks.ATTACKS,
+        tfdefense.defenses.DEFENSES,
+    ):
+        for name in registry.names():
+            assert registry.get(name) is not None

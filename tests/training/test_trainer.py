@@ -1,0 +1,164 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfdefense.errors import UserError, WorkFailed
+from tfdefense.training import LoopConfig, Trainer, epochs_for
+from tfdefense.training.checkpoints import Checkpoints
+from tfdefense.training.seeding import seeded
+
+ARRAYS = {"x": np.linspace(-1, 1, 32, dtype=np.float32)}
+
+
+class Fit:
+    """y = 3 x by gradient descent on noisy x: all that the loop wants of a task."""
+
+    name = "fit"
+
+    def __init__(self, poison_at=None):
+        self.weight = tf.Variable(0.0)
+        self.poison_at = poison_at
+        self.steps = []
+
+    def checkpoint_items(self):
+        return {"weight": self.weight}
+
+    def train_step(self, batch, replica):
+        x = batch["x"] + 0.1 * replica.uniform()
+        with tf.GradientTape() as tape:
+            loss = replica.mean(tf.square(self.weight * x - 3.0 * x))
+            if self.poison_at is not None:
+                bad = tf.cast(replica.step == self.poison_at, tf.float32)
+                loss += tf.math.divide_no_nan(bad, bad) * tf.math.log(1.0 - 2.0 * bad)
+        self.weight.assign_sub(0.5 * tape.gradient(loss, self.weight))
+        return {"loss": loss, "weight": self.weight.read_value()}
+
+
+def config(**changes):
+    defaults = {"epochs": 6, "batch_size": 8, "steps_per_loop": 3, "checkpoint_seconds": 0.0}
+    return LoopConfig(**{**defaults, **changes})
+
+
+def test_trains_and_calls_validation_once_an_epoch_at_most():
+    task, calls = Fit(), []
+
+    def validate():
+        calls.append(float(task.weight))
+        return {"accuracy": 1.0}, {}
+
+    Trainer(task, config()).fit(ARRAYS, validate)
+    assert float(task.weight) == pytest.approx(3.0, abs=0.1)
+    assert len(calls) == 6
+
+
+def test_steps_per_loop_does_not_change_the_result():
+    weights = []
+    for steps_per_loop in (1, 5, 100):
+        task = Fit()
+        Trainer(task, config(steps_per_loop=steps_per_loop)).fit(ARRAYS)
+        weights.append(float(task.weight))
+    assert weights[0] == weights[1] == weights[2]
+
+
+def test_a_run_that_was_broken_ends_exactly_as_an_unbroken_one(tmp_path, capsys):
+    unbroken = Fit()
+    Trainer(unbroken, config(), tmp_path / "a").fit(ARRAYS)
+    validations = []
+
+    def break_off():
+        validations.append(1)
+        if len(validations) == 3:
+            raise KeyboardInterrupt
+        return {}, {}
+
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(Fit(), config(), tmp_path / "b").fit(ARRAYS, break_off)
+    resumed = Fit()
+    trainer = Trainer(resumed, config(), tmp_path / "b")
+    assert not trainer.finished(32)
+    trainer.fit(ARRAYS)
+    assert "going on from step" in capsys.readouterr().out
+    assert float(resumed.weight) == float(unbroken.weight)
+    assert trainer.finished(32)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+    task = Fit(poison_at=13)
+    with pytest.raises(WorkFailed, match="fit: loss is nan at step 13"):
+        Trainer(task, config(), tmp_path).fit(ARRAYS)
+    kept = Fit()
+    assert Checkpoints(kept.checkpoint_items(), tmp_path).restore() == 12
+    assert np.isfinite(kept.weight.numpy())
+
+
+def test_damaged_and_foreign_checkpoints_are_named(tmp_path):
+    Trainer(Fit(), config(), tmp_path).fit(ARRAYS)
+
+    other = {"other": tf.Variable([1.0, 2.0])}
+    with pytest.raises(UserError, match="cannot be restored"):
+        Checkpoints(other, tmp_path).restore()
+    for path in (tmp_path / "checkpoints").glob("*.data*"):
+        path.write_bytes(path.read_bytes()[:10])
+    with pytest.raises(UserError, match="cannot be restored"):
+        Checkpoints(Fit().checkpoint_items(), tmp_path).restore()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "--epochs=0: at least 1"),
+        ({"batch_size": 0}, "--batch_size=0: at least 1"),
+        ({"seed": -1}, "--seed=-1: 0 or more"),
+        ({"steps_per_loop": 0}, "--steps_per_loop=0"),
+    ],
+)
+def test_numbers_out_of_range_are_named(changes, message):
+    with pytest.raises(UserError, match=message):
+        config(**changes)
+
+
+def test_batch_must_divide_among_replicas():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope(), pytest.raises(UserError, match="a multiple of the 2 replicas"):
+        Trainer(Fit(), config(batch_size=7))
+
+
+def test_event_files_hold_curves_pictures_and_settings(tmp_path):
+    picture = np.ones((4, 4, 1), np.float32)
+    Trainer(Fit(), config(), tmp_path, describe={"seed": 0, "strengths": (0.1, 0.3)}).fit(
+        ARRAYS, lambda: ({"accuracy": 0.5}, {"grid": picture})
+    )
+    tags = {}
+    for path in (tmp_path / "events").glob("*"):
+        for record in tf.data.TFRecordDataset(str(path)):
+            event = tf.compat.v1.Event.FromString(record.numpy())
+            for value in event.summary.value:
+                tags.setdefault(value.tag, []).append(event.step)
+    assert tags["train/loss"] == [3, 4, 7, 8, 11, 12, 15, 16, 19, 20, 23, 24]
+    assert tags["validation/accuracy"] == [4, 8, 12, 16, 20, 24]
+    assert {"validation/grid", "config", "train/images_per_second"} <= tags.keys()
+    assert any("hparams" in tag for tag in tags)
+
+
+def test_seeded_layers_repeat_and_leave_the_callers_randomness_alone():
+    import random
+
+    def kernel(seed):
+        with seeded(seed):
+            layer = tf.keras.layers.Dense(3)
+            layer.build((None, 4))
+        return layer.kernel.numpy()
+
+    random.seed(7)
+    expected = random.random()
+    random.seed(7)
+    first, second = kernel(0), kernel(0)
+    assert random.random() == expected
+    np.testing.assert_array_equal(first, second)
+    assert not np.allclose(first, kernel(1))
+
+
+def test_epochs_for_stays_between_its_bounds():
+    assert epochs_for(600_000, 58_000, 10, 80) == 10
+    assert epochs_for(600_000, 1_257, 10, 80) == 80
+    assert epochs_for(600_000, 20_000, 10, 80) == 30
