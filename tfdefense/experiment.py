@@ -81,13 +81,16 @@ def train(
     )
     run = run or default_run(settings, runs_dir)
     full = make_defense.settings(dataset.name, settings["classifier"], config, loop)
-    where = {"data_dir": data_dir and str(Path(data_dir).resolve())}
-    run.start(RunConfig("defense", full, where), overwrite)
+    surroundings = {
+        "data_dir": data_dir and str(Path(data_dir).resolve()),
+        "steps": loop.steps(len(dataset.train)),
+    }
+    run.start(RunConfig("defense", full, surroundings), overwrite)
     say(f"Run directory: {run.path}")
     if not run.classifier_path.is_file():
         target = classifiers.load(settings["classifier"], dataset, runs_dir, settings["seed"])
         run.save_classifier(target.model)
-    defense = _make(run, dataset)
+    defense = _untrained(run)
     defense.fit(dataset.train, loop.epochs, dataset.validation, loop.batch_size, loop.seed, run=run)
     report = _saved_report(run) or judge(run, defense, dataset, **evaluation)
     exported = run.latest_export() or export(defense, run.path / "export")
@@ -123,39 +126,39 @@ def judge(
     return report
 
 
-def load_defense(run: Run, data_dir: str | None = None) -> tuple[Defense, data.Dataset]:
-    """The trained defence of a run and the dataset that it was trained on.
+def load_defense(run: Run) -> Defense:
+    """The trained defence of a run, from the run directory alone.
 
     Raises:
-      UserError: not a defence's run, its training is not finished, or its data is not to be had.
+      UserError: not a defence's run, or its training is not finished.
     """
-    stored = run.require_kind("defense")
-    dataset = data.load(stored.settings["dataset"], data_dir or stored.surroundings.get("data_dir"))
-    defense = _make(run, dataset)
-    loop = defense.loop_config(
-        dataset.train, *(stored.settings[key] for key in ("epochs", "batch_size", "seed"))
-    )
-    step, steps = restore(defense, run), loop.steps(len(dataset.train))
+    steps = run.require_kind("defense").surroundings["steps"]
+    defense = _untrained(run)
+    step = Checkpoints(defense.networks(), run.path).restore()
     require(
         step >= steps,
         f"--run={run.path}: its training is not finished (step {step:,} of {steps:,})."
         f" Go on with: bin/train --run={run.path}",
     )
-    return defense, dataset
+    return defense
 
 
-def restore(defense: Defense, run: Run) -> int:
-    """Brings the networks of `defense` to the run's newest checkpoint; returns its step."""
-    return Checkpoints(defense.networks(), run.path).restore()
+def load_dataset(run: Run, data_dir: str | None = None) -> data.Dataset:
+    """The dataset that the defence of a run was trained on.
+
+    Raises:
+      UserError: not a defence's run, or its data is not to be had.
+    """
+    stored = run.require_kind("defense")
+    return data.load(stored.settings["dataset"], data_dir or stored.surroundings.get("data_dir"))
 
 
-def _make(run: Run, dataset: data.Dataset) -> Defense:
+def _untrained(run: Run) -> Defense:
+    """The defence of a run with initial weights, before the classifier that the run keeps."""
     settings = run.config().settings
-    target = classifiers.FrozenClassifier(
-        run.load_classifier(), dataset.image_shape, dataset.num_classes
-    )
     make_defense = DEFENSES.get(settings["defense"])
-    return make_defense(target, settings["seed"], **_hyperparameters(make_defense, settings))
+    hyperparameters = _hyperparameters(make_defense, settings)
+    return make_defense(run.load_classifier(), settings["seed"], **hyperparameters)
 
 
 def _hyperparameters(make_defense: type[Defense], settings: Mapping[str, Any]) -> dict[str, Any]:

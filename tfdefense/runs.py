@@ -24,7 +24,7 @@ class RunConfig:
     Attributes:
       kind: "classifier" or "defense".
       settings: all that the result depends on, by flag name; two runs with equal settings are the same.
-      surroundings: what may differ between two sittings of one run (`data_dir`).
+      surroundings: what else a later command must know, and may find changed (`data_dir`, `steps`).
       made_with: versions of everything that took part.
     """
 

@@ -137,7 +137,7 @@ def test_unfinished_training_is_not_evaluated(run, tmp_path, capsys):
 
     shutil.copytree(run, tmp_path / "half")
     config = json.loads((tmp_path / "half" / "config.json").read_text())
-    config["settings"]["epochs"] = 50
+    config["surroundings"]["steps"] = 490
     (tmp_path / "half" / "config.json").write_text(json.dumps(config))
     assert main(["evaluate", f"--run={tmp_path / 'half'}"]) == 2
     assert "training is not finished (step 9 of 490)" in capsys.readouterr().err

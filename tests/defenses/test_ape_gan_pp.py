@@ -53,14 +53,7 @@ def test_step_is_the_textbook_step(toy_model, toy_split):
     ours, textbook = make(toy_model, seed=3), make(toy_model, seed=3)
     ours.train_step(batch, Replica(0, tf.constant(0, tf.int64), 24))
     textbook_step(textbook, batch, Replica(0, tf.constant(0, tf.int64), 24))
-    for network in ("generator", "critic"):
-        for a, b in zip(
-            getattr(ours, network).trainable_variables,
-            getattr(textbook, network).trainable_variables,
-            strict=True,
-        ):
-            # Adam's first step has the gradient's sign alone, so compare what led to it.
-            assert np.mean(np.abs(a - b) > 1e-6) < 0.01, a.path
+    # After one step, Adam's moments are the gradients; its update has little but their signs.
     for network in ("generator_optimizer", "critic_optimizer"):
         for a, b in zip(
             getattr(ours, network).variables, getattr(textbook, network).variables, strict=True

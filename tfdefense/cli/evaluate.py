@@ -6,7 +6,7 @@ from tfdefense.attacks import ATTACKS
 from tfdefense.cli.flags import FlagGroups
 from tfdefense.errors import require
 from tfdefense.evaluation import Report
-from tfdefense.experiment import check_evaluation, judge, load_defense
+from tfdefense.experiment import check_evaluation, judge, load_dataset, load_defense
 from tfdefense.runs import Run
 
 
@@ -65,6 +65,6 @@ def run(given: dict[str, Any]) -> None:
     require("run" in given, "--run: none given, a run directory of bin/train needed.")
     settings = evaluation_settings(given)
     directory = Run(given["run"])
-    defense, dataset = load_defense(directory, given.get("data_dir"))
+    defense, dataset = load_defense(directory), load_dataset(directory, given.get("data_dir"))
     print_report(judge(directory, defense, dataset, **settings))
     print(f"\nReport         {directory.path / 'report.md'}")

@@ -109,7 +109,7 @@ class TrainedPurifier(Defense):
         settings = self.settings(train.dataset, self.classifier.name, self.config, loop)
         if run is not None:
             run = run if isinstance(run, Run) else Run(run)
-            run.start(RunConfig("defense", settings))
+            run.start(RunConfig("defense", settings, {"steps": loop.steps(len(train))}))
         self.prepare(loop.steps(len(train)))
         trainer = Trainer(self, loop, run and run.path, describe=settings)
         if not trainer.finished(len(train)):
