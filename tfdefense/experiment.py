@@ -1,17 +1,16 @@
 """From a dataset's name to a report and a SavedModel: the stages in a row, each resumable."""
 
-import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfdefense import attacks as attack_registry
 from tfdefense import classifiers, data
 from tfdefense.defenses import DEFENSES
 from tfdefense.defenses.base import Defense
 from tfdefense.errors import require
-from tfdefense.evaluation import Report, default_attacks, default_epsilon, evaluate, save_gallery
+from tfdefense.evaluation import Report
+from tfdefense.evaluation.judging import Judging, judge, saved_report
 from tfdefense.progress import say
 from tfdefense.runs import Run, RunConfig
 from tfdefense.serving import export
@@ -42,7 +41,7 @@ def train(
     data_dir: str | None = None,
     overwrite: bool = False,
     runs_dir: str | Path = "runs",
-    **evaluation: Any,
+    judging: Judging | None = None,
 ) -> Outcome:
     """Trains a defence and, where it is missing, its classifier; evaluates; exports.
 
@@ -57,7 +56,7 @@ def train(
       data_dir: where TFDS finds prepared datasets.
       overwrite: throw away what is in the run directory.
       runs_dir: where default runs and trained classifiers lie.
-      **evaluation: `epsilon`, `attacks`, `images`, `white_box_images`; see `judge`.
+      judging: how to evaluate; None takes the report that is there, or else makes `Judging()`'s.
 
     Raises:
       UserError, WorkFailed: as every stage says for itself.
@@ -73,7 +72,6 @@ def train(
     config = make_defense.Config(**_hyperparameters(make_defense, settings))
     if "classifier" in settings:
         classifiers.CLASSIFIERS.check(settings["classifier"])
-    check_evaluation(**evaluation)
     dataset = data.load(settings["dataset"], data_dir)
     settings.setdefault("classifier", classifiers.default_for(dataset.image_shape))
     loop = make_defense.loop_config(
@@ -92,38 +90,11 @@ def train(
         run.save_classifier(target.model)
     defense = _untrained(run)
     defense.fit(dataset.train, loop.epochs, dataset.validation, loop.batch_size, loop.seed, run=run)
-    report = _saved_report(run) or judge(run, defense, dataset, **evaluation)
+    report = saved_report(run, judging)
+    if report is None:
+        report = judge(run, defense, dataset, judging or Judging())
     exported = run.latest_export() or export(defense, run.path / "export")
     return Outcome(run, report, exported)
-
-
-def judge(
-    run: Run,
-    defense: Defense,
-    dataset: data.Dataset,
-    epsilon: float | None = None,
-    attacks: tuple[str, ...] | None = None,
-    images: int | None = None,
-    white_box_images: int = 1_000,
-) -> Report:
-    """Evaluates on test images; writes `report.json`, `report.md`, `gallery.png` into the run.
-
-    Args:
-      epsilon: radius of the attacks, in [0, 1]; None means 0.3 for grey images, 8/255 for colour.
-      attacks: registered names; None means FGSM (with true and with predicted labels), BIM, PGD.
-      images: how many test images for clean and grey-box rows; None means all.
-      white_box_images: how many at most for white-box rows.
-    """
-    if epsilon is None:
-        epsilon = default_epsilon(dataset.image_shape)
-    chosen = default_attacks(epsilon)
-    if attacks is not None:
-        chosen = tuple(attack_registry.make(name, epsilon=epsilon) for name in attacks)
-    test = dataset.test if images is None else dataset.test.take(images)
-    report = evaluate(defense, test, chosen, white_box_images)
-    save_gallery(defense, test, chosen, run.path / "gallery.png", dataset.class_names)
-    report.save(run.path)
-    return report
 
 
 def load_defense(run: Run) -> Defense:
@@ -171,25 +142,3 @@ def _hyperparameters(make_defense: type[Defense], settings: Mapping[str, Any]) -
             f"--{name}: not a setting of --defense={make_defense.name}, which has {', '.join(sorted(mine))}.",
         )
     return {name: value for name, value in settings.items() if name in mine}
-
-
-def check_evaluation(
-    epsilon: float | None = None,
-    attacks: tuple[str, ...] | None = None,
-    images: int | None = None,
-    white_box_images: int = 1,
-) -> None:
-    """Complains of evaluation settings before hours of training, not after."""
-    for name in attacks or ("fgsm",):
-        attack_registry.make(name, epsilon=0.1 if epsilon is None else epsilon)
-    require(images is None or images >= 1, f"--images={images}: at least 1 needed.")
-    require(white_box_images >= 1, f"--white_box_images={white_box_images}: at least 1 needed.")
-
-
-def _saved_report(run: Run) -> Report | None:
-    """The run's finished report, if it has one that can be read."""
-    path = run.path / "report.json"
-    if path.is_file():
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            return Report.from_json(path.read_text())
-    return None

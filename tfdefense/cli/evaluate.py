@@ -6,7 +6,8 @@ from tfdefense.attacks import ATTACKS
 from tfdefense.cli.flags import FlagGroups
 from tfdefense.errors import require
 from tfdefense.evaluation import Report
-from tfdefense.experiment import check_evaluation, judge, load_dataset, load_defense
+from tfdefense.evaluation.judging import Judging, judge
+from tfdefense.experiment import load_dataset, load_defense
 from tfdefense.runs import Run
 
 
@@ -45,12 +46,13 @@ def add_evaluation_flags(flags: FlagGroups) -> None:
     )
 
 
-def evaluation_settings(given: dict[str, Any]) -> dict[str, Any]:
-    """Takes the flags of `add_evaluation_flags` out of `given`, checked."""
+def judging_from(given: dict[str, Any]) -> Judging | None:
+    """Takes the flags of `add_evaluation_flags` out of `given`; None where none is in it."""
     names = ("attacks", "epsilon", "images", "white_box_images")
     settings = {name: given.pop(name) for name in names if name in given}
-    check_evaluation(**settings)
-    return settings
+    if "attacks" in settings:
+        settings["attacks"] = tuple(settings["attacks"])
+    return Judging(**settings) if settings else None
 
 
 def print_report(report: Report) -> None:
@@ -63,8 +65,8 @@ def print_report(report: Report) -> None:
 def run(given: dict[str, Any]) -> None:
     """Evaluates a run; prints the table."""
     require("run" in given, "--run: none given, a run directory of bin/train needed.")
-    settings = evaluation_settings(given)
+    judging = judging_from(given) or Judging()
     directory = Run(given["run"])
     defense, dataset = load_defense(directory), load_dataset(directory, given.get("data_dir"))
-    print_report(judge(directory, defense, dataset, **settings))
+    print_report(judge(directory, defense, dataset, judging))
     print(f"\nReport         {directory.path / 'report.md'}")

@@ -33,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(error, 2)
     except WorkFailed as error:
         return _fail(error, 1)
+    except OSError as error:  # A full disk, above all: the commands name what they can foresee.
+        return _fail(error, 1)
     except KeyboardInterrupt:
         return _fail(
             "interrupted. The same command goes on from the last checkpoint.", _INTERRUPTED

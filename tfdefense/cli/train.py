@@ -3,7 +3,7 @@
 from typing import Any
 
 from tfdefense.classifiers import CLASSIFIERS
-from tfdefense.cli.evaluate import add_evaluation_flags, evaluation_settings, print_report
+from tfdefense.cli.evaluate import add_evaluation_flags, judging_from, print_report
 from tfdefense.cli.flags import FlagGroups, numbers
 from tfdefense.defenses import DEFENSES
 from tfdefense.experiment import train
@@ -48,7 +48,7 @@ def command_flags() -> FlagGroups:
         "how",
         "epochs",
         int,
-        "Passes over the training images (default: as many as show 600,000 images, 10 to 80).",
+        "Passes over the training images (default: as many as show about 450,000 images, 8 to 64).",
     )
     flags.add("how", "batch_size", int, "Images in a step, over all replicas (default: 128).")
     flags.add("how", "seed", int, "Initial weights, order of data, random draws (default: 0).")
@@ -68,7 +68,7 @@ def run(given: dict[str, Any]) -> None:
     directory = given.pop("run", None)
     strategy = strategies.make(given.pop("strategy", "mirrored"))
     data_dir, overwrite = given.pop("data_dir", None), given.pop("overwrite", False)
-    evaluation = evaluation_settings(given)
+    judging = judging_from(given)
     if "strengths" in given:
         given["strengths"] = numbers(given["strengths"], "strengths")
     with strategy.scope():
@@ -77,7 +77,7 @@ def run(given: dict[str, Any]) -> None:
             run=Run(directory) if directory else None,
             data_dir=data_dir,
             overwrite=overwrite,
-            **evaluation,
+            judging=judging,
         )
     path = outcome.run.path
     print_report(outcome.report)

@@ -90,7 +90,7 @@ class TrainedPurifier(Defense):
 
         Args:
           train: clean images; FGSM examples of them are made here.
-          epochs: passes over `train`; None means as many as show about 600,000 images, 10 to 80.
+          epochs: passes over `train`; None means as many as show about 450,000 images, 8 to 64.
           validation: held-out clean images whose accuracies and pictures TensorBoard shows.
           batch_size: examples in a step, over all replicas.
           seed: order of data and random draws. Initial weights follow from the constructor's seed.
@@ -158,5 +158,5 @@ def default_strengths(image_shape: tuple[int, int, int]) -> tuple[float, ...]:
 
 
 def default_epochs(train: Split) -> int:
-    """Passes that show a purifier about 600,000 images: minutes on two cores, not the paper's 200 epochs."""
-    return epochs_for(600_000, len(train), least=10, most=80)
+    """Passes that show a purifier about 450,000 images: minutes on two cores, not the paper's 200 epochs."""
+    return epochs_for(450_000, len(train), least=8, most=64)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,6 +61,7 @@ class Report:
       attacks: one line for each attack: exactly what ran.
       sanity: what the numbers themselves give away; empty where nothing does.
       notes: what is special about the images.
+      settings: the evaluation's own settings, so that a later call can tell whether it asks the same.
       predictions: "defense/attack/threat_model" -> predicted classes int32 [n].
     """
 
@@ -67,6 +69,7 @@ class Report:
     attacks: tuple[str, ...]
     sanity: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     predictions: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
 
     def row(self, defense: str, attack: str, threat_model: str) -> Row | None:
@@ -183,6 +186,7 @@ class Report:
             "sanity": list(self.sanity),
             "attacks": list(self.attacks),
             "notes": list(self.notes),
+            "settings": self.settings,
             "made_with": versions(),
         }
         return json.dumps(content, indent=2) + "\n"
@@ -192,9 +196,8 @@ class Report:
         """Reads what `to_json` wrote (predictions are not in it)."""
         content = json.loads(text)
         rows = tuple(Row(**row) for row in content["rows"])
-        return cls(
-            rows, tuple(content["attacks"]), tuple(content["sanity"]), tuple(content["notes"])
-        )
+        texts = (tuple(content[name]) for name in ("attacks", "sanity", "notes"))
+        return cls(rows, *texts, settings=content["settings"])
 
     def save(self, directory: Path) -> None:
         """Writes `report.md`, `predictions.npz` and, last, `report.json` into `directory`."""
