@@ -45,7 +45,7 @@ class Config:
     lambda1: float = option(0.5, "weight of the squared error, equation (1)")
     lambda2: float = option(0.5, "weight of the classification loss, equation (1)")
     penalty_weight: float = option(10.0, "weight of the critic's gradient penalty")
-    learning_rate: float = option(5e-4, "Adam's, of generator and critic; the paper's is 2e-4")
+    learning_rate: float = option(1e-3, "Adam's, of generator and critic; the paper's is 2e-4")
     schedule: str = option(
         "cosine", "learning rate over time: cosine (to zero), or constant, which is the paper's"
     )
