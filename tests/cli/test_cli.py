@@ -4,6 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tfdefense.cli.main import main
@@ -61,6 +62,22 @@ def test_the_same_command_again_finds_all_done(run, capsys, command):
     printed = capsys.readouterr().out
     for needed in ("fgsm 0.3", "white box", "gallery.png", "tensorboard --logdir", "export/1"):
         assert needed in printed
+
+
+def test_evaluate_finds_what_train_reported(run, tmp_path):
+    """The weights that training ended with are those that a later command loads."""
+    import shutil
+
+    shutil.copytree(run, tmp_path / "copy")
+    rows = json.loads((run / "report.json").read_text())["rows"]
+    flags = ["--images=20", "--white_box_images=4", "--attacks=fgsm,pgd"]
+    assert main(["evaluate", f"--run={tmp_path / 'copy'}", *flags]) == 0
+    again = json.loads((tmp_path / "copy" / "report.json").read_text())["rows"]
+    for first, second in zip(rows, again, strict=True):
+        assert {**first, "seconds": 0} == {**second, "seconds": 0}
+    first, second = (np.load(place / "predictions.npz") for place in (run, tmp_path / "copy"))
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key])
 
 
 def test_evaluate_needs_only_the_run(run, tmp_path, monkeypatch, capsys):

@@ -9,6 +9,7 @@ from tfdefense.data.pairs import fgsm_pairs, perturbed
 from tfdefense.errors import UserError
 from tfdefense.networks import losses
 from tfdefense.training import LoopConfig, Replica, Trainer
+from tfdefense.training.checkpoints import Checkpoints
 
 
 def weights(defense):
@@ -158,3 +159,43 @@ def test_default_strengths_follow_the_channels():
     shape = (*SHAPE[:2], 3)
     colour = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(3)])
     assert tfdefense.defenses.APEGANPlusPlus(colour).strengths == (0.01, 0.03, 0.05, 0.07)
+
+
+def test_checkpoint_brings_back_every_variable(toy_model, toy_split, tmp_path):
+    """Networks, moving averages, moments, counters: whatever a step has changed."""
+    trained = tfdefense.defenses.APEGANPlusPlus(toy_model, seed=1)
+    trained.fit(toy_split, epochs=2, batch_size=8, run=tmp_path / "run")
+    fresh = make(toy_model, seed=2)
+    assert Checkpoints(fresh.checkpoint_items(), tmp_path / "run").restore() == 6
+    items = zip(trained.checkpoint_items().values(), fresh.checkpoint_items().values(), strict=True)
+    for ours, restored in items:
+        assert len(ours.variables) > 0
+        for a, b in zip(ours.variables, restored.variables, strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=a.path)
+    only_networks = tfdefense.defenses.APEGANPlusPlus(toy_model, seed=3)
+    Checkpoints(only_networks.networks(), tmp_path / "run").restore()
+    images = toy_split.images
+    np.testing.assert_array_equal(only_networks.purify(images), trained.purify(images))
+
+
+def test_a_broken_run_ends_with_the_weights_of_an_unbroken_one(toy_model, toy_split, tmp_path):
+    def fit(run, epochs, validations):
+        defense = tfdefense.defenses.APEGANPlusPlus(toy_model)
+        loop = LoopConfig(epochs=epochs, batch_size=8, checkpoint_seconds=0.0, steps_per_loop=1)
+        defense.prepare(loop.steps(len(toy_split)))
+
+        def stop():
+            validations.append(1)
+            if len(validations) == 2:
+                raise KeyboardInterrupt
+            return {}, {}
+
+        Trainer(defense, loop, run).fit(fgsm_pairs(toy_model, toy_split), stop)
+        return weights(defense)
+
+    unbroken = fit(tmp_path / "a", 4, [1, 1])
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "b", 4, [])
+    resumed = fit(tmp_path / "b", 4, [1, 1])
+    for a, b in zip(unbroken, resumed, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -14,14 +14,15 @@ class Checkpoints:
     """Saves and restores named trackables and the step that they belong to.
 
     Args:
-      items: name -> Keras model or optimizer, built.
+      items: name -> Keras model or optimizer, built, or `tf.Variable`.
       directory: the run directory; None saves nothing.
       keep: how many checkpoints to keep.
     """
 
     def __init__(self, items: Mapping[str, Any], directory: Path | None, keep: int = 2) -> None:
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        self._checkpoint = tf.train.Checkpoint(step=self._step, **items)
+        lists = {name: _variables(item) for name, item in items.items()}
+        self._checkpoint = tf.train.Checkpoint(step=self._step, **lists)
         self._manager = None
         self._saved_at = time.monotonic()
         if directory is not None:
@@ -62,3 +63,14 @@ class Checkpoints:
         except (tf.errors.OpError, OSError) as error:
             raise WorkFailed(f"checkpoint at step {step:,} not written: {error}") from error
         self._saved_at = time.monotonic()
+
+
+def _variables(item: Any) -> Any:
+    """All variables of a Keras model or optimizer, in its own order.
+
+    Handed to TensorFlow as it is, a Keras 3 model loses without a word the layers that it keeps in
+    lists: TensorFlow's tracking does not see into them.
+    """
+    if isinstance(item, tf.Variable):
+        return item
+    return [variable.value for variable in item.variables]
