@@ -15,6 +15,14 @@ def test_unknown_name_offers_the_nearest_and_all():
         REGISTRY.get("apegan++")
 
 
+def test_many_names_are_counted_not_listed():
+    many = Registry("dataset", {f"name{i}": "nowhere:x" for i in range(500)})
+    with pytest.raises(UserError) as error:
+        many.get("nmae7")
+    assert "500 are known" in str(error.value)
+    assert len(str(error.value)) < 100
+
+
 def test_every_registered_name_can_be_imported():
     import tfdefense
 

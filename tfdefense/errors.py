@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+_NAMES_SHOWN = 30
+
 
 class UserError(ValueError):
     """A mistake in what was given: one line that names it, what was given and what is allowed.
@@ -17,7 +19,9 @@ def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> UserError:
     allowed = sorted(allowed)
     nearest = difflib.get_close_matches(given, allowed, n=1, cutoff=0.4)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return UserError(f"unknown {kind} {given!r}.{hint} Known: {', '.join(allowed)}.")
+    many = len(allowed) > _NAMES_SHOWN
+    known = f"{len(allowed)} are known" if many else f"Known: {', '.join(allowed)}"
+    return UserError(f"unknown {kind} {given!r}.{hint} {known}.")
 
 
 def require(condition: bool, message: str) -> None:

@@ -14,6 +14,7 @@ from tfdefense.evaluation.judging import Judging, judge, saved_report
 from tfdefense.progress import say
 from tfdefense.runs import Run, RunConfig
 from tfdefense.serving import export
+from tfdefense.training import LoopConfig
 from tfdefense.training.checkpoints import Checkpoints
 
 DEFAULTS = {"dataset": "digits", "seed": 0, "batch_size": 128}
@@ -70,6 +71,8 @@ def train(
     require("defense" in settings, f"--defense: none given. Known: {', '.join(DEFENSES.names())}.")
     make_defense = DEFENSES.get(settings["defense"])
     config = make_defense.Config(**_hyperparameters(make_defense, settings))
+    # Here too, so that a bad number is answered before a large dataset is read.
+    LoopConfig(settings.get("epochs", 1), settings["batch_size"], settings["seed"])
     if "classifier" in settings:
         classifiers.CLASSIFIERS.check(settings["classifier"])
     dataset = data.load(settings["dataset"], data_dir)

@@ -106,7 +106,7 @@ BAD = [
     (["train", "--defense=apeganpp", "--classifier=mnistcnn"], "Did you mean 'mnist_cnn'"),
     (["train", "--defense=apeganpp", "--epochs=0"], "--epochs=0: at least 1"),
     (["train", "--defense=apeganpp", "--epochs=many"], "epochs"),
-    (["train", "--defense=apeganpp", "--epsilon=1.5"], "epsilon 1.5 given"),
+    (["train", "--defense=apeganpp", "--epsilon=1.5"], "--epsilon=1.5: a number in [0, 1]"),
     (["train", "--defense=apeganpp", "--attacks=fgms"], "Did you mean 'fgsm'"),
     (["train", "--defense=apeganpp", "--strengths=0.1,big"], "--strengths=0.1,big: numbers"),
     (["train", "--defense=apeganpp", "--strengths=0.1,7"], "--strengths: 7.0 given"),

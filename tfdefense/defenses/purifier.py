@@ -94,7 +94,8 @@ class TrainedPurifier(Defense):
           validation: held-out clean images whose accuracies and pictures TensorBoard shows.
           batch_size: examples in a step, over all replicas.
           seed: order of data and random draws. Initial weights follow from the constructor's seed.
-          run: a run directory for checkpoints and event files; None keeps nothing.
+          run: a run directory for checkpoints, event files and the classifier, if that is a Keras
+            model; None keeps nothing.
           steps_per_loop: steps in one call of the compiled loop.
 
         Raises:
@@ -110,6 +111,8 @@ class TrainedPurifier(Defense):
         if run is not None:
             run = run if isinstance(run, Run) else Run(run)
             run.start(RunConfig("defense", settings, {"steps": loop.steps(len(train))}))
+            if isinstance(self.classifier.model, keras.Model) and not run.classifier_path.is_file():
+                run.save_classifier(self.classifier.model)
         self.prepare(loop.steps(len(train)))
         trainer = Trainer(self, loop, run and run.path, describe=settings)
         if not trainer.finished(len(train)):

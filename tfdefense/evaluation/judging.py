@@ -34,7 +34,11 @@ class Judging:
     white_box_images: int = 1_000
 
     def __post_init__(self) -> None:
-        self.chosen((28, 28, 1))
+        require(
+            self.epsilon is None or 0 <= self.epsilon <= 1,
+            f"--epsilon={self.epsilon}: a number in [0, 1] needed.",
+        )
+        self.chosen((28, 28, 1))  # Complains of unknown names now, not after hours of training.
         for name in ("images", "white_box_images"):
             value = getattr(self, name)
             require(value is None or value >= 1, f"--{name}={value}: at least 1 needed.")
