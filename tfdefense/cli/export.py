@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tfdefense.cli.flags import FlagGroups
+from tfdefense.cli.flags import FlagGroups, installed
 from tfdefense.errors import require
 from tfdefense.experiment import load_defense
 from tfdefense.runs import Run
@@ -27,6 +27,5 @@ def run(given: dict[str, Any]) -> None:
     directory = Run(given["run"])
     output = Path(given.get("output", directory.path / "export"))
     path = export(load_defense(directory), output)
-    print(
-        f"SavedModel     {path}\nLook at it     .venv/bin/saved_model_cli show --dir {path} --all"
-    )
+    print(f"SavedModel     {path}")
+    print(f"Look at it     {installed('saved_model_cli')} show --dir {path} --all")

@@ -1,9 +1,12 @@
 """absl flags, in groups, with the help page that a person wants to see."""
 
+import contextlib
 import dataclasses
+import sys
 import textwrap
 import types
 import typing
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -80,6 +83,14 @@ def numbers(values: list[str], flag: str) -> tuple[float, ...]:
         return tuple(float(value) for value in values)
     except ValueError:
         raise UserError(f"--{flag}={','.join(values)}: numbers with commas needed.") from None
+
+
+def installed(command: str) -> str:
+    """How to call a command that was installed beside this Python, from where the user stands."""
+    path = Path(sys.executable).with_name(command)
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
 
 
 def _flag_type(annotation: Any) -> type:

@@ -4,7 +4,7 @@ from typing import Any
 
 from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.cli.evaluate import add_evaluation_flags, judging_from, print_report
-from tfdefense.cli.flags import FlagGroups, numbers
+from tfdefense.cli.flags import FlagGroups, installed, numbers
 from tfdefense.defenses import DEFENSES
 from tfdefense.experiment import train
 from tfdefense.runs import Run
@@ -83,4 +83,4 @@ def run(given: dict[str, Any]) -> None:
     print_report(outcome.report)
     print(f"\nRun directory  {path}\nReport         {path / 'report.md'}")
     print(f"Gallery        {path / 'gallery.png'}\nSavedModel     {outcome.export}")
-    print(f"TensorBoard    .venv/bin/tensorboard --logdir {path}")
+    print(f"TensorBoard    {installed('tensorboard')} --logdir {path}")
