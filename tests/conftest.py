@@ -60,6 +60,12 @@ def make_toy_model() -> keras.Model:
 
 
 @pytest.fixture(scope="session")
+def two_replicas() -> tf.distribute.Strategy:
+    """Two replicas on the CPU. One for all tests: a second would reuse the first one's collective keys."""
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(scope="session")
 def digits() -> tfdefense.data.Dataset:
     return tfdefense.data.load("digits")
 

@@ -97,3 +97,11 @@ def test_a_damaged_classifier_is_named(digits, tmp_path, capsys, monkeypatch):
     (tmp_path / "digits-mnist_cnn" / "classifier.keras").write_bytes(b"not a model")
     with pytest.raises(UserError, match=r"classifier.keras: cannot be loaded"):
         tfdefense.classifiers.load("mnist_cnn", digits, runs_dir=tmp_path)
+
+
+def test_two_replicas_train_a_network_with_dropout(digits, two_replicas):
+    short = dataclasses.replace(mnist_cnn.MNIST_CNN, training_images=1_000)
+    with two_replicas.scope():
+        model = tfdefense.classifiers.ClassifierTraining(short, digits).fit()
+    predicted = np.argmax(model.predict(digits.validation.images, verbose=0), -1)
+    assert np.mean(predicted == digits.validation.labels) > 0.6

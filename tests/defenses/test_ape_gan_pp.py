@@ -62,7 +62,7 @@ def test_step_is_the_textbook_step(toy_model, toy_split):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
 
 
-def test_two_replicas_update_as_one(toy_split):
+def test_two_replicas_update_as_one(toy_split, two_replicas):
     """Same weights, same data, same draws: synchronised norms, summed gradients, split randomness."""
 
     def train(strategy):
@@ -75,7 +75,7 @@ def test_two_replicas_update_as_one(toy_split):
         return defense
 
     one = train(tf.distribute.OneDeviceStrategy("CPU:0"))
-    two = train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+    two = train(two_replicas)
     for a, b in zip(
         one.generator_optimizer.variables, two.generator_optimizer.variables, strict=True
     ):

@@ -17,12 +17,12 @@ def test_draws_follow_from_seed_and_step_and_differ_from_each_other():
     assert not np.allclose(first, draw(3, seed=1)[0])
 
 
-def test_replicas_together_draw_what_one_draws():
+def test_replicas_together_draw_what_one_draws(two_replicas):
     def numbers():
         return Replica(5, tf.constant(2, tf.int64), global_batch=6).uniform()
 
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    parts = strategy.experimental_local_results(tf.function(lambda: strategy.run(numbers))())
+    run = tf.function(lambda: two_replicas.run(numbers))
+    parts = two_replicas.experimental_local_results(run())
     np.testing.assert_array_equal(np.concatenate(parts), numbers())
 
 

@@ -117,9 +117,8 @@ def test_numbers_out_of_range_are_named(changes, message):
         config(**changes)
 
 
-def test_batch_must_divide_among_replicas():
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope(), pytest.raises(UserError, match="a multiple of the 2 replicas"):
+def test_batch_must_divide_among_replicas(two_replicas):
+    with two_replicas.scope(), pytest.raises(UserError, match="a multiple of the 2 replicas"):
         Trainer(Fit(), config(batch_size=7))
 
 
