@@ -3,7 +3,7 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 ARGS ?=
 
-.PHONY: train test setup lint clean
+.PHONY: train test setup clean
 
 train: $(INSTALLED)  ## Trains APE-GAN++ on the embedded digits, evaluates, exports: make train ARGS="--dataset=mnist"
 	bin/train --defense=apeganpp $(ARGS)

@@ -116,7 +116,7 @@ class Run:
             if not overwrite:
                 self._require_same(config)
                 return
-            self.config()  # Refuses to delete what is not ours.
+            self.require_kind(config.kind)  # Refuses to delete what is not its like.
             shutil.rmtree(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)

@@ -118,6 +118,10 @@ BAD = [
     (["train", "--defense=apeganpp", "--run=/proc/nothing"], "/proc/nothing: cannot be written"),
     (["train", "--defense=apeganpp", "--dataset=mnist", "--data_dir=nowhere"], "no such directory"),
     (["train", "--run=nowhere"], "--defense: none given"),
+    (
+        ["train", "--defense=apeganpp", "--run=runs/digits-mnist_cnn", "--overwrite"],
+        "is a classifier run, a defense run needed",
+    ),
     (["evaluate"], "--run: none given"),
     (["evaluate", "--run=nowhere"], "--run=nowhere: no such run directory"),
     (["evaluate", "--run=notes"], "notes: not a run directory"),

@@ -1,6 +1,7 @@
 """How the networks under attack are trained: by the same loop as the defences."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -43,7 +44,7 @@ class ClassifierTraining:
         self.optimizer = keras.optimizers.Adam(schedule)
         self.optimizer.build(self.model.trainable_variables)
 
-    def fit(self, directory: Any = None) -> keras.Model:
+    def fit(self, directory: Path | None = None) -> keras.Model:
         """Trains, going on from a checkpoint in `directory` if there is one; returns the model."""
         trainer = Trainer(self, self.config, directory, describe={"classifier": self.name})
         train = self.data.train

@@ -35,8 +35,11 @@ def export(defense: Defense, directory: str | Path) -> Path:
         versions = [int(path.name) for path in directory.iterdir() if path.name.isdigit()]
         final = directory / str(max(versions, default=0) + 1)
         partial = directory / f"partial-{os.getpid()}"
-        _write(defense, partial)
-        partial.rename(final)
+        try:
+            _write(defense, partial)
+            partial.rename(final)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise UserError(f"--output={directory}: cannot be written ({error.strerror}).") from error
     return final
@@ -68,5 +71,4 @@ def _write(defense: Defense, path: Path) -> None:
     try:
         archive.write_out(path, verbose=False)
     except tf.errors.OpError as error:
-        shutil.rmtree(path, ignore_errors=True)
         raise OSError(0, error.message.splitlines()[0]) from error
