@@ -1,25 +1,33 @@
 """Fast gradient sign method: one step."""
 
 import dataclasses
+from typing import ClassVar
 
 import tensorflow as tf
 
-from tfdefense.attacks.base import LinfAttack, Model
-from tfdefense.attacks.cleverhans_parts import linf_direction, project
+from tfdefense.attacks.base import BoundedAttack, Crafted, Model
+from tfdefense.attacks.cleverhans_parts import gradient, project, step_along
+from tfdefense.attacks.gradients import is_zero
 
 
 @dataclasses.dataclass(frozen=True)
-class FGSM(LinfAttack):
+class FGSM(BoundedAttack):
     """x' = clip(x + epsilon * sign(grad_x cross_entropy(f(x), y))).
 
-    Goodfellow, Shlens, Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015.
+    Goodfellow, Shlens, Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015. With
+    targets t it descends cross_entropy(f(x), t). In "l2" the step is along the gradient itself.
     """
 
     name = "fgsm"
+    takes_targets: ClassVar[bool] = True
 
-    def craft(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        moved = images + self.epsilon * linf_direction(model, images, labels)
-        return project(moved, images, self.epsilon)
+    def craft(
+        self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
+    ) -> Crafted:
+        slope = gradient(model, images, labels, targets)
+        moved = images + step_along(slope, self.epsilon, self.norm)
+        moved = project(moved, images, self.epsilon, self.norm)
+        return Crafted(moved, queries=1, gradients=1, no_gradient=is_zero(slope))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +40,11 @@ class FGSMPredicted(FGSM):
     """
 
     name = "fgsm_predicted"
+    takes_targets: ClassVar[bool] = False
 
-    def craft(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def craft(
+        self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
+    ) -> Crafted:
         predicted = tf.argmax(model(images), axis=-1, output_type=labels.dtype)
-        return super().craft(model, images, predicted)
+        crafted = super().craft(model, images, predicted, targets)
+        return crafted._replace(queries=2)

@@ -1,28 +1,33 @@
-"""What BIM and PGD share: FGSM in small steps, each projected back into the ball."""
+"""What BIM, PGD and MIM share: FGSM in small steps, each projected back into the ball."""
 
 import dataclasses
+from typing import ClassVar
 
 import tensorflow as tf
 
-from tfdefense.attacks.base import LinfAttack, Model
-from tfdefense.attacks.cleverhans_parts import linf_direction, project
+from tfdefense.attacks.active import while_active
+from tfdefense.attacks.base import BoundedAttack, Crafted, Model
+from tfdefense.attacks.cleverhans_parts import gradient, project, step_along
+from tfdefense.attacks.gradients import fooled, is_zero
 from tfdefense.errors import require
 
 
 @dataclasses.dataclass(frozen=True)
-class IterativeAttack(LinfAttack):
-    """What BIM and PGD share: `steps` steps, each projected back into the ball.
+class IterativeAttack(BoundedAttack):
+    """What BIM, PGD and MIM share: `steps` steps, each projected back into the ball.
 
     Attributes:
       steps: how many, at least 1.
       relative_step_size: length of a step as a fraction of epsilon, above 0.
-      stop_at_success: leave an image as soon as it is misclassified, and stop when all are. The
+      stop_at_success: leave an image as soon as it fools the model; it then costs nothing more. The
         strongest choice when `model` is also what judges the result; the weakest when the images
         are handed on to something else, so off unless asked for.
 
     Raises:
       UserError: an attribute out of range.
     """
+
+    takes_targets: ClassVar[bool] = True
 
     steps: int = 10
     relative_step_size: float = 0.25
@@ -36,32 +41,56 @@ class IterativeAttack(LinfAttack):
             f"{self.name}: relative_step_size {self.relative_step_size} given, a number above 0 needed.",
         )
 
-    def craft(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return self.iterate(model, images, labels, images)
+    def craft(
+        self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
+    ) -> Crafted:
+        return self.iterate(model, images, labels, targets, images, self.radii(images))
+
+    def radii(self, images: tf.Tensor) -> tf.Tensor:
+        """Epsilon of each image, float32 [N, 1, 1, 1]."""
+        return tf.broadcast_to(self.epsilon, tf.concat([tf.shape(images)[:1], [1, 1, 1]], axis=0))
+
+    def direction(self, slope: tf.Tensor, memory: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """What to follow at a gradient, and what to remember of it for the next step."""
+        return slope, memory
 
     def iterate(
-        self, model: Model, images: tf.Tensor, labels: tf.Tensor, start: tf.Tensor
-    ) -> tf.Tensor:
+        self,
+        model: Model,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        targets: tf.Tensor | None,
+        start: tf.Tensor,
+        epsilon: tf.Tensor,
+    ) -> Crafted:
         """The last iterate from `start`, which is first projected into the ball around `images`."""
-        size = self.epsilon * self.relative_step_size
+        untargeted = targets is None
 
-        def standing(adversarial: tf.Tensor) -> tf.Tensor:
+        def standing(adversarial: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
             if not self.stop_at_success:
                 return tf.ones_like(labels, tf.bool)
-            predicted = tf.argmax(model(adversarial), axis=-1, output_type=labels.dtype)
-            return predicted == labels
+            return ~fooled(model(adversarial), labels, None if untargeted else targets)
 
-        def unfinished(step: tf.Tensor, adversarial: tf.Tensor, active: tf.Tensor) -> tf.Tensor:
-            return step < self.steps and tf.reduce_any(active)
+        def move(number: tf.Tensor, state: tuple, constants: tuple) -> tuple:
+            adversarial, memory, steps, blind = state
+            images, labels, targets, epsilon = constants
+            slope = gradient(model, adversarial, labels, None if untargeted else targets)
+            along, memory = self.direction(slope, memory)
+            moved = adversarial + step_along(along, epsilon * self.relative_step_size, self.norm)
+            adversarial = project(moved, images, epsilon, self.norm)
+            blind = tf.where(number == 0, is_zero(slope), blind)
+            active = standing(adversarial, labels, targets)
+            return (adversarial, memory, steps + 1, blind), active
 
-        def move(step: tf.Tensor, adversarial: tf.Tensor, active: tf.Tensor) -> tuple:
-            moved = adversarial + size * linf_direction(model, adversarial, labels)
-            moved = project(moved, images, self.epsilon)
-            adversarial = tf.where(active[:, None, None, None], moved, adversarial)
-            return step + 1, adversarial, standing(adversarial)
-
-        start = project(start, images, self.epsilon)
-        _, adversarial, _ = tf.while_loop(
-            unfinished, move, (tf.constant(0), start, standing(start))
+        start = project(start, images, epsilon, self.norm)
+        aims = labels if untargeted else targets
+        nothing = tf.zeros_like(labels)
+        adversarial, _, steps, blind = while_active(
+            move,
+            (start, tf.zeros_like(images), nothing, nothing > 0),
+            standing(start, labels, aims),
+            self.steps,
+            (images, labels, aims, epsilon),
         )
-        return adversarial
+        queries = 2 * steps + 1 if self.stop_at_success else steps
+        return Crafted(adversarial, queries, steps, blind)

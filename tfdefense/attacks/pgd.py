@@ -4,21 +4,24 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfdefense.attacks.base import Model
+from tfdefense.attacks import draws, norms
+from tfdefense.attacks.base import Crafted, Model
+from tfdefense.attacks.gradients import cross_entropy, fooled
 from tfdefense.attacks.iterative import IterativeAttack
+from tfdefense.attacks.restarts import best_of
 from tfdefense.errors import require
 
 
 @dataclasses.dataclass(frozen=True)
 class PGD(IterativeAttack):
-    """`restarts` runs of BIM from uniform points of the ball; per image, the one of highest loss.
+    """`restarts` runs of BIM from random points of the ball; per image, the best of them.
 
     Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018. The
     defaults, with epsilon 0.3, are its MNIST attack: 40 steps of 0.01.
 
     Attributes:
-      restarts: random starts, at least 1.
-      seed: fixes them: two calls on the same batch give the same images.
+      restarts: random starts, at least 1. The best fools, and has the highest loss. With `stop_at_success`, an image that fell needs no more.
+      seed: fixes the starts; they are a function of it and the image, whatever batch that is in.
     """
 
     name = "pgd"
@@ -33,19 +36,38 @@ class PGD(IterativeAttack):
             self.restarts >= 1, f"{self.name}: restarts {self.restarts} given, at least 1 needed."
         )
 
-    def craft(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        def loss(candidates: tf.Tensor) -> tf.Tensor:
-            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, model(candidates))
+    def craft(
+        self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
+    ) -> Crafted:
+        untargeted = targets is None
 
-        def one_run(restart: tf.Tensor) -> tf.Tensor:
-            noise = tf.random.stateless_uniform(
-                tf.shape(images), seed=tf.stack([self.seed, restart]), minval=-1.0, maxval=1.0
-            )
-            return self.iterate(model, images, labels, images + self.epsilon * noise)
+        def one_run(number: tf.Tensor, constants: tuple) -> tuple:
+            images, labels, targets, epsilon, keys = constants
+            targets = None if untargeted else targets
+            start = images + random_change(keys, images, number, epsilon, self.norm)
+            run = self.iterate(model, images, labels, targets, start, epsilon)
+            logits = model(run.images)
+            sign, aim = (1, labels) if untargeted else (-1, targets)
+            loss = sign * cross_entropy(aim)(logits)
+            return run._replace(queries=run.queries + 1), loss, fooled(logits, labels, targets)
 
-        best = one_run(tf.constant(0))
-        for restart in range(1, self.restarts):
-            candidate = one_run(tf.constant(restart))
-            stronger = (loss(candidate) > loss(best))[:, None, None, None]
-            best = tf.where(stronger, candidate, best)
-        return best
+        constants = (
+            images,
+            labels,
+            labels if untargeted else targets,
+            self.radii(images),
+            draws.image_keys(images, self.seed),
+        )
+        return best_of(one_run, self.restarts, images, constants, self.stop_at_success)
+
+
+def random_change(
+    keys: tf.Tensor, images: tf.Tensor, stream: int | tf.Tensor, epsilon: tf.Tensor, norm: str
+) -> tf.Tensor:
+    """A point of the ball around 0: uniform for "linf", of uniform radius for "l2"."""
+    shape = [images.shape[i] or tf.shape(images)[i] for i in (1, 2, 3)]
+    box = 2 * draws.uniform(keys, shape, 2 * stream) - 1
+    if norm == "linf":
+        return epsilon * box
+    radius = norms.per_image(draws.uniform(keys, [], 2 * stream + 1))
+    return epsilon * radius * norms.steepest(box, norm)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfdefense.data.dataset import check_logits
 from tfdefense.errors import require
 
 
@@ -63,13 +64,5 @@ class FrozenClassifier:
             )
         images = tf.random.stateless_uniform([4, *self.image_shape], seed=[0, 0])
         logits = np.asarray(self(images))
-        require(
-            logits.ndim == 2 and len(logits) == 4,
-            f"classifier {self.name!r}: output of shape {logits.shape[1:]} given, [N, classes] needed.",
-        )
-        probabilities = np.all(logits >= 0) and np.allclose(logits.sum(-1), 1.0, atol=1e-4)
-        require(
-            not probabilities,
-            f"classifier {self.name!r}: gives probabilities (a softmax at its end?), logits needed.",
-        )
+        check_logits(logits, len(images), f"classifier {self.name!r}")
         return logits

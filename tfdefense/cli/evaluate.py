@@ -32,7 +32,10 @@ def add_evaluation_flags(flags: FlagGroups) -> None:
     """Defines the flags that say how a defence is judged."""
     group = "evaluation"
     flags.add(
-        group, "attacks", list, f"Of {', '.join(ATTACKS.names())}, with commas (default: all)."
+        group,
+        "attacks",
+        list,
+        f"Of {', '.join(ATTACKS.names())}, with commas (default: fgsm, fgsm_predicted, bim, pgd).",
     )
     flags.add(
         group,

@@ -95,3 +95,18 @@ def check_labels(labels: np.ndarray, count: int, num_classes: int, name: str = "
         low >= 0 and high < num_classes,
         f"{name}: values in [{low}, {high}], [0, {num_classes - 1}] needed.",
     )
+
+
+def check_logits(logits: np.ndarray, count: int, name: str = "model") -> None:
+    """Raises `UserError` unless `logits` is a classifier's finite output [count, K], no softmax."""
+    require(
+        logits.ndim == 2 and len(logits) == count,
+        f"{name}: output of shape {logits.shape} for {count} images given, [N, classes] needed.",
+    )
+    if not np.issubdtype(logits.dtype, np.floating) or not np.all(np.isfinite(logits)):
+        raise UserError(f"{name}: gives {logits.dtype}, some not finite; finite logits needed.")
+    probabilities = np.all(logits >= 0) and np.allclose(logits.sum(axis=-1), 1.0, atol=1e-4)
+    require(
+        not probabilities,
+        f"{name}: gives probabilities (a softmax at its end?), logits needed.",
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks.base import Model
-from tfdefense.attacks.cleverhans_parts import linf_direction
+from tfdefense.attacks.cleverhans_parts import gradient, step_along
 from tfdefense.data.dataset import Split
 from tfdefense.progress import Progress
 
@@ -27,7 +27,7 @@ def fgsm_pairs(model: Model, split: Split) -> dict[str, np.ndarray]:
 
     @tf.function(input_signature=signature)
     def direction(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return tf.cast(linf_direction(model, images, labels), tf.int8)
+        return tf.cast(step_along(gradient(model, images, labels), 1.0, "linf"), tf.int8)
 
     directions = np.empty(split.images.shape, np.int8)
     with Progress(f"FGSM directions of {split.dataset}", len(split)) as progress:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.attacks import BIM, FGSM, PGD, Attack, FGSMPredicted
+from tfdefense.attacks import BIM, FGSM, PGD, Attack, FGSMPredicted, strongest
 from tfdefense.attacks.base import Model
 from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import Defense
@@ -65,23 +65,13 @@ def evaluate(
     few = test.take(white_box_images)
     for attack in attacks:
         crafted = classifier.attack(attack, test)
-        measure.add("none", attack.name, attack.epsilon, "white_box", classifier.predict(crafted))
-        measure.add(
-            defense.name, attack.name, attack.epsilon, "grey_box", pipeline.predict(crafted)
-        )
+        epsilon = getattr(attack, "epsilon", None)
+        measure.add("none", attack.name, epsilon, "white_box", classifier.predict(crafted))
+        measure.add(defense.name, attack.name, epsilon, "grey_box", pipeline.predict(crafted))
         crafted = pipeline.attack(strongest(attack), few)
-        measure.add(
-            defense.name, attack.name, attack.epsilon, "white_box", pipeline.predict(crafted)
-        )
+        measure.add(defense.name, attack.name, epsilon, "white_box", pipeline.predict(crafted))
     measure.add_worst_cases()
     return measure.report(attacks)
-
-
-def strongest(attack: Attack) -> Attack:
-    """`attack` for the case that the attacked model is also the judge: it keeps its successes."""
-    if hasattr(attack, "stop_at_success"):
-        return dataclasses.replace(attack, stop_at_success=True)
-    return attack
 
 
 class Judge:
@@ -146,21 +136,30 @@ class _Measurements:
         self._clock = time.monotonic()
 
     def add(
-        self, defense: str, attack: str, epsilon: float, threat_model: str, predicted: np.ndarray
+        self,
+        defense: str,
+        attack: str,
+        epsilon: float | None,
+        threat_model: str,
+        predicted: np.ndarray,
     ) -> None:
         self.predictions[f"{defense}/{attack}/{threat_model}"] = predicted
         correct = predicted == self.test.labels[: len(predicted)]
         self._add_row(defense, attack, epsilon, threat_model, correct)
 
     def add_worst_cases(self) -> None:
-        """Per column, the images that withstood every attack: what an attacker with a choice leaves."""
-        columns = dict.fromkeys(
-            (row.defense, row.threat_model) for row in self.rows if row.attack != "none"
-        )
-        for defense, threat_model in columns:
+        """Per column, the images that withstood every attack: what an attacker with a choice leaves.
+
+        Attacks without a radius fool every image, from however far; they count only where there
+        are no others.
+        """
+        attacked = [row for row in self.rows if row.attack != "none"]
+        attacked = [row for row in attacked if row.epsilon is not None] or attacked
+        epsilons = {row.epsilon for row in attacked}
+        for defense, threat_model in dict.fromkeys((r.defense, r.threat_model) for r in attacked):
             keys = [
                 f"{defense}/{row.attack}/{threat_model}"
-                for row in self.rows
+                for row in attacked
                 if (row.defense, row.threat_model) == (defense, threat_model)
             ]
             clean = self.predictions[f"{defense}/none/none"]
@@ -168,11 +167,16 @@ class _Measurements:
             standing = clean[:n] == self.test.labels[:n]
             for key in keys:
                 standing &= self.predictions[key][:n] == self.test.labels[:n]
-            epsilon = max(row.epsilon for row in self.rows)
+            epsilon = None if None in epsilons else max(epsilons)
             self._add_row(defense, "worst_case", epsilon, threat_model, standing)
 
     def _add_row(
-        self, defense: str, attack: str, epsilon: float, threat_model: str, correct: np.ndarray
+        self,
+        defense: str,
+        attack: str,
+        epsilon: float | None,
+        threat_model: str,
+        correct: np.ndarray,
     ) -> None:
         now = time.monotonic()
         classifier = self.defense.classifier.name
@@ -184,7 +188,7 @@ class _Measurements:
                 defense=defense,
                 trained_with="none" if defense == "none" else classifier,
                 attack=attack,
-                epsilon=float(epsilon),
+                epsilon=None if epsilon is None else float(epsilon),
                 threat_model=threat_model,
                 seconds=round(now - self._clock, 3),
             )

@@ -9,10 +9,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from tfdefense.attacks import Attack
+from tfdefense.attacks import Attack, strongest
 from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import Defense
-from tfdefense.evaluation.evaluate import Judge, strongest
+from tfdefense.evaluation.evaluate import Judge
 
 _COLUMNS = 10
 _RIGHT, _WRONG = "#0072b2", "#d55e00"  # Blue and vermilion: told apart by colour-blind readers too.

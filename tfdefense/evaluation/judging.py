@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 from typing import Any
 
-from tfdefense.attacks import Attack, make
+from tfdefense.attacks import Attack, is_bounded, make
 from tfdefense.data.dataset import Dataset
 from tfdefense.defenses.base import Defense
 from tfdefense.errors import require
@@ -49,7 +49,9 @@ class Judging:
         if self.attacks is None:
             return default_attacks(epsilon)
         require(len(self.attacks) > 0, "--attacks: none given, at least one needed.")
-        return tuple(make(name, epsilon=epsilon) for name in self.attacks)
+        return tuple(
+            make(name, epsilon=epsilon) if is_bounded(name) else make(name) for name in self.attacks
+        )
 
     def settings(self) -> dict[str, Any]:
         """As `report.json` keeps them."""

@@ -22,7 +22,7 @@ class Row:
       dataset, classifier: what was attacked.
       defense: what stood before it, or "none".
       trained_with: the classifier that the defence was trained with, or "none".
-      attack, epsilon: what attacked; "none" and 0 for clean images.
+      attack, epsilon: what attacked; "none" and 0 for clean images, None for an attack without radius.
       threat_model: "none" (clean), "grey_box" (the attack saw the classifier alone) or "white_box"
         (it saw everything that stands in the row).
       accuracy, n: share of the n images classified correctly, in [0, 1].
@@ -35,7 +35,7 @@ class Row:
     defense: str
     trained_with: str
     attack: str
-    epsilon: float
+    epsilon: float | None
     threat_model: str
     accuracy: float
     n: int
@@ -44,7 +44,7 @@ class Row:
     seconds: float
 
     @classmethod
-    def measured(cls, correct: np.ndarray, **fields: str | float) -> "Row":
+    def measured(cls, correct: np.ndarray, **fields: str | float | None) -> "Row":
         """A row from `correct`, bool [n], one for each image that was really judged."""
         low, high = wilson(int(correct.sum()), len(correct))
         return cls(
@@ -133,8 +133,8 @@ class Report:
             undefended = self.row("none", attack, "white_box")
             grey = self.row(self.defense, attack, "grey_box")
             white = self.row(self.defense, attack, "white_box")
-            epsilon = max(row.epsilon for row in (undefended, grey, white) if row)
-            title = f"{attack} {epsilon:.3g}"
+            epsilon = next(row.epsilon for row in (undefended, grey, white) if row)
+            title = attack if epsilon is None else f"{attack} {epsilon:.3g}"
             lines.append([title, _cell(undefended), _cell(grey), _cell(white)])
         return lines
 

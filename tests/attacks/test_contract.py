@@ -1,0 +1,215 @@
+"""What every attack promises, asked of every attack."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.attacks.conftest import Counted
+from tfdefense.attacks import (
+    APGDCE,
+    APGDDLR,
+    APGDT,
+    ATTACKS,
+    BIM,
+    FABT,
+    FGSM,
+    JSMA,
+    MIM,
+    PGD,
+    AutoAttack,
+    CarliniWagnerL2,
+    DeepFool,
+    Expectation,
+    FGSMPredicted,
+    Square,
+    StrongestOf,
+)
+
+BOUNDED = [
+    FGSM(epsilon=0.2),
+    FGSM(epsilon=2.0, norm="l2"),
+    FGSMPredicted(epsilon=0.2),
+    BIM(epsilon=0.2),
+    BIM(epsilon=0.2, stop_at_success=True),
+    BIM(epsilon=2.0, norm="l2", steps=5),
+    MIM(epsilon=0.2),
+    PGD(epsilon=0.2, steps=7),
+    PGD(epsilon=0.2, steps=5, restarts=3, stop_at_success=True),
+    PGD(epsilon=2.0, steps=5, restarts=2, norm="l2"),
+    APGDCE(epsilon=0.2, steps=12),
+    APGDCE(epsilon=2.0, steps=12, norm="l2", stop_at_success=False),
+    APGDDLR(epsilon=0.2, steps=12, restarts=2),
+    APGDT(epsilon=0.2, steps=8, target_classes=3),
+    FABT(epsilon=0.2, steps=8),
+    FABT(epsilon=2.0, steps=8, norm="l2"),
+    Square(epsilon=0.2, queries=40),
+    AutoAttack(epsilon=0.2, version="rand"),
+]
+NEAREST = [
+    DeepFool(),
+    DeepFool(norm="linf", candidates=3),
+    JSMA(theta=0.5, gamma=0.5),
+    JSMA(theta=-0.5, gamma=0.5, saliency="logits", targets="second"),
+    CarliniWagnerL2(searches=3, steps=20),
+    CarliniWagnerL2(searches=3, steps=20, learning_rate=0.2, box="tanh", targets="least_likely"),
+    FABT(steps=10, norm="l2"),
+    FABT(steps=10),
+    StrongestOf((FGSM(epsilon=0.2), BIM(epsilon=0.2), Square(epsilon=0.2, queries=20))),
+]
+ALL = BOUNDED + NEAREST
+LEAVES_FOOLED_ALONE = [
+    attack
+    for attack in ALL
+    if not isinstance(attack, FGSM) and getattr(attack, "stop_at_success", True)
+]
+
+
+@pytest.mark.parametrize("attack", ALL, ids=repr)
+def test_result_says_what_happened_to_each_image(attack, victim, victim_images, victim_labels):
+    result = attack.run(victim, victim_images, victim_labels)
+    images = result.images.numpy()
+    assert images.dtype == np.float32
+    assert images.min() >= 0
+    assert images.max() <= 1
+    change = (images - victim_images).reshape(20, -1)
+    np.testing.assert_allclose(result.l2, np.linalg.norm(change, axis=1), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(result.linf, np.abs(change).max(1), atol=1e-7)
+    changed = np.any(images != victim_images, axis=-1).reshape(20, -1).sum(1)
+    np.testing.assert_array_equal(result.l0, changed)
+    if getattr(attack, "targets", "any") == "any":
+        wrong = np.argmax(victim(images), 1) != victim_labels
+        np.testing.assert_array_equal(result.success, wrong)
+    assert np.asarray(result.success).any()
+    assert not np.asarray(result.no_gradient).any()
+
+
+@pytest.mark.parametrize("attack", BOUNDED, ids=repr)
+def test_stays_in_the_ball(attack, victim, victim_images, victim_labels):
+    result = attack.run(victim, victim_images, victim_labels)
+    size = np.asarray(result.linf if attack.norm == "linf" else result.l2)
+    assert size.max() <= attack.epsilon + 1e-5
+    assert size.max() > 0.5 * attack.epsilon
+
+
+@pytest.mark.parametrize("attack", ALL, ids=repr)
+def test_can_be_traced_into_another_function(attack, victim, victim_images, victim_labels):
+    def call(images, labels):
+        return attack(victim, images, labels)
+
+    signature = [tf.TensorSpec([None, 10, 10, 2], tf.float32), tf.TensorSpec([None], tf.int64)]
+    traced = tf.function(call, input_signature=signature)(
+        victim_images[:7], victim_labels[:7].astype(np.int64)
+    )
+    eager = attack.run(victim, victim_images[:7], victim_labels[:7]).images
+    np.testing.assert_allclose(traced, eager, atol=2e-4)
+
+
+@pytest.mark.parametrize("attack", ALL, ids=repr)
+def test_an_image_depends_neither_on_the_others_nor_on_its_place(
+    attack, victim, victim_images, victim_labels
+):
+    together = attack.run(victim, victim_images, victim_labels).images.numpy()
+    some = np.array([13, 2, 19])
+    apart = attack.run(victim, victim_images[some], victim_labels[some]).images
+    alone = attack.run(victim, victim_images[2:3], victim_labels[2:3]).images
+    np.testing.assert_allclose(apart, together[some], atol=2e-4)
+    np.testing.assert_allclose(alone[0], together[2], atol=2e-4)
+
+
+@pytest.mark.parametrize("attack", LEAVES_FOOLED_ALONE, ids=repr)
+def test_images_that_are_wrong_already_are_left_alone(
+    attack, victim, victim_images, victim_labels
+):
+    wrong = (victim_labels + 1) % 5
+    targets = {}
+    if attack.takes_targets:
+        targets = {"targets": victim_labels}
+    result = attack.run(victim, victim_images, wrong, **targets)
+    # A random start comes before the first look.
+    if not isinstance(attack, (PGD, APGDCE, APGDDLR)):
+        np.testing.assert_array_equal(result.images, victim_images)
+    assert np.asarray(result.success).all()
+    assert np.asarray(result.queries).max() <= 4
+
+
+@pytest.mark.parametrize("attack", ALL, ids=repr)
+def test_counts_are_what_the_model_was_asked(attack, victim, victim_images, victim_labels):
+    """Exactly: so images that are done cost nothing, and none is evaluated without being counted."""
+    model = Counted(victim)
+    attack.run(model, victim_images, victim_labels)
+    model.reset()
+    result = attack.run(model, victim_images, victim_labels)
+    judging = len(victim_images)
+    assert int(model.queries) - judging == np.sum(result.queries)
+    assert int(model.gradients) == np.sum(result.gradients)
+    assert np.asarray(result.gradients).any() or isinstance(attack, Square)
+
+
+@pytest.mark.parametrize("attack", [a for a in ALL if a.takes_targets], ids=repr)
+def test_aims_at_given_targets(attack, victim, victim_images, victim_labels):
+    targets = ((victim_labels + 2) % 5).astype(np.int32)
+    result = attack.run(victim, victim_images, victim_labels, targets)
+    predicted = np.argmax(victim(result.images), 1)
+    np.testing.assert_array_equal(result.success, predicted == targets)
+    logits, clean = np.asarray(victim(result.images)), np.asarray(victim(victim_images))
+    rows = np.arange(20)
+    assert (logits - clean)[rows, targets].mean() > 0 or not result.l2.numpy().any()
+
+
+@pytest.mark.parametrize("attack", [a for a in ALL if not a.takes_targets], ids=repr)
+def test_targets_are_refused_by_attacks_that_have_none(
+    attack, victim, victim_images, victim_labels
+):
+    with pytest.raises(ValueError, match="targets given, but this attack has none"):
+        attack(victim, victim_images, victim_labels, (victim_labels + 1) % 5)
+
+
+@pytest.mark.parametrize("attack", ALL, ids=repr)
+def test_a_model_without_slope_is_named(attack, victim, victim_images, victim_labels):
+    if isinstance(attack, Square):
+        pytest.skip("asks for no gradient")
+
+    def flat(images):
+        return victim(tf.sign(images - 0.5) / 2 + 0.5)
+
+    right = np.argmax(flat(victim_images), 1).astype(np.int32)
+    with pytest.warns(UserWarning, match=f"{attack.name}: the model's gradient is zero"):
+        result = attack.run(flat, victim_images, right)
+    assert np.asarray(result.no_gradient).all()
+
+
+@pytest.mark.parametrize("attack", [FGSM(), PGD(), DeepFool(), JSMA(), FABT()], ids=repr)
+def test_a_model_that_cannot_be_differentiated_is_named(
+    attack, victim, victim_images, victim_labels
+):
+    def rounded(images):
+        return victim(tf.round(images))
+
+    with pytest.raises(ValueError, match="no gradient by its images.*bpda"):
+        attack(rounded, victim_images, victim_labels)
+
+
+@pytest.mark.parametrize("attack", [BIM(epsilon=0.2), DeepFool(), APGDCE(steps=5)], ids=repr)
+def test_draws_of_an_expectation_are_counted(attack, victim, victim_images, victim_labels):
+    noise = tf.random.Generator.from_seed(0)
+
+    def noisy(images):
+        return victim(images + 0.05 * noise.normal(tf.shape(images)))
+
+    counted = Counted(noisy)
+    model = Expectation(counted, draws=4)
+    attack.run(model, victim_images, victim_labels)
+    counted.reset()
+    result = attack.run(model, victim_images, victim_labels)
+    assert int(counted.queries) - 4 * 20 == np.sum(result.queries)
+    assert int(counted.gradients) == np.sum(result.gradients)
+
+
+def test_every_registered_attack_is_tested_here():
+    assert {attack.name for attack in ALL} >= set(ATTACKS.names())
+
+
+def test_repr_tells_everything_that_ran():
+    assert repr(BIM(epsilon=0.3)) == (
+        "BIM(epsilon=0.3, norm='linf', steps=10, relative_step_size=0.25, stop_at_success=False)"
+    )
