@@ -1,11 +1,11 @@
 """From a dataset's name to a report and a SavedModel: the stages in a row, each resumable."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfdefense import classifiers, data
+from tfdefense import classifiers, crafting, data
 from tfdefense.defenses import DEFENSES
 from tfdefense.defenses.base import Defense
 from tfdefense.errors import require
@@ -43,6 +43,7 @@ def train(
     overwrite: bool = False,
     runs_dir: str | Path = "runs",
     judging: Judging | None = None,
+    pairs: Sequence[str] = (),
 ) -> Outcome:
     """Trains a defence and, where it is missing, its classifier; evaluates; exports.
 
@@ -57,6 +58,7 @@ def train(
       data_dir: where TFDS finds prepared datasets.
       overwrite: throw away what is in the run directory.
       runs_dir: where default runs and trained classifiers lie.
+      pairs: directories that bin/attack filled, to train on in place of FGSM examples.
       judging: how to evaluate; None takes the report that is there, or else makes `Judging()`'s.
 
     Raises:
@@ -66,6 +68,8 @@ def train(
     if run is not None and run.exists() and not overwrite:
         stored = run.require_kind("defense")
         settings = {**stored.settings, **settings}
+        settings.pop("pairs", None)
+        pairs = pairs or stored.surroundings.get("pairs", ())
         data_dir = data_dir or stored.surroundings.get("data_dir")
     settings = {**DEFAULTS, **settings}
     require("defense" in settings, f"--defense: none given. Known: {', '.join(DEFENSES.names())}.")
@@ -81,8 +85,10 @@ def train(
         dataset.train, settings.get("epochs"), settings["batch_size"], settings["seed"]
     )
     run = run or default_run(settings, runs_dir)
-    full = make_defense.settings(dataset.name, settings["classifier"], config, loop)
+    examples = [crafting.load(path) for path in pairs]
+    full = make_defense.settings(dataset.name, settings["classifier"], config, loop, examples)
     surroundings = {
+        "pairs": [str(Path(path).resolve()) for path in pairs],
         "data_dir": data_dir and str(Path(data_dir).resolve()),
         "steps": loop.steps(len(dataset.train)),
     }
@@ -92,7 +98,15 @@ def train(
         target = classifiers.load(settings["classifier"], dataset, runs_dir, settings["seed"])
         run.save_classifier(target.model)
     defense = _untrained(run)
-    defense.fit(dataset.train, loop.epochs, dataset.validation, loop.batch_size, loop.seed, run=run)
+    defense.fit(
+        dataset.train,
+        loop.epochs,
+        dataset.validation,
+        loop.batch_size,
+        loop.seed,
+        run=run,
+        pairs=examples,
+    )
     report = saved_report(run, judging)
     if report is None:
         report = judge(run, defense, dataset, judging or Judging())
@@ -138,7 +152,7 @@ def _untrained(run: Run) -> Defense:
 def _hyperparameters(make_defense: type[Defense], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `settings` that belong to the defence; complains of those that belong to nobody."""
     mine = {field.name for field in dataclasses.fields(make_defense.Config)}
-    common = {"defense", "dataset", "classifier", "epochs", "batch_size", "seed"}
+    common = {"defense", "dataset", "classifier", "epochs", "batch_size", "seed", "pairs"}
     for name in settings:
         require(
             name in mine | common,

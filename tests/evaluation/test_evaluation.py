@@ -6,9 +6,9 @@ import pytest
 
 import tfdefense
 from tests.conftest import make_toy_model
-from tfdefense.attacks import BIM, FGSM
+from tfdefense.attacks import BIM, FGSM, default_epsilon
 from tfdefense.errors import UserError
-from tfdefense.evaluation import Report, default_epsilon, evaluate, save_gallery
+from tfdefense.evaluation import Report, evaluate, save_gallery
 from tfdefense.evaluation.intervals import wilson
 
 ROW_FIELDS = [

@@ -42,6 +42,11 @@ ATTACKS = Registry(
 )
 
 
+def default_epsilon(image_shape: tuple[int, int, int]) -> float:
+    """The usual L-infinity radius: 0.3 for grey images (MNIST), 8/255 for colour (CIFAR-10)."""
+    return 0.3 if image_shape[-1] == 1 else 8 / 255
+
+
 def is_bounded(name: str) -> bool:
     """Whether the registered attack `name` takes an epsilon."""
     return any(field.name == "epsilon" for field in dataclasses.fields(ATTACKS.get(name)))
@@ -83,6 +88,7 @@ __all__ = [
     "Square",
     "StrongestOf",
     "bpda",
+    "default_epsilon",
     "is_bounded",
     "make",
     "strongest",

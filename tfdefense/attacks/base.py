@@ -39,6 +39,7 @@ class AttackResult(NamedTuple):
     Attributes:
       images: float32 [N, H, W, C] in [0, 1].
       success: bool; misclassified now (untargeted), or classified as the target.
+      targets: int32; the class aimed at, -1 where any wrong one would do.
       l0: int32; pixels changed in any channel.
       l2, linf: float32; norms of the change, images in [0, 1].
       queries: int32; times the model was asked for logits, every draw of an `Expectation` counted.
@@ -48,6 +49,7 @@ class AttackResult(NamedTuple):
 
     images: tf.Tensor
     success: tf.Tensor
+    targets: tf.Tensor
     l0: tf.Tensor
     l2: tf.Tensor
     linf: tf.Tensor
@@ -131,6 +133,7 @@ class Attack(abc.ABC):
         return AttackResult(
             images=crafted.images,
             success=predicted != tf.cast(labels, tf.int32) if goal is None else predicted == goal,
+            targets=tf.fill(count, -1) if goal is None else goal,
             l0=norms.l0(change),
             l2=norms.l2(change),
             linf=norms.linf(change),

@@ -52,7 +52,8 @@ class CarliniWagnerL2(TargetedAttack):
       confidence: by how much the margin must be overcome, in logits, 0 or more.
       searches: values of c tried, at least 1.
       steps: Adam's steps for each, at most, at least 1.
-      learning_rate: Adam's first, above 0; it falls to zero over the steps.
+      learning_rate: Adam's first, above 0; it falls to zero over the steps, and is never more than what
+        would move every value as far as the best image found is away.
       initial_const: the first c, above 0.
       abort_early: go on to the next c when a tenth of `steps` brought nothing.
       box: how x' is kept in [0, 1]: "projected" back after every step, or as a "tanh" of what is
@@ -66,7 +67,7 @@ class CarliniWagnerL2(TargetedAttack):
     name = "cw"
 
     confidence: float = 0.0
-    searches: int = 9
+    searches: int = 6
     steps: int = 60
     learning_rate: float = 0.03
     initial_const: float = 1.0
@@ -159,8 +160,11 @@ class CarliniWagnerL2(TargetedAttack):
         variance = _BETA_2 * state.variance + (1 - _BETA_2) * tf.square(descent)
         power = tf.cast(step, tf.float32)
         unbiased = norms.per_image(tf.sqrt(1 - _BETA_2**power) / (1 - _BETA_1**power))
-        falling = norms.per_image(1 - tf.cast(state.step, tf.float32) / self.steps)
-        point = state.point - self.learning_rate * falling * unbiased * momentum / (
+        # Adam's first step moves every value by the rate: no further than the best image is away.
+        values = tf.cast(tf.size(descent[0]), tf.float32)
+        rate = tf.minimum(self.learning_rate, tf.sqrt(state.best_size / values))
+        rate *= 1 - tf.cast(state.step, tf.float32) / self.steps
+        point = state.point - norms.per_image(rate) * unbiased * momentum / (
             tf.sqrt(variance) + _TINY
         )
         if self.box == "projected":

@@ -102,6 +102,7 @@ class JSMA(TargetedAttack):
             )
             towards = away = slope
         else:
+
             def directions(logits: tf.Tensor) -> tf.Tensor:
                 target = tf.one_hot(targets, tf.shape(logits)[1])
                 return tf.stack([target, target - 1], axis=1)

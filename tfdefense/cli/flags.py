@@ -48,8 +48,12 @@ class FlagGroups:
                     continue
                 default = "" if field.default is None else f" (default: {field.default})"
                 help = field.metadata["help"] + default
-                kind = _flag_type(field.type)
-                self.add(f"hyperparameters of --defense={defense}", field.name, kind, help)
+                group = f"hyperparameters of --defense={defense}"
+                self.add_typed(group, field.name, field.type, help)
+
+    def add_typed(self, group: str, name: str, annotation: Any, help: str) -> None:
+        """Defines `--name` for a dataclass field of this annotation."""
+        self.add(group, name, _flag_type(annotation), help)
 
     def parse(self, arguments: list[str]) -> dict[str, Any]:
         """Flag name -> value, of those that were given.

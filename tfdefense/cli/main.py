@@ -6,7 +6,7 @@ import sys
 
 from tfdefense.errors import UserError, WorkFailed, unknown_name
 
-COMMANDS = ("train", "evaluate", "export")
+COMMANDS = ("train", "attack", "evaluate", "export")
 _INTERRUPTED = 130
 
 

@@ -42,6 +42,13 @@ def command_flags() -> FlagGroups:
         "Where TFDS finds prepared datasets (default: TFDS_DATA_DIR, then TFDS's own).",
     )
     flags.add(
+        "how",
+        "pairs",
+        list,
+        "Directories that bin/attack --split=train filled, with commas; each image and step draws one"
+        " of them (default: FGSM, made on the fly).",
+    )
+    flags.add(
         "where", "overwrite", bool, "Throw away what is in the run directory and start afresh."
     )
     flags.add(
@@ -68,7 +75,7 @@ def run(given: dict[str, Any]) -> None:
     directory = given.pop("run", None)
     strategy = strategies.make(given.pop("strategy", "mirrored"))
     data_dir, overwrite = given.pop("data_dir", None), given.pop("overwrite", False)
-    judging = judging_from(given)
+    judging, pairs = judging_from(given), tuple(given.pop("pairs", ()))
     if "strengths" in given:
         given["strengths"] = numbers(given["strengths"], "strengths")
     with strategy.scope():
@@ -78,6 +85,7 @@ def run(given: dict[str, Any]) -> None:
             data_dir=data_dir,
             overwrite=overwrite,
             judging=judging,
+            pairs=pairs,
         )
     path = outcome.run.path
     print_report(outcome.report)

@@ -1,14 +1,20 @@
-"""Adversarial pairs for training: the clean image and FGSM's, at a strength drawn for each step."""
+"""Adversarial pairs for training: a clean image, and an adversarial one drawn for each step.
 
-from collections.abc import Mapping
+The adversarial ones are FGSM's at any strength, made on the fly, or what `bin/attack` left on disk.
+"""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks.base import Model
 from tfdefense.attacks.cleverhans_parts import gradient, step_along
+from tfdefense.crafting import Examples, data_fingerprint
 from tfdefense.data.dataset import Split
+from tfdefense.errors import require
 from tfdefense.progress import Progress
+from tfdefense.training.replica import Replica
 
 _BATCH = 500
 
@@ -43,3 +49,44 @@ def perturbed(batch: Mapping[str, tf.Tensor], epsilon: tf.Tensor) -> tf.Tensor:
     epsilon = tf.reshape(epsilon, [-1, 1, 1, 1])
     direction = tf.cast(batch["direction"], tf.float32)
     return tf.clip_by_value(batch["clean"] + epsilon * direction, 0.0, 1.0)
+
+
+def crafted_pairs(examples: Sequence[Examples], split: Split) -> dict[str, np.ndarray]:
+    """The arrays from which `drawn` takes adversarial images that are on disk.
+
+    Args:
+      examples: each of all images of `split`, crafted by one attack.
+      split: the clean images.
+
+    Returns:
+      `clean` float32 [N, H, W, C], `labels` int32 [N], `adversarial` float32 [N, A, H, W, C] with
+      one image of each of A attacks.
+
+    Raises:
+      UserError: examples of other images.
+    """
+    expected = data_fingerprint(split)
+    for each in examples:
+        made_of = f"{each.settings['images']:,} images of {each.settings['dataset']} {each.settings['split']}"
+        require(
+            each.data == expected,
+            f"--pairs={each.run.path}: made of {made_of}; all {len(split):,} training images of"
+            f" {split.dataset} needed (bin/attack --split=train).",
+        )
+    adversarial = np.stack([each.adversarial for each in examples], axis=1)
+    return {"clean": split.images, "labels": split.labels, "adversarial": adversarial}
+
+
+def drawn(
+    batch: Mapping[str, tf.Tensor], strengths: tuple[float, ...], replica: Replica
+) -> tf.Tensor:
+    """An adversarial image for each of a batch: float32 [n, H, W, C].
+
+    Of `crafted_pairs`, one of the attacks', or else FGSM's at one of `strengths`; drawn anew for each
+    image and step.
+    """
+    if "adversarial" not in batch:
+        return perturbed(batch, replica.choice(strengths))
+    attacks = batch["adversarial"].shape[1]
+    which = tf.cast(replica.choice(tuple(range(attacks))), tf.int32)
+    return tf.gather(batch["adversarial"], which, batch_dims=1)

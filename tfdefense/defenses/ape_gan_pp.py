@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdefense.data.pairs import perturbed
+from tfdefense.data.pairs import drawn
 from tfdefense.defenses.base import option
 from tfdefense.defenses.purifier import TrainedPurifier
 from tfdefense.errors import require
@@ -114,7 +114,7 @@ class APEGANPlusPlus(TrainedPurifier):
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         clean = batch["clean"]
-        adversarial = perturbed(batch, replica.choice(self.strengths))
+        adversarial = drawn(batch, self.strengths, replica)
         # The generator runs once; both updates use what it gave.
         with tf.GradientTape() as generator_tape:
             purified = self.generator(adversarial, training=True)

@@ -2,15 +2,16 @@
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
-from tfdefense.data.pairs import fgsm_pairs, perturbed
+from tfdefense.data.pairs import crafted_pairs, fgsm_pairs, perturbed
 from tfdefense.defenses.base import Defense
 from tfdefense.errors import require
 from tfdefense.runs import Run, RunConfig
@@ -38,7 +39,7 @@ class TrainedPurifier(Defense):
 
     @abc.abstractmethod
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
-        """One update from a batch of `fgsm_pairs`; see `tfdefense.training.Task`."""
+        """One update from a batch of pairs (`data.pairs.drawn`); see `tfdefense.training.Task`."""
 
     @property
     def strengths(self) -> tuple[float, ...]:
@@ -58,9 +59,17 @@ class TrainedPurifier(Defense):
         return LoopConfig(epochs, batch_size, seed, steps_per_loop)
 
     @classmethod
-    def settings(cls, dataset: str, classifier: str, config: Any, loop: LoopConfig) -> dict:
+    def settings(
+        cls,
+        dataset: str,
+        classifier: str,
+        config: Any,
+        loop: LoopConfig,
+        pairs: Sequence[Examples] = (),
+    ) -> dict:
         """All that the trained weights depend on, by flag name; what `config.json` keeps."""
         return {
+            **({"pairs": [each.name for each in pairs]} if pairs else {}),
             "defense": cls.name,
             "dataset": dataset,
             "classifier": classifier,
@@ -85,11 +94,12 @@ class TrainedPurifier(Defense):
         seed: int = 0,
         run: str | Run | None = None,
         steps_per_loop: int = 20,
+        pairs: Sequence[Examples] = (),
     ) -> "TrainedPurifier":
         """Trains the purifier; goes on where it stopped if `run` has a checkpoint.
 
         Args:
-          train: clean images; FGSM examples of them are made here.
+          train: clean images.
           epochs: passes over `train`; None means as many as show about 450,000 images, 8 to 64.
           validation: held-out clean images whose accuracies and pictures TensorBoard shows.
           batch_size: examples in a step, over all replicas.
@@ -97,9 +107,12 @@ class TrainedPurifier(Defense):
           run: a run directory for checkpoints, event files and the classifier, if that is a Keras
             model; None keeps nothing.
           steps_per_loop: steps in one call of the compiled loop.
+          pairs: adversarial examples of all of `train`, one set for each attack, from
+            `crafting.load`; none means FGSM's at the strengths of the configuration, made here.
 
         Raises:
-          UserError: a number out of range, images of another shape, or a run of other settings.
+          UserError: a number out of range, images of another shape, examples of other images, or a
+            run of other settings.
           WorkFailed: a loss is no longer finite.
         """
         require(
@@ -107,7 +120,8 @@ class TrainedPurifier(Defense):
             f"train: images of {train.image_shape} given, {self.classifier.image_shape} needed.",
         )
         loop = self.loop_config(train, epochs, batch_size, seed, steps_per_loop)
-        settings = self.settings(train.dataset, self.classifier.name, self.config, loop)
+        settings = self.settings(train.dataset, self.classifier.name, self.config, loop, pairs)
+        arrays = crafted_pairs(pairs, train) if pairs else None
         if run is not None:
             run = run if isinstance(run, Run) else Run(run)
             run.start(RunConfig("defense", settings, {"steps": loop.steps(len(train))}))
@@ -117,7 +131,7 @@ class TrainedPurifier(Defense):
         trainer = Trainer(self, loop, run and run.path, describe=settings)
         if not trainer.finished(len(train)):
             watch = validation and Watch(self, validation)
-            trainer.fit(fgsm_pairs(self.classifier, train), watch)
+            trainer.fit(arrays or fgsm_pairs(self.classifier, train), watch)
         return self
 
 

@@ -1,7 +1,7 @@
 """How a defence is judged."""
 
-from tfdefense.evaluation.evaluate import default_attacks, default_epsilon, evaluate
+from tfdefense.evaluation.evaluate import default_attacks, evaluate
 from tfdefense.evaluation.gallery import save_gallery
 from tfdefense.evaluation.report import Report, Row
 
-__all__ = ["Report", "Row", "default_attacks", "default_epsilon", "evaluate", "save_gallery"]
+__all__ = ["Report", "Row", "default_attacks", "evaluate", "save_gallery"]

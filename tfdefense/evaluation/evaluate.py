@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.attacks import BIM, FGSM, PGD, Attack, FGSMPredicted, strongest
+from tfdefense.attacks import (
+    BIM,
+    FGSM,
+    PGD,
+    Attack,
+    FGSMPredicted,
+    default_epsilon,
+    strongest,
+)
 from tfdefense.attacks.base import Model
 from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import Defense
@@ -17,11 +25,6 @@ from tfdefense.progress import Progress
 
 _BATCH = 250
 _WHITE_BOX_IMAGES = 1_000
-
-
-def default_epsilon(image_shape: tuple[int, int, int]) -> float:
-    """The usual L-infinity radius: 0.3 for grey images (MNIST), 8/255 for colour (CIFAR-10)."""
-    return 0.3 if image_shape[-1] == 1 else 8 / 255
 
 
 def default_attacks(epsilon: float) -> tuple[Attack, ...]:

@@ -4,11 +4,11 @@ import contextlib
 import dataclasses
 from typing import Any
 
-from tfdefense.attacks import Attack, is_bounded, make
+from tfdefense.attacks import Attack, default_epsilon, is_bounded, make
 from tfdefense.data.dataset import Dataset
 from tfdefense.defenses.base import Defense
 from tfdefense.errors import require
-from tfdefense.evaluation.evaluate import default_attacks, default_epsilon, evaluate
+from tfdefense.evaluation.evaluate import default_attacks, evaluate
 from tfdefense.evaluation.gallery import save_gallery
 from tfdefense.evaluation.report import Report
 from tfdefense.runs import Run

@@ -1,0 +1,82 @@
+"""DeepFool: the closed form on a linear model, the textbook's loop on another."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfdefense.attacks import DeepFool
+
+
+def nearest(linear, images, labels, norm):
+    """Distance of each image from the nearest class boundary of a linear model."""
+    logits, weights = linear.numpy(images), linear.weights.numpy()
+    distances = np.full((len(images), 5), np.inf)
+    for index, label in enumerate(labels):
+        for other in range(5):
+            if other != label:
+                w = weights[:, other] - weights[:, label]
+                size = np.linalg.norm(w) if norm == "l2" else np.abs(w).sum()
+                distances[index, other] = (logits[index, label] - logits[index, other]) / size
+    return distances.min(1)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_on_a_linear_model_one_step_reaches_the_nearest_boundary(norm, linear, linear_images):
+    images, labels = linear_images
+    result = DeepFool(norm=norm, overshoot=0.0).run(linear, images, labels)
+    expected = nearest(linear, images, labels, norm)
+    np.testing.assert_allclose(getattr(result, norm), expected + 1e-4, rtol=1e-3)
+    assert np.asarray(result.success).all()
+    np.testing.assert_array_equal(result.queries, 3)
+    np.testing.assert_array_equal(result.gradients, 4)
+
+
+def test_overshoot_goes_so_much_further(linear, linear_images):
+    images, labels = linear_images
+    exact = DeepFool(overshoot=0.0).run(linear, images, labels).l2
+    further = DeepFool(overshoot=0.5).run(linear, images, labels).l2
+    np.testing.assert_allclose(further, 1.5 * exact, rtol=1e-3)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_is_the_textbook_loop(norm, victim, victim_images, victim_labels):
+    found = DeepFool(norm=norm)(victim, victim_images, victim_labels).numpy()
+    for index in (0, 7, 13):
+        expected = textbook(victim, victim_images[index], victim_labels[index], norm)
+        np.testing.assert_allclose(found[index], expected, atol=1e-4)
+
+
+def textbook(model, image, label, norm, overshoot=0.02):
+    """Algorithm 2 of the paper, one image and one class at a time."""
+    total, x = np.zeros_like(image), image
+    for _ in range(50):
+        logits = model(x[None]).numpy()[0]
+        if np.argmax(logits) != label:
+            break
+        best, step = np.inf, None
+        for other in set(range(5)) - {int(label)}:
+            w = slope(model, x, other) - slope(model, x, label)
+            dual = np.sqrt(np.sum(w**2)) if norm == "l2" else np.abs(w).sum()
+            way = abs(logits[other] - logits[label]) / dual
+            if way < best:
+                direction = w / dual if norm == "l2" else np.sign(w)
+                best, step = way, (way + 1e-4) * direction
+        total = total + step
+        x = np.clip(image + (1 + overshoot) * total, 0, 1).astype(np.float32)
+    return x
+
+
+def slope(model, image, output):
+    x = tf.constant(image[None])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = model(x)[0, output]
+    return tape.gradient(value, x).numpy()[0].astype(np.float64)
+
+
+def test_candidates_are_the_most_likely_classes(linear, linear_images):
+    images, labels = linear_images
+    result = DeepFool(candidates=2, overshoot=0.01).run(linear, images, labels)
+    second = np.argsort(linear.numpy(images), 1)[:, -2]
+    np.testing.assert_array_equal(np.argmax(linear.numpy(result.images.numpy()), 1), second)
+    np.testing.assert_array_equal(result.gradients, 1)

@@ -1,0 +1,102 @@
+"""bin/attack: flags in front of `crafting.craft`."""
+
+from typing import Any
+
+from tfdefense import classifiers, data
+from tfdefense.attacks import ATTACKS, default_epsilon, make
+from tfdefense.attacks.options import options
+from tfdefense.cli.flags import FlagGroups
+from tfdefense.crafting import craft
+from tfdefense.errors import require, unknown_name
+from tfdefense.evaluation.crafted import save_summary, summary_table
+from tfdefense.experiment import DEFAULTS, load_dataset, load_defense
+from tfdefense.runs import Run
+
+_SPLITS = ("test", "train", "validation")
+
+
+def command_flags() -> FlagGroups:
+    """The flags of `bin/attack`."""
+    flags = FlagGroups(
+        "bin/attack",
+        "makes adversarial examples and keeps them, as float32, for training and for other programs."
+        " The same command again finds what is there and goes on with what is not.",
+    )
+    flags.add("what", "attack", str, f"How: {', '.join(ATTACKS.names())}.")
+    flags.add("what", "dataset", str, "digits (embedded, the default), or any TFDS name.")
+    flags.add(
+        "what",
+        "classifier",
+        str,
+        f"On what: {', '.join(classifiers.CLASSIFIERS.names())} (default: mnist_cnn for grey"
+        " images, cifar_cnn for colour). Trained first if there is no trained one yet.",
+    )
+    flags.add(
+        "what",
+        "run",
+        str,
+        "In place of dataset and classifier: a run directory of bin/train, whose purifier and"
+        " classifier are attacked together (white box).",
+    )
+    flags.add("what", "split", str, f"Whose images: {', '.join(_SPLITS)} (default: test).")
+    flags.add("what", "images", int, "The first so many of them (default: all).")
+    flags.add("where", "data_dir", str, "Where TFDS finds prepared datasets.")
+    flags.add(
+        "where",
+        "output",
+        str,
+        "Directory (default: runs/attacks/<dataset>-<split>-<classifier>-<attack>-<hash>).",
+    )
+    flags.add("how", "batch_size", int, "Images in a batch, and in a file (default: 250).")
+    for option in options():
+        shown = {str(default) for default in option.defaults.values()}
+        defaults = (
+            shown.pop()
+            if len(shown) == 1
+            else ", ".join(f"{name} {default}" for name, default in option.defaults.items())
+        )
+        text = f"{option.help[:1].upper()}{option.help[1:]} (default: {defaults})"
+        if option.name == "epsilon":
+            text = (
+                "Radius of the ball around each image; in [0, 1] for linf (default: 0.3 for grey"
+                " images, 8/255 for colour; fab_t: none)."
+            )
+        flags.add_typed("the attack", option.name, option.annotation, text)
+    return flags
+
+
+def run(given: dict[str, Any]) -> None:
+    """Attacks; prints the summary and where the examples are."""
+    given = dict(given)
+    require("attack" in given, f"--attack: none given. Known: {', '.join(ATTACKS.names())}.")
+    name = given.pop("attack")
+    ATTACKS.check(name)
+    part, count = given.pop("split", "test"), given.pop("images", None)
+    if part not in _SPLITS:
+        raise unknown_name("--split", part, _SPLITS)
+    require(count is None or count >= 1, f"--images={count}: at least 1 needed.")
+    output, batch_size = given.pop("output", None), given.pop("batch_size", 250)
+    directory, data_dir = given.pop("run", None), given.pop("data_dir", None)
+    chosen = {key: given.pop(key) for key in ("dataset", "classifier") if key in given}
+    make(name, **given)  # Complains of a bad number before anything is read or trained.
+    if directory is not None:
+        for key in chosen:
+            require(False, f"--{key}: the --run has its own; give one or the other.")
+        dataset = load_dataset(Run(directory), data_dir)
+        model = load_defense(Run(directory)).defend()
+    else:
+        if "classifier" in chosen:
+            classifiers.CLASSIFIERS.check(chosen["classifier"])
+        dataset = data.load(chosen.get("dataset", DEFAULTS["dataset"]), data_dir)
+        classifier = chosen.get("classifier", classifiers.default_for(dataset.image_shape))
+        model = classifiers.load(classifier, dataset)
+    split = getattr(dataset, part)
+    split = split if count is None else split.take(count)
+    if "epsilon" not in given and getattr(make(name), "epsilon", None) is not None:
+        given["epsilon"] = default_epsilon(dataset.image_shape)
+    attack = make(name, **given)
+    examples = craft(model, split, attack, part, batch_size, output)
+    save_summary(examples, split)
+    print(f"\n{summary_table(examples, split)}")
+    print(f"\nExamples       {examples.run.path / 'shards'}")
+    print(f"Summary        {examples.run.path / 'summary.json'}")

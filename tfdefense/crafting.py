@@ -1,0 +1,274 @@
+"""Adversarial examples on disk: made once, in shards, and found again by what they were made from."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import tfdefense
+from tfdefense.attacks.base import Attack
+from tfdefense.classifiers.frozen import FrozenClassifier
+from tfdefense.data.dataset import Split
+from tfdefense.defenses.base import DefendedClassifier
+from tfdefense.errors import UserError, require
+from tfdefense.progress import Progress, say
+from tfdefense.runs import Run, RunConfig
+
+_SHARD = (
+    "adversarial",
+    "success",
+    "success_8bit",
+    "clean_success",
+    "l0",
+    "l2",
+    "linf",
+    "queries",
+    "gradients",
+    "no_gradient",
+    "seconds",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """What an attack made of the first n images of a split, read from its directory.
+
+    Attributes:
+      run: the directory.
+      settings: what they were made from, by flag name.
+      data: fingerprint of the clean images and labels.
+      adversarial: float32 [n, H, W, C] in [0, 1]; never rounded to 8 bits.
+      success, success_8bit, clean_success: bool [n]; whether the adversarial image fools, whether it
+        still does when rounded to 8 bits, and whether the clean one did.
+      l0, l2, linf, queries, gradients, no_gradient: as in `AttackResult`.
+      seconds: that crafting took, in all.
+    """
+
+    run: Run
+    settings: dict[str, Any]
+    data: str
+    adversarial: np.ndarray
+    success: np.ndarray
+    success_8bit: np.ndarray
+    clean_success: np.ndarray
+    l0: np.ndarray
+    l2: np.ndarray
+    linf: np.ndarray
+    queries: np.ndarray
+    gradients: np.ndarray
+    no_gradient: np.ndarray
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """What tells these examples from all others: the attack and a hash of what it was given."""
+        return f"{self.settings['attack']}-{_key(self.settings, self.data)[:12]}"
+
+
+def craft(
+    model: FrozenClassifier | DefendedClassifier,
+    split: Split,
+    attack: Attack,
+    part: str = "test",
+    batch_size: int = 250,
+    output: str | Path | None = None,
+    runs_dir: str | Path = "runs",
+) -> Examples:
+    """Attacks all images of `split`, a shard for each batch; what is there already is not made again.
+
+    The directory's name ends in a hash of the model's weights, the attack's hyperparameters and the
+    images, so a second call with the same of each finds it, and one with any other does not.
+
+    Args:
+      model: a classifier or a whole defended pipeline, of Keras models.
+      split: the images, and their true labels.
+      attack: what to do to them.
+      part: the name of the split, for the directory.
+      batch_size: images in a batch and in a shard.
+      output: the directory; None means `<runs_dir>/attacks/<dataset>-<part>-<model>-<attack>-<hash>`.
+      runs_dir: where that lies.
+
+    Raises:
+      UserError: a number out of range, a directory of something else, a model that is not Keras'.
+    """
+    require(batch_size >= 1, f"--batch_size={batch_size}: at least 1 needed.")
+    data = data_fingerprint(split)
+    settings = {
+        "attack": attack.name,
+        **hyperparameters(attack),
+        "dataset": split.dataset,
+        "split": part,
+        "images": len(split),
+        "classifier": model.name,
+        "batch_size": batch_size,
+        "weights": model_fingerprint(model),
+    }
+    if output is None:
+        key = _key(settings, data)
+        name = f"{split.dataset}-{part}-{model.name}-{attack.name}-{key[:12]}"
+        output = Path(runs_dir) / "attacks" / name
+    run = Run(output)
+    run.start(RunConfig("attack", settings, {"data": data}))
+    (run.path / "shards").mkdir(exist_ok=True)
+    starts = range(0, len(split), batch_size)
+    missing = [start for start in starts if _read(run, start, split, batch_size) is None]
+    if missing:
+        say(f"Crafting into {run.path}")
+        _fill(run, model, split, attack, batch_size, missing)
+    else:
+        say(f"Found in {run.path}")
+    return load(run)
+
+
+def load(run: str | Path | Run) -> Examples:
+    """Reads what `craft` wrote.
+
+    Raises:
+      UserError: no directory of adversarial examples, or one whose crafting was not finished.
+    """
+    run = run if isinstance(run, Run) else Run(run)
+    config = run.require_kind("attack")
+    count, batch_size = config.settings["images"], config.settings["batch_size"]
+    shards = []
+    for start in range(0, count, batch_size):
+        shard = _load_shard(_shard_path(run, start))
+        require(
+            shard is not None and len(shard["success"]) == min(batch_size, count - start),
+            f"{run.path}: crafting is not finished (from image {start:,} of {count:,} on). The same"
+            " bin/attack goes on.",
+        )
+        shards.append(shard)
+    arrays = {
+        name: np.concatenate([shard[name] for shard in shards])
+        for name in _SHARD
+        if name != "seconds"
+    }
+    seconds = float(sum(shard["seconds"] for shard in shards))
+    return Examples(
+        run, dict(config.settings), config.surroundings["data"], **arrays, seconds=seconds
+    )
+
+
+def hyperparameters(attack: Attack) -> dict[str, Any]:
+    """Those of an attack by name, as JSON can hold them."""
+    return {field.name: getattr(attack, field.name) for field in dataclasses.fields(attack)}
+
+
+def data_fingerprint(split: Split) -> str:
+    """A hash of the images and labels."""
+    return _hash(split.images, split.labels)
+
+
+def model_fingerprint(model: FrozenClassifier | DefendedClassifier) -> str:
+    """A hash of architecture and weights of all networks that `model` runs.
+
+    Raises:
+      UserError: there is something in it that is not a Keras model.
+    """
+    networks = {}
+    if isinstance(model, DefendedClassifier):
+        networks = model.defense.networks()
+        described = [model.defense.name, repr(model.defense.config)]
+        model = model.classifier
+    else:
+        described = []
+    networks = {**networks, "classifier": model.model}
+    parts = [json.dumps(described).encode()]
+    for name, network in sorted(networks.items()):
+        if not hasattr(network, "get_weights"):
+            raise UserError(
+                f"classifier {model.name!r}: a Keras model needed, to tell its adversarial examples"
+                " from another's."
+            )
+        parts += [name.encode(), json.dumps(network.get_config(), default=str).encode()]
+        parts += network.get_weights()
+    return _hash(*parts)
+
+
+def _fill(
+    run: Run,
+    model: FrozenClassifier | DefendedClassifier,
+    split: Split,
+    attack: Attack,
+    batch_size: int,
+    missing: list[int],
+) -> None:
+    todo = sum(min(batch_size, len(split) - start) for start in missing)
+
+    @tf.function(reduce_retracing=True)
+    def fools(images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        predicted = tf.argmax(model(images), axis=-1, output_type=tf.int32)
+        return tf.where(targets < 0, predicted != labels, predicted == targets)
+
+    with Progress(f"{attack.name} on {model.name}", len(split), len(split) - todo) as progress:
+        for start in missing:
+            part = split.select(slice(start, start + batch_size))
+            began = time.monotonic()
+            result = attack.run(model, part.images, part.labels)
+            adversarial = result.images.numpy()
+            seconds = time.monotonic() - began
+
+            shard = {name: np.asarray(value) for name, value in result._asdict().items()}
+            shard = {name: value for name, value in shard.items() if name in _SHARD}
+            rounded = (np.round(adversarial * 255) / 255).astype(np.float32)
+            shard.update(
+                adversarial=adversarial,
+                success_8bit=fools(rounded, part.labels, result.targets),
+                clean_success=fools(part.images, part.labels, result.targets),
+                seconds=np.float64(seconds),
+            )
+            _save_shard(_shard_path(run, start), shard)
+            progress.advance(len(part))
+
+
+def _read(run: Run, start: int, split: Split, batch_size: int) -> dict[str, np.ndarray] | None:
+    shard = _load_shard(_shard_path(run, start))
+    whole = shard is not None and len(shard["success"]) == min(batch_size, len(split) - start)
+    return shard if whole else None
+
+
+def _shard_path(run: Run, start: int) -> Path:
+    return run.path / "shards" / f"{start:08d}.npz"
+
+
+def _save_shard(path: Path, shard: dict[str, np.ndarray]) -> None:
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            np.savez(file, **shard)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _load_shard(path: Path) -> dict[str, np.ndarray] | None:
+    """A whole shard; None where there is none, or a damaged one."""
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in _SHARD}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        say(f"{path}: damaged; it is made again.")
+        return None
+
+
+def _key(settings: dict[str, Any], data: str) -> str:
+    return _hash(json.dumps([settings, data, tfdefense.__version__], sort_keys=True).encode())
+
+
+def _hash(*parts: bytes | np.ndarray) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.dtype}{part.shape}".encode())
+            part = np.ascontiguousarray(part)
+        digest.update(part)
+    return digest.hexdigest()
