@@ -10,7 +10,7 @@ from tfdefense.attacks import CarliniWagnerL2, DeepFool
 @pytest.mark.parametrize("box", ["projected", "tanh"])
 def test_on_a_linear_model_it_finds_the_nearest_boundary(box, linear, linear_images):
     images, labels = linear_images
-    attack = CarliniWagnerL2(box=box, initial_const=1e-3)
+    attack = CarliniWagnerL2(box=box, searches=9)
     result = attack.run(linear, images, labels)
     assert np.asarray(result.success).all()
     expected = nearest(linear, images, labels, "l2")

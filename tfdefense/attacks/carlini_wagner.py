@@ -43,7 +43,7 @@ class CarliniWagnerL2(TargetedAttack):
 
     margin is the logit of the label less the highest other, or, aiming at a target, the highest
     other less the target's. c is searched for each image by itself: ten times as high until the
-    image fools, then by bisection.
+    image fools, ten times as low until it does not, then half-way between, in orders of magnitude.
 
     Carlini, Wagner, "Towards Evaluating the Robustness of Neural Networks", S&P 2017, section VI.A
     and, for the box, V.B.
@@ -179,8 +179,8 @@ class CarliniWagnerL2(TargetedAttack):
             ended |= checked & (loss > 0.9999 * state.loss_at_check)
         upper = tf.where(state.found, tf.minimum(state.upper, state.const), state.upper)
         lower = tf.where(state.found, state.lower, tf.maximum(state.lower, state.const))
-        between = (lower + upper) / 2
-        const = tf.where(upper < _HIGHEST_CONST, between, 10 * state.const)
+        const = tf.where(upper < _HIGHEST_CONST, upper / 10, 10 * lower)
+        const = tf.where((upper < _HIGHEST_CONST) & (lower > 0), tf.sqrt(lower * upper), const)
         again = norms.per_image(ended)
         return state._replace(
             point=tf.where(again, self._point(images), state.point),
