@@ -1,7 +1,6 @@
 """Adversarial examples on disk: made once, in shards, and found again by what they were made from."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import time
@@ -17,7 +16,8 @@ from tfdefense.attacks.base import Attack
 from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import DefendedClassifier
-from tfdefense.errors import UserError, require
+from tfdefense.errors import require
+from tfdefense.fingerprints import data_fingerprint, hashed, model_fingerprint
 from tfdefense.progress import Progress, say
 from tfdefense.runs import Run, RunConfig
 
@@ -161,37 +161,6 @@ def hyperparameters(attack: Attack) -> dict[str, Any]:
     return {field.name: getattr(attack, field.name) for field in dataclasses.fields(attack)}
 
 
-def data_fingerprint(split: Split) -> str:
-    """A hash of the images and labels."""
-    return _hash(split.images, split.labels)
-
-
-def model_fingerprint(model: FrozenClassifier | DefendedClassifier) -> str:
-    """A hash of architecture and weights of all networks that `model` runs.
-
-    Raises:
-      UserError: there is something in it that is not a Keras model.
-    """
-    networks = {}
-    if isinstance(model, DefendedClassifier):
-        networks = model.defense.networks()
-        described = [model.defense.name, repr(model.defense.config)]
-        model = model.classifier
-    else:
-        described = []
-    networks = {**networks, "classifier": model.model}
-    parts = [json.dumps(described).encode()]
-    for name, network in sorted(networks.items()):
-        if not hasattr(network, "get_weights"):
-            raise UserError(
-                f"classifier {model.name!r}: a Keras model needed, to tell its adversarial examples"
-                " from another's."
-            )
-        parts += [name.encode(), json.dumps(network.get_config(), default=str).encode()]
-        parts += network.get_weights()
-    return _hash(*parts)
-
-
 def _fill(
     run: Run,
     model: FrozenClassifier | DefendedClassifier,
@@ -261,14 +230,4 @@ def _load_shard(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def _key(settings: dict[str, Any], data: str) -> str:
-    return _hash(json.dumps([settings, data, tfdefense.__version__], sort_keys=True).encode())
-
-
-def _hash(*parts: bytes | np.ndarray) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            digest.update(f"{part.dtype}{part.shape}".encode())
-            part = np.ascontiguousarray(part)
-        digest.update(part)
-    return digest.hexdigest()
+    return hashed(json.dumps([settings, data, tfdefense.__version__], sort_keys=True).encode())

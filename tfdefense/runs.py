@@ -22,7 +22,7 @@ class RunConfig:
     """What `config.json` holds.
 
     Attributes:
-      kind: "classifier" or "defense".
+      kind: "classifier", "defense" or "attack".
       settings: all that the result depends on, by flag name; two runs with equal settings are the same.
       surroundings: what else a later command must know, and may find changed (`data_dir`, `steps`).
       made_with: versions of everything that took part.
@@ -96,7 +96,8 @@ class Run:
         """The configuration; raises `UserError` unless it is of a `kind` run."""
         config = self.config()
         require(
-            config.kind == kind, f"--run={self.path}: is a {config.kind} run, a {kind} run needed."
+            config.kind == kind,
+            f"--run={self.path}: is a run of kind {config.kind}, one of kind {kind} needed.",
         )
         return config
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfdefense.attacks import APGDCE, APGDDLR, APGDT, PGD
-from tfdefense.attacks.apgd import _Climb, _halve_where_stuck, _windows
+from tfdefense.attacks.climb import Climb, checkpoints, halve_where_stuck
 
 
 def test_checkpoints_are_those_of_the_paper():
@@ -13,13 +13,13 @@ def test_checkpoints_are_those_of_the_paper():
     shares = [0, 22]
     while shares[-1] < 100:
         shares.append(shares[-1] + max(shares[-1] - shares[-2] - 3, 6))
-    ends = [index + 1 for index, window in enumerate(_windows(100)) if window]
+    ends = [index + 1 for index, window in enumerate(checkpoints(100)) if window]
     assert ends == [share for share in shares[1:] if share <= 100]
 
 
 def test_windows_cover_any_number_of_steps():
     for steps in (1, 2, 5, 17, 250):
-        windows = _windows(steps)
+        windows = checkpoints(steps)
         assert len(windows) == steps
         assert sum(windows) <= steps
 
@@ -60,11 +60,11 @@ def test_dlr_does_not_mind_huge_logits_and_cross_entropy_does(victim, victim_ima
     assert np.mean(seen.success) > np.mean(hidden.success)
 
 
-def climb(increases, was_halved, loss_at_checkpoint, best_loss):
+def state_of(increases, was_halved, loss_at_checkpoint, best_loss):
     count = len(increases)
     point = tf.zeros([count, 1, 1, 1])
     numbers = tf.zeros([count])
-    return _Climb(
+    return Climb(
         point=point,
         previous=point,
         slope=point,
@@ -84,13 +84,13 @@ def climb(increases, was_halved, loss_at_checkpoint, best_loss):
 
 
 def test_step_is_halved_where_the_loss_oscillates_or_stands_still():
-    state = climb(
+    state = state_of(
         increases=[7, 8, 8, 8],
         was_halved=[True, True, False, False],
         loss_at_checkpoint=[1.0, 1.0, 1.0, 1.0],
         best_loss=[2.0, 1.0, 1.0, 2.0],
     )
-    after = _Climb(*_halve_where_stuck(state, tf.constant(10)))
+    after = halve_where_stuck(state, tf.constant(10))
     # 7 of 10 is too few; no progress counts only where the step was not halved the last time.
     np.testing.assert_allclose(after.step_size[:, 0, 0, 0], [0.5, 1, 0.5, 1])
     np.testing.assert_allclose(after.point[:, 0, 0, 0], [7, 0, 7, 0])

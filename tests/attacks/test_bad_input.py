@@ -105,5 +105,7 @@ def test_epsilon_of_another_number_of_images(victim, victim_images, victim_label
     attack = FGSM(epsilon=tf.fill([3, 1, 1, 1], 0.1))
     with pytest.raises(UserError, match="epsilon for 3 images given, 20 images given"):
         attack(victim, victim_images, victim_labels)
+    with pytest.raises(UserError, match=r"epsilon 1.5 given"):
+        FGSM(epsilon=tf.fill([20, 1, 1, 1], 1.5))(victim, victim_images, victim_labels)
     with pytest.raises(UserError, match=r"epsilon -0.1 given"):
         FGSM(epsilon=tf.fill([20, 1, 1, 1], -0.1))(victim, victim_images, victim_labels)

@@ -98,6 +98,43 @@ def test_export_needs_only_the_run_and_counts_up(run, tmp_path, capsys):
     assert "saved_model_cli show --dir" in capsys.readouterr().out
 
 
+ATTACK = ["attack", "--attack=jsma", "--theta=0.5", "--gamma=0.3", "--images=12", "--batch_size=5"]
+
+
+def test_attack_writes_examples_and_a_summary_and_finds_them_again(run, capsys):
+    assert main(ATTACK) == 0
+    printed = capsys.readouterr().out
+    for needed in ("fools", "rounded to 8 bits", "n=12", "theta=0.5", "summary.json", "Crafting"):
+        assert needed in printed
+    (found,) = Path("runs/attacks").glob("digits-test-mnist_cnn-jsma-*")
+    with np.load(found / "shards" / "00000010.npz") as shard:
+        assert shard["adversarial"].shape == (2, 28, 28, 1)
+        assert shard["adversarial"].dtype == np.float32
+    assert main(ATTACK) == 0
+    assert "Found in" in capsys.readouterr().out
+    assert json.loads((found / "summary.json").read_text())["settings"]["gamma"] == 0.3
+
+
+def test_attack_on_a_run_attacks_the_whole_defence(run, capsys):
+    assert main(["attack", "--attack=bim", f"--run={run}", "--images=5", "--epsilon=0.4"]) == 0
+    assert "on apeganpp+mnist_cnn" in capsys.readouterr().out
+
+
+def test_train_takes_what_attack_left(run, tmp_path, capsys):
+    examples = tmp_path / "bim"
+    flags = ["--split=train", "--steps=2", f"--output={examples}"]
+    assert main(["attack", "--attack=bim", *flags]) == 0
+    trained = tmp_path / "run"
+    command = [*QUICK, f"--run={trained}", f"--pairs={examples}"]
+    assert main(command) == 0
+    settings = json.loads((trained / "config.json").read_text())["settings"]
+    assert settings["pairs"][0].startswith("bim-")
+    capsys.readouterr()
+    assert main(["train", f"--run={trained}"]) == 0
+    assert main(["train", f"--run={trained}", "--defense=apeganpp", "--lambda1=0.7"]) == 2
+    assert "--pairs" not in capsys.readouterr().err
+
+
 BAD = [
     (["trian"], "unknown command 'trian'. Did you mean 'train'"),
     (["train"], "--defense: none given"),
@@ -120,13 +157,37 @@ BAD = [
     (["train", "--run=nowhere"], "--defense: none given"),
     (
         ["train", "--defense=apeganpp", "--run=runs/digits-mnist_cnn", "--overwrite"],
-        "is a classifier run, a defense run needed",
+        "is a run of kind classifier, one of kind defense needed",
     ),
     (["evaluate"], "--run: none given"),
     (["evaluate", "--run=nowhere"], "--run=nowhere: no such run directory"),
     (["evaluate", "--run=notes"], "notes: not a run directory"),
-    (["evaluate", "--run=runs/digits-mnist_cnn"], "is a classifier run, a defense run needed"),
+    (
+        ["evaluate", "--run=runs/digits-mnist_cnn"],
+        "is a run of kind classifier, one of kind defense needed",
+    ),
     (["export", "--run=nowhere"], "no such run directory"),
+    (["evaluate", "--run=nowhere", "--attacks=deepfol"], "Did you mean 'deepfool'"),
+    (["attack"], "--attack: none given"),
+    (["attack", "--attack=deepfol"], "unknown attack 'deepfol'. Did you mean 'deepfool'"),
+    (["attack", "--attack=fgsm", "--theta=1"], "fgsm: has no 'theta'"),
+    (["attack", "--attack=fgsm", "--epsilon=-0.1"], "fgsm: epsilon -0.1 given"),
+    (["attack", "--attack=fgsm", "--norm=l7"], "unknown fgsm: norm 'l7'"),
+    (["attack", "--attack=cw", "--targets=randm"], "Did you mean 'random'"),
+    (["attack", "--attack=fgsm", "--split=tset"], "unknown --split 'tset'. Did you mean 'test'"),
+    (["attack", "--attack=fgsm", "--images=0"], "--images=0: at least 1"),
+    (["attack", "--attack=fgsm", "--batch_size=0"], "--batch_size=0: at least 1"),
+    (["attack", "--attack=fgsm", "--run=nowhere"], "--run=nowhere: no such run directory"),
+    (
+        ["attack", "--attack=fgsm", "--run=runs/digits-mnist_cnn-apeganpp", "--dataset=digits"],
+        "--dataset: the --run has its own",
+    ),
+    (["attack", "--attack=fgsm", "--output=notes"], "notes: exists and is not a run directory"),
+    (["train", "--defense=apeganpp", "--run=new", "--pairs=nowhere"], "nowhere: no such run"),
+    (
+        ["train", "--defense=apeganpp", "--run=new", "--pairs=runs/digits-mnist_cnn"],
+        "is a run of kind classifier, one of kind attack needed",
+    ),
 ]
 
 

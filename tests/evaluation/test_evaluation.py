@@ -6,7 +6,7 @@ import pytest
 
 import tfdefense
 from tests.conftest import make_toy_model
-from tfdefense.attacks import BIM, FGSM, default_epsilon
+from tfdefense.attacks import BIM, FGSM, DeepFool, default_epsilon
 from tfdefense.errors import UserError
 from tfdefense.evaluation import Report, evaluate, save_gallery
 from tfdefense.evaluation.intervals import wilson
@@ -140,3 +140,17 @@ def test_bad_calls_are_named(toy_split, digits):
         evaluate(defense, toy_split, attacks=[])
     with pytest.raises(UserError, match="--white_box_images=0"):
         evaluate(defense, toy_split, white_box_images=0)
+
+
+def test_attacks_without_a_radius_stay_out_of_the_worst_case(defense, toy_split):
+    attacks = [FGSM(epsilon=0.1), DeepFool()]
+    report = evaluate(defense, toy_split, attacks, white_box_images=9)
+    assert report.row("none", "deepfool", "white_box").accuracy == 0
+    assert report.row("none", "deepfool", "white_box").epsilon is None
+    fgsm, worst = (report.row("none", name, "white_box") for name in ("fgsm", "worst_case"))
+    assert worst.accuracy == fgsm.accuracy > 0
+    assert worst.epsilon == 0.1
+    assert [line[0] for line in report.table()[-2:]] == ["deepfool", "worst_case 0.1"]
+    assert Report.from_json(report.to_json()).rows == report.rows
+    alone = evaluate(defense, toy_split, attacks[1:], white_box_images=9)
+    assert alone.row("none", "worst_case", "white_box").accuracy == 0

@@ -95,8 +95,7 @@ class AutoAttack(BoundedAttack):
     ) -> Crafted:
         logits = model(images)
         attacks = self.attacks(logits.shape[1])
-        radii = tf.broadcast_to(self.epsilon, tf.concat([tf.shape(images)[:1], [1] * 3], axis=0))
-        return _in_turn(attacks, model, images, labels, targets, logits, radii)
+        return _in_turn(attacks, model, images, labels, targets, logits, self.radii(images))
 
 
 def _in_turn(

@@ -153,7 +153,7 @@ class Attack(abc.ABC):
             targets is None or self.takes_targets,
             f"{self.name}: targets given, but this attack has none.",
         )
-        images = tf.convert_to_tensor(images, tf.float32)
+        images = tf.cast(images, tf.float32)
         labels = tf.cast(labels, tf.int32)
         if targets is not None:
             goal = tf.cast(targets, tf.int32)
@@ -185,13 +185,8 @@ class BoundedAttack(Attack):
     def __post_init__(self) -> None:
         norms.check(self.norm, self.name, self.allowed_norms)
         if not tf.is_tensor(self.epsilon):
-            check_epsilon(self.name, self.epsilon, self.norm)
+            norms.check_radius(self.epsilon, self.norm, self.name)
 
-
-def check_epsilon(name: str, epsilon: float, norm: str) -> None:
-    """Raises `UserError` unless `epsilon` is a radius that `norm` allows."""
-    most, allowed = (1.0, "in [0, 1]") if norm == "linf" else (np.inf, "of 0 or more")
-    require(
-        bool(0 <= epsilon <= most) and bool(np.isfinite(epsilon)),
-        f"{name}: epsilon {epsilon} given, a number {allowed} needed.",
-    )
+    def radii(self, images: tf.Tensor) -> tf.Tensor:
+        """Epsilon of each image, float32 [N, 1, 1, 1]."""
+        return tf.broadcast_to(self.epsilon, tf.concat([tf.shape(images)[:1], [1, 1, 1]], axis=0))

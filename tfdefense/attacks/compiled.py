@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from tfdefense.attacks import norms
 from tfdefense.attacks.expectation import Expectation
 from tfdefense.data.dataset import check_images, check_labels, check_logits
 from tfdefense.errors import require
@@ -57,8 +58,8 @@ class CompiledAttack:
             check_labels(targets, len(images), self.num_classes, "targets")
             same = int(np.sum(targets == labels))
             require(same == 0, f"targets: {same} of {len(labels)} equal their label.")
-        epsilon = _radii(self.attack.name, epsilon, len(images))
-        arguments = [tf.convert_to_tensor(images, tf.float32), tf.constant(labels, tf.int32)]
+        epsilon = _radii(self.attack, epsilon, len(images))
+        arguments = [tf.cast(images, tf.float32), tf.constant(labels, tf.int32)]
         if targets is not None:
             arguments.append(tf.constant(targets, tf.int32))
         return self._function(targets is not None)(epsilon, *arguments)
@@ -96,15 +97,16 @@ def _compile(attack: "Attack", model: "Model", shape: tuple, whole: bool) -> Com
     return CompiledAttack(attack, model, shape, whole)
 
 
-def _radii(name: str, epsilon: Any, count: int) -> tf.Tensor:
+def _radii(attack: "Attack", epsilon: Any, count: int) -> tf.Tensor:
     """Epsilon as float32 [1, 1, 1, 1] or [N, 1, 1, 1]."""
     radii = tf.reshape(tf.cast(epsilon, tf.float32), [-1, 1, 1, 1])
     require(
         len(radii) in (1, count),
-        f"{name}: epsilon for {len(radii)} images given, {count} images given.",
+        f"{attack.name}: epsilon for {len(radii)} images given, {count} images given.",
     )
-    low, high = float(tf.reduce_min(radii)), float(tf.reduce_max(radii))
-    require(low >= 0 and np.isfinite(high), f"{name}: epsilon {low:g} given, 0 or more needed.")
+    if tf.is_tensor(epsilon):  # A number was checked by the attack itself.
+        for extreme in (tf.reduce_min(radii), tf.reduce_max(radii)):
+            norms.check_radius(float(extreme), attack.norm, attack.name)
     return radii
 
 

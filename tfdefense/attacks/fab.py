@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfdefense.attacks import norms
 from tfdefense.attacks.active import while_active
-from tfdefense.attacks.base import Attack, Crafted, Model, check_epsilon
+from tfdefense.attacks.base import Attack, Crafted, Model
 from tfdefense.attacks.gradients import is_zero, loss_gradient, misclassified
 from tfdefense.attacks.restarts import best_of
 from tfdefense.attacks.targets import most_likely_others
@@ -53,7 +53,7 @@ class FABT(Attack):
     def __post_init__(self) -> None:
         norms.check(self.norm, self.name, self.allowed_norms)
         if self.epsilon is not None and not tf.is_tensor(self.epsilon):
-            check_epsilon(self.name, self.epsilon, self.norm)
+            norms.check_radius(self.epsilon, self.norm, self.name)
         for field in ("steps", "target_classes", "eta"):
             value = getattr(self, field)
             require(value >= 1, f"{self.name}: {field} {value} given, at least 1 needed.")

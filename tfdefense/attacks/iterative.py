@@ -46,10 +46,6 @@ class IterativeAttack(BoundedAttack):
     ) -> Crafted:
         return self.iterate(model, images, labels, targets, images, self.radii(images))
 
-    def radii(self, images: tf.Tensor) -> tf.Tensor:
-        """Epsilon of each image, float32 [N, 1, 1, 1]."""
-        return tf.broadcast_to(self.epsilon, tf.concat([tf.shape(images)[:1], [1, 1, 1]], axis=0))
-
     def direction(self, slope: tf.Tensor, memory: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """What to follow at a gradient, and what to remember of it for the next step."""
         return slope, memory

@@ -1,10 +1,11 @@
 """Sizes of changes, image by image; a change is float32 [N, H, W, C]."""
 
+import math
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tfdefense.errors import unknown_name
+from tfdefense.errors import require, unknown_name
 
 NAMES = ("linf", "l2")
 _PIXELS = (1, 2, 3)
@@ -14,6 +15,15 @@ def check(norm: str, attack: str, allowed: Sequence[str] = NAMES) -> None:
     """Raises `UserError` unless `norm` is one that `attack` knows."""
     if norm not in allowed:
         raise unknown_name(f"{attack}: norm", norm, allowed)
+
+
+def check_radius(epsilon: float, norm: str, attack: str) -> None:
+    """Raises `UserError` unless `epsilon` is a radius that `norm` allows."""
+    most, allowed = (1.0, "in [0, 1]") if norm == "linf" else (math.inf, "of 0 or more")
+    require(
+        0 <= epsilon <= most and math.isfinite(epsilon),
+        f"{attack}: epsilon {epsilon:g} given, a number {allowed} needed.",
+    )
 
 
 def l0(change: tf.Tensor) -> tf.Tensor:

@@ -87,7 +87,7 @@ class Square(BoundedAttack):
 
         aims = labels if untargeted else targets
         keys = draws.image_keys(images, self.seed)
-        epsilon = tf.broadcast_to(self.epsilon, tf.concat([tf.shape(images)[:1], [1] * 3], axis=0))
+        epsilon = self.radii(images)
         _, right = judge(images, labels, aims)
         stripes = draws.signs(keys, [1, images.shape[2], images.shape[3]], 0)
         start = tf.clip_by_value(images + epsilon * stripes, 0.0, 1.0)

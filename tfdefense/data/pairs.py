@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from tfdefense.attacks.base import Model
 from tfdefense.attacks.cleverhans_parts import gradient, step_along
-from tfdefense.crafting import Examples, data_fingerprint
+from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
 from tfdefense.errors import require
+from tfdefense.fingerprints import data_fingerprint
 from tfdefense.progress import Progress
 from tfdefense.training.replica import Replica
 

@@ -100,7 +100,6 @@ class Judge:
         def craft(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
             return attack(self.model, images, labels)
 
-        craft = _compiled(craft, split)
         images = self._in_batches(craft, split, f"{attack.name} on {self.model.name}")
         return dataclasses.replace(split, images=images)
 
