@@ -263,7 +263,7 @@ def main():
         "pgd": (PGD(epsilon=EPSILON), 5),
         "deepfool": (DeepFool(overshoot=1e-6), 1),  # ART's default; foolbox's is 0.02.
         "jsma": (JSMA(theta=THETA, gamma=GAMMA), 1),
-        "cw": (CarliniWagnerL2(), 1),
+        "cw": (CarliniWagnerL2(confidence=0.01), 1),  # ART's too.
     }
     art = art_peers(victim)
     foolbox = foolbox_peers(victim, [int(n) for n in arguments.foolbox_cw.split("x")])

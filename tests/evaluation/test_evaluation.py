@@ -90,7 +90,7 @@ def test_text_and_markdown_never_show_grey_box_alone(report):
             line = next(line for line in text.splitlines() if attack in line)
             assert line.count("n=24") == 2
             assert line.count("n=9") == 1
-    assert "BIM(epsilon=0.3, steps=10" in report.to_markdown()
+    assert "BIM(epsilon=0.3, norm='linf', steps=10" in report.to_markdown()
 
 
 def test_sanity_says_when_adversarial_accuracy_is_above_clean(report):
