@@ -114,7 +114,7 @@ def craft(
         key = _key(settings, data)
         name = f"{split.dataset}-{part}-{model.name}-{attack.name}-{key[:12]}"
         output = Path(runs_dir) / "attacks" / name
-    run = Run(output)
+    run = Run(output, "output")
     run.start(RunConfig("attack", settings, {"data": data}))
     (run.path / "shards").mkdir(exist_ok=True)
     starts = range(0, len(split), batch_size)
@@ -133,7 +133,7 @@ def load(run: str | Path | Run) -> Examples:
     Raises:
       UserError: no directory of adversarial examples, or one whose crafting was not finished.
     """
-    run = run if isinstance(run, Run) else Run(run)
+    run = run if isinstance(run, Run) else Run(run, "pairs")
     config = run.require_kind("attack")
     count, batch_size = config.settings["images"], config.settings["batch_size"]
     shards = []

@@ -50,12 +50,17 @@ def versions() -> dict[str, str]:
 class Run:
     """A run directory by its path, which need not exist yet.
 
+    Args:
+      path: the directory.
+      flag: by which the user named it, for error messages.
+
     It holds `config.json`, `classifier.keras`, `checkpoints/`, `events/`, `report.json`,
     `report.md`, `gallery.png` and `export/<version>/`.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, flag: str = "run") -> None:
         self.path = Path(path)
+        self.flag = flag
 
     @property
     def config_path(self) -> Path:
@@ -79,13 +84,15 @@ class Run:
         Raises:
           UserError: there is none, or it is not one of ours.
         """
-        require(self.path.is_dir(), f"--run={self.path}: no such run directory.")
-        require(self.exists(), f"--run={self.path}: not a run directory (no config.json in it).")
+        require(self.path.is_dir(), f"--{self.flag}={self.path}: no such run directory.")
+        require(
+            self.exists(), f"--{self.flag}={self.path}: not a run directory (no config.json in it)."
+        )
         try:
             content = json.loads(self.config_path.read_text())
             require(
                 content["schema"] == SCHEMA,
-                f"--run={self.path}: config.json has schema {content['schema']}, {SCHEMA} needed.",
+                f"--{self.flag}={self.path}: config.json has schema {content['schema']}, {SCHEMA} needed.",
             )
             fields = {field.name: content[field.name] for field in dataclasses.fields(RunConfig)}
             return RunConfig(**fields)
@@ -97,7 +104,7 @@ class Run:
         config = self.config()
         require(
             config.kind == kind,
-            f"--run={self.path}: is a run of kind {config.kind}, one of kind {kind} needed.",
+            f"--{self.flag}={self.path}: is a run of kind {config.kind}, one of kind {kind} needed.",
         )
         return config
 
@@ -111,7 +118,8 @@ class Run:
         if self.path.exists() and not self.exists():
             empty = self.path.is_dir() and not any(self.path.iterdir())
             require(
-                empty, f"--run={self.path}: exists and is not a run directory (no config.json)."
+                empty,
+                f"--{self.flag}={self.path}: exists and is not a run directory (no config.json).",
             )
         if self.exists():
             if not overwrite:
@@ -126,7 +134,9 @@ class Run:
                 json.dumps({"schema": SCHEMA, **dataclasses.asdict(config)}, indent=2) + "\n",
             )
         except OSError as error:
-            raise UserError(f"--run={self.path}: cannot be written ({error.strerror}).") from error
+            raise UserError(
+                f"--{self.flag}={self.path}: cannot be written ({error.strerror})."
+            ) from error
 
     def _require_same(self, config: RunConfig) -> None:
         theirs = self.config()
@@ -134,10 +144,11 @@ class Run:
         differing = sorted(
             key for key in here.keys() | there.keys() if here.get(key) != there.get(key)
         )
+        afresh = ", or start afresh with --overwrite" if self.flag == "run" else ""
         listed = ", ".join(f"--{key} ({there.get(key)} there)" for key in differing)
         require(
             not differing,
-            f"--run={self.path}: holds a run with another {listed}. Name another --run, or start afresh with --overwrite.",
+            f"--{self.flag}={self.path}: holds a run with another {listed}. Name another --{self.flag}{afresh}.",
         )
 
     def save_classifier(self, model: Any) -> None:
@@ -154,7 +165,9 @@ class Run:
         """
         import keras
 
-        require(self.classifier_path.is_file(), f"--run={self.path}: has no classifier.keras.")
+        require(
+            self.classifier_path.is_file(), f"--{self.flag}={self.path}: has no classifier.keras."
+        )
         try:
             return keras.models.load_model(self.classifier_path, compile=False, safe_mode=True)
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -61,7 +61,7 @@ def make(name: str, **hyperparameters: Any) -> Attack:
     attack = ATTACKS.get(name)
     known = [field.name for field in dataclasses.fields(attack)]
     for given in hyperparameters:
-        nearest = difflib.get_close_matches(given, known, n=1, cutoff=0.4)
+        nearest = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         require(given in known, f"{name}: has no {given!r}.{hint} It has: {', '.join(known)}.")
     return attack(**hyperparameters)
