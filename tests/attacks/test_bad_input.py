@@ -39,7 +39,7 @@ def test_epsilon_out_of_range(name, epsilon):
         (lambda: PGD(restarts=0), "pgd: restarts 0 given"),
         (lambda: FGSM(norm="l3"), r"unknown fgsm: norm 'l3'.*Known: l2, linf"),
         (lambda: DeepFool(norm="linv"), "Did you mean 'linf'"),
-        (lambda: Square(norm="l2"), "unknown square: norm 'l2'.*Known: linf"),
+        (lambda: Square(norm="l1"), "unknown square: norm 'l1'.*Known: l2, linf"),
         (lambda: DeepFool(candidates=1), "deepfool: candidates 1 given, 2 or more"),
         (lambda: DeepFool(overshoot=-0.1), "overshoot -0.1 given"),
         (lambda: JSMA(theta=0), "jsma: theta 0 given"),

@@ -43,6 +43,7 @@ BOUNDED = [
     FABT(epsilon=0.2, steps=8),
     FABT(epsilon=2.0, steps=8, norm="l2"),
     Square(epsilon=0.3, queries=200),
+    Square(epsilon=2.5, queries=200, norm="l2"),
     AutoAttack(epsilon=0.2, version="rand"),
 ]
 NEAREST = [

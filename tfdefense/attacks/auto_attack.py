@@ -70,8 +70,6 @@ class AutoAttack(BoundedAttack):
     """
 
     name = "auto_attack"
-    allowed_norms: ClassVar[tuple[str, ...]] = ("linf",)
-
     version: str = "standard"
     seed: int = 0
 

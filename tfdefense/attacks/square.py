@@ -7,11 +7,12 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.attacks import draws, norms
+from tfdefense.attacks import draws, norms, square_l2
 from tfdefense.attacks.active import while_active
 from tfdefense.attacks.base import BoundedAttack, Crafted, Model
 from tfdefense.attacks.cleverhans_parts import project
 from tfdefense.attacks.gradients import fooled, margin
+from tfdefense.attacks.square_l2 import Windows
 from tfdefense.errors import require
 
 # From this share of the queries on, the squares cover this fraction of their first area.
@@ -31,13 +32,16 @@ _SCHEDULE = (
 
 @dataclasses.dataclass(frozen=True)
 class Square(BoundedAttack):
-    """Begins with vertical stripes of +-epsilon; each query tries one square more.
+    """Begins with stripes, or bumps, all over the image; each query tries one square more.
+
+    In "linf" the stripes and squares are +-epsilon; in "l2" a query moves what two windows changed
+    into a bump in one of them.
 
     The margin of the label (or of the target) decides whether a square stays. Only logits are
     asked for, so no masked gradient misleads it.
 
     Andriushchenko, Croce, Flammarion, Hein, "Square Attack: a Query-efficient Black-box Adversarial
-    Attack via Random Search", ECCV 2020, algorithm 1 with algorithm 2 ("linf").
+    Attack via Random Search", ECCV 2020, algorithm 1 with algorithms 2 ("linf") and 3 ("l2").
 
     Attributes:
       queries: for each image, at least 1.
@@ -50,8 +54,6 @@ class Square(BoundedAttack):
 
     name = "square"
     takes_targets: ClassVar[bool] = True
-    allowed_norms: ClassVar[tuple[str, ...]] = ("linf",)
-
     queries: int = 5_000
     first_area: float = 0.8
     seed: int = 0
@@ -68,7 +70,13 @@ class Square(BoundedAttack):
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> Crafted:
         untargeted = targets is None
-        sides = tf.constant(self._sides(images.shape[1], images.shape[2]))
+        side = min(images.shape[1:3])
+        require(
+            self.norm == "linf" or side >= 10,
+            f"square: in l2, images of at least 10x10 needed, {side} given.",
+        )
+        sides = self._sides(images.shape[1], images.shape[2])
+        windows = Windows(sides, side)
 
         def judge(candidates: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tuple:
             logits = model(candidates)
@@ -78,8 +86,11 @@ class Square(BoundedAttack):
         def advance(number: tf.Tensor, state: tuple, constants: tuple) -> tuple:
             best, lowest, queries = state
             images, labels, targets, epsilon, keys = constants
-            square = _square(keys, images, sides[number], 1 + 4 * number)
-            candidates = project(best + 2 * epsilon * square, images, epsilon)
+            if self.norm == "linf":
+                square = _square(keys, images, tf.constant(sides)[number], 1 + 4 * number)
+                candidates = project(best + 2 * epsilon * square, images, epsilon)
+            else:
+                candidates = windows.candidates(keys, images, best, epsilon, number)
             height, fell = judge(candidates, labels, targets)
             better = (height < lowest) | fell
             best = tf.where(norms.per_image(better), candidates, best)
@@ -89,8 +100,11 @@ class Square(BoundedAttack):
         keys = draws.image_keys(images, self.seed)
         epsilon = self.radii(images)
         _, right = judge(images, labels, aims)
-        stripes = draws.signs(keys, [1, images.shape[2], images.shape[3]], 0)
-        start = tf.clip_by_value(images + epsilon * stripes, 0.0, 1.0)
+        if self.norm == "linf":
+            stripes = draws.signs(keys, [1, images.shape[2], images.shape[3]], 0)
+            start = tf.clip_by_value(images + epsilon * stripes, 0.0, 1.0)
+        else:
+            start = square_l2.start(keys, images, epsilon)
         start = tf.where(norms.per_image(right), images, start)
         height, fell = judge(start, labels, aims)
         best, _, queries = while_active(
