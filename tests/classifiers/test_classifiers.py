@@ -50,7 +50,7 @@ def test_default_network_follows_the_channels():
         ),
         (
             lambda: keras.Sequential([keras.Input(SHAPE), keras.layers.Conv2D(3, 3)]),
-            r"output of shape \(10, 10, 3\)",
+            r"output of shape \(4, 10, 10, 3\)",
         ),
         (
             lambda: mnist_cnn.build((28, 28, 1), 3),
