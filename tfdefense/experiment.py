@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfdefense import classifiers, crafting, data
+from tfdefense.classifiers import FrozenClassifier, trained
 from tfdefense.defenses import DEFENSES
 from tfdefense.defenses.base import Defense
 from tfdefense.errors import require
@@ -112,6 +113,43 @@ def train(
         report = judge(run, defense, dataset, judging or Judging())
     exported = run.latest_export() or export(defense, run.path / "export")
     return Outcome(run, report, exported)
+
+
+def train_classifier(
+    settings: Mapping[str, Any],
+    run: Run | None = None,
+    data_dir: str | None = None,
+    overwrite: bool = False,
+    runs_dir: str | Path = "runs",
+) -> tuple[Run, FrozenClassifier]:
+    """Trains a registered classifier, or goes on with it; returns it and its run directory.
+
+    Args:
+      settings: "classifier" and any of "dataset", "seed" and the fields of `classifiers.Config`.
+      run, data_dir, overwrite, runs_dir: as for `train`.
+
+    Raises:
+      UserError, WorkFailed: as every stage says for itself.
+    """
+    settings = dict(settings)
+    if run is not None and run.exists() and not overwrite:
+        stored = run.require_kind("classifier")
+        settings = {**stored.settings, **settings}
+        data_dir = data_dir or stored.surroundings.get("data_dir")
+    fields = {field.name for field in dataclasses.fields(classifiers.Config)}
+    for name in settings:
+        require(
+            name in fields | {"dataset", "classifier", "seed"},
+            f"--{name}: not a setting of a classifier, which has {', '.join(sorted(fields))}."
+            " (To train a defence: --defense=NAME.)",
+        )
+    config = classifiers.Config(**{key: settings[key] for key in fields if key in settings})
+    architecture = classifiers.CLASSIFIERS.get(settings["classifier"])
+    seed = settings.get("seed", DEFAULTS["seed"])
+    LoopConfig(1, 1, seed)
+    dataset = data.load(settings.get("dataset", DEFAULTS["dataset"]), data_dir)
+    run = run or trained.run_of(architecture, dataset, runs_dir)
+    return run, trained.train(architecture, dataset, run, seed, config, overwrite)
 
 
 def load_defense(run: Run) -> Defense:

@@ -9,7 +9,7 @@ from tests.conftest import make_toy_model
 from tfdefense.attacks import BIM, FGSM, DeepFool, default_epsilon
 from tfdefense.errors import UserError
 from tfdefense.evaluation import Report, evaluate, save_gallery
-from tfdefense.evaluation.intervals import wilson
+from tfdefense.intervals import wilson
 
 ROW_FIELDS = [
     *("dataset", "classifier", "defense", "trained_with", "attack", "epsilon", "threat_model"),

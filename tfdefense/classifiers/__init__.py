@@ -2,18 +2,29 @@
 
 from pathlib import Path
 
+from tfdefense.classifiers import trained
 from tfdefense.classifiers.frozen import FrozenClassifier
-from tfdefense.classifiers.training import ClassifierTraining, accuracy
+from tfdefense.classifiers.training import ClassifierTraining, Config
 from tfdefense.data.dataset import Dataset
-from tfdefense.progress import say
 from tfdefense.registry import Registry
-from tfdefense.runs import Run, RunConfig
 
 CLASSIFIERS = Registry(
     "classifier",
     {
+        "anet": "tfdefense.classifiers.anet_bnet:ANET",
+        "bnet": "tfdefense.classifiers.anet_bnet:BNET",
         "cifar_cnn": "tfdefense.classifiers.cifar_cnn:CIFAR_CNN",
+        "defense_gan_a": "tfdefense.classifiers.defense_gan:DEFENSE_GAN_A",
+        "defense_gan_b": "tfdefense.classifiers.defense_gan:DEFENSE_GAN_B",
+        "defense_gan_c": "tfdefense.classifiers.defense_gan:DEFENSE_GAN_C",
+        "defense_gan_d": "tfdefense.classifiers.defense_gan:DEFENSE_GAN_D",
+        "densenet": "tfdefense.classifiers.densenet:DENSENET",
+        "dnet": "tfdefense.classifiers.densenet:DNET",
+        "lenet": "tfdefense.classifiers.lenet:LENET",
         "mnist_cnn": "tfdefense.classifiers.mnist_cnn:MNIST_CNN",
+        "resnet18": "tfdefense.classifiers.resnet:RESNET18",
+        "rnet": "tfdefense.classifiers.resnet:RNET",
+        "vgg16": "tfdefense.classifiers.vgg:VGG16",
     },
 )
 
@@ -37,23 +48,7 @@ def load(
     Raises:
       UserError: unknown name, images it cannot take, or a foreign directory in the way.
     """
-    architecture = CLASSIFIERS.get(name)
-    config = RunConfig(
-        kind="classifier",
-        settings={"dataset": data.name, "classifier": name, "seed": seed},
-    )
-    run = Run(Path(runs_dir) / f"{data.name}-{name}")
-    if run.classifier_path.is_file():
-        run.require_kind("classifier")
-        return FrozenClassifier(run.load_classifier(), data.image_shape, data.num_classes)
-    training = ClassifierTraining(architecture, data, seed)
-    run.start(config)
-    say(f"Training the target classifier {training.name} into {run.path}.")
-    model = training.fit(run.path)
-    run.save_classifier(model)
-    measured = accuracy(model, data.test)
-    say(f"{training.name}: test accuracy {measured:.2%} (n = {len(data.test):,}).")
-    return FrozenClassifier(model, data.image_shape, data.num_classes)
+    return trained.load(CLASSIFIERS.get(name), data, runs_dir, seed)
 
 
-__all__ = ["CLASSIFIERS", "ClassifierTraining", "FrozenClassifier", "default_for", "load"]
+__all__ = ["CLASSIFIERS", "ClassifierTraining", "Config", "FrozenClassifier", "default_for", "load"]

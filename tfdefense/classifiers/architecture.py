@@ -5,21 +5,60 @@ from collections.abc import Callable
 
 import keras
 
+from tfdefense.errors import require
+
+ImageShape = tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a network is trained, where the command line does not say otherwise.
+
+    Attributes:
+      training_images: how many images it should see; `epochs_for` turns them into passes.
+      optimizer: "adam", or "sgd" with Nesterov momentum 0.9. The rate falls to zero along a cosine.
+      learning_rate: at its highest; SGD warms up to it during the first twentieth of the steps.
+      weight_decay: share of each kernel taken off per step and unit of learning rate; biases and
+        normalisation are spared.
+      batch_size: examples a step.
+      augmentation: "none", "shift", "shift_flip" or "affine", see `classifiers.augmentation`.
+      label_smoothing: share of the target's probability that is spread over all classes.
+    """
+
+    training_images: int = 300_000
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    batch_size: int = 128
+    augmentation: str = "none"
+    label_smoothing: float = 0.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """A network by name, with the recipe that trains it.
+    """A network by name, with the recipes that train it.
 
     Attributes:
       name: as on the command line.
+      summary: what it is, in one line.
       build: (image_shape [H, W, C], num_classes) -> Keras model from images in [0, 1] to logits.
-      learning_rate: Adam's, at the start; it falls to zero along a cosine.
-      batch_size: examples a step.
-      training_images: how many images it should see; `epochs_for` turns them into passes.
+      grey, color: recipe for images of one channel, and of three.
     """
 
     name: str
-    build: Callable[[tuple[int, int, int], int], keras.Model]
-    learning_rate: float = 1e-3
-    batch_size: int = 128
-    training_images: int = 300_000
+    summary: str
+    build: Callable[[ImageShape, int], keras.Model]
+    grey: Recipe = Recipe()
+    color: Recipe = Recipe(training_images=1_000_000, augmentation="shift_flip")
+
+    def recipe(self, image_shape: ImageShape) -> Recipe:
+        """The recipe for images of this shape."""
+        return self.grey if image_shape[-1] == 1 else self.color
+
+
+def require_size(name: str, image_shape: ImageShape, least: int) -> None:
+    """Raises `UserError` for images that are too small for the network `name`."""
+    require(
+        min(image_shape[:2]) >= least,
+        f"--classifier={name}: images of {image_shape} given, {least}x{least} or larger needed.",
+    )

@@ -3,19 +3,15 @@
 import keras
 from keras import layers
 
-from tfdefense.classifiers.architecture import Architecture
-from tfdefense.errors import require
+from tfdefense.classifiers.architecture import Architecture, ImageShape, require_size
 
 
-def build(image_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+def build(image_shape: ImageShape, num_classes: int) -> keras.Model:
     """Two blocks of two convolutions, each closed by a wide max-pool; three dense layers.
 
     Images float32 [N, H, W, C] in [0, 1] (H, W >= 16) -> logits float32 [N, num_classes].
     """
-    require(
-        min(image_shape[:2]) >= 16,
-        f"--classifier=cifar_cnn: images of {image_shape} given, 16x16 or larger needed.",
-    )
+    require_size("cifar_cnn", image_shape, 16)
     return keras.Sequential(
         [
             keras.Input(image_shape),
@@ -43,4 +39,4 @@ def _block(filters: int) -> list[keras.Layer]:
     return [*convolution, layers.MaxPooling2D(4)]
 
 
-CIFAR_CNN = Architecture("cifar_cnn", build, training_images=1_000_000)
+CIFAR_CNN = Architecture("cifar_cnn", "CIFAR-CNN of the APE-GAN++ paper, figure 3", build)

@@ -3,19 +3,15 @@
 import keras
 from keras import layers
 
-from tfdefense.classifiers.architecture import Architecture
-from tfdefense.errors import require
+from tfdefense.classifiers.architecture import Architecture, ImageShape, require_size
 
 
-def build(image_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
+def build(image_shape: ImageShape, num_classes: int) -> keras.Model:
     """Two convolutions, one wide max-pool, two dense layers; dropout between.
 
     Images float32 [N, H, W, C] in [0, 1] (H, W >= 10) -> logits float32 [N, num_classes].
     """
-    require(
-        min(image_shape[:2]) >= 10,
-        f"--classifier=mnist_cnn: images of {image_shape} given, 10x10 or larger needed.",
-    )
+    require_size("mnist_cnn", image_shape, 10)
     return keras.Sequential(
         [
             keras.Input(image_shape),
@@ -32,4 +28,4 @@ def build(image_shape: tuple[int, int, int], num_classes: int) -> keras.Model:
     )
 
 
-MNIST_CNN = Architecture("mnist_cnn", build)
+MNIST_CNN = Architecture("mnist_cnn", "MNIST-CNN of the APE-GAN++ paper, figure 3", build)

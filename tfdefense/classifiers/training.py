@@ -1,5 +1,6 @@
 """How the networks under attack are trained: by the same loop as the defences."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,57 +9,133 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.classifiers.architecture import Architecture
+from tfdefense.classifiers import augmentation
+from tfdefense.classifiers.architecture import Architecture, Recipe
 from tfdefense.data.dataset import Dataset, Split
+from tfdefense.errors import require, unknown_name
 from tfdefense.training import LoopConfig, Replica, Trainer, epochs_for
+from tfdefense.training.best import BestWeights
 from tfdefense.training.seeding import seeded
+
+_OPTIMIZERS = ("adam", "sgd")
+_NOT_DECAYED = ["bias", "gamma", "beta"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What the command line may change of a recipe; None leaves it as it is.
+
+    Attributes:
+      epochs: passes over the training images; None means as many as show `Recipe.training_images`.
+      patience: stop after so many validations (of 20 in all) without one as good as the best; 0 never.
+      batch_size, optimizer, learning_rate, weight_decay, augmentation, label_smoothing: see `Recipe`.
+
+    Raises:
+      UserError: a number out of range, or an unknown name.
+    """
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    optimizer: str | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    augmentation: str | None = None
+    label_smoothing: float | None = None
+    patience: int = 8
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in (None, *_OPTIMIZERS):
+            raise unknown_name("--optimizer", self.optimizer, _OPTIMIZERS)
+        if self.augmentation is not None:
+            augmentation.check(self.augmentation)
+        for name, low, high in (
+            ("epochs", 1, None),
+            ("batch_size", 1, None),
+            ("patience", 0, None),
+            ("weight_decay", 0, None),
+            ("label_smoothing", 0, 1),
+        ):
+            value = getattr(self, name)
+            fits = value is None or (value >= low and (high is None or value < high))
+            allowed = f"{low} or more" if high is None else f"a number in [{low}, {high})"
+            require(fits, f"--{name}={value}: {allowed} needed.")
+        rate = self.learning_rate
+        require(rate is None or rate > 0, f"--learning_rate={rate}: more than 0 needed.")
+
+    def applied_to(self, recipe: Recipe) -> Recipe:
+        """`recipe` with what was given in place of its own."""
+        names = {field.name for field in dataclasses.fields(Recipe)}
+        given = dataclasses.asdict(self).items()
+        return dataclasses.replace(
+            recipe, **{key: value for key, value in given if key in names and value is not None}
+        )
 
 
 class ClassifierTraining:
-    """Cross-entropy on clean images, Adam, learning rate falling to zero along a cosine.
+    """Cross-entropy on clean images; the weights that did best on validation images are kept.
 
     Args:
-      architecture: what to build and by which recipe to train it.
+      architecture: what to build, and the recipe that trains it.
       data: trains on `data.train`, validates on `data.validation`; never sees `data.test`.
-      seed: initial weights, dropout masks, order of data.
-      epochs: passes; None means the recipe's.
+      seed: initial weights, dropout masks, order of data, augmentation.
+      config: what differs from the recipe.
     """
 
     def __init__(
-        self, architecture: Architecture, data: Dataset, seed: int = 0, epochs: int | None = None
+        self, architecture: Architecture, data: Dataset, seed: int = 0, config: Config | None = None
     ) -> None:
+        config = config or Config()
         self.name = f"{architecture.name} on {data.name}"
         self.data = data
+        self.patience = config.patience
+        self.recipe = config.applied_to(architecture.recipe(data.image_shape))
         count = len(data.train)
-        self.config = LoopConfig(
-            epochs=epochs or epochs_for(architecture.training_images, count, 5, 60),
-            batch_size=architecture.batch_size,
-            seed=seed,
-            validations=10,
-        )
+        epochs = config.epochs or epochs_for(self.recipe.training_images, count, 3, 60)
+        self.loop = LoopConfig(epochs, self.recipe.batch_size, seed)
         with seeded(seed):
             self.model = architecture.build(data.image_shape, data.num_classes)
-        schedule = keras.optimizers.schedules.CosineDecay(
-            architecture.learning_rate, self.config.steps(count)
-        )
-        self.optimizer = keras.optimizers.Adam(schedule)
+        self.optimizer = _optimizer(self.recipe, self.loop.steps(count))
         self.optimizer.build(self.model.trainable_variables)
+        self.best = BestWeights(self.model)
+        self.seconds = 0.0
+
+    def settings(self) -> dict[str, Any]:
+        """All that the trained weights depend on beside data and network, by flag name."""
+        recipe = dataclasses.asdict(self.recipe)
+        recipe.pop("training_images")
+        return {
+            **recipe,
+            "epochs": self.loop.epochs,
+            "patience": self.patience,
+            "seed": self.loop.seed,
+        }
 
     def fit(self, directory: Path | None = None) -> keras.Model:
         """Trains, going on from a checkpoint in `directory` if there is one; returns the model."""
-        trainer = Trainer(self, self.config, directory, describe={"classifier": self.name})
+        describe = {"classifier": self.name, **self.settings()}
+        trainer = Trainer(self, self.loop, directory, describe)
         train = self.data.train
         trainer.fit({"images": train.images, "labels": train.labels}, self._validate)
+        self.seconds = trainer.checkpoints.seconds
+        self.best.restore()
         return self.model
 
+    @property
+    def stopped(self) -> bool:
+        return 0 < self.patience <= self.best.stale
+
     def checkpoint_items(self) -> dict[str, Any]:
-        return {"model": self.model, "optimizer": self.optimizer}
+        return {"model": self.model, "optimizer": self.optimizer, "best": self.best}
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         labels = batch["labels"]
+        images = augmentation.augmented(batch["images"], self.recipe.augmentation, replica)
         with tf.GradientTape() as tape:
-            logits = self.model(batch["images"], training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            logits = self.model(images, training=True)
+            targets = tf.one_hot(labels, self.data.num_classes)
+            smooth = self.recipe.label_smoothing
+            targets = targets * (1 - smooth) + smooth / self.data.num_classes
+            losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
             loss = replica.mean(losses)
         variables = self.model.trainable_variables
         self.optimizer.apply(tape.gradient(loss, variables), variables)
@@ -66,10 +143,33 @@ class ClassifierTraining:
         return {"loss": loss, "accuracy": replica.mean(tf.cast(correct, tf.float32))}
 
     def _validate(self) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        return {"accuracy": accuracy(self.model, self.data.validation)}, {}
+        measured = float(np.mean(correct(self.model, self.data.validation)))
+        self.best.update(measured)
+        return {"accuracy": measured}, {}
 
 
-def accuracy(model: keras.Model, split: Split, batch_size: int = 500) -> float:
-    """Share of `split` that `model` classifies correctly."""
-    logits = model.predict(split.images, batch_size=batch_size, verbose=0)
-    return float(np.mean(np.argmax(logits, -1) == split.labels))
+def correct(model: keras.Model, split: Split, batch_size: int = 500) -> np.ndarray:
+    """bool [N]: which images of `split` the `model` classifies correctly."""
+    parts = []
+    for start in range(0, len(split), batch_size):
+        part = slice(start, start + batch_size)
+        logits = model.predict_on_batch(split.images[part])
+        parts.append(np.argmax(logits, -1) == split.labels[part])
+    return np.concatenate(parts)
+
+
+def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+    if recipe.optimizer == "adam":
+        rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
+        optimizer = keras.optimizers.Adam(rate, weight_decay=recipe.weight_decay or None)
+    else:
+        warmup = max(1, steps // 20)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, steps - warmup), warmup_target=recipe.learning_rate, warmup_steps=warmup
+        )
+        optimizer = keras.optimizers.SGD(
+            rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None
+        )
+    if recipe.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    return optimizer

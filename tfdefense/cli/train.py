@@ -1,22 +1,37 @@
 """bin/train: flags in front of `experiment.train`."""
 
+import dataclasses
 from typing import Any
 
-from tfdefense.classifiers import CLASSIFIERS
+import tensorflow as tf
+
+from tfdefense.classifiers import CLASSIFIERS, Config, trained
+from tfdefense.classifiers.augmentation import AUGMENTATIONS
 from tfdefense.cli.evaluate import add_evaluation_flags, judging_from, print_report
 from tfdefense.cli.flags import FlagGroups, installed, numbers
 from tfdefense.defenses import DEFENSES
-from tfdefense.experiment import train
+from tfdefense.errors import require
+from tfdefense.experiment import train, train_classifier
 from tfdefense.runs import Run
 from tfdefense.training import strategies
+
+_CLASSIFIER_FLAGS = {
+    "optimizer": "adam or sgd (default: the network's recipe).",
+    "weight_decay": "Decay of kernels per step and unit of learning rate (default: the recipe).",
+    "augmentation": f"{', '.join(AUGMENTATIONS)} (default: the recipe).",
+    "label_smoothing": "Share of the target spread over all classes, in [0, 1) (default: the recipe).",
+    "patience": "Stop after so many validations, of 20, without one as good as the best; 0 never"
+    " (default: 8). The weights that did best on validation images are kept.",
+}
 
 
 def command_flags() -> FlagGroups:
     """The flags of `bin/train`."""
     flags = FlagGroups(
         "bin/train",
-        "trains a defence in front of a classifier, evaluates it and exports both. The same command"
-        " again goes on where it stopped; so does bin/train --run=DIR alone.",
+        "trains a defence in front of a classifier, evaluates it and exports both; without --defense,"
+        " trains the classifier alone. The same command again goes on where it stopped; so does"
+        " bin/train --run=DIR alone.",
     )
     flags.add("what", "defense", str, f"What to train: {', '.join(DEFENSES.names())}.")
     flags.add(
@@ -55,7 +70,8 @@ def command_flags() -> FlagGroups:
         "how",
         "epochs",
         int,
-        "Passes over the training images (default: as many as show about 450,000 images, 8 to 64).",
+        "Passes over the training images (default: for a defence as many as show about 450,000 images, 8"
+        " to 64; for a classifier as its recipe says).",
     )
     flags.add("how", "batch_size", int, "Images in a step, over all replicas (default: 128).")
     flags.add("how", "seed", int, "Initial weights, order of data, random draws (default: 0).")
@@ -65,6 +81,14 @@ def command_flags() -> FlagGroups:
         str,
         f"Devices: {' or '.join(strategies.NAMES)} (default: mirrored, over all GPUs, or the CPU).",
     )
+    for option in dataclasses.fields(Config):
+        if option.name in _CLASSIFIER_FLAGS:
+            flags.add_typed(
+                "how a classifier is trained (beside epochs, batch_size, seed, learning_rate)",
+                option.name,
+                option.type,
+                _CLASSIFIER_FLAGS[option.name],
+            )
     flags.add_hyperparameters()
     add_evaluation_flags(flags)
     return flags
@@ -74,6 +98,9 @@ def run(given: dict[str, Any]) -> None:
     """Trains, evaluates and exports; prints the table and where everything is."""
     directory = given.pop("run", None)
     strategy = strategies.make(given.pop("strategy", "mirrored"))
+    if _classifier_alone(directory, given):
+        _train_classifier(given, directory, strategy)
+        return
     data_dir, overwrite = given.pop("data_dir", None), given.pop("overwrite", False)
     judging, pairs = judging_from(given), tuple(given.pop("pairs", ()))
     if "strengths" in given:
@@ -92,3 +119,28 @@ def run(given: dict[str, Any]) -> None:
     print(f"\nRun directory  {path}\nReport         {path / 'report.md'}")
     print(f"Gallery        {path / 'gallery.png'}\nSavedModel     {outcome.export}")
     print(f"TensorBoard    {installed('tensorboard')} --logdir {path}")
+
+
+def _classifier_alone(directory: str | None, given: dict[str, Any]) -> bool:
+    """Whether a classifier is to be trained: one is named and no defence, or the run is one's."""
+    if "defense" in given:
+        return False
+    if directory is not None and Run(directory).exists():
+        return Run(directory).config().kind == "classifier"
+    require(
+        "classifier" in given,
+        f"--defense: none given, and no --classifier to train alone. Known defences:"
+        f" {', '.join(DEFENSES.names())}; classifiers: {', '.join(CLASSIFIERS.names())}.",
+    )
+    return True
+
+
+def _train_classifier(
+    given: dict[str, Any], directory: str | None, strategy: tf.distribute.Strategy
+) -> None:
+    data_dir, overwrite = given.pop("data_dir", None), given.pop("overwrite", False)
+    with strategy.scope():
+        run, _ = train_classifier(given, directory and Run(directory), data_dir, overwrite)
+    print(f"\n{trained.summary_line(trained.summary(run))}")
+    print(f"\nRun directory  {run.path}\nKeras model    {run.classifier_path}")
+    print(f"TensorBoard    {installed('tensorboard')} --logdir {run.path}")

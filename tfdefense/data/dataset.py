@@ -1,6 +1,8 @@
 """Labelled images, checked once at the door, so that nothing behind it has to check again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -54,13 +56,32 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three disjoint splits of labelled images: nothing is ever chosen by looking at `test`."""
+    """Three disjoint splits of labelled images: nothing is ever chosen by looking at `test`.
+
+    Attributes:
+      name: short, fit for the name of a directory.
+      train, validation, test: the splits.
+      class_names: K names, or none.
+      source: the `--dataset` that loads it again, from any directory; "" means `name`.
+      options: the other flags that loading it again needs, by name (image_size, split_seed).
+      data_dir: where it was found, if that was said.
+    """
 
     name: str
     train: Split
     validation: Split
     test: Split
-    class_names: tuple[str, ...] = field(default=())
+    class_names: tuple[str, ...] = ()
+    source: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    data_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", self.source or self.name)
+
+    def settings(self) -> dict[str, Any]:
+        """What tells these images from others, by flag name."""
+        return {"dataset": self.source, **self.options}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

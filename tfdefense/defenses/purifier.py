@@ -28,6 +28,7 @@ class TrainedPurifier(Defense):
     """
 
     generator: keras.Model
+    stopped = False  # It is trained for as long as was asked.
 
     @abc.abstractmethod
     def prepare(self, steps: int) -> None:

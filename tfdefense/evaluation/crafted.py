@@ -7,7 +7,7 @@ import numpy as np
 
 from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
-from tfdefense.evaluation.intervals import wilson
+from tfdefense.intervals import wilson
 from tfdefense.runs import versions, write_text
 
 SCHEMA = 1

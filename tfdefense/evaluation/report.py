@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdefense.evaluation.intervals import wilson
+from tfdefense.intervals import wilson
 from tfdefense.runs import versions, write_text
 
 SCHEMA = 1

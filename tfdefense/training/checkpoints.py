@@ -14,15 +14,18 @@ class Checkpoints:
     """Saves and restores named trackables and the step that they belong to.
 
     Args:
-      items: name -> Keras model or optimizer, built, or `tf.Variable`.
+      items: name -> Keras model or optimizer, built, or `tf.Variable`, or
+        anything else with `variables`.
       directory: the run directory; None saves nothing.
       keep: how many checkpoints to keep.
     """
 
     def __init__(self, items: Mapping[str, Any], directory: Path | None, keep: int = 2) -> None:
         self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self._seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False, name="seconds")
+        self._resumed_at = time.monotonic()
         lists = {name: _variables(item) for name, item in items.items()}
-        self._checkpoint = tf.train.Checkpoint(step=self._step, **lists)
+        self._checkpoint = tf.train.Checkpoint(step=self._step, seconds=self._seconds, **lists)
         self._manager = None
         self._saved_at = time.monotonic()
         if directory is not None:
@@ -47,7 +50,13 @@ class Checkpoints:
                 f"{newest}: cannot be restored (damaged, or of other networks):"
                 f" {str(error).splitlines()[0]} Remove it, or start afresh with --overwrite."
             ) from error
+        self._resumed_at = time.monotonic()
         return int(self._step.numpy())
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent up to the last checkpoint, over all interruptions."""
+        return float(self._seconds.numpy())
 
     def save(self, step: int, every: float = 0.0, force: bool = False) -> None:
         """Saves at `step`, unless the last one is younger than `every` seconds and not `force`.
@@ -58,6 +67,9 @@ class Checkpoints:
         if self._manager is None or not (force or time.monotonic() - self._saved_at >= every):
             return
         self._step.assign(step)
+        now = time.monotonic()
+        self._seconds.assign_add(now - self._resumed_at)
+        self._resumed_at = now
         try:
             self._manager.save(checkpoint_number=step)
         except (tf.errors.OpError, OSError) as error:
@@ -73,4 +85,7 @@ def _variables(item: Any) -> Any:
     """
     if isinstance(item, tf.Variable):
         return item
-    return [variable.value for variable in item.variables]
+    return [
+        variable if isinstance(variable, tf.Variable) else variable.value
+        for variable in item.variables
+    ]

@@ -25,9 +25,11 @@ class Task(Protocol):
 
     Attributes:
       name: shown beside the progress bar.
+      stopped: whether validation has seen enough, so that training ends before its last step.
     """
 
     name: str
+    stopped: bool
 
     def checkpoint_items(self) -> dict[str, Any]:
         """Every trackable that training changes: networks, optimizers."""
@@ -104,8 +106,8 @@ class Trainer:
         self._names: list[str] = []
 
     def finished(self, count: int) -> bool:
-        """Whether the last checkpoint is that of the last step over `count` training examples."""
-        return self.checkpoints.restore() >= self.config.steps(count)
+        """Whether the last checkpoint is of a finished training over `count` training examples."""
+        return self.checkpoints.restore() >= self.config.steps(count) or self.task.stopped
 
     def fit(
         self,
@@ -124,7 +126,7 @@ class Trainer:
         step = self.checkpoints.restore()
         if step:
             say(f"{self.task.name}: going on from step {step:,} of {steps:,}.")
-        if step >= steps:
+        if step >= steps or self.task.stopped:
             return
         batches = shuffled_batches(arrays, config.batch_size, config.seed, first_step=step)
         iterator = self.distribute(batches)
@@ -136,7 +138,7 @@ class Trainer:
         ):
             if not step:
                 summaries.settings(self.describe)
-            while step < steps:
+            while step < steps and not self.task.stopped:
                 boundary = (step // validate_every + 1) * validate_every
                 size = min(config.steps_per_loop, boundary - step, steps - step)
                 started = time.monotonic()
@@ -148,7 +150,8 @@ class Trainer:
                 progress.advance(images, {k: v for k, v in scalars.items() if "loss" in k})
                 if validate and (step in (boundary, steps)):
                     self._validate(validate, summaries, step)
-                self.checkpoints.save(step, every=config.checkpoint_seconds, force=step == steps)
+                done = step == steps or self.task.stopped
+                self.checkpoints.save(step, every=config.checkpoint_seconds, force=done)
 
     def distribute(self, batches: tf.data.Dataset) -> Any:
         """An iterator over `batches` that gives each replica its part."""

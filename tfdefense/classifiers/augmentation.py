@@ -1,0 +1,81 @@
+"""Random changes to training images that leave their class as it is."""
+
+import math
+
+import tensorflow as tf
+
+from tfdefense.errors import unknown_name
+from tfdefense.training.replica import Replica
+
+AUGMENTATIONS = ("none", "shift", "shift_flip", "affine")
+
+# Largest shift, as a share of the side: four pixels of 32 with flips, two of 28 with affine.
+_SHIFT = 0.125
+_AFFINE_SHIFT = 0.08
+_AFFINE_DEGREES = 12.0
+_AFFINE_SCALE = 0.12
+_AFFINE_SHEAR = 0.15
+
+
+def check(name: str) -> str:
+    """Returns `name`; raises `UserError` if there is no such augmentation."""
+    if name not in AUGMENTATIONS:
+        raise unknown_name("--augmentation", name, AUGMENTATIONS)
+    return name
+
+
+def augmented(images: tf.Tensor, name: str, replica: Replica) -> tf.Tensor:
+    """Images float32 [n, H, W, C] in [0, 1], each changed in its own way.
+
+    "shift": by up to an eighth of the side, whole pixels, reflected at the edges. "shift_flip": that, and
+    mirrored left to right half of the time (not for digits or letters). "affine": rotated by up to
+    12 degrees, scaled and sheared a little, shifted by up to a twelfth; black comes in (for writing).
+    """
+    if name == "none":
+        return images
+    if name == "affine":
+        return tf.clip_by_value(_transformed(images, _affine(images, replica), "CONSTANT"), 0, 1)
+    height, width = images.shape[1:3]
+    rows = tf.round(replica.uniform(-1.0, 1.0) * _SHIFT * height)
+    columns = tf.round(replica.uniform(-1.0, 1.0) * _SHIFT * width)
+    ones, zeros = tf.ones_like(rows), tf.zeros_like(rows)
+    mirrored = zeros
+    if name == "shift_flip":
+        mirrored = tf.cast(replica.uniform() < 0.5, tf.float32)
+    # Column x of the result is column `across * x + offset` of the image.
+    across = ones - 2 * mirrored
+    offset = columns + mirrored * (width - 1)
+    matrix = tf.stack([across, zeros, offset, zeros, ones, rows, zeros, zeros], axis=1)
+    return _transformed(images, matrix, "REFLECT", "NEAREST")
+
+
+def _affine(images: tf.Tensor, replica: Replica) -> tf.Tensor:
+    """float32 [n, 8]: for each image, where the pixels of the result come from."""
+    height, width = images.shape[1:3]
+    angle = replica.uniform(-1.0, 1.0) * (_AFFINE_DEGREES * math.pi / 180)
+    across = 1 + replica.uniform(-1.0, 1.0) * _AFFINE_SCALE
+    down = 1 + replica.uniform(-1.0, 1.0) * _AFFINE_SCALE
+    shear = replica.uniform(-1.0, 1.0) * _AFFINE_SHEAR
+    shift_x = replica.uniform(-1.0, 1.0) * _AFFINE_SHIFT * width
+    shift_y = replica.uniform(-1.0, 1.0) * _AFFINE_SHIFT * height
+    a, b = across * tf.cos(angle), shear - across * tf.sin(angle)
+    c, d = down * tf.sin(angle), down * tf.cos(angle)
+    # About the middle of the image, not its corner.
+    middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+    e = middle_x - a * middle_x - b * middle_y + shift_x
+    f = middle_y - c * middle_x - d * middle_y + shift_y
+    zeros = tf.zeros_like(a)
+    return tf.stack([a, b, e, c, d, f, zeros, zeros], axis=1)
+
+
+def _transformed(
+    images: tf.Tensor, matrix: tf.Tensor, fill: str, interpolation: str = "BILINEAR"
+) -> tf.Tensor:
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=matrix,
+        output_shape=images.shape[1:3],
+        fill_value=0.0,
+        interpolation=interpolation,
+        fill_mode=fill,
+    )

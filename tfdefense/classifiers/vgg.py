@@ -1,0 +1,53 @@
+"""VGG16 for small images.
+
+Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015,
+configuration D, with batch normalisation and one dense layer, as is usual for CIFAR-10: 14,728,266
+parameters there.
+"""
+
+import keras
+from keras import layers
+
+from tfdefense.classifiers.architecture import Architecture, ImageShape, Recipe, require_size
+
+_STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+
+
+def build(image_shape: ImageShape, num_classes: int) -> keras.Model:
+    """Thirteen 3x3 convolutions in five stages, each halved by a max-pool; one dense layer.
+
+    Images float32 [N, H, W, C] in [0, 1] (H, W >= 16) -> logits float32 [N, num_classes].
+    """
+    require_size("vgg16", image_shape, 16)
+    model = keras.Sequential([keras.Input(image_shape)], name="vgg16")
+    for filters, convolutions in _STAGES:
+        for _ in range(convolutions):
+            model.add(layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal"))
+            model.add(layers.BatchNormalization(synchronized=True))
+            model.add(layers.ReLU())
+        # Padded, so that 28x28 come to 1x1 as 32x32 do, instead of to nothing.
+        model.add(layers.MaxPooling2D(2, padding="same"))
+    model.add(layers.GlobalAveragePooling2D())
+    model.add(layers.Dense(num_classes))
+    return model
+
+
+VGG16 = Architecture(
+    "vgg16",
+    "VGG16 with batch normalisation, for small images (Simonyan and Zisserman 2015)",
+    build,
+    grey=Recipe(
+        training_images=240_000,
+        optimizer="sgd",
+        learning_rate=0.05,
+        weight_decay=5e-3,
+        augmentation="affine",
+    ),
+    color=Recipe(
+        training_images=2_500_000,
+        optimizer="sgd",
+        learning_rate=0.05,
+        weight_decay=5e-3,
+        augmentation="shift_flip",
+    ),
+)
