@@ -230,4 +230,4 @@ def _load_shard(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def _key(settings: dict[str, Any], data: str) -> str:
-    return hashed(json.dumps([settings, data, tfdefense.__version__], sort_keys=True).encode())
+    return hashed([json.dumps([settings, data, tfdefense.__version__], sort_keys=True).encode()])

@@ -1,7 +1,10 @@
 """Hashes that tell one model's, or one dataset's, results from another's."""
 
 import hashlib
+import itertools
 import json
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
@@ -10,10 +13,15 @@ from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import DefendedClassifier
 from tfdefense.errors import UserError
 
+_ROWS = 1_000
+
 
 def data_fingerprint(split: Split) -> str:
-    """A hash of the images and labels."""
-    return hashed(split.images, split.labels)
+    """A hash of the images and labels, wherever they lie."""
+    images = split.images
+    head = f"{images.dtype}{images.shape}".encode()
+    parts = (images[start : start + _ROWS].tobytes() for start in range(0, len(split), _ROWS))
+    return hashed(itertools.chain([head], parts, [split.labels]))
 
 
 def model_fingerprint(model: FrozenClassifier | DefendedClassifier) -> str:
@@ -39,10 +47,18 @@ def model_fingerprint(model: FrozenClassifier | DefendedClassifier) -> str:
             )
         parts += [name.encode(), json.dumps(network.get_config(), default=str).encode()]
         parts += network.get_weights()
-    return hashed(*parts)
+    return hashed(parts)
 
 
-def hashed(*parts: bytes | np.ndarray) -> str:
+def file_fingerprint(path: Path) -> str:
+    """A hash of a file, or of all files of a directory and their names."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    files = [file for file in files if file.is_file()]
+    parts = (part for file in files for part in (file.name.encode(), file.read_bytes()))
+    return hashed(parts)
+
+
+def hashed(parts: Iterable[bytes | np.ndarray]) -> str:
     """A hash of bytes, and of arrays with their dtypes and shapes."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:

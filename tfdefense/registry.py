@@ -1,6 +1,7 @@
 """Names on the command line and the code behind them, imported only when asked for."""
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,3 +33,10 @@ class Registry:
         """Imports and returns what `name` stands for."""
         module, attribute = self.entries[self.check(name)].split(":")
         return getattr(importlib.import_module(module), attribute)
+
+    def summary(self, name: str) -> str:
+        """What `name` stands for, in one line: its own `summary`, or else the head of its docstring."""
+        target = self.get(name)
+        # Its own: a class does not inherit what its parent is.
+        text = vars(target).get("summary") or inspect.getdoc(target) or ""
+        return text.split("\n\n")[0].replace("\n", " ").rstrip(".")

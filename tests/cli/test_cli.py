@@ -31,8 +31,9 @@ def shorten_classifier(patch):
     import dataclasses
 
     from tfdefense.classifiers import mnist_cnn
+    from tfdefense.classifiers.architecture import Recipe
 
-    short = dataclasses.replace(mnist_cnn.MNIST_CNN, training_images=5_000)
+    short = dataclasses.replace(mnist_cnn.MNIST_CNN, grey=Recipe(training_images=6_000))
     patch.setattr(mnist_cnn, "MNIST_CNN", short)
 
 

@@ -4,8 +4,9 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import tfdefense
-from tfdefense.data import tfds_source
+from tfdefense.data import DataOptions, disk_array, tfds_source
 from tfdefense.errors import UserError
+from tfdefense.fingerprints import data_fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +28,31 @@ def prepared(tmp_path_factory):
     )
     for name, parts in (
         ("tiny", {"train": split(90), "test": split(12)}),
-        ("half", {"train": split(8)}),
+        ("half", {"train": split(24)}),
     ):
         tfds.dataset_builders.store_as_tfds_dataset(
             name=name, version="1.0.0", features=features, split_datasets=parts, data_dir=str(place)
         )
+    mixed = [
+        {"image": np.full((size, size, 1), 50, np.uint8), "label": size % 2} for size in (8, 9, 11)
+    ]
+    shape = {
+        "image": tf.TensorSpec((None, None, 1), tf.uint8),
+        "label": tf.TensorSpec((), tf.int64),
+    }
+    many_sizes = tf.data.Dataset.from_generator(lambda: iter(mixed), output_signature=shape)
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="mixed",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(None, None, 1)),
+                "label": tfds.features.ClassLabel(num_classes=2),
+            }
+        ),
+        split_datasets={"train": many_sizes, "test": many_sizes},
+        data_dir=str(place),
+    )
     return str(place)
 
 
@@ -44,9 +65,37 @@ def test_prepared_dataset_is_read_and_split(prepared):
     assert data.train.note == "", "PNG is lossless"
 
 
-def test_dataset_without_a_test_split_is_named(prepared):
-    with pytest.raises(UserError, match=r"--dataset=half: has no 'test' split \(it has train\)"):
-        tfdefense.data.load("half", prepared)
+def test_without_a_test_split_a_seed_draws_one(prepared):
+    data = tfdefense.data.load("half", prepared, split_seed=1)
+    assert (len(data.train), len(data.validation), len(data.test)) == (16, 4, 4)
+    assert np.bincount(data.test.labels).tolist() == [1, 1, 1, 1]
+    again = tfdefense.data.load("half", prepared, split_seed=1)
+    np.testing.assert_array_equal(data.test.images, again.test.images)
+    other = tfdefense.data.load("half", prepared, split_seed=2)
+    assert not np.array_equal(data.test.images, other.test.images)
+    assert data.settings() == {"dataset": "half", "split_seed": 1}
+
+
+def test_images_of_many_sizes_need_one(prepared):
+    with pytest.raises(
+        UserError, match=r"--dataset=mixed: images of different sizes.*--image_size"
+    ):
+        tfdefense.data.load("mixed", prepared)
+    data = tfdefense.data.load("mixed", prepared, image_size=(6, 10))
+    assert data.image_shape == (6, 10, 1)
+    np.testing.assert_allclose(data.train.images[0], 50 / 255, atol=1e-6)
+
+
+def test_from_disk_it_is_the_same_as_from_memory(prepared, monkeypatch):
+    in_memory = tfdefense.data.load("tiny", prepared)
+    monkeypatch.setattr(disk_array, "MEMORY_LIMIT", 0)
+    on_disk = tfdefense.data.load("tiny", prepared)
+    assert isinstance(on_disk.train.images, disk_array.DiskArray)
+    for part in ("train", "validation", "test"):
+        here, there = getattr(in_memory, part), getattr(on_disk, part)
+        np.testing.assert_array_equal(here.images, np.asarray(there.images))
+        np.testing.assert_array_equal(here.labels, there.labels)
+        assert data_fingerprint(here) == data_fingerprint(there)
 
 
 def test_unprepared_dataset_without_network_is_said_at_once(prepared, monkeypatch):
@@ -67,7 +116,7 @@ def test_missing_data_dir_is_named(tmp_path):
 
 def test_mnist_of_the_shared_directory(shared_data):
     builder = tfds_source._prepared_builder("mnist", shared_data)
-    test = tfds_source._read(builder, "mnist", "test")
+    test = tfds_source._read(builder, "mnist", "test", DataOptions())
     assert test.images.shape == (10_000, 28, 28, 1)
     assert np.bincount(test.labels).tolist() == [
         980,

@@ -14,6 +14,7 @@ class Fit:
     """y = 3 x by gradient descent on noisy x: all that the loop wants of a task."""
 
     name = "fit"
+    stopped = False
 
     def __init__(self, poison_at=None):
         self.weight = tf.Variable(0.0)

@@ -13,3 +13,4 @@ class BIM(IterativeAttack):
     """
 
     name = "bim"
+    summary = "The basic iterative method: FGSM in small steps (Kurakin et al. 2017)"

@@ -65,6 +65,7 @@ class CarliniWagnerL2(TargetedAttack):
     """
 
     name = "cw"
+    summary = "Carlini and Wagner's smallest L2 perturbation (2017)"
 
     confidence: float = 0.0
     searches: int = 6

@@ -36,6 +36,7 @@ class DeepFool(Attack):
     """
 
     name = "deepfool"
+    summary = "Steps to the nearest linearised boundary (Moosavi-Dezfooli et al. 2016)"
 
     norm: str = "l2"
     steps: int = 50

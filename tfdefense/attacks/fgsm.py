@@ -19,6 +19,7 @@ class FGSM(BoundedAttack):
     """
 
     name = "fgsm"
+    summary = "The fast gradient sign method: one step (Goodfellow et al. 2015)"
     takes_targets: ClassVar[bool] = True
 
     def craft(

@@ -36,6 +36,7 @@ class JSMA(TargetedAttack):
     """
 
     name = "jsma"
+    summary = "The Jacobian-based saliency map attack: as few pixels as possible, two at a time (Papernot et al. 2016)"
 
     theta: float = 1.0
     gamma: float = 0.145

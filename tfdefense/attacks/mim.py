@@ -21,6 +21,7 @@ class MIM(IterativeAttack):
     """
 
     name = "mim"
+    summary = "The momentum iterative method (Dong et al. 2018)"
     decay: float = 1.0
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ class PGD(IterativeAttack):
     """
 
     name = "pgd"
+    summary = "Projected gradient descent: BIM from random starts, the best of them for each image (Madry et al. 2018)"
     steps: int = 40
     relative_step_size: float = 1 / 30
     restarts: int = 1

@@ -53,6 +53,7 @@ class Square(BoundedAttack):
     """
 
     name = "square"
+    summary = "Random squares, no gradient (Andriushchenko et al. 2020)"
     takes_targets: ClassVar[bool] = True
     queries: int = 5_000
     first_area: float = 0.8

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from tfdefense.classifiers import trained
+from tfdefense.classifiers import chosen
 from tfdefense.classifiers.frozen import FrozenClassifier
+from tfdefense.classifiers.input_format import InputFormat
 from tfdefense.classifiers.training import ClassifierTraining, Config
 from tfdefense.data.dataset import Dataset
 from tfdefense.registry import Registry
@@ -34,21 +35,45 @@ def default_for(image_shape: tuple[int, int, int]) -> str:
     return "mnist_cnn" if image_shape[-1] == 1 else "cifar_cnn"
 
 
+def choose(
+    given: str, input_format: InputFormat | None = None, unsafe: bool = False
+) -> chosen.Chosen:
+    """What `given` names, not yet opened: see `chosen.choose`."""
+    return chosen.choose(CLASSIFIERS, given, input_format, unsafe)
+
+
 def load(
-    name: str, data: Dataset, runs_dir: str | Path = "runs", seed: int = 0
+    given: str,
+    data: Dataset,
+    runs_dir: str | Path = "runs",
+    seed: int = 0,
+    input_format: InputFormat | None = None,
+    unsafe: bool = False,
 ) -> FrozenClassifier:
-    """The classifier `name` for `data`, trained first if there is no trained one yet.
+    """A classifier for `data`: a registered one, trained first if it is not yet, or a model of one's own.
 
     Args:
-      name: a registered architecture.
+      given: a registered architecture ("lenet"), a run directory, a `.keras` or `.h5` file, or the directory of
+        a SavedModel.
       data: what it is, or has been, trained on.
-      runs_dir: where run directories lie; this one's is `<runs_dir>/<dataset>-<name>`.
+      runs_dir: where run directories lie; a registered one's is `<runs_dir>/<dataset>-<name>`.
       seed: for training it.
+      input_format: what a model of one's own wants of images; None means [0, 1].
+      unsafe: let a model of one's own run its own Python (Lambda layers) while it is read.
 
     Raises:
-      UserError: unknown name, images it cannot take, or a foreign directory in the way.
+      UserError: unknown name, images it cannot take, a foreign directory in the way; see `own.load`.
     """
-    return trained.load(CLASSIFIERS.get(name), data, runs_dir, seed)
+    return choose(given, input_format, unsafe).open(data, runs_dir, seed)
 
 
-__all__ = ["CLASSIFIERS", "ClassifierTraining", "Config", "FrozenClassifier", "default_for", "load"]
+__all__ = [
+    "CLASSIFIERS",
+    "ClassifierTraining",
+    "Config",
+    "FrozenClassifier",
+    "InputFormat",
+    "choose",
+    "default_for",
+    "load",
+]

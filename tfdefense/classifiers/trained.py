@@ -10,7 +10,7 @@ import numpy as np
 
 from tfdefense.classifiers.architecture import Architecture
 from tfdefense.classifiers.frozen import FrozenClassifier
-from tfdefense.classifiers.training import ClassifierTraining, Config, correct
+from tfdefense.classifiers.training import ClassifierTraining, Config, correct, inference
 from tfdefense.data.dataset import Dataset
 from tfdefense.errors import require
 from tfdefense.intervals import wilson
@@ -47,8 +47,11 @@ def train(
     if not run.classifier_path.is_file():
         say(f"Training the classifier {training.name} into {run.path}.")
         training.fit(run.path)
-        run.save_classifier(training.model)
         _save_summary(training, run)
+        run.save_classifier(training.model)
+    measured = summary(run)
+    if measured is not None:
+        say(summary_line(measured))
     return _frozen(run, data)
 
 
@@ -97,8 +100,12 @@ def summary_line(measured: dict[str, Any]) -> str:
         f"{measured['classifier']} on {measured['dataset']}: {measured['parameters']:,} parameters,"
         f" test accuracy {measured['accuracy']:.2%}"
         f" [{measured['ci_low']:.2%}, {measured['ci_high']:.2%}], n = {measured['n']:,},"
-        f" trained in {measured['seconds'] / 60:.1f} min.{note}"
+        f" trained in {_duration(measured['seconds'])}.{note}"
     )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
 
 
 def parameters(model: keras.Model) -> int:
@@ -112,7 +119,7 @@ def _frozen(run: Run, data: Dataset) -> FrozenClassifier:
 
 def _save_summary(training: ClassifierTraining, run: Run) -> None:
     test = training.data.test
-    hits = correct(training.model, test)
+    hits = correct(inference(training.model), test)
     low, high = wilson(int(hits.sum()), len(hits))
     measured = {
         "schema": _SCHEMA,
@@ -128,4 +135,3 @@ def _save_summary(training: ClassifierTraining, run: Run) -> None:
         "note": test.note,
     }
     write_text(run.path / "summary.json", json.dumps(measured, indent=2) + "\n")
-    say(summary_line(measured))

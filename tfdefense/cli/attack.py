@@ -2,14 +2,22 @@
 
 from typing import Any
 
-from tfdefense import classifiers, data
+from tfdefense import classifiers
 from tfdefense.attacks import ATTACKS, default_epsilon, make
 from tfdefense.attacks.options import options
-from tfdefense.cli.flags import FlagGroups
+from tfdefense.classifiers.chosen import SETTINGS as CLASSIFIER_SETTINGS
+from tfdefense.cli.flags import FlagGroups, add_classifier_flags, add_data_flags, parsed
 from tfdefense.crafting import craft
 from tfdefense.errors import require, unknown_name
 from tfdefense.evaluation.crafted import save_summary, summary_table
-from tfdefense.experiment import DEFAULTS, load_dataset, load_defense
+from tfdefense.experiment import (
+    DATA_SETTINGS,
+    DEFAULTS,
+    choose_classifier,
+    load_data,
+    load_dataset,
+    load_defense,
+)
 from tfdefense.runs import Run
 
 _SPLITS = ("test", "train", "validation")
@@ -23,14 +31,8 @@ def command_flags() -> FlagGroups:
         " The same command again finds what is there and goes on with what is not.",
     )
     flags.add("what", "attack", str, f"How: {', '.join(ATTACKS.names())}.")
-    flags.add("what", "dataset", str, "digits (embedded, the default), or any TFDS name.")
-    flags.add(
-        "what",
-        "classifier",
-        str,
-        f"On what: {', '.join(classifiers.CLASSIFIERS.names())} (default: mnist_cnn for grey"
-        " images, cifar_cnn for colour). Trained first if there is no trained one yet.",
-    )
+    add_data_flags(flags)
+    add_classifier_flags(flags, "What to attack.")
     flags.add(
         "what",
         "run",
@@ -40,7 +42,6 @@ def command_flags() -> FlagGroups:
     )
     flags.add("what", "split", str, f"Whose images: {', '.join(_SPLITS)} (default: test).")
     flags.add("what", "images", int, "The first so many of them (default: all).")
-    flags.add("where", "data_dir", str, "Where TFDS finds prepared datasets.")
     flags.add(
         "where",
         "output",
@@ -67,7 +68,7 @@ def command_flags() -> FlagGroups:
 
 def run(given: dict[str, Any]) -> None:
     """Attacks; prints the summary and where the examples are."""
-    given = dict(given)
+    given = parsed(given)
     require("attack" in given, f"--attack: none given. Known: {', '.join(ATTACKS.names())}.")
     name = given.pop("attack")
     ATTACKS.check(name)
@@ -77,7 +78,8 @@ def run(given: dict[str, Any]) -> None:
     require(count is None or count >= 1, f"--images={count}: at least 1 needed.")
     output, batch_size = given.pop("output", None), given.pop("batch_size", 250)
     directory, data_dir = given.pop("run", None), given.pop("data_dir", None)
-    chosen = {key: given.pop(key) for key in ("dataset", "classifier") if key in given}
+    unsafe_load = given.pop("unsafe_load", False)
+    chosen = {key: given.pop(key) for key in (*DATA_SETTINGS, *CLASSIFIER_SETTINGS) if key in given}
     make(name, **given)  # Complains of a bad number before anything is read or trained.
     if directory is not None:
         for key in chosen:
@@ -85,11 +87,13 @@ def run(given: dict[str, Any]) -> None:
         dataset = load_dataset(Run(directory), data_dir)
         model = load_defense(Run(directory)).defend()
     else:
-        if "classifier" in chosen:
-            classifiers.CLASSIFIERS.check(chosen["classifier"])
-        dataset = data.load(chosen.get("dataset", DEFAULTS["dataset"]), data_dir)
-        classifier = chosen.get("classifier", classifiers.default_for(dataset.image_shape))
-        model = classifiers.load(classifier, dataset)
+        classifier = choose_classifier(chosen, unsafe_load) if "classifier" in chosen else None
+        dataset = load_data(chosen, data_dir)
+        if classifier is None:
+            classifier = choose_classifier(
+                {**chosen, "classifier": classifiers.default_for(dataset.image_shape)}
+            )
+        model = classifier.open(dataset, "runs", DEFAULTS["seed"])
     split = getattr(dataset, part)
     split = split if count is None else split.take(count)
     if "epsilon" not in given and getattr(make(name), "epsilon", None) is not None:

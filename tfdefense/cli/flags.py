@@ -11,8 +11,9 @@ from typing import Any
 
 from absl import flags
 
+from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.defenses import DEFENSES
-from tfdefense.errors import UserError
+from tfdefense.errors import UserError, require
 
 
 class FlagGroups:
@@ -79,6 +80,82 @@ class FlagGroups:
                 text = textwrap.wrap(self.values[name].help, 76)
                 lines += [f"  --{name}", *(f"      {line}" for line in text)]
         return "\n".join(lines)
+
+
+def add_data_flags(flags: FlagGroups) -> None:
+    """Defines the flags that say what the images are."""
+    flags.add(
+        "data",
+        "dataset",
+        str,
+        "digits (embedded, the default), dir:PATH (a folder of images for each class), npz:FILE, or any"
+        " TFDS name: mnist, cifar10, ...",
+    )
+    flags.add(
+        "data",
+        "data_dir",
+        str,
+        "Where TFDS finds prepared datasets (default: TFDS_DATA_DIR, then TFDS's own).",
+    )
+    flags.add(
+        "data",
+        "image_size",
+        str,
+        "Resize all images to this, 32 or HEIGHTxWIDTH (default: as they are).",
+    )
+    flags.add(
+        "data",
+        "split_seed",
+        int,
+        "Draws validation and test images where the dataset does not name them (default: 0).",
+    )
+
+
+def add_classifier_flags(flags: FlagGroups, what: str) -> None:
+    """Defines the flags that say which classifier; `what` is its part in the command."""
+    flags.add(
+        "classifier",
+        "classifier",
+        str,
+        f"{what} One of {', '.join(CLASSIFIERS.names())} (default: mnist_cnn for grey images, cifar_cnn for"
+        " colour), trained first if there is no trained one yet; or the run directory of a trained one;"
+        " or your own: a .keras or .h5 file, or a SavedModel directory.",
+    )
+    group = "a classifier of your own"
+    flags.add(
+        group,
+        "input_range",
+        list,
+        "What black and white are to it: 0,255 or -1,1 (default: 0,1). Attacks still work in [0, 1].",
+    )
+    flags.add(group, "input_mean", list, "Subtracted after that: one number, or one a channel.")
+    flags.add(group, "input_std", list, "Divided by after that: one number, or one a channel.")
+    flags.add(
+        group,
+        "unsafe_load",
+        bool,
+        "Run the Python code that it brings along (Lambda layers). Only for files that you trust.",
+    )
+
+
+def parsed(given: dict[str, Any]) -> dict[str, Any]:
+    """`given` with the values of the flags above, and of lists of numbers, as the code wants them.
+
+    Raises:
+      UserError: one of them does not parse.
+    """
+    given = dict(given)
+    if "image_size" in given:
+        sides = given["image_size"].lower().split("x")
+        require(
+            len(sides) in (1, 2) and all(side.isdigit() for side in sides),
+            f"--image_size={given['image_size']}: a number, or HEIGHTxWIDTH, needed.",
+        )
+        given["image_size"] = tuple(int(side) for side in (sides * 2)[:2])
+    for flag in ("input_range", "input_mean", "input_std", "strengths"):
+        if flag in given:
+            given[flag] = numbers(given[flag], flag)
+    return given
 
 
 def numbers(values: list[str], flag: str) -> tuple[float, ...]:

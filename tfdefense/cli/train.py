@@ -5,10 +5,17 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.classifiers import CLASSIFIERS, Config, trained
+from tfdefense.classifiers import CLASSIFIERS, Config
 from tfdefense.classifiers.augmentation import AUGMENTATIONS
 from tfdefense.cli.evaluate import add_evaluation_flags, judging_from, print_report
-from tfdefense.cli.flags import FlagGroups, installed, numbers
+from tfdefense.cli.flags import (
+    FlagGroups,
+    add_classifier_flags,
+    add_data_flags,
+    installed,
+    parsed,
+)
+from tfdefense.cli.listing import listing
 from tfdefense.defenses import DEFENSES
 from tfdefense.errors import require
 from tfdefense.experiment import train, train_classifier
@@ -34,27 +41,10 @@ def command_flags() -> FlagGroups:
         " bin/train --run=DIR alone.",
     )
     flags.add("what", "defense", str, f"What to train: {', '.join(DEFENSES.names())}.")
-    flags.add(
-        "what",
-        "dataset",
-        str,
-        "digits (embedded, the default), or any TFDS name: mnist, cifar10, ...",
-    )
-    flags.add(
-        "what",
-        "classifier",
-        str,
-        f"What to guard: {', '.join(CLASSIFIERS.names())} (default: mnist_cnn for grey images,"
-        " cifar_cnn for colour). Trained first if there is no trained one yet.",
-    )
+    add_data_flags(flags)
+    add_classifier_flags(flags, "What to guard, or (without --defense) to train.")
     flags.add(
         "where", "run", str, "Run directory (default: runs/<dataset>-<classifier>-<defense>)."
-    )
-    flags.add(
-        "where",
-        "data_dir",
-        str,
-        "Where TFDS finds prepared datasets (default: TFDS_DATA_DIR, then TFDS's own).",
     )
     flags.add(
         "how",
@@ -89,6 +79,9 @@ def command_flags() -> FlagGroups:
                 option.type,
                 _CLASSIFIER_FLAGS[option.name],
             )
+    flags.add(
+        "what", "list", bool, "Print every dataset, classifier, attack and defence, and stop."
+    )
     flags.add_hyperparameters()
     add_evaluation_flags(flags)
     return flags
@@ -96,6 +89,10 @@ def command_flags() -> FlagGroups:
 
 def run(given: dict[str, Any]) -> None:
     """Trains, evaluates and exports; prints the table and where everything is."""
+    if given.pop("list", False):
+        print(listing())
+        return
+    given = parsed(given)
     directory = given.pop("run", None)
     strategy = strategies.make(given.pop("strategy", "mirrored"))
     if _classifier_alone(directory, given):
@@ -103,8 +100,7 @@ def run(given: dict[str, Any]) -> None:
         return
     data_dir, overwrite = given.pop("data_dir", None), given.pop("overwrite", False)
     judging, pairs = judging_from(given), tuple(given.pop("pairs", ()))
-    if "strengths" in given:
-        given["strengths"] = numbers(given["strengths"], "strengths")
+    unsafe_load = given.pop("unsafe_load", False)
     with strategy.scope():
         outcome = train(
             given,
@@ -113,6 +109,7 @@ def run(given: dict[str, Any]) -> None:
             overwrite=overwrite,
             judging=judging,
             pairs=pairs,
+            unsafe_load=unsafe_load,
         )
     path = outcome.run.path
     print_report(outcome.report)
@@ -128,6 +125,10 @@ def _classifier_alone(directory: str | None, given: dict[str, Any]) -> bool:
     if directory is not None and Run(directory).exists():
         return Run(directory).config().kind == "classifier"
     require(
+        directory is None or "classifier" in given,
+        f"--run={directory}: no such run directory, and no --defense or --classifier to begin one.",
+    )
+    require(
         "classifier" in given,
         f"--defense: none given, and no --classifier to train alone. Known defences:"
         f" {', '.join(DEFENSES.names())}; classifiers: {', '.join(CLASSIFIERS.names())}.",
@@ -141,6 +142,5 @@ def _train_classifier(
     data_dir, overwrite = given.pop("data_dir", None), given.pop("overwrite", False)
     with strategy.scope():
         run, _ = train_classifier(given, directory and Run(directory), data_dir, overwrite)
-    print(f"\n{trained.summary_line(trained.summary(run))}")
     print(f"\nRun directory  {run.path}\nKeras model    {run.classifier_path}")
     print(f"TensorBoard    {installed('tensorboard')} --logdir {run.path}")

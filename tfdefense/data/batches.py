@@ -1,13 +1,15 @@
 """Endless shuffled batches whose order is a function of (seed, step) alone."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
 
+from tfdefense.data.disk_array import DiskArray
+
 
 def shuffled_batches(
-    arrays: Mapping[str, np.ndarray], batch_size: int, seed: int, first_step: int = 0
+    arrays: Mapping[str, np.ndarray | DiskArray], batch_size: int, seed: int, first_step: int = 0
 ) -> tf.data.Dataset:
     """Batches for training, from `first_step` on, without end.
 
@@ -17,7 +19,7 @@ def shuffled_batches(
     batches that it would have seen.
 
     Args:
-      arrays: name -> array [N, ...]; all of the same N.
+      arrays: name -> array [N, ...]; all of the same N. Those on disk are read as they are needed.
       batch_size: examples in a batch (over all replicas).
       seed: fixes all permutations.
       first_step: how many batches to leave out at the beginning.
@@ -26,7 +28,7 @@ def shuffled_batches(
       A dataset of {name: tensor [batch_size, ...]}.
     """
     count = len(next(iter(arrays.values())))
-    tensors = {name: tf.convert_to_tensor(array) for name, array in arrays.items()}
+    rows = {name: _rows(array) for name, array in arrays.items()}
     first_pass, offset = divmod(first_step * batch_size, count)
 
     def permutation(number: tf.Tensor) -> tf.data.Dataset:
@@ -36,9 +38,22 @@ def shuffled_batches(
         return tf.data.Dataset.from_tensor_slices(order)
 
     def gather(indices: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {name: tf.gather(tensor, indices) for name, tensor in tensors.items()}
+        return {name: take(indices) for name, take in rows.items()}
 
     passes = tf.data.Dataset.range(first_pass, np.iinfo(np.int64).max)
     examples = passes.flat_map(permutation).skip(offset)
     batches = examples.batch(batch_size, drop_remainder=True)
     return batches.map(gather, num_parallel_calls=1, deterministic=True).prefetch(2)
+
+
+def _rows(array: np.ndarray | DiskArray) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function from indices int64 [n] to those rows."""
+    if not isinstance(array, DiskArray):
+        tensor = tf.convert_to_tensor(array)
+        return lambda indices: tf.gather(tensor, indices)
+
+    def read(indices: tf.Tensor) -> tf.Tensor:
+        values = tf.numpy_function(array.__getitem__, [indices], tf.as_dtype(array.dtype))
+        return tf.ensure_shape(values, [None, *array.shape[1:]])
+
+    return read

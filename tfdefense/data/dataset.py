@@ -1,20 +1,58 @@
 """Labelled images, checked once at the door, so that nothing behind it has to check again."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tfdefense.data.disk_array import DiskArray
 from tfdefense.errors import UserError, require
 
 
 @dataclass(frozen=True)
-class Split:
-    """One part of a dataset, in memory.
+class DataOptions:
+    """How to load a dataset, beside its name.
 
     Attributes:
-      images: float32 [N, H, W, C] in [0, 1].
+      data_dir: where TFDS finds prepared datasets; None means `TFDS_DATA_DIR`, then TFDS's own default.
+      image_size: (height, width) to which all images are resized; None leaves them as they are.
+      split_seed: draws the splits that the source does not give. It is no run's seed: all runs on a
+        dataset see the same test images.
+
+    Raises:
+      UserError: a number out of range.
+    """
+
+    data_dir: str | None = None
+    image_size: tuple[int, int] | None = None
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.image_size is not None:
+            object.__setattr__(self, "image_size", tuple(self.image_size))
+            shown = "x".join(map(str, self.image_size))
+            fits = len(self.image_size) == 2 and all(4 <= side <= 1024 for side in self.image_size)
+            require(
+                fits, f"--image_size={shown}: sides from 4 to 1024 needed, such as 32 or 32x48."
+            )
+        require(self.split_seed >= 0, f"--split_seed={self.split_seed}: 0 or more needed.")
+
+    def settings(self) -> dict[str, Any]:
+        """What changes the images or their splits, by flag name."""
+        size = {"image_size": list(self.image_size)} if self.image_size else {}
+        return {**size, **({"split_seed": self.split_seed} if self.split_seed else {})}
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a dataset.
+
+    Attributes:
+      images: float32 [N, H, W, C] in [0, 1]; a `DiskArray` that gives such where they are too many for
+        memory.
       labels: int32 [N] in [0, num_classes).
       num_classes: K.
       dataset: the dataset's name, as reports print it.
@@ -24,16 +62,17 @@ class Split:
       UserError: wrong shapes or types, values outside [0, 1], NaN, labels out of range.
     """
 
-    images: np.ndarray
+    images: np.ndarray | DiskArray
     labels: np.ndarray
     num_classes: int
     dataset: str = "images"
     note: str = ""
 
     def __post_init__(self) -> None:
-        check_images(self.images)
+        if not isinstance(self.images, DiskArray):  # Bytes over 255 cannot be wrong.
+            check_images(self.images)
+            object.__setattr__(self, "images", np.asarray(self.images, np.float32))
         check_labels(self.labels, len(self.images), self.num_classes)
-        object.__setattr__(self, "images", np.asarray(self.images, np.float32))
         object.__setattr__(self, "labels", np.asarray(self.labels, np.int32))
 
     def __len__(self) -> int:
@@ -45,9 +84,9 @@ class Split:
 
     def select(self, indices: np.ndarray | slice) -> "Split":
         """The examples at `indices`, in that order."""
-        return Split(
-            self.images[indices], self.labels[indices], self.num_classes, self.dataset, self.note
-        )
+        on_disk = isinstance(self.images, DiskArray)
+        images = self.images.select(indices) if on_disk else self.images[indices]
+        return Split(images, self.labels[indices], self.num_classes, self.dataset, self.note)
 
     def take(self, count: int) -> "Split":
         """The first `count` examples (all of them, if there are fewer)."""
@@ -90,6 +129,11 @@ class Dataset:
     @property
     def num_classes(self) -> int:
         return self.train.num_classes
+
+
+def slug(path: Path) -> str:
+    """The last part of a path without its suffix, fit for the name of a directory."""
+    return re.sub(r"[^\w.-]+", "_", path.resolve().stem) or "images"
 
 
 def check_images(images: np.ndarray, name: str = "images") -> None:

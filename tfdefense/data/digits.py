@@ -5,7 +5,8 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from tfdefense.data.dataset import Dataset, Split
+from tfdefense.data.dataset import DataOptions, Dataset, Split
+from tfdefense.errors import require
 
 # The split belongs to the dataset, not to a run: it is the same for every seed.
 _SPLIT_SEED = 0
@@ -13,14 +14,20 @@ _TEST_IMAGES = 360
 _VALIDATION_IMAGES = 180
 
 
-def load(name: str = "digits", data_dir: str | None = None) -> Dataset:
-    """The digits as 28x28x1 images, split 1,257 / 180 / 360, stratified by class.
+def load(name: str = "digits", options: DataOptions | None = None) -> Dataset:
+    """scikit-learn's 1,797 handwritten digits, embedded, as 28x28x1 images, split 1,257 / 180 / 360, stratified by class.
 
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
     Learning Repository, 1998 (its test set, as scikit-learn ships it): 8x8 pixels of 17 grey levels.
     They are enlarged to MNIST's format, a 20x20 box in the middle of 28x28.
+
+    Raises:
+      UserError: another size or another split asked for.
     """
-    del data_dir
+    given = options.settings() if options else {}
+    require(
+        not given, f"--dataset={name}: is 28x28 and split already; no --{next(iter(given), '')}."
+    )
     digits = load_digits()
     images = np.stack([_like_mnist(image) for image in digits.images])
     labels = digits.target.astype(np.int32)

@@ -12,6 +12,7 @@ from tfdefense.attacks.base import Model
 from tfdefense.attacks.cleverhans_parts import gradient, step_along
 from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
+from tfdefense.data.disk_array import empty
 from tfdefense.errors import require
 from tfdefense.fingerprints import data_fingerprint
 from tfdefense.progress import Progress
@@ -36,12 +37,13 @@ def fgsm_pairs(model: Model, split: Split) -> dict[str, np.ndarray]:
     def direction(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return tf.cast(step_along(gradient(model, images, labels), 1.0, "linf"), tf.int8)
 
-    directions = np.empty(split.images.shape, np.int8)
+    directions = empty(split.images.shape, np.int8)
     with Progress(f"FGSM directions of {split.dataset}", len(split)) as progress:
         for start in range(0, len(split), _BATCH):
             part = slice(start, start + _BATCH)
-            directions[part] = direction(split.images[part], split.labels[part]).numpy()
-            progress.advance(len(directions[part]))
+            found = direction(split.images[part], split.labels[part]).numpy()
+            directions[start : start + len(found)] = found
+            progress.advance(len(found))
     return {"clean": split.images, "labels": split.labels, "direction": directions}
 
 

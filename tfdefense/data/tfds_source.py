@@ -3,52 +3,75 @@
 import contextlib
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from tfdefense.data.dataset import Dataset, Split
-from tfdefense.errors import UserError, require, unknown_name
+from tfdefense.data import splitting
+from tfdefense.data.collecting import collected
+from tfdefense.data.dataset import DataOptions, Dataset, Split
+from tfdefense.errors import UserError, WorkFailed, require, unknown_name
 
 _SPLIT_SEED = 0
 _MAX_VALIDATION_IMAGES = 2_000
+_BATCH = 500
 _DOWNLOAD_HOST = ("storage.googleapis.com", 443)
 
 
-def load(name: str, data_dir: str | None = None) -> Dataset:
-    """Loads the `train` and `test` splits of the TFDS dataset `name`.
+def load(name: str, options: DataOptions) -> Dataset:
+    """Loads the TFDS dataset `name`: its `train` split, and its `test` or else its `validation` split.
 
-    A part of `train` (a thirtieth, at most 2,000 images, drawn by a fixed seed) becomes the validation split.
+    A part of `train` (a thirtieth, at most 2,000 images, drawn by a fixed seed) becomes the validation
+    split. Where there is nothing but `train`, `options.split_seed` draws 80, 10 and 10 % of each class.
 
     Args:
-      name: a TFDS name, such as "mnist" or "cifar10".
-      data_dir: where prepared datasets lie; None means `TFDS_DATA_DIR`, else TFDS's own default.
+      name: a TFDS name, such as "mnist", "cifar10" or "cmaterdb/bangla".
+      options: `image_size` is needed where images differ in size.
 
     Raises:
       UserError: unknown name; not prepared and no network to download it from; not an image classification dataset.
     """
-    builder = _prepared_builder(name, data_dir)
+    builder = _prepared_builder(name, options.data_dir)
     features, splits = builder.info.features, builder.info.splits
     for needed, where, what in (
         ("image", features, "feature"),
         ("label", features, "feature"),
         ("train", splits, "split"),
-        ("test", splits, "split"),
     ):
         require(
             needed in where,
             f"--dataset={name}: has no {needed!r} {what} (it has {', '.join(where)}).",
         )
-    train, test = (_read(builder, name, split) for split in ("train", "test"))
-    order = np.random.default_rng(_SPLIT_SEED).permutation(len(train))
-    held_out = min(_MAX_VALIDATION_IMAGES, len(train) // 30)
+    require(
+        hasattr(features["label"], "num_classes"),
+        f"--dataset={name}: its labels are no class numbers.",
+    )
+    class_names = tuple(features["label"].names)
+    train = _read(builder, name, "train", options)
+    test_name = next((split for split in ("test", "validation") if split in splits), None)
+    if test_name is None:
+        keys = [str(index) for index in range(len(train))]
+        shuffled = splitting.order(keys, options.split_seed)
+        indices = splitting.three_ways(train.labels, shuffled, name, class_names)
+        train, validation, test = (train.select(chosen) for chosen in indices)
+    else:
+        test = _read(builder, name, test_name, options)
+        order = np.random.default_rng(_SPLIT_SEED).permutation(len(train))
+        held_out = min(_MAX_VALIDATION_IMAGES, max(1, len(train) // 30))
+        validation = train.select(np.sort(order[:held_out]))
+        train = train.select(np.sort(order[held_out:]))
     return Dataset(
-        name=name,
-        train=train.select(np.sort(order[held_out:])),
-        validation=train.select(np.sort(order[:held_out])),
+        name=_directory_name(name),
+        train=train,
+        validation=validation,
         test=test,
-        class_names=tuple(features["label"].names),
+        class_names=class_names,
+        source=name,
+        options=options.settings(),
+        data_dir=options.data_dir and str(Path(options.data_dir).resolve()),
     )
 
 
@@ -62,7 +85,9 @@ def _prepared_builder(name: str, data_dir: str | None) -> Any:
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, ValueError):
-        raise unknown_name("dataset", name, ["digits", *tfds.list_builders()]) from None
+        raise unknown_name(
+            "dataset", name, ["digits", "dir:PATH", "npz:FILE", *tfds.list_builders()]
+        ) from None
     if builder.is_prepared():
         return builder
     # TFDS retries a download for minutes where there is no network: look before asking it.
@@ -84,22 +109,58 @@ def _reachable() -> bool:
     return False
 
 
-def _read(builder: Any, name: str, split: str) -> Split:
+def _read(builder: Any, name: str, split: str, options: DataOptions) -> Split:
+    """A split, a batch at a time: what is decoded never lies in memory as a whole, if it is large."""
     import tensorflow_datasets as tfds
 
-    label = builder.info.features["label"]
+    feature, label = builder.info.features["image"], builder.info.features["label"]
+    height, width, channels = feature.shape
+    size = options.image_size or (height, width)
+    require(
+        None not in (*size, channels),
+        f"--dataset={name}: images of different sizes. Give one for all: --image_size=32, or"
+        " HEIGHTxWIDTH.",
+    )
+    require(
+        np.dtype(feature.np_dtype) == np.uint8,
+        f"--dataset={name}: images of {np.dtype(feature.np_dtype)}, uint8 needed.",
+    )
+
+    def ready(image: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        if (height, width) != size:
+            resized = tf.image.resize(image, size, antialias=True)
+            image = tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)
+        return image, number
+
+    labels: list[np.ndarray] = []
+
+    def batches() -> Iterator[np.ndarray]:
+        read = builder.as_dataset(split=split, as_supervised=False, shuffle_files=False)
+        pairs = read.map(lambda example: ready(example["image"], example["label"]))
+        for images, numbers in tfds.as_numpy(pairs.batch(_BATCH)):
+            labels.append(numbers)
+            yield images
+
+    count = builder.info.splits[split].num_examples
     try:
-        arrays = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
+        images = collected(batches(), count, (*size, channels), f"{name} {split}")
+    except WorkFailed:
+        raise
     except Exception as error:  # TFDS raises a different type for every kind of damage.
         reason = str(error).splitlines()[0]
         raise UserError(f"--dataset={name}: its {split} split cannot be read: {reason}") from error
     return Split(
-        images=np.divide(arrays["image"], 255, dtype=np.float32),
-        labels=arrays["label"].astype(np.int32),
+        images=images,
+        labels=np.concatenate(labels).astype(np.int32),
         num_classes=label.num_classes,
-        dataset=name,
+        dataset=_directory_name(name),
         note=_encoding_note(builder, split),
     )
+
+
+def _directory_name(name: str) -> str:
+    """A TFDS name may have a configuration and a version: "name/config:1.0.0"."""
+    return name.replace("/", "-").replace(":", "-")
 
 
 def _encoding_note(builder: Any, split: str) -> str:

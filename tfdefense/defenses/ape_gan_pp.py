@@ -81,6 +81,7 @@ class APEGANPlusPlus(TrainedPurifier):
     """
 
     name = "apeganpp"
+    summary = "WGAN-GP purifier that also answers to the classifier it guards (Yang et al. 2021)"
     Config = Config
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:

@@ -62,18 +62,21 @@ class TrainedPurifier(Defense):
     @classmethod
     def settings(
         cls,
-        dataset: str,
-        classifier: str,
+        about: Mapping[str, Any],
         config: Any,
         loop: LoopConfig,
         pairs: Sequence[Examples] = (),
-    ) -> dict:
-        """All that the trained weights depend on, by flag name; what `config.json` keeps."""
+    ) -> dict[str, Any]:
+        """All that the trained weights depend on, by flag name; what `config.json` keeps.
+
+        Args:
+          about: what tells data and classifier from others.
+          config, loop, pairs: how it is trained.
+        """
         return {
             **({"pairs": [each.name for each in pairs]} if pairs else {}),
             "defense": cls.name,
-            "dataset": dataset,
-            "classifier": classifier,
+            **about,
             "epochs": loop.epochs,
             "batch_size": loop.batch_size,
             "seed": loop.seed,
@@ -96,6 +99,7 @@ class TrainedPurifier(Defense):
         run: str | Run | None = None,
         steps_per_loop: int = 20,
         pairs: Sequence[Examples] = (),
+        about: Mapping[str, Any] | None = None,
     ) -> "TrainedPurifier":
         """Trains the purifier; goes on where it stopped if `run` has a checkpoint.
 
@@ -110,6 +114,7 @@ class TrainedPurifier(Defense):
           steps_per_loop: steps in one call of the compiled loop.
           pairs: adversarial examples of all of `train`, one set for each attack, from
             `crafting.load`; none means FGSM's at the strengths of the configuration, made here.
+          about: what `config.json` is to say of data and classifier; None means their names.
 
         Raises:
           UserError: a number out of range, images of another shape, examples of other images, or a
@@ -121,7 +126,8 @@ class TrainedPurifier(Defense):
             f"train: images of {train.image_shape} given, {self.classifier.image_shape} needed.",
         )
         loop = self.loop_config(train, epochs, batch_size, seed, steps_per_loop)
-        settings = self.settings(train.dataset, self.classifier.name, self.config, loop, pairs)
+        about = about or {"dataset": train.dataset, "classifier": self.classifier.name}
+        settings = self.settings(about, self.config, loop, pairs)
         arrays = crafted_pairs(pairs, train) if pairs else None
         if run is not None:
             run = run if isinstance(run, Run) else Run(run)

@@ -1,0 +1,116 @@
+import keras
+import pytest
+
+from tfdefense.classifiers import CLASSIFIERS, FrozenClassifier
+from tfdefense.classifiers.trained import parameters
+from tfdefense.errors import UserError
+
+MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("resnet18", 11_173_962),
+        ("vgg16", 14_728_266),
+        ("densenet", 1_000_618),
+        ("dnet", 769_162),
+        ("rnet", 1_727_962),
+    ],
+)
+def test_parameters_on_cifar10_are_the_published_ones(name, published):
+    assert parameters(CLASSIFIERS.get(name).build(CIFAR, 10)) == published
+
+
+def dense(inputs, outputs):
+    return (inputs + 1) * outputs
+
+
+def convolution(size, inputs, outputs):
+    return (size * size * inputs + 1) * outputs
+
+
+@pytest.mark.parametrize(
+    ("name", "by_hand"),
+    [
+        # Sides that unpadded convolutions and pools leave, as the papers' tables imply them.
+        ("lenet", 61_706),
+        (
+            "mnist_cnn",
+            convolution(3, 1, 32)
+            + convolution(3, 32, 64)
+            + dense(4 * 4 * 64, 128)
+            + dense(128, 10),
+        ),
+        (
+            "anet",
+            convolution(5, 1, 64)
+            + convolution(3, 64, 64)
+            + dense(11 * 11 * 64, 128)
+            + dense(128, 10),
+        ),
+        (
+            "bnet",
+            convolution(3, 1, 64)
+            + 3 * convolution(3, 64, 64)
+            + dense(4 * 4 * 64, 200)
+            + dense(200, 200)
+            + dense(200, 10),
+        ),
+        (
+            "defense_gan_a",
+            convolution(5, 1, 64)
+            + convolution(5, 64, 64)
+            + dense(12 * 12 * 64, 128)
+            + dense(128, 10),
+        ),
+        (
+            "defense_gan_b",
+            convolution(8, 1, 64)
+            + convolution(6, 64, 128)
+            + convolution(5, 128, 128)
+            + dense(128, 10),
+        ),
+        (
+            "defense_gan_c",
+            convolution(3, 1, 128)
+            + convolution(5, 128, 64)
+            + dense(12 * 12 * 64, 128)
+            + dense(128, 10),
+        ),
+        ("defense_gan_d", dense(784, 200) + dense(200, 200) + dense(200, 10)),
+    ],
+)
+def test_parameters_on_mnist_by_hand(name, by_hand):
+    assert parameters(CLASSIFIERS.get(name).build(MNIST, 10)) == by_hand
+
+
+def test_cifar_cnn_is_figure_3s():
+    convolutions = sum(convolution(3, *ends) for ends in ((3, 64), (64, 64), (64, 128), (128, 128)))
+    norms = 2 * (64 + 64 + 128 + 128)
+    denses = dense(2 * 2 * 128, 256) + dense(256, 256) + dense(256, 10)
+    assert (
+        parameters(CLASSIFIERS.get("cifar_cnn").build(CIFAR, 10)) == convolutions + norms + denses
+    )
+
+
+def test_the_bodies_are_those_of_keras_applications():
+    """Ours differ from ImageNet's in the first convolution and the head alone."""
+    body = keras.applications.VGG16(include_top=False, weights=None, input_shape=CIFAR)
+    norms = 2 * sum(layer.filters for layer in body.layers if hasattr(layer, "filters"))
+    ours = parameters(CLASSIFIERS.get("vgg16").build(CIFAR, 10))
+    assert ours == parameters(body) + norms + dense(512, 10)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS.names())
+@pytest.mark.parametrize("shape", [MNIST, CIFAR])
+def test_every_network_gives_logits_for_both_datasets(name, shape):
+    model = CLASSIFIERS.get(name).build(shape, 7)
+    assert model.name == name
+    assert FrozenClassifier(model, shape).num_classes == 7
+
+
+@pytest.mark.parametrize("name", [n for n in CLASSIFIERS.names() if n != "defense_gan_b"])
+def test_images_too_small_for_a_network_are_named(name):
+    with pytest.raises(UserError, match=rf"{name}: images of \(8, 8, 1\) given, \d+x\d+ or larger"):
+        CLASSIFIERS.get(name).build((8, 8, 1), 10)
