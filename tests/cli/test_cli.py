@@ -6,8 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import tfdefense
+from tfdefense.attacks import ATTACKS
+from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.cli.main import main
+from tfdefense.data import SOURCES
+from tfdefense.defenses import DEFENSES
 
 ROOT = Path(__file__).parents[2]
 QUICK = [
@@ -24,7 +30,26 @@ def place(tmp_path_factory):
         patch.chdir(place)
         shorten_classifier(patch)
         assert main(QUICK) == 0
+        her_model().save("hers.keras")
+        rng = np.random.default_rng(0)
+        small = rng.integers(0, 256, (40, 8, 8), np.uint8)
+        np.savez("small.npz", images=small, labels=np.arange(40) % 4)
     return place
+
+
+def her_model():
+    """Of bytes, with a softmax at its end; right about digits often enough not to be complained of."""
+    import keras
+
+    digits = tfdefense.data.load("digits")
+    layers = [keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax")]
+    model = keras.Sequential(
+        [keras.Input((28, 28, 1)), keras.layers.Rescaling(1 / 127.5, -1), *layers], name="any"
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    images = 255 * digits.train.images
+    model.fit(images, digits.train.labels, epochs=10, batch_size=32, verbose=0)
+    return model
 
 
 def shorten_classifier(patch):
@@ -136,6 +161,63 @@ def test_train_takes_what_attack_left(run, tmp_path, capsys):
     assert "--pairs" not in capsys.readouterr().err
 
 
+HERS = ["--defense=apeganpp", "--classifier=hers.keras"]
+
+
+def test_everything_is_listed(capsys):
+    assert main(["train", "--list"]) == 0
+    printed = capsys.readouterr().out
+    for registry in (DEFENSES, CLASSIFIERS, ATTACKS, SOURCES):
+        for name in registry.names():
+            (line,) = [line for line in printed.splitlines() if line.startswith(f"  {name} ")] or [
+                line for line in printed.splitlines() if line.startswith(f"  {name}:PATH ")
+            ]
+            assert len(line.split(maxsplit=1)[1]) > 15, f"{name} says nothing of itself"
+
+
+def test_a_classifier_alone_is_trained_and_then_named(run, capsys):
+    command = ["train", "--classifier=lenet", "--epochs=4", "--batch_size=32"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    for needed in ("61,706 parameters, test accuracy", "classifier.keras", "tensorboard --logdir"):
+        assert needed in printed
+    assert main(["train", "--run=runs/digits-lenet"]) == 0
+    assert "Training" not in capsys.readouterr().out
+    named = ["--classifier=runs/digits-lenet", "--images=5"]
+    assert main(["attack", "--attack=fgsm", *named]) == 0
+    assert "on lenet" in capsys.readouterr().out
+    assert main(["train", "--classifier=lenet", "--epochs=5"]) == 2
+    assert "another --batch_size (32 there), --epochs (4 there)" in capsys.readouterr().err
+
+
+def test_her_model_and_her_images(run, tmp_path, capsys):
+    """From a file with softmax and byte inputs and a folder of pictures to a report and a SavedModel."""
+    digits = tfdefense.data.load("digits").train
+    for number, (image, label) in enumerate(zip(digits.images[:400], digits.labels, strict=False)):
+        place = tmp_path / "pictures" / f"class {label}"
+        place.mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(np.round(255 * image[..., 0]).astype(np.uint8))
+        picture.save(place / f"{number}.png")
+    hers = ["--classifier=hers.keras", f"--dataset=dir:{tmp_path / 'pictures'}"]
+    command = [*QUICK, *hers, f"--run={tmp_path / 'run'}"]
+    assert main(command) == 2
+    assert "--input_range=0,255" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists(), "nothing half-written"
+    assert main([*command, "--input_range=0,255"]) == 0
+    rows = json.loads((tmp_path / "run" / "report.json").read_text())["rows"]
+    assert {row["classifier"] for row in rows} == {"hers"}
+    assert {row["dataset"] for row in rows} == {"dir-pictures"}
+    assert rows[0]["accuracy"] > 0.6
+    assert (tmp_path / "run" / "export" / "1" / "saved_model.pb").is_file()
+    capsys.readouterr()
+    assert main(["train", f"--run={tmp_path / 'run'}"]) == 0
+    assert main(["evaluate", f"--run={tmp_path / 'run'}", "--attacks=bim", "--images=5"]) == 0
+    her_model().save(tmp_path / "hers.keras")
+    other = f"--classifier={tmp_path / 'hers.keras'}"
+    assert main(["train", f"--run={tmp_path / 'run'}", other, "--input_range=0,255"]) == 2
+    assert "another --classifier_hash" in capsys.readouterr().err
+
+
 BAD = [
     (["trian"], "unknown command 'trian'. Did you mean 'train'"),
     (["train"], "--defense: none given"),
@@ -155,11 +237,41 @@ BAD = [
     (["train", "--defense=apeganpp", "--run=notes"], "notes: exists and is not a run directory"),
     (["train", "--defense=apeganpp", "--run=/proc/nothing"], "/proc/nothing: cannot be written"),
     (["train", "--defense=apeganpp", "--dataset=mnist", "--data_dir=nowhere"], "no such directory"),
-    (["train", "--run=nowhere"], "--defense: none given"),
+    (["train", "--run=nowhere"], "--run=nowhere: no such run directory, and no --defense or"),
     (
         ["train", "--defense=apeganpp", "--run=runs/digits-mnist_cnn", "--overwrite"],
         "is a run of kind classifier, one of kind defense needed",
     ),
+    (["train", "--classifier=lenett"], "unknown classifier 'lenett'. Did you mean 'lenet'"),
+    (["train", "--classifier=lenet", "--lambda1=1"], "--lambda1: not a setting of a classifier"),
+    (["train", "--classifier=lenet", "--optimizer=sdg"], "Did you mean 'sgd'"),
+    (["train", "--classifier=hers.keras"], "--classifier=hers.keras: is there already"),
+    (["train", "--classifier=resnet18", "--dataset=npz:small.npz"], "images of (8, 8, 1) given"),
+    (
+        ["train", "--classifier=lenet", "--run=runs/digits-mnist_cnn"],
+        "with another --classifier (mnist_cnn there)",
+    ),
+    (
+        ["train", "--classifier=lenet", "--run=runs/digits-mnist_cnn-apeganpp"],
+        "holds a run with another --classifier (mnist_cnn there)",
+    ),
+    (["train", *HERS, "--dataset=dir:nowhere"], "--dataset=dir:nowhere: no such directory"),
+    (["train", *HERS, "--dataset=npz:hers.keras"], "holds metadata.json, config.json"),
+    (["train", *HERS, "--dataset=npz:small.npz"], "the data has (8, 8, 1). For images in folders"),
+    (["train", *HERS, "--image_size=big"], "--image_size=big: a number, or HEIGHTxWIDTH"),
+    (["train", *HERS, "--image_size=32"], "is 28x28 and split already; no --image_size"),
+    (["train", *HERS, "--input_range=0"], "--input_range=0: two numbers needed"),
+    (["train", *HERS, "--input_range=0,x"], "--input_range=0,x: numbers with commas"),
+    (["train", *HERS, "--input_mean=1,2"], "--input_mean=1,2: 2 numbers given, 1 or 1 needed"),
+    (["train", *HERS, "--input_std=-1"], "--input_std=-1: numbers above 0"),
+    (["train", "--defense=apeganpp", "--classifier=gone.keras"], "gone.keras: no such file"),
+    (["train", "--defense=apeganpp", "--classifier=small.npz"], ".keras, .h5, .hdf5, a SavedModel"),
+    (["train", "--defense=apeganpp", "--classifier=notes"], "neither a SavedModel"),
+    (
+        ["train", "--defense=apeganpp", "--classifier=lenet", "--input_range=0,255"],
+        "--classifier=lenet: takes images in [0, 1]",
+    ),
+    (["attack", "--attack=fgsm", "--classifier=gone.h5"], "gone.h5: no such file"),
     (["evaluate"], "--run: none given"),
     (["evaluate", "--run=nowhere"], "--run=nowhere: no such run directory"),
     (["evaluate", "--run=notes"], "notes: not a run directory"),

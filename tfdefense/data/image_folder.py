@@ -1,5 +1,6 @@
 """Images in folders, one folder a class: `--dataset=dir:PATH`."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tfdefense.progress import Progress
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")
 _BATCH = 256
+_ORIENTATION = 0x0112
 _TRAIN, _TEST, _VALIDATION = ("train",), ("test",), ("validation", "val", "valid")
 
 
@@ -113,7 +115,7 @@ def _survey(files: Sequence[Path], name: str, options: DataOptions) -> tuple[int
         for path in files:
             with _opened(path) as image:
                 grey = grey and image.mode in _GREY_MODES
-                size = ImageOps.exif_transpose(image).size if image.getexif() else image.size
+                size = _upright(image).size
             first = first or (size, path)
             require(
                 size == first[0] or options.image_size is not None,
@@ -134,23 +136,30 @@ def _pixels(path: Path, channels: int, size: tuple[int, int]) -> np.ndarray:
     """uint8 [H, W, C]."""
     height, width = size
     with _opened(path) as image:
-        try:
-            image = ImageOps.exif_transpose(image)
-            if image.mode in ("I", "I;16", "F"):  # Sixteen bits a pixel: Pillow would clip them.
-                image = Image.fromarray((np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
-            image = image.convert("L" if channels == 1 else "RGB")
-        except (OSError, SyntaxError, ValueError) as error:
-            raise UserError(f"{path}: a damaged image ({error}).") from error
+        image = _upright(image)
+        if image.mode in ("I", "I;16", "F"):  # Sixteen bits a pixel: Pillow would clip them.
+            image = Image.fromarray((np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
+        image = image.convert("L" if channels == 1 else "RGB")
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.BILINEAR)
         return np.asarray(image, np.uint8).reshape(height, width, channels)
 
 
-def _opened(path: Path) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
+    """As a camera's EXIF tag says that it was held. PNG has none worth reading the whole file for."""
+    turned = image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) != 1
+    return ImageOps.exif_transpose(image) if turned else image
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        return Image.open(path)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: not an image, or a damaged one.") from error
+        with Image.open(path) as image:
+            yield image
+    except Exception as error:  # Pillow raises a different type for every kind of damage.
+        raise UserError(
+            f"{path}: not an image, or a damaged one ({type(error).__name__})."
+        ) from error
 
 
 def _divided(

@@ -60,6 +60,10 @@ def load(name: str, options: DataOptions) -> Dataset:
 def _read(path: Path, name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Split name -> (float32 images [N, H, W, C] in [0, 1], integer labels [N])."""
     found = {}
+    require(
+        zipfile.is_zipfile(path),
+        f"--dataset={name}: cannot be read (damaged, or not an .npz).",
+    )
     try:
         with np.load(path, allow_pickle=False) as archive:
             for part, choices in _SPLITS.items():
@@ -92,6 +96,7 @@ def _checked(
 ) -> tuple[np.ndarray, np.ndarray]:
     images, labels = archive[keys[0]], archive[keys[1]]
     where = f"--dataset={name}: {keys[0]}"
+    require(len(images) > 0, f"{where}: no images.")
     if images.ndim == 3:
         images = images[..., np.newaxis]
     require(

@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+import tfdefense
+from tfdefense.errors import UserError
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (60, 6, 8), np.uint8)
+LABELS = np.arange(60) % 3
+
+
+@pytest.mark.parametrize("keys", [("x_{}", "y_{}", "val"), ("{}_images", "{}_labels", "val")])
+def test_archives_of_keras_and_medmnist(tmp_path, keys):
+    images, labels, validation = keys
+    parts = {"train": slice(0, 40), validation: slice(40, 50), "test": slice(50, 60)}
+    arrays = {images.format(part): IMAGES[rows] for part, rows in parts.items()}
+    arrays |= {labels.format(part): LABELS[rows, np.newaxis] for part, rows in parts.items()}
+    np.savez_compressed(tmp_path / "some.npz", **arrays)
+    data = tfdefense.data.load(f"npz:{tmp_path / 'some.npz'}")
+    assert data.name == "npz-some"
+    assert data.image_shape == (6, 8, 1)
+    assert (len(data.train), len(data.validation), len(data.test)) == (40, 10, 10)
+    np.testing.assert_array_equal(data.test.images[..., 0], IMAGES[50:] / np.float32(255))
+    np.testing.assert_array_equal(data.test.labels, LABELS[50:])
+
+
+def test_images_alone_are_split_by_seed(tmp_path):
+    np.savez(tmp_path / "some.npz", images=IMAGES / np.float32(255), labels=LABELS)
+    name = f"npz:{tmp_path / 'some.npz'}"
+    data = tfdefense.data.load(name)
+    assert (len(data.train), len(data.validation), len(data.test)) == (48, 6, 6)
+    np.testing.assert_array_equal(data.test.images, tfdefense.data.load(name).test.images)
+    other = tfdefense.data.load(name, split_seed=1)
+    assert not np.array_equal(data.test.images, other.test.images)
+
+
+def test_without_validation_a_part_of_train_is_held_out(tmp_path):
+    arrays = {"x_train": IMAGES[:50], "y_train": LABELS[:50]}
+    np.savez(tmp_path / "some.npz", **arrays, x_test=IMAGES[50:], y_test=LABELS[50:])
+    data = tfdefense.data.load(f"npz:{tmp_path / 'some.npz'}", image_size=(12, 12))
+    assert (len(data.train), len(data.validation), len(data.test)) == (44, 6, 10)
+    assert data.image_shape == (12, 12, 1)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": IMAGES}, r"holds images; x_train, y_train, x_test, y_test .* needed"),
+        ({"data": IMAGES, "target": LABELS}, "holds data, target; x_train"),
+        ({"images": IMAGES[:, 0], "labels": LABELS}, r"images: shape \(60, 8\) given, \[N, H, W\]"),
+        (
+            {"images": IMAGES[:, np.newaxis], "labels": LABELS},
+            r"shape \(60, 1, 6, 8\) given.*channels come last",
+        ),
+        ({"images": IMAGES.astype(np.float32), "labels": LABELS}, "divide by 255"),
+        ({"images": IMAGES.astype(np.int64), "labels": LABELS}, "dtype int64 given"),
+        (
+            {"images": IMAGES, "labels": LABELS[:-1]},
+            r"labels: int64 of shape \(59,\) given, 60 whole",
+        ),
+        ({"images": IMAGES, "labels": np.eye(3)[LABELS]}, "one-hot labels"),
+        ({"images": IMAGES, "labels": LABELS / 2}, "float64 of shape"),
+        ({"images": IMAGES, "labels": LABELS - 1}, r"values in \[-1, 1\], \[0, 1\] needed"),
+        ({"images": IMAGES, "labels": LABELS + 1}, "class '0' has 0 images"),
+        ({"images": IMAGES, "labels": 0 * LABELS}, "one class only"),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, "no images"),
+        ({"images": np.array([None] * 60), "labels": LABELS}, "it holds Python objects"),
+    ],
+)
+def test_archives_that_will_not_do_are_named(tmp_path, arrays, message):
+    np.savez(tmp_path / "some.npz", **arrays)
+    with pytest.raises(UserError, match=message):
+        tfdefense.data.load(f"npz:{tmp_path / 'some.npz'}")
+
+
+def test_damaged_and_missing_files_are_named(tmp_path):
+    path = tmp_path / "some.npz"
+    np.savez_compressed(path, images=IMAGES, labels=LABELS)
+    content = path.read_bytes()
+    for spoiled in (content[: len(content) // 2], b"", b"text", content[:200] + content[400:]):
+        path.write_bytes(spoiled)
+        with pytest.raises(UserError, match=r"cannot be read \(damaged, or not an .npz\)"):
+            tfdefense.data.load(f"npz:{path}")
+    with pytest.raises(UserError, match="no such file"):
+        tfdefense.data.load(f"npz:{tmp_path / 'other.npz'}")
