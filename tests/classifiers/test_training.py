@@ -94,19 +94,19 @@ def test_best_weights_come_back():
 
 
 def test_training_stops_when_validation_stops_improving(digits, tmp_path, monkeypatch):
-    scores = iter([0.5, 0.9, 0.8, 0.7, 0.6, 0.5])
+    losses = iter([0.5, 0.1, 0.2, 0.3, 0.4, 0.5])
     hits = {}
 
     def scripted(infer, split):
-        del infer
+        del infer, split
         hits["n"] = hits.get("n", 0) + 1
-        return np.full(len(split), next(scores))
+        return 0.5, next(losses)
 
-    monkeypatch.setattr("tfdefense.classifiers.training.correct", scripted)
+    monkeypatch.setattr("tfdefense.classifiers.training.measured", scripted)
     training = ClassifierTraining(LINEAR, digits, config=Config(patience=2))
     training.fit(tmp_path / "run")
     assert hits["n"] == 4
-    assert training.best.score == pytest.approx(0.9)
+    assert training.best.score == pytest.approx(-0.1)
     again = ClassifierTraining(LINEAR, digits, config=Config(patience=2))
     again.fit(tmp_path / "run")
     assert hits["n"] == 4, "a training that was stopped is finished"

@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from tfdefense.classifiers.architecture import Architecture, ImageShape, Recipe, require_size
+from tfdefense.networks.normalization import batch_normalization
 
 
 def densenet(image_shape: ImageShape, num_classes: int) -> keras.Model:
@@ -52,7 +53,7 @@ def _densenet(
 
 
 def _activation(features: keras.KerasTensor) -> keras.KerasTensor:
-    return layers.ReLU()(layers.BatchNormalization(synchronized=True)(features))
+    return layers.ReLU()(batch_normalization()(features))
 
 
 def _convolution(features: keras.KerasTensor, filters: int, size: int) -> keras.KerasTensor:

@@ -9,6 +9,7 @@ import keras
 from keras import layers
 
 from tfdefense.classifiers.architecture import Architecture, ImageShape, Recipe, require_size
+from tfdefense.networks.normalization import batch_normalization
 
 
 def resnet18(image_shape: ImageShape, num_classes: int) -> keras.Model:
@@ -63,7 +64,7 @@ def _convolution(
     features = layers.Conv2D(
         filters, size, strides, "same", use_bias=False, kernel_initializer="he_normal"
     )(features)
-    return layers.BatchNormalization(synchronized=True)(features)
+    return batch_normalization()(features)
 
 
 def _projection(features: keras.KerasTensor, filters: int, strides: int) -> keras.KerasTensor:

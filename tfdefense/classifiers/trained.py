@@ -130,7 +130,7 @@ def _save_summary(training: ClassifierTraining, run: Run) -> None:
         "n": len(hits),
         "ci_low": low,
         "ci_high": high,
-        "validation_accuracy": training.best.score,
+        "validation_loss": -training.best.score,
         "seconds": round(training.seconds, 1),
         "note": test.note,
     }

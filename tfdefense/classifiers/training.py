@@ -27,7 +27,7 @@ class Config:
 
     Attributes:
       epochs: passes over the training images; None means as many as show `Recipe.training_images`.
-      patience: stop after so many validations (of 20 in all) without one as good as the best; 0 never.
+      patience: stop after so many validations (of 20 in all) without a loss as low as the lowest; 0 never.
       batch_size, optimizer, learning_rate, weight_decay, augmentation, label_smoothing: see `Recipe`.
 
     Raises:
@@ -72,7 +72,7 @@ class Config:
 
 
 class ClassifierTraining:
-    """Cross-entropy on clean images; the weights that did best on validation images are kept.
+    """Cross-entropy on clean images; the weights whose validation loss was lowest are kept.
 
     Args:
       architecture: what to build, and the recipe that trains it.
@@ -144,9 +144,10 @@ class ClassifierTraining:
         return {"loss": loss, "accuracy": replica.mean(tf.cast(correct, tf.float32))}
 
     def _validate(self) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        measured = float(np.mean(correct(self._infer, self.data.validation)))
-        self.best.update(measured)
-        return {"accuracy": measured}, {}
+        accuracy, loss = measured(self._infer, self.data.validation)
+        # The loss, for it tells more than the few images that good networks still get wrong.
+        self.best.update(-loss)
+        return {"accuracy": accuracy, "loss": loss}, {}
 
 
 def inference(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -154,16 +155,26 @@ def inference(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     return tf.function(lambda images: model(images, training=False), reduce_retracing=True)
 
 
-def correct(
+def logits_of(
     classifier: Callable[[tf.Tensor], tf.Tensor], split: Split, batch_size: int = 500
 ) -> np.ndarray:
-    """bool [N]: which images of `split` a function from images to logits classifies correctly."""
-    parts = []
-    for start in range(0, len(split), batch_size):
-        part = slice(start, start + batch_size)
-        logits = classifier(tf.constant(split.images[part])).numpy()
-        parts.append(np.argmax(logits, -1) == split.labels[part])
+    """float32 [N, K]: what a function from images to logits gives for `split`."""
+    starts = range(0, len(split), batch_size)
+    parts = [classifier(tf.constant(split.images[s : s + batch_size])).numpy() for s in starts]
     return np.concatenate(parts)
+
+
+def correct(classifier: Callable[[tf.Tensor], tf.Tensor], split: Split) -> np.ndarray:
+    """bool [N]: which images of `split` are classified correctly."""
+    return np.argmax(logits_of(classifier, split), axis=-1) == split.labels
+
+
+def measured(classifier: Callable[[tf.Tensor], tf.Tensor], split: Split) -> tuple[float, float]:
+    """Accuracy, and mean cross-entropy, on `split`."""
+    logits = logits_of(classifier, split)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(split.labels, logits)
+    accuracy = np.mean(np.argmax(logits, axis=-1) == split.labels)
+    return float(accuracy), float(tf.reduce_mean(losses))
 
 
 def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:

@@ -27,8 +27,8 @@ _CLASSIFIER_FLAGS = {
     "weight_decay": "Decay of kernels per step and unit of learning rate (default: the recipe).",
     "augmentation": f"{', '.join(AUGMENTATIONS)} (default: the recipe).",
     "label_smoothing": "Share of the target spread over all classes, in [0, 1) (default: the recipe).",
-    "patience": "Stop after so many validations, of 20, without one as good as the best; 0 never"
-    " (default: 8). The weights that did best on validation images are kept.",
+    "patience": "Stop after so many validations, of 20, without a loss as low as the lowest; 0 never"
+    " (default: 8). The weights with the lowest validation loss are kept.",
 }
 
 

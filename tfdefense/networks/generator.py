@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfdefense.networks.activations import leaky_relu
+from tfdefense.networks.normalization import batch_normalization
 
 
 @keras.saving.register_keras_serializable("tfdefense")
@@ -36,13 +37,7 @@ class EncoderDecoderGenerator(keras.Model):
             keras.layers.Conv2DTranspose(f, 4, 2, padding="same") for f in decoder_filters
         ]
         between = len(self.encoder) + len(self.decoder) - 1
-        # Synchronised, several replicas normalise over the global batch as one does. One replica has
-        # nobody to ask, and asking costs a tenth of the step.
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self.norms = [
-            keras.layers.BatchNormalization(momentum=0.9, synchronized=replicas > 1)
-            for _ in range(between)
-        ]
+        self.norms = [batch_normalization(momentum=0.9) for _ in range(between)]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         multiple = 2 ** len(self.encoder)

@@ -197,5 +197,8 @@ class Trainer:
         scalars, images = validate()
         summaries.scalars("validation", scalars, step)
         summaries.images("validation", images, step)
-        text = "  ".join(f"{name} {value:.1%}" for name, value in scalars.items())
+        text = "  ".join(
+            f"{name} {value:.3g}" if "loss" in name else f"{name} {value:.1%}"
+            for name, value in scalars.items()
+        )
         say(f"{self.task.name}: step {step:,}: validation {text}")
