@@ -5,9 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfdefense import classifiers, crafting, data
-from tfdefense.classifiers import FrozenClassifier, InputFormat, trained
-from tfdefense.classifiers.chosen import SETTINGS as CLASSIFIER_SETTINGS
+from tfdefense import crafting, data
+from tfdefense.choices import (
+    CLASSIFIER_SETTINGS,
+    DATA_SETTINGS,
+    DEFAULTS,
+    choose_classifier,
+    choose_default_classifier,
+    load_data,
+    merged,
+)
 from tfdefense.classifiers.chosen import Chosen
 from tfdefense.defenses import DEFENSES
 from tfdefense.defenses.base import Defense
@@ -19,9 +26,6 @@ from tfdefense.runs import Run, RunConfig
 from tfdefense.serving import export
 from tfdefense.training import LoopConfig
 from tfdefense.training.checkpoints import Checkpoints
-
-DEFAULTS = {"dataset": "digits", "seed": 0, "batch_size": 128}
-DATA_SETTINGS = ("dataset", "image_size", "split_seed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,10 +67,61 @@ def train(
     Raises:
       UserError, WorkFailed: as every stage says for itself.
     """
-    given, settings, stored = dict(settings), dict(settings), None
+    plan = _planned(settings, run, data_dir, overwrite, runs_dir, pairs, unsafe_load)
+    run, loop = plan.run, plan.loop
+    _start(plan, overwrite, runs_dir)
+    defense = _untrained(run)
+    defense.fit(
+        plan.dataset.train,
+        loop.epochs,
+        plan.dataset.validation,
+        loop.batch_size,
+        loop.seed,
+        run=run,
+        pairs=plan.examples,
+        about=plan.about,
+    )
+    report = saved_report(run, judging)
+    if report is None:
+        report = judge(run, defense, plan.dataset, judging or Judging())
+    exported = run.latest_export() or export(defense, run.path / "export")
+    return Outcome(run, report, exported)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """All that `train` was asked for, checked, before anything is written or trained.
+
+    Attributes:
+      run: the directory, which need not exist yet.
+      dataset, examples, loop: on what, and how long.
+      classifier: what is guarded; None where the run holds it already.
+      about: what tells data and classifier from others.
+      config: what the run's `config.json` holds, or will.
+    """
+
+    run: Run
+    dataset: data.Dataset
+    examples: list[crafting.Examples]
+    loop: LoopConfig
+    classifier: Chosen | None
+    about: dict[str, Any]
+    config: RunConfig
+
+
+def _planned(
+    given: Mapping[str, Any],
+    run: Run | None,
+    data_dir: str | None,
+    overwrite: bool,
+    runs_dir: str | Path,
+    pairs: Sequence[str],
+    unsafe_load: bool,
+) -> _Plan:
+    settings, stored = dict(given), None
     if run is not None and run.exists() and not overwrite:
         stored = run.require_kind("defense")
-        settings = {**_unless_given(stored.settings, given), **given}
+        settings = merged(stored.settings, given)
         settings.pop("pairs", None)
         pairs = pairs or stored.surroundings.get("pairs", ())
         data_dir = data_dir or stored.surroundings.get("data_dir")
@@ -84,20 +139,15 @@ def train(
         classifier = choose_classifier({**settings, "classifier": again}, unsafe_load)
     dataset = load_data(settings, data_dir)
     if "classifier" not in settings:
-        default = classifiers.default_for(dataset.image_shape)
-        classifier = choose_classifier({**settings, "classifier": default}, unsafe_load)
-    about_classifier = (
-        {name: settings[name] for name in CLASSIFIER_SETTINGS if name in settings}
-        if classifier is None
-        else classifier.settings
-    )
+        classifier = choose_default_classifier(settings, dataset, unsafe_load)
+    about = {name: settings[name] for name in CLASSIFIER_SETTINGS if name in settings}
+    about = {**dataset.settings(), **(classifier.settings if classifier else about)}
     loop = make_defense.loop_config(
         dataset.train, settings.get("epochs"), settings["batch_size"], settings["seed"]
     )
     if run is None:
         run = Run(Path(runs_dir) / f"{dataset.name}-{classifier.name}-{settings['defense']}")
     examples = [crafting.load(path) for path in pairs]
-    about = {**dataset.settings(), **about_classifier}
     full = make_defense.settings(about, config, loop, examples)
     surroundings = {
         "pairs": [str(Path(path).resolve()) for path in pairs],
@@ -105,90 +155,21 @@ def train(
         "steps": loop.steps(len(dataset.train)),
         "classifier_path": str(classifier.path) if classifier and classifier.path else None,
     }
-    opened = None
-    if not run.classifier_path.is_file() and classifier.path is not None and not overwrite:
-        # Before the run directory is made, so that an unsuitable model leaves nothing behind.
-        opened = classifier.open(dataset, runs_dir, settings["seed"])
-    run.start(RunConfig("defense", full, surroundings), overwrite)
+    config = RunConfig("defense", full, surroundings)
+    return _Plan(run, dataset, examples, loop, classifier, about, config)
+
+
+def _start(plan: _Plan, overwrite: bool, runs_dir: str | Path) -> None:
+    """Makes the run directory with its classifier in it, or accepts the one that is there."""
+    run, opened = plan.run, None
+    if plan.classifier and plan.classifier.path and (overwrite or not run.exists()):
+        # Before the directory is made: a model that will not do leaves nothing behind.
+        opened = plan.classifier.open(plan.dataset, runs_dir, plan.loop.seed)
+    run.start(plan.config, overwrite)
     say(f"Run directory: {run.path}")
     if not run.classifier_path.is_file():
-        opened = opened or classifier.open(dataset, runs_dir, settings["seed"])
+        opened = opened or plan.classifier.open(plan.dataset, runs_dir, plan.loop.seed)
         run.save_classifier(opened.model)
-    defense = _untrained(run)
-    defense.fit(
-        dataset.train,
-        loop.epochs,
-        dataset.validation,
-        loop.batch_size,
-        loop.seed,
-        run=run,
-        pairs=examples,
-        about=about,
-    )
-    report = saved_report(run, judging)
-    if report is None:
-        report = judge(run, defense, dataset, judging or Judging())
-    exported = run.latest_export() or export(defense, run.path / "export")
-    return Outcome(run, report, exported)
-
-
-def choose_classifier(settings: Mapping[str, Any], unsafe_load: bool = False) -> Chosen:
-    """What "classifier", "input_range", "input_mean" and "input_std" of `settings` name, not yet opened."""
-    formats = {
-        name: settings[name]
-        for name in ("input_range", "input_mean", "input_std")
-        if settings.get(name) is not None
-    }
-    input_format = InputFormat(**formats) if formats else None
-    return classifiers.choose(settings["classifier"], input_format, unsafe_load)
-
-
-def load_data(settings: Mapping[str, Any], data_dir: str | None = None) -> data.Dataset:
-    """The dataset that "dataset", "image_size" and "split_seed" of `settings` name."""
-    options = {name: settings[name] for name in ("image_size", "split_seed") if name in settings}
-    return data.load(settings.get("dataset", DEFAULTS["dataset"]), data_dir, **options)
-
-
-def train_classifier(
-    settings: Mapping[str, Any],
-    run: Run | None = None,
-    data_dir: str | None = None,
-    overwrite: bool = False,
-    runs_dir: str | Path = "runs",
-) -> tuple[Run, FrozenClassifier]:
-    """Trains a registered classifier, or goes on with it; returns it and its run directory.
-
-    Args:
-      settings: "classifier" and any of "dataset", "seed" and the fields of `classifiers.Config`.
-      run, data_dir, overwrite, runs_dir: as for `train`.
-
-    Raises:
-      UserError, WorkFailed: as every stage says for itself.
-    """
-    settings = dict(settings)
-    if run is not None and run.exists() and not overwrite:
-        stored = run.require_kind("classifier")
-        settings = {**stored.settings, **settings}
-        data_dir = data_dir or stored.surroundings.get("data_dir")
-    fields = {field.name for field in dataclasses.fields(classifiers.Config)}
-    for name in settings:
-        require(
-            name in fields | {"dataset", "image_size", "split_seed", "classifier", "seed"},
-            f"--{name}: not a setting of a classifier, which has {', '.join(sorted(fields))}."
-            " (To train a defence: --defense=NAME.)",
-        )
-    config = classifiers.Config(**{key: settings[key] for key in fields if key in settings})
-    name = settings["classifier"]
-    require(
-        name in classifiers.CLASSIFIERS.entries or not Path(name).exists(),
-        f"--classifier={name}: is there already, and is not trained. To guard it: --defense=NAME.",
-    )
-    architecture = classifiers.CLASSIFIERS.get(name)
-    seed = settings.get("seed", DEFAULTS["seed"])
-    LoopConfig(1, 1, seed)
-    dataset = load_data(settings, data_dir)
-    run = run or trained.run_of(architecture, dataset, runs_dir)
-    return run, trained.train(architecture, dataset, run, seed, config, overwrite)
 
 
 def load_defense(run: Run) -> Defense:
@@ -244,14 +225,3 @@ def _hyperparameters(make_defense: type[Defense], settings: Mapping[str, Any]) -
             f"--{name}: not a setting of --defense={make_defense.name}, which has {', '.join(sorted(mine))}.",
         )
     return {name: value for name, value in settings.items() if name in mine}
-
-
-def _unless_given(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run's settings say, without what belongs to the dataset or classifier that is given anew."""
-    replaced = {
-        name
-        for group, key in ((DATA_SETTINGS, "dataset"), (CLASSIFIER_SETTINGS, "classifier"))
-        if key in given
-        for name in group
-    }
-    return {name: value for name, value in stored.items() if name not in replaced}

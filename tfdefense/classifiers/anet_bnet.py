@@ -62,5 +62,5 @@ BNET = Architecture(
     "bnet",
     "Bnet of the conditional GAN paper, table 1",
     bnet,
-    grey=Recipe(training_images=1_200_000, augmentation="affine"),
+    grey=Recipe(training_images=1_800_000, augmentation="affine"),
 )

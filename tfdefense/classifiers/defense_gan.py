@@ -92,7 +92,7 @@ DEFENSE_GAN_A = Architecture(
     "defense_gan_a",
     "Defense-GAN's classifier A: two convolutions, two dense layers",
     defense_gan_a,
-    grey=Recipe(training_images=1_200_000, augmentation="affine"),
+    grey=Recipe(training_images=1_800_000, augmentation="affine"),
 )
 DEFENSE_GAN_B = Architecture(
     "defense_gan_b",
@@ -103,7 +103,7 @@ DEFENSE_GAN_C = Architecture(
     "defense_gan_c",
     "Defense-GAN's classifier C: two convolutions, two dense layers",
     defense_gan_c,
-    grey=Recipe(training_images=900_000, augmentation="affine"),
+    grey=Recipe(training_images=1_200_000, augmentation="affine"),
 )
 DEFENSE_GAN_D = Architecture(
     "defense_gan_d",

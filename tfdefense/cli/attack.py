@@ -2,22 +2,21 @@
 
 from typing import Any
 
-from tfdefense import classifiers
 from tfdefense.attacks import ATTACKS, default_epsilon, make
 from tfdefense.attacks.options import options
-from tfdefense.classifiers.chosen import SETTINGS as CLASSIFIER_SETTINGS
+from tfdefense.choices import (
+    CLASSIFIER_SETTINGS,
+    DATA_SETTINGS,
+    DEFAULTS,
+    choose_classifier,
+    choose_default_classifier,
+    load_data,
+)
 from tfdefense.cli.flags import FlagGroups, add_classifier_flags, add_data_flags, parsed
 from tfdefense.crafting import craft
 from tfdefense.errors import require, unknown_name
 from tfdefense.evaluation.crafted import save_summary, summary_table
-from tfdefense.experiment import (
-    DATA_SETTINGS,
-    DEFAULTS,
-    choose_classifier,
-    load_data,
-    load_dataset,
-    load_defense,
-)
+from tfdefense.experiment import load_dataset, load_defense
 from tfdefense.runs import Run
 
 _SPLITS = ("test", "train", "validation")
@@ -90,9 +89,7 @@ def run(given: dict[str, Any]) -> None:
         classifier = choose_classifier(chosen, unsafe_load) if "classifier" in chosen else None
         dataset = load_data(chosen, data_dir)
         if classifier is None:
-            classifier = choose_classifier(
-                {**chosen, "classifier": classifiers.default_for(dataset.image_shape)}
-            )
+            classifier = choose_default_classifier(chosen, dataset)
         model = classifier.open(dataset, "runs", DEFAULTS["seed"])
     split = getattr(dataset, part)
     split = split if count is None else split.take(count)

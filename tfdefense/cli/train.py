@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfdefense import classifier_experiment
 from tfdefense.classifiers import CLASSIFIERS, Config
 from tfdefense.classifiers.augmentation import AUGMENTATIONS
 from tfdefense.cli.evaluate import add_evaluation_flags, judging_from, print_report
@@ -18,7 +19,7 @@ from tfdefense.cli.flags import (
 from tfdefense.cli.listing import listing
 from tfdefense.defenses import DEFENSES
 from tfdefense.errors import require
-from tfdefense.experiment import train, train_classifier
+from tfdefense.experiment import train
 from tfdefense.runs import Run
 from tfdefense.training import strategies
 
@@ -141,6 +142,8 @@ def _train_classifier(
 ) -> None:
     data_dir, overwrite = given.pop("data_dir", None), given.pop("overwrite", False)
     with strategy.scope():
-        run, _ = train_classifier(given, directory and Run(directory), data_dir, overwrite)
+        run, _ = classifier_experiment.train(
+            given, directory and Run(directory), data_dir, overwrite
+        )
     print(f"\nRun directory  {run.path}\nKeras model    {run.classifier_path}")
     print(f"TensorBoard    {installed('tensorboard')} --logdir {run.path}")
