@@ -169,9 +169,7 @@ def test_everything_is_listed(capsys):
     printed = capsys.readouterr().out
     for registry in (DEFENSES, CLASSIFIERS, ATTACKS, SOURCES):
         for name in registry.names():
-            (line,) = [line for line in printed.splitlines() if line.startswith(f"  {name} ")] or [
-                line for line in printed.splitlines() if line.startswith(f"  {name}:PATH ")
-            ]
+            (line,) = (line for line in printed.splitlines() if line.startswith(f"  {name} "))
             assert len(line.split(maxsplit=1)[1]) > 15, f"{name} says nothing of itself"
 
 

@@ -194,7 +194,7 @@ def test_a_class_that_only_test_has_is_named(tmp_path):
     ("given", "message"),
     [
         (("dir:nowhere",), "--dataset=dir:nowhere: no such directory"),
-        (("dir:",), "--dataset=dir:: a path needed, --dataset=dir:PATH"),
+        (("dir:",), "--dataset=dir:: a path needed, dir:PATH"),
         (("dir",), "--dataset=dir: a path needed"),
         (
             ("digits", None, (32, 32)),

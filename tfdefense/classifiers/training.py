@@ -16,8 +16,10 @@ from tfdefense.errors import require, unknown_name
 from tfdefense.training import LoopConfig, Replica, Trainer, epochs_for
 from tfdefense.training.best import BestWeights
 from tfdefense.training.seeding import seeded
+from tfdefense.training.summaries import image_grid
 
 _OPTIMIZERS = ("adam", "sgd")
+_GRID_IMAGES = 16
 _NOT_DECAYED = ["bias", "gamma", "beta"]
 
 
@@ -139,15 +141,23 @@ class ClassifierTraining:
             losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
             loss = replica.mean(losses)
         variables = self.model.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
+        gradients = tape.gradient(loss, variables)
+        self.optimizer.apply(gradients, variables)
         correct = tf.argmax(logits, -1, output_type=labels.dtype) == labels
-        return {"loss": loss, "accuracy": replica.mean(tf.cast(correct, tf.float32))}
+        return {
+            "loss": loss,
+            "accuracy": replica.mean(tf.cast(correct, tf.float32)),
+            "gradient_norm": tf.linalg.global_norm(gradients),
+        }
 
     def _validate(self) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        accuracy, loss = measured(self._infer, self.data.validation)
+        split = self.data.validation
+        hits, losses = measured(self._infer, split)
         # The loss, for it tells more than the few images that good networks still get wrong.
+        loss = float(np.mean(losses))
         self.best.update(-loss)
-        return {"accuracy": accuracy, "loss": loss}, {}
+        hardest = split.images[np.argsort(-losses)[:_GRID_IMAGES]]
+        return {"accuracy": float(np.mean(hits)), "loss": loss}, {"hardest": image_grid([hardest])}
 
 
 def inference(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -169,12 +179,13 @@ def correct(classifier: Callable[[tf.Tensor], tf.Tensor], split: Split) -> np.nd
     return np.argmax(logits_of(classifier, split), axis=-1) == split.labels
 
 
-def measured(classifier: Callable[[tf.Tensor], tf.Tensor], split: Split) -> tuple[float, float]:
-    """Accuracy, and mean cross-entropy, on `split`."""
+def measured(
+    classifier: Callable[[tf.Tensor], tf.Tensor], split: Split
+) -> tuple[np.ndarray, np.ndarray]:
+    """bool [N], which images of `split` are classified correctly, and the cross-entropy of each."""
     logits = logits_of(classifier, split)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(split.labels, logits)
-    accuracy = np.mean(np.argmax(logits, axis=-1) == split.labels)
-    return float(accuracy), float(tf.reduce_mean(losses))
+    return np.argmax(logits, axis=-1) == split.labels, losses.numpy()
 
 
 def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:

@@ -21,8 +21,6 @@ def listing() -> str:
     for registry in (SOURCES, CLASSIFIERS, ATTACKS, DEFENSES):
         entries = {name: registry.summary(name) for name in registry.names()}
         entries |= _ALSO.get(registry.kind, {})
-        if registry is SOURCES:
-            entries = {f"{k}:PATH" if k in ("dir", "npz") else k: v for k, v in entries.items()}
         width = max(map(len, entries))
         lines += [f"--{registry.kind}", *(f"  {k:{width}}  {v}" for k, v in entries.items()), ""]
     return "\n".join(lines).rstrip()

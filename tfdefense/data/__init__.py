@@ -8,8 +8,8 @@ SOURCES = Registry(
     "dataset",
     {
         "digits": "tfdefense.data.digits:load",
-        "dir": "tfdefense.data.image_folder:load",
-        "npz": "tfdefense.data.npz_file:load",
+        "dir:PATH": "tfdefense.data.image_folder:load",
+        "npz:FILE": "tfdefense.data.npz_file:load",
     },
 )
 _TFDS = "tfdefense.data.tfds_source:load"
@@ -31,15 +31,14 @@ def load(
       UserError: see `DataOptions` and the source's own `load`.
     """
     options = DataOptions(data_dir, image_size, split_seed)
-    source, colon, argument = name.partition(":")
-    if source not in SOURCES.entries or (colon and source == "digits"):
-        return Registry("dataset", {**SOURCES.entries, name: _TFDS}).get(name)(name, options)
-    takes_path = source != "digits"
-    require(
-        bool(argument) or not takes_path,
-        f"--dataset={name}: a path needed, --dataset={source}:PATH.",
-    )
-    return SOURCES.get(source)(name, options)
+    kind, colon, argument = name.partition(":")
+    for entry in SOURCES.entries:
+        if entry.partition(":")[0] == kind and (":" in entry or not colon):
+            require(
+                ":" not in entry or bool(argument), f"--dataset={name}: a path needed, {entry}."
+            )
+            return SOURCES.get(entry)(name, options)
+    return Registry("dataset", {**SOURCES.entries, name: _TFDS}).get(name)(name, options)
 
 
 __all__ = ["SOURCES", "DataOptions", "Dataset", "Split", "load"]

@@ -82,11 +82,13 @@ def _prepared_builder(name: str, data_dir: str | None) -> Any:
         raise UserError(f"--data_dir={data_dir}: no such directory.")
     import tensorflow_datasets as tfds
 
+    from tfdefense import data
+
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, ValueError):
         raise unknown_name(
-            "dataset", name, ["digits", "dir:PATH", "npz:FILE", *tfds.list_builders()]
+            "dataset", name, [*data.SOURCES.names(), *tfds.list_builders()]
         ) from None
     if builder.is_prepared():
         return builder
