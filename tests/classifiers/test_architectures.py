@@ -1,7 +1,9 @@
+import dataclasses
+
 import keras
 import pytest
 
-from tfdefense.classifiers import CLASSIFIERS, FrozenClassifier
+from tfdefense.classifiers import CLASSIFIERS, Config, FrozenClassifier
 from tfdefense.classifiers.trained import parameters
 from tfdefense.errors import UserError
 
@@ -114,3 +116,14 @@ def test_every_network_gives_logits_for_both_datasets(name, shape):
 def test_images_too_small_for_a_network_are_named(name):
     with pytest.raises(UserError, match=rf"{name}: images of \(8, 8, 1\) given, \d+x\d+ or larger"):
         CLASSIFIERS.get(name).build((8, 8, 1), 10)
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS.names())
+@pytest.mark.parametrize("shape", [MNIST, CIFAR])
+def test_recipes_are_such_as_the_command_line_would_take(name, shape):
+    recipe = CLASSIFIERS.get(name).recipe(shape)
+    given = dataclasses.asdict(recipe)
+    images = given.pop("training_images")
+    assert Config(**given).applied_to(recipe) == recipe
+    assert images >= 3 * 58_000
+    assert recipe.augmentation != "shift_flip" or shape == CIFAR, "a mirrored digit is another one"

@@ -56,6 +56,17 @@ class Architecture:
         return self.grey if image_shape[-1] == 1 else self.color
 
 
+def deep_recipes(
+    grey_images: int, color_images: int, learning_rate: float, weight_decay: float
+) -> dict[str, Recipe]:
+    """`grey` and `color` of a deep network with batch normalisation: SGD, and augmentation for each."""
+    sgd = Recipe(optimizer="sgd", learning_rate=learning_rate, weight_decay=weight_decay)
+    return {
+        "grey": dataclasses.replace(sgd, training_images=grey_images, augmentation="affine"),
+        "color": dataclasses.replace(sgd, training_images=color_images, augmentation="shift_flip"),
+    }
+
+
 def require_size(name: str, image_shape: ImageShape, least: int) -> None:
     """Raises `UserError` for images that are too small for the network `name`."""
     require(

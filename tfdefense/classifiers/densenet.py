@@ -7,7 +7,7 @@ four growths, transitions that halve the channels.
 import keras
 from keras import layers
 
-from tfdefense.classifiers.architecture import Architecture, ImageShape, Recipe, require_size
+from tfdefense.classifiers.architecture import Architecture, ImageShape, deep_recipes, require_size
 from tfdefense.networks.normalization import batch_normalization
 
 
@@ -62,31 +62,16 @@ def _convolution(features: keras.KerasTensor, filters: int, size: int) -> keras.
     )(features)
 
 
-_GREY = Recipe(
-    training_images=180_000,
-    optimizer="sgd",
-    learning_rate=0.1,
-    weight_decay=1e-3,
-    augmentation="affine",
-)
-_COLOR = Recipe(
-    training_images=5_000_000,
-    optimizer="sgd",
-    learning_rate=0.1,
-    weight_decay=1e-3,
-    augmentation="shift_flip",
-)
+_RECIPES = deep_recipes(180_000, 5_000_000, learning_rate=0.1, weight_decay=1e-3)
 DENSENET = Architecture(
     "densenet",
     "DenseNet-121's layout with growth 12, for small images (Huang et al. 2017)",
     densenet,
-    _GREY,
-    _COLOR,
+    **_RECIPES,
 )
 DNET = Architecture(
     "dnet",
     "Dnet of the conditional GAN paper: DenseNet-BC, depth 100, growth 12 (Huang et al. 2017)",
     dnet,
-    _GREY,
-    _COLOR,
+    **_RECIPES,
 )

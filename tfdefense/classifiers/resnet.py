@@ -8,7 +8,7 @@ from collections.abc import Callable
 import keras
 from keras import layers
 
-from tfdefense.classifiers.architecture import Architecture, ImageShape, Recipe, require_size
+from tfdefense.classifiers.architecture import Architecture, ImageShape, deep_recipes, require_size
 from tfdefense.networks.normalization import batch_normalization
 
 
@@ -86,31 +86,11 @@ RESNET18 = Architecture(
     "resnet18",
     "ResNet18 for small images (He et al. 2016)",
     resnet18,
-    grey=Recipe(
-        training_images=180_000,
-        optimizer="sgd",
-        learning_rate=0.05,
-        weight_decay=5e-3,
-        augmentation="affine",
-    ),
-    color=Recipe(
-        training_images=2_500_000,
-        optimizer="sgd",
-        learning_rate=0.1,
-        weight_decay=5e-3,
-        augmentation="shift_flip",
-    ),
+    **deep_recipes(180_000, 2_500_000, learning_rate=0.05, weight_decay=5e-3),
 )
 RNET = Architecture(
     "rnet",
     "Rnet of the conditional GAN paper: ResNet-110 for CIFAR-10 (He et al. 2016)",
     rnet,
-    grey=RESNET18.grey,
-    color=Recipe(
-        training_images=8_000_000,
-        optimizer="sgd",
-        learning_rate=0.1,
-        weight_decay=1e-3,
-        augmentation="shift_flip",
-    ),
+    **deep_recipes(180_000, 8_000_000, learning_rate=0.1, weight_decay=1e-3),
 )

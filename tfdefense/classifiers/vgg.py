@@ -8,7 +8,7 @@ parameters there.
 import keras
 from keras import layers
 
-from tfdefense.classifiers.architecture import Architecture, ImageShape, Recipe, require_size
+from tfdefense.classifiers.architecture import Architecture, ImageShape, deep_recipes, require_size
 from tfdefense.networks.normalization import batch_normalization
 
 _STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -37,18 +37,5 @@ VGG16 = Architecture(
     "vgg16",
     "VGG16 with batch normalisation, for small images (Simonyan and Zisserman 2015)",
     build,
-    grey=Recipe(
-        training_images=240_000,
-        optimizer="sgd",
-        learning_rate=0.05,
-        weight_decay=5e-3,
-        augmentation="affine",
-    ),
-    color=Recipe(
-        training_images=2_500_000,
-        optimizer="sgd",
-        learning_rate=0.05,
-        weight_decay=5e-3,
-        augmentation="shift_flip",
-    ),
+    **deep_recipes(240_000, 2_500_000, learning_rate=0.05, weight_decay=5e-3),
 )
