@@ -4,6 +4,8 @@ Such a layer needs none of the Python that made the model, fits into a `.keras` 
 """
 
 import hashlib
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +18,16 @@ from tfdefense.errors import UserError, require
 
 # What a graph may not do when it is merely asked for logits: touch files, or call Python.
 _UNSAFE = {
+    "CreateSummaryFileWriter",
     "EagerPyFunc",
+    "MatchingFiles",
     "PyFunc",
     "PyFuncStateless",
     "ReadFile",
     "WriteFile",
-    "MatchingFiles",
-    "DebugIdentityV2",
-    "DebugNumericSummaryV2",
-    "PrintV2",
-    "SummaryWriter",
-    "CreateSummaryFileWriter",
-    "WriteGraphSummary",
-    "WriteScalarSummary",
-    "WriteImageSummary",
-    "WriteRawProtoSummary",
-    "WriteSummary",
 }
+# Every SavedModel has these, in the functions that save and restore it, which are never called here.
+_UNSAFE_WHERE_IT_RUNS = _UNSAFE | {"RestoreV2", "Save", "SaveSlices", "SaveV2"}
 
 
 @keras.saving.register_keras_serializable("tfdefense")
@@ -126,6 +121,8 @@ def from_saved_model(
     )
     name = _output(signature, path)
     frozen = convert_variables_to_constants_v2(signature)
+    if not unsafe:
+        _require_none(_UNSAFE_WHERE_IT_RUNS, [frozen.graph.as_graph_def()], path)
     position = sorted(signature.structured_outputs).index(name)
     layer = _layer(frozen, frozen.outputs[position], path)
     return layer, tuple(spec.shape.as_list())
@@ -155,7 +152,9 @@ def _layer(frozen: Any, output: tf.Tensor, path: Path) -> FrozenGraph:
         # Refers to Python that is not here; without it, TensorFlow differentiates the node's own
         # operations, which comes to the same derivative.
         node.attr.pop("_gradient_op_type", None)
-    return FrozenGraph(feed.name, fetch.name, shape[1], graph.SerializeToString())
+    return FrozenGraph(
+        feed.name, fetch.name, shape[1], graph.SerializeToString(), name="frozen_graph"
+    )
 
 
 def _before_softmax(tensor: tf.Tensor) -> tf.Tensor:
@@ -194,11 +193,14 @@ def _require_safe(path: Path) -> None:
         saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
     except Exception as error:  # Protobuf's DecodeError, or the file system's.
         raise UserError(f"--classifier={path}: saved_model.pb is damaged.") from error
-    for meta in saved.meta_graphs:
-        nodes = [*meta.graph_def.node]
-        for function in meta.graph_def.library.function:
-            nodes += function.node_def
-        found = sorted({node.op for node in nodes} & _UNSAFE)
+    _require_none(_UNSAFE, [meta.graph_def for meta in saved.meta_graphs], path)
+
+
+def _require_none(unsafe: set[str], graphs: Iterable[Any], path: Path) -> None:
+    for graph in graphs:
+        functions = (function.node_def for function in graph.library.function)
+        nodes = itertools.chain(graph.node, *functions)
+        found = sorted({node.op for node in nodes} & unsafe)
         require(
             not found,
             f"--classifier={path}: contains {', '.join(found)}, which touch files or call Python. If you"

@@ -1,6 +1,7 @@
 """Anybody's own classifier: a `.keras` or `.h5` file, or a SavedModel directory."""
 
 import re
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -101,6 +102,10 @@ def _read(path: Path, unsafe: bool) -> keras.Model:
         path.suffix in SUFFIXES,
         f"--classifier={path}: {', '.join(SUFFIXES)} or a SavedModel directory needed.",
     )
+    require(
+        path.suffix != ".keras" or zipfile.is_zipfile(path),
+        f"--classifier={path}: not a Keras model, or damaged: not a zip archive.",
+    )
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=not unsafe)
     except Exception as error:  # Zip, HDF5, JSON and Keras each raise their own.
@@ -173,7 +178,7 @@ def _assembled(
             " also for two classes."
         )
     if np.ndim(tried) == 2 and gives_probabilities(tried):
-        model = keras.Model(images, LogarithmOfProbabilities()(outputs), name=name)
+        model = keras.Model(images, LogarithmOfProbabilities(name="logits")(outputs), name=name)
     return model
 
 

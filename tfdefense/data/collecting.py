@@ -20,6 +20,10 @@ def collected(
       batches: `count` images in all.
       count, image_shape: of the result.
       what: shown beside the progress bar.
+
+    Raises:
+      ValueError: there are not `count` images.
+      WorkFailed: the disk is full.
     """
     shape = (count, *image_shape)
     in_memory = fits_memory(shape)
@@ -31,4 +35,6 @@ def collected(
             images[rows] = as_images(batch) if in_memory else batch
             done += len(batch)
             progress.advance(len(batch))
+    if done != count:
+        raise ValueError(f"{done:,} images came where {count:,} were announced")
     return images
