@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.errors import UserError, unknown_name
+from tfdefense.training import LoopConfig
 
 
 def option(default: Any, help: str) -> Any:
@@ -45,6 +47,31 @@ class Defense(abc.ABC):
                 raise unknown_name(f"hyperparameter of {self.name}", given, fields)
         self.classifier = classifier
         self.config = self.Config(**hyperparameters)
+
+    @classmethod
+    def settings(
+        cls,
+        about: Mapping[str, Any],
+        config: Any,
+        loop: LoopConfig | None = None,
+        pairs: Sequence[Any] = (),
+    ) -> dict[str, Any]:
+        """All that the defence depends on, by flag name; what `config.json` keeps.
+
+        Args:
+          about: what tells data and classifier from others.
+          config: the hyperparameters.
+          loop: how it is trained, if it learns.
+          pairs: the adversarial examples (`crafting.Examples`) that it learns from, if any were given.
+        """
+        names = ("epochs", "batch_size", "seed") if loop is not None else ()
+        return {
+            **({"pairs": [each.name for each in pairs]} if pairs else {}),
+            "defense": cls.name,
+            **about,
+            **{name: getattr(loop, name) for name in names},
+            **dataclasses.asdict(config),
+        }
 
     @abc.abstractmethod
     def purify(self, images: tf.Tensor) -> tf.Tensor:

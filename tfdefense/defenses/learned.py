@@ -1,0 +1,122 @@
+"""What every defence that learns shares: a `fit`, through the one Trainer, into a run directory."""
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfdefense.crafting import Examples
+from tfdefense.data.dataset import Split
+from tfdefense.data.disk_array import DiskArray
+from tfdefense.defenses.base import Defense
+from tfdefense.errors import require
+from tfdefense.runs import Run, RunConfig
+from tfdefense.training import LoopConfig, Replica, Trainer, epochs_for
+
+
+class LearnedDefense(Defense):
+    """A defence with networks of its own.
+
+    A subclass makes its networks in `__init__`, its optimizers in `prepare`, says in `arrays` what it
+    learns from, and owns `train_step`.
+    """
+
+    stopped = False  # It is trained for as long as was asked.
+
+    @abc.abstractmethod
+    def prepare(self, steps: int) -> None:
+        """Makes the optimizers for a training of `steps` steps."""
+
+    @abc.abstractmethod
+    def checkpoint_items(self) -> dict[str, Any]:
+        """Networks and optimizers by name; those of `networks` under the same names."""
+
+    @abc.abstractmethod
+    def arrays(self, train: Split, pairs: Sequence[Examples]) -> dict[str, np.ndarray | DiskArray]:
+        """Name -> [N, ...]: what batches are drawn from.
+
+        Raises:
+          UserError: examples in `pairs` of other images.
+        """
+
+    @abc.abstractmethod
+    def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
+        """One update from a batch of `arrays`; see `tfdefense.training.Task`."""
+
+    def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]] | None:
+        """A function that gives scalars and image grids for TensorBoard; None for nothing to see."""
+        del validation
+        return None
+
+    @classmethod
+    def loop_config(
+        cls,
+        train: Split,
+        epochs: int | None = None,
+        batch_size: int = 128,
+        seed: int = 0,
+        steps_per_loop: int = 20,
+    ) -> LoopConfig:
+        """How `fit` trains with these arguments."""
+        epochs = cls.default_epochs(train) if epochs is None else epochs
+        return LoopConfig(epochs, batch_size, seed, steps_per_loop)
+
+    @classmethod
+    def default_epochs(cls, train: Split) -> int:
+        """Passes that show about 450,000 images: minutes on two cores, not a paper's 200 epochs."""
+        return epochs_for(450_000, len(train), least=8, most=64)
+
+    def fit(
+        self,
+        train: Split,
+        epochs: int | None = None,
+        validation: Split | None = None,
+        batch_size: int = 128,
+        seed: int = 0,
+        run: str | Run | None = None,
+        steps_per_loop: int = 20,
+        pairs: Sequence[Examples] = (),
+        about: Mapping[str, Any] | None = None,
+    ) -> "LearnedDefense":
+        """Trains; goes on where it stopped if `run` has a checkpoint.
+
+        Args:
+          train: clean images.
+          epochs: passes over `train`; None means as many as show about 450,000 images, 8 to 64.
+          validation: held-out clean images whose accuracies and pictures TensorBoard shows.
+          batch_size: examples in a step, over all replicas.
+          seed: order of data and random draws. Initial weights follow from the constructor's seed.
+          run: a run directory for checkpoints, event files and the classifier, if that is a Keras
+            model; None keeps nothing.
+          steps_per_loop: steps in one call of the compiled loop.
+          pairs: adversarial examples of all of `train`, one set for each attack, from
+            `crafting.load`; none means what the defence makes for itself.
+          about: what `config.json` is to say of data and classifier; None means their names.
+
+        Raises:
+          UserError: a number out of range, images of another shape, examples of other images, or a
+            run of other settings.
+          WorkFailed: a loss is no longer finite.
+        """
+        require(
+            train.image_shape == self.classifier.image_shape,
+            f"train: images of {train.image_shape} given, {self.classifier.image_shape} needed.",
+        )
+        loop = self.loop_config(train, epochs, batch_size, seed, steps_per_loop)
+        about = about or {"dataset": train.dataset, "classifier": self.classifier.name}
+        settings = self.settings(about, self.config, loop, pairs)
+        arrays = self.arrays(train, pairs) if pairs else None
+        if run is not None:
+            run = run if isinstance(run, Run) else Run(run)
+            run.start(RunConfig("defense", settings, {"steps": loop.steps(len(train))}))
+            if isinstance(self.classifier.model, keras.Model) and not run.classifier_path.is_file():
+                run.save_classifier(self.classifier.model)
+        self.prepare(loop.steps(len(train)))
+        trainer = Trainer(self, loop, run and run.path, describe=settings)
+        if not trainer.finished(len(train)):
+            watch = validation and self.watch(validation)
+            trainer.fit(arrays or self.arrays(train, pairs), watch)
+        return self
