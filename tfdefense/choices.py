@@ -8,7 +8,7 @@ from tfdefense.classifiers import InputFormat
 from tfdefense.classifiers.chosen import SETTINGS as CLASSIFIER_SETTINGS
 from tfdefense.classifiers.chosen import Chosen
 
-DEFAULTS = {"dataset": "digits", "seed": 0, "batch_size": 128}
+DEFAULTS = {"dataset": "digits", "seed": 0}
 DATA_SETTINGS = ("dataset", "image_size", "split_seed")
 _FORMAT = ("input_range", "input_mean", "input_std")
 

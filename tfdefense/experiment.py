@@ -18,13 +18,14 @@ from tfdefense.choices import (
 from tfdefense.classifiers.chosen import Chosen
 from tfdefense.defenses import DEFENSES
 from tfdefense.defenses.base import Defense
+from tfdefense.defenses.learned import LearnedDefense
 from tfdefense.errors import require
 from tfdefense.evaluation import Report
 from tfdefense.evaluation.judging import Judging, judge, saved_report
 from tfdefense.progress import say
 from tfdefense.runs import Run, RunConfig
 from tfdefense.serving import export
-from tfdefense.training import LoopConfig
+from tfdefense.training import BATCH_SIZE, LoopConfig
 from tfdefense.training.checkpoints import Checkpoints
 
 
@@ -68,19 +69,20 @@ def train(
       UserError, WorkFailed: as every stage says for itself.
     """
     plan = _planned(settings, run, data_dir, overwrite, runs_dir, pairs, unsafe_load)
-    run, loop = plan.run, plan.loop
+    run = plan.run
     _start(plan, overwrite, runs_dir)
     defense = _untrained(run)
-    defense.fit(
-        plan.dataset.train,
-        loop.epochs,
-        plan.dataset.validation,
-        loop.batch_size,
-        loop.seed,
-        run=run,
-        pairs=plan.examples,
-        about=plan.about,
-    )
+    if plan.loop is not None:
+        defense.fit(
+            plan.dataset.train,
+            plan.loop.epochs,
+            plan.dataset.validation,
+            plan.loop.batch_size,
+            plan.seed,
+            run=run,
+            pairs=plan.examples,
+            about=plan.about,
+        )
     report = saved_report(run, judging)
     if report is None:
         report = judge(run, defense, plan.dataset, judging or Judging())
@@ -94,7 +96,7 @@ class _Plan:
 
     Attributes:
       run: the directory, which need not exist yet.
-      dataset, examples, loop: on what, and how long.
+      dataset, examples, seed, loop: on what, and how long; no loop where nothing is learned.
       classifier: what is guarded; None where the run holds it already.
       about: what tells data and classifier from others.
       config: what the run's `config.json` holds, or will.
@@ -103,7 +105,8 @@ class _Plan:
     run: Run
     dataset: data.Dataset
     examples: list[crafting.Examples]
-    loop: LoopConfig
+    seed: int
+    loop: LoopConfig | None
     classifier: Chosen | None
     about: dict[str, Any]
     config: RunConfig
@@ -129,8 +132,13 @@ def _planned(
     require("defense" in settings, f"--defense: none given. Known: {', '.join(DEFENSES.names())}.")
     make_defense = DEFENSES.get(settings["defense"])
     config = make_defense.Config(**_hyperparameters(make_defense, settings))
+    learns = issubclass(make_defense, LearnedDefense)
+    require(
+        learns or not pairs, f"--pairs: --defense={make_defense.name} learns nothing from them."
+    )
+    batch_size, seed = settings.get("batch_size", BATCH_SIZE), settings["seed"]
     # Here too, so that a bad number is answered before a large dataset is read.
-    LoopConfig(settings.get("epochs", 1), settings["batch_size"], settings["seed"])
+    LoopConfig(settings.get("epochs", 1), batch_size, seed)
     classifier = None
     if "classifier" in given:
         classifier = choose_classifier(given, unsafe_load)
@@ -142,21 +150,21 @@ def _planned(
         classifier = choose_default_classifier(settings, dataset, unsafe_load)
     about = {name: settings[name] for name in CLASSIFIER_SETTINGS if name in settings}
     about = {**dataset.settings(), **(classifier.settings if classifier else about)}
-    loop = make_defense.loop_config(
-        dataset.train, settings.get("epochs"), settings["batch_size"], settings["seed"]
-    )
+    loop = None
+    if learns:
+        loop = make_defense.loop_config(dataset.train, settings.get("epochs"), batch_size, seed)
     if run is None:
         run = Run(Path(runs_dir) / f"{dataset.name}-{classifier.name}-{settings['defense']}")
     examples = [crafting.load(path) for path in pairs]
-    full = make_defense.settings(about, config, loop, examples)
+    full = make_defense.settings(about, config, seed, loop, examples)
     surroundings = {
         "pairs": [str(Path(path).resolve()) for path in pairs],
         "data_dir": dataset.data_dir,
-        "steps": loop.steps(len(dataset.train)),
+        "steps": loop.steps(len(dataset.train)) if loop else 0,
         "classifier_path": str(classifier.path) if classifier and classifier.path else None,
     }
     config = RunConfig("defense", full, surroundings)
-    return _Plan(run, dataset, examples, loop, classifier, about, config)
+    return _Plan(run, dataset, examples, seed, loop, classifier, about, config)
 
 
 def _start(plan: _Plan, overwrite: bool, runs_dir: str | Path) -> None:
@@ -164,11 +172,11 @@ def _start(plan: _Plan, overwrite: bool, runs_dir: str | Path) -> None:
     run, opened = plan.run, None
     if plan.classifier and plan.classifier.path and (overwrite or not run.exists()):
         # Before the directory is made: a model that will not do leaves nothing behind.
-        opened = plan.classifier.open(plan.dataset, runs_dir, plan.loop.seed)
+        opened = plan.classifier.open(plan.dataset, runs_dir, plan.seed)
     run.start(plan.config, overwrite)
     say(f"Run directory: {run.path}")
     if not run.classifier_path.is_file():
-        opened = opened or plan.classifier.open(plan.dataset, runs_dir, plan.loop.seed)
+        opened = opened or plan.classifier.open(plan.dataset, runs_dir, plan.seed)
         run.save_classifier(opened.model)
 
 
@@ -180,7 +188,7 @@ def load_defense(run: Run) -> Defense:
     """
     steps = run.require_kind("defense").surroundings["steps"]
     defense = _untrained(run)
-    step = Checkpoints(defense.networks(), run.path).restore()
+    step = Checkpoints(defense.networks(), run.path).restore() if steps else 0
     require(
         step >= steps,
         f"--run={run.path}: its training is not finished (step {step:,} of {steps:,})."

@@ -43,14 +43,25 @@ class FlagGroups:
 
     def add_hyperparameters(self) -> None:
         """Defines a flag for each hyperparameter of each registered defence."""
+        found: dict[str, dict[str, dataclasses.Field]] = {}
         for defense in DEFENSES.names():
             for field in dataclasses.fields(DEFENSES.get(defense).Config):
-                if field.name in self.values:
-                    continue
-                default = "" if field.default is None else f" (default: {field.default})"
-                help = field.metadata["help"] + default
-                group = f"hyperparameters of --defense={defense}"
-                self.add_typed(group, field.name, field.type, help)
+                found.setdefault(field.name, {})[defense] = field
+        for name, fields in sorted(found.items(), key=lambda item: (len(item[1]) == 1, [*item[1]])):
+            one = next(iter(fields.values()))
+            if name in self.values:
+                continue
+            text = one.metadata["help"]
+            group = f"hyperparameters of --defense={next(iter(fields))}"
+            if len(fields) > 1:
+                group = "hyperparameters of several defences"
+                texts = {d: f.metadata["help"] + _default(f) for d, f in fields.items()}
+                same = len(set(texts.values())) == 1
+                text = next(iter(texts.values())) if same else ""
+                text = text or "; ".join(f"{d}: {t}" for d, t in texts.items())
+            else:
+                text += _default(one)
+            self.add_typed(group, name, one.type, text)
 
     def add_typed(self, group: str, name: str, annotation: Any, help: str) -> None:
         """Defines `--name` for a dataclass field of this annotation."""
@@ -172,6 +183,10 @@ def installed(command: str) -> str:
     with contextlib.suppress(ValueError):
         return str(path.relative_to(Path.cwd()))
     return str(path)
+
+
+def _default(field: dataclasses.Field) -> str:
+    return "" if field.default is None else f" (default: {field.default})"
 
 
 def _flag_type(annotation: Any) -> type:

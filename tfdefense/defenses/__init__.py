@@ -7,7 +7,11 @@ from tfdefense.registry import Registry
 DEFENSES = Registry(
     "defense",
     {
+        "apegan": "tfdefense.defenses.ape_gan:APEGAN",
         "apeganpp": "tfdefense.defenses.ape_gan_pp:APEGANPlusPlus",
+        "bit_depth": "tfdefense.defenses.bit_depth:BitDepth",
+        "cgan": "tfdefense.defenses.cgan:ConditionalGAN",
+        "spatial_smoothing": "tfdefense.defenses.spatial_smoothing:SpatialSmoothing",
     },
 )
 

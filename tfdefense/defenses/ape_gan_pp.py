@@ -13,13 +13,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from tfdefense.data.pairs import drawn
 from tfdefense.defenses.base import option
+from tfdefense.defenses.gan import adam, check_rate, check_strengths, check_weights
 from tfdefense.defenses.purifier import TrainedPurifier
-from tfdefense.errors import require
 from tfdefense.networks.critic import Critic
 from tfdefense.networks.generator import EncoderDecoderGenerator
 from tfdefense.networks.losses import (
@@ -51,23 +50,9 @@ class Config:
     )
 
     def __post_init__(self) -> None:
-        if self.strengths is not None:
-            object.__setattr__(self, "strengths", tuple(self.strengths))
-            require(len(self.strengths) > 0, "--strengths: at least one needed.")
-            for strength in self.strengths:
-                require(
-                    0 <= strength <= 1, f"--strengths: {strength} given, values in [0, 1] needed."
-                )
-        for name in ("lambda1", "lambda2", "penalty_weight"):
-            value = getattr(self, name)
-            require(value >= 0, f"--{name}={value}: 0 or more needed.")
-        require(
-            self.learning_rate > 0, f"--learning_rate={self.learning_rate}: more than 0 needed."
-        )
-        require(
-            self.schedule in ("constant", "cosine"),
-            f"--schedule={self.schedule}: constant or cosine needed.",
-        )
+        check_strengths(self)
+        check_weights(self, "lambda1", "lambda2", "penalty_weight")
+        check_rate(self)
 
 
 class APEGANPlusPlus(TrainedPurifier):
@@ -85,7 +70,7 @@ class APEGANPlusPlus(TrainedPurifier):
     Config = Config
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
-        super().__init__(classifier, **hyperparameters)
+        super().__init__(classifier, seed, **hyperparameters)
         images = (None, *self.classifier.image_shape)
         with seeded(seed):
             self.generator = EncoderDecoderGenerator(channels=images[-1])
@@ -94,16 +79,8 @@ class APEGANPlusPlus(TrainedPurifier):
             self.critic.build(images)
 
     def prepare(self, steps: int) -> None:
-        def adam(network: keras.Model) -> keras.optimizers.Optimizer:
-            rate = self.config.learning_rate
-            if self.config.schedule == "cosine":
-                rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-            optimizer = keras.optimizers.Adam(rate, beta_1=0.5, beta_2=0.999)
-            optimizer.build(network.trainable_variables)
-            return optimizer
-
-        self.generator_optimizer = adam(self.generator)
-        self.critic_optimizer = adam(self.critic)
+        self.generator_optimizer = adam(self.generator, self.config, steps)
+        self.critic_optimizer = adam(self.critic, self.config, steps)
 
     def checkpoint_items(self) -> dict[str, Any]:
         return {

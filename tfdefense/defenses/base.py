@@ -24,11 +24,13 @@ class Defense(abc.ABC):
     A subclass sets `name` and `Config` (a frozen dataclass of `option`s) and defines `purify`.
 
     Args:
-      classifier: what is guarded: a Keras model or callable from images to logits.
+      classifier: what is guarded: a Keras model or callable from images to logits. It is never changed.
+      seed: initial weights, or whatever else is random about the defence.
       **hyperparameters: fields of `Config` in place of their defaults.
 
     Attributes:
       classifier: it, frozen and checked.
+      seed: as given.
       config: the hyperparameters.
 
     Raises:
@@ -38,7 +40,7 @@ class Defense(abc.ABC):
     name: ClassVar[str]
     Config: ClassVar[type]
 
-    def __init__(self, classifier: Any, **hyperparameters: Any) -> None:
+    def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         if not isinstance(classifier, FrozenClassifier):
             classifier = FrozenClassifier(classifier, _image_shape(classifier))
         fields = [field.name for field in dataclasses.fields(self.Config)]
@@ -46,6 +48,7 @@ class Defense(abc.ABC):
             if given not in fields:
                 raise unknown_name(f"hyperparameter of {self.name}", given, fields)
         self.classifier = classifier
+        self.seed = seed
         self.config = self.Config(**hyperparameters)
 
     @classmethod
@@ -53,6 +56,7 @@ class Defense(abc.ABC):
         cls,
         about: Mapping[str, Any],
         config: Any,
+        seed: int = 0,
         loop: LoopConfig | None = None,
         pairs: Sequence[Any] = (),
     ) -> dict[str, Any]:
@@ -61,15 +65,17 @@ class Defense(abc.ABC):
         Args:
           about: what tells data and classifier from others.
           config: the hyperparameters.
+          seed: what is random about it follows from it.
           loop: how it is trained, if it learns.
           pairs: the adversarial examples (`crafting.Examples`) that it learns from, if any were given.
         """
-        names = ("epochs", "batch_size", "seed") if loop is not None else ()
+        names = ("epochs", "batch_size") if loop is not None else ()
         return {
             **({"pairs": [each.name for each in pairs]} if pairs else {}),
             "defense": cls.name,
             **about,
             **{name: getattr(loop, name) for name in names},
+            "seed": seed,
             **dataclasses.asdict(config),
         }
 

@@ -14,7 +14,7 @@ from tfdefense.data.disk_array import DiskArray
 from tfdefense.defenses.base import Defense
 from tfdefense.errors import require
 from tfdefense.runs import Run, RunConfig
-from tfdefense.training import LoopConfig, Replica, Trainer, epochs_for
+from tfdefense.training import BATCH_SIZE, LoopConfig, Replica, Trainer, epochs_for
 
 
 class LearnedDefense(Defense):
@@ -56,7 +56,7 @@ class LearnedDefense(Defense):
         cls,
         train: Split,
         epochs: int | None = None,
-        batch_size: int = 128,
+        batch_size: int = BATCH_SIZE,
         seed: int = 0,
         steps_per_loop: int = 20,
     ) -> LoopConfig:
@@ -74,7 +74,7 @@ class LearnedDefense(Defense):
         train: Split,
         epochs: int | None = None,
         validation: Split | None = None,
-        batch_size: int = 128,
+        batch_size: int = BATCH_SIZE,
         seed: int = 0,
         run: str | Run | None = None,
         steps_per_loop: int = 20,
@@ -107,7 +107,7 @@ class LearnedDefense(Defense):
         )
         loop = self.loop_config(train, epochs, batch_size, seed, steps_per_loop)
         about = about or {"dataset": train.dataset, "classifier": self.classifier.name}
-        settings = self.settings(about, self.config, loop, pairs)
+        settings = self.settings(about, self.config, loop.seed, loop, pairs)
         arrays = self.arrays(train, pairs) if pairs else None
         if run is not None:
             run = run if isinstance(run, Run) else Run(run)

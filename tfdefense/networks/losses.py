@@ -48,6 +48,24 @@ def gradient_penalty(
     return tf.square(norm - 1.0)
 
 
+def gan_discriminator(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
+    """-log D(x) - log(1 - D(x~)), float32 [N], from logits [N] or, of patches, [N, h, w, 1].
+
+    Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014, equation (1); over patches the mean.
+    """
+    return _per_example(tf.nn.softplus(-real_logits)) + _per_example(tf.nn.softplus(fake_logits))
+
+
+def gan_generator(fake_logits: tf.Tensor) -> tf.Tensor:
+    """-log D(x~), float32 [N]: the form that keeps a gradient where the discriminator is sure."""
+    return _per_example(tf.nn.softplus(-fake_logits))
+
+
+def mean_absolute_error(clean: tf.Tensor, purified: tf.Tensor) -> tf.Tensor:
+    """Mean over pixels and channels of |x - x~|, float32 [N]. Conditional GAN paper, equation (8)."""
+    return _per_example(tf.abs(clean - purified))
+
+
 def mean_squared_error(clean: tf.Tensor, purified: tf.Tensor) -> tf.Tensor:
     """Mean over pixels and channels of (x - x~)^2, float32 [N]. APE-GAN++ equation (2)."""
     return tf.reduce_mean(tf.square(clean - purified), axis=[1, 2, 3])
@@ -56,3 +74,8 @@ def mean_squared_error(clean: tf.Tensor, purified: tf.Tensor) -> tf.Tensor:
 def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """-log softmax(logits)[label], float32 [N]. APE-GAN++ equation (3)."""
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+
+def _per_example(values: tf.Tensor) -> tf.Tensor:
+    """Mean over all but the first axis: [N]."""
+    return tf.reduce_mean(tf.reshape(values, [tf.shape(values)[0], -1]), axis=1)

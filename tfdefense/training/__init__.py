@@ -1,9 +1,9 @@
 """The one training loop, and what surrounds it."""
 
 from tfdefense.training.replica import Replica
-from tfdefense.training.trainer import LoopConfig, Task, Trainer
+from tfdefense.training.trainer import BATCH_SIZE, LoopConfig, Task, Trainer
 
-__all__ = ["LoopConfig", "Replica", "Task", "Trainer", "epochs_for"]
+__all__ = ["BATCH_SIZE", "LoopConfig", "Replica", "Task", "Trainer", "epochs_for"]
 
 
 def epochs_for(images: int, count: int, least: int, most: int) -> int:

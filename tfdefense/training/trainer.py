@@ -16,6 +16,7 @@ from tfdefense.training.checkpoints import Checkpoints
 from tfdefense.training.replica import Replica
 from tfdefense.training.summaries import Summaries
 
+BATCH_SIZE = 128
 Scalars = dict[str, float]
 Images = dict[str, np.ndarray]
 
@@ -55,7 +56,7 @@ class LoopConfig:
     """
 
     epochs: int
-    batch_size: int = 128
+    batch_size: int = BATCH_SIZE
     seed: int = 0
     steps_per_loop: int = 20
     checkpoint_seconds: float = 30.0

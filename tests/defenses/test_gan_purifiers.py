@@ -1,0 +1,143 @@
+"""APE-GAN and the conditional GAN: their steps against the papers', written out."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfdefense
+from tfdefense.data.pairs import fgsm_pairs, perturbed
+from tfdefense.defenses import APEGAN, ConditionalGAN
+from tfdefense.errors import UserError
+from tfdefense.runs import Run
+from tfdefense.training import Replica
+
+
+def make(kind, classifier, **hyperparameters):
+    defense = kind(classifier, **hyperparameters)
+    defense.prepare(steps=10)
+    return defense
+
+
+def log_sigmoid(logits):
+    return -tf.nn.softplus(-logits)
+
+
+def apegan_losses(defense, batch, adversarial, training=True):
+    purified = defense.generator(adversarial, training=training)
+    real, fake = defense.discriminator(batch["clean"]), defense.discriminator(purified)
+    discriminator = -tf.reduce_mean(log_sigmoid(real) + tf.math.log1p(-tf.sigmoid(fake)))
+    squared = tf.reduce_mean(tf.square(batch["clean"] - purified))
+    return 0.7 * squared - 0.3 * tf.reduce_mean(log_sigmoid(fake)), discriminator
+
+
+def cgan_losses(defense, batch, adversarial, training=True):
+    """Equations (7), (8), (10), (11) with lambda = 100, mu = 1."""
+    purified = defense.generator(adversarial, training=training)
+    real = defense.discriminator(adversarial, batch["clean"], training=training)
+    fake = defense.discriminator(adversarial, purified, training=training)
+    discriminator = -0.5 * (
+        tf.reduce_mean(log_sigmoid(real)) + tf.reduce_mean(tf.math.log1p(-tf.sigmoid(fake)))
+    )
+    absolute = tf.reduce_mean(tf.abs(batch["clean"] - purified))
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        batch["labels"], defense.classifier(purified)
+    )
+    generator = -tf.reduce_mean(log_sigmoid(fake)) + 100 * absolute + tf.reduce_mean(losses)
+    return generator, discriminator
+
+
+def without_dropout(defense):
+    for dropout in getattr(defense.generator, "dropouts", []):
+        dropout.rate = 0.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "losses", "discriminator_first"),
+    [(APEGAN, apegan_losses, False), (ConditionalGAN, cgan_losses, True)],
+)
+def test_step_is_the_papers(toy_model, toy_split, kind, losses, discriminator_first):
+    """One step's gradients, as Adam's first moments keep them."""
+    batch = {name: tf.constant(a) for name, a in fgsm_pairs(toy_model, toy_split).items()}
+    ours, theirs = make(kind, toy_model, seed=3), make(kind, toy_model, seed=3)
+    without_dropout(ours), without_dropout(theirs)
+    scalars = ours.train_step(batch, Replica(0, tf.constant(0, tf.int64), 24))
+    adversarial = perturbed(batch, tf.constant(theirs.strengths[0]))
+
+    def update(network, which):
+        variables = getattr(theirs, network).trainable_variables
+        with tf.GradientTape() as tape:
+            loss = losses(theirs, batch, adversarial)[which]
+        gradients = tape.gradient(loss, variables)
+        getattr(theirs, f"{network}_optimizer").apply(gradients, variables)
+        return loss
+
+    if discriminator_first:
+        discriminator, generator = update("discriminator", 1), update("generator", 0)
+    else:
+        generator = update("generator", 0)
+        fresh = make(kind, toy_model, seed=3)
+        theirs.generator.set_weights(fresh.generator.get_weights())
+        discriminator = update("discriminator", 1)
+    np.testing.assert_allclose(scalars["loss_generator"], generator, rtol=1e-4)
+    np.testing.assert_allclose(scalars["loss_discriminator"], discriminator, rtol=1e-4)
+    for network in ("generator_optimizer", "discriminator_optimizer"):
+        pairs = zip(
+            getattr(ours, network).variables, getattr(theirs, network).variables, strict=True
+        )
+        for a, b in pairs:
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-2, atol=1e-5)
+
+
+SMALL = [(APEGAN, {}), (ConditionalGAN, {"levels": 2})]
+
+
+@pytest.mark.parametrize(("kind", "given"), SMALL)
+def test_it_learns_to_purify(toy_model, toy_split, kind, given, tmp_path):
+    given = {**given, "strengths": (0.3,), "learning_rate": 2e-3}
+    defense = kind(toy_model, **given, seed=1)
+    clean = toy_split.images
+    before = np.mean(np.abs(defense.purify(clean) - clean))
+    defense.fit(toy_split, epochs=40, batch_size=8, validation=toy_split, run=tmp_path / "run")
+    after = np.mean(np.abs(defense.purify(clean) - clean))
+    assert after < 0.5 * before
+    again = kind(toy_model, **given, seed=7)
+    again.fit(toy_split, epochs=40, batch_size=8, run=tmp_path / "run")
+    np.testing.assert_array_equal(again.purify(clean), defense.purify(clean))
+    assert Run(tmp_path / "run").config().settings["defense"] == kind.name
+
+
+@pytest.mark.parametrize("kind", [APEGAN, ConditionalGAN])
+def test_an_images_answer_does_not_depend_on_its_batch(toy_model, toy_split, kind):
+    defense = kind(toy_model)
+    together = defense.purify(toy_split.images[:6]).numpy()
+    alone = np.concatenate([defense.purify(toy_split.images[i : i + 1]) for i in range(6)])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "given"), SMALL)
+def test_two_replicas_train_it(toy_model, toy_split, kind, given, two_replicas):
+    with two_replicas.scope():
+        defense = kind(toy_model, **given)
+        defense.fit(toy_split, epochs=1, batch_size=8)
+    assert np.all(np.isfinite(defense.purify(toy_split.images[:2])))
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        (APEGAN, {"mse_weight": -1}, "--mse_weight=-1: 0 or more"),
+        (APEGAN, {"strengths": (2.0,)}, "--strengths: 2.0 given"),
+        (ConditionalGAN, {"levels": 9}, "--levels=9: 1 to 8 needed"),
+        (ConditionalGAN, {"l1_weight": -1}, "--l1_weight=-1: 0 or more"),
+        (ConditionalGAN, {"schedule": "step"}, "--schedule=step: constant or cosine"),
+        (ConditionalGAN, {"learning_rate": 0}, "--learning_rate=0: more than 0"),
+    ],
+)
+def test_bad_hyperparameters_are_named(toy_model, kind, given, message):
+    with pytest.raises(UserError, match=message):
+        kind(toy_model, **given)
+
+
+def test_defaults_are_the_papers(toy_model):
+    assert tfdefense.defenses.ConditionalGAN(toy_model).strengths == (0.15,)
+    assert tfdefense.defenses.APEGAN(toy_model).strengths == (0.3,)

@@ -1,0 +1,124 @@
+"""APE-GAN: a standard GAN that turns adversarial images back into clean ones.
+
+Shen, Jin, Gao, Zhang, "APE-GAN: Adversarial Perturbation Elimination with GAN", 2017 (ICASSP 2019).
+Generator: weighted squared error and -log D (section 3.2.2 there), weights 0.7 and 0.3; discriminator:
+the cross-entropy of real against purified. It learns from one kind of adversarial example.
+
+Where the discriminator wins, its loss goes to zero and -log D without bound: APE-GAN++ was made for that.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tfdefense.data.pairs import drawn
+from tfdefense.defenses.base import option
+from tfdefense.defenses.gan import adam, check_rate, check_strengths, check_weights
+from tfdefense.defenses.purifier import TrainedPurifier
+from tfdefense.networks.critic import Critic
+from tfdefense.networks.generator import EncoderDecoderGenerator
+from tfdefense.networks.losses import gan_discriminator, gan_generator, mean_squared_error
+from tfdefense.training.replica import Replica
+from tfdefense.training.seeding import seeded
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Hyperparameters of APE-GAN; weights and learning rate are the paper's."""
+
+    strengths: tuple[float, ...] | None = option(
+        None, "FGSM epsilons to train on (default: 0.3 alone for grey images, 0.03 for colour)"
+    )
+    mse_weight: float = option(0.7, "weight of the squared error")
+    adversarial_weight: float = option(0.3, "weight of -log D")
+    learning_rate: float = option(2e-4, "Adam's, of generator and discriminator")
+    schedule: str = option("constant", "learning rate over time: constant, or cosine (to zero)")
+
+    def __post_init__(self) -> None:
+        check_strengths(self)
+        check_weights(self, "mse_weight", "adversarial_weight")
+        check_rate(self)
+
+
+class APEGAN(TrainedPurifier):
+    """The purifier of the paper, in front of one classifier, which it never asks anything.
+
+    Args:
+      classifier: what is guarded; its FGSM examples are what the generator learns from.
+      seed: initial weights of generator and discriminator.
+      **hyperparameters: fields of `Config` in place of their defaults.
+    """
+
+    name = "apegan"
+    summary = "GAN purifier with squared error (Shen et al. 2017)"
+    Config = Config
+
+    def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
+        super().__init__(classifier, seed, **hyperparameters)
+        images = (None, *self.classifier.image_shape)
+        with seeded(seed):
+            self.generator = EncoderDecoderGenerator(channels=images[-1])
+            # Its score is a logit here.
+            self.discriminator = Critic(name="discriminator")
+            self.generator.build(images)
+            self.discriminator.build(images)
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        one = (0.3,) if self.classifier.image_shape[-1] == 1 else (0.03,)
+        return self.config.strengths or one
+
+    def prepare(self, steps: int) -> None:
+        self.generator_optimizer = adam(self.generator, self.config, steps)
+        self.discriminator_optimizer = adam(self.discriminator, self.config, steps)
+
+    def checkpoint_items(self) -> dict[str, Any]:
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "generator_optimizer": self.generator_optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
+
+    def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
+        clean = batch["clean"]
+        adversarial = drawn(batch, self.strengths, replica)
+        with tf.GradientTape() as tape:
+            purified = self.generator(adversarial, training=True)
+            logits = self.discriminator(purified)
+            squared_error = replica.mean(mean_squared_error(clean, purified))
+            adversarial_loss = replica.mean(gan_generator(logits))
+            loss = (
+                self.config.mse_weight * squared_error
+                + self.config.adversarial_weight * adversarial_loss
+            )
+        discriminator_scalars = self._update_discriminator(clean, purified, replica)
+        gradients = tape.gradient(loss, self.generator.trainable_variables)
+        self.generator_optimizer.apply(gradients, self.generator.trainable_variables)
+        return {
+            "loss_generator": loss,
+            "loss_mse": squared_error,
+            "loss_adversarial": adversarial_loss,
+            "gradient_norm_generator": tf.linalg.global_norm(gradients),
+            **discriminator_scalars,
+        }
+
+    def _update_discriminator(
+        self, clean: tf.Tensor, purified: tf.Tensor, replica: Replica
+    ) -> dict[str, tf.Tensor]:
+        purified = tf.stop_gradient(purified)
+        with tf.GradientTape() as tape:
+            logits = self.discriminator(tf.concat([clean, purified], axis=0))
+            real, fake = tf.split(logits, 2)
+            loss = replica.mean(gan_discriminator(real, fake))
+        variables = self.discriminator.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        self.discriminator_optimizer.apply(gradients, variables)
+        return {
+            "loss_discriminator": loss,
+            "discriminator_real": replica.mean(tf.sigmoid(real)),
+            "discriminator_fake": replica.mean(tf.sigmoid(fake)),
+            "gradient_norm_discriminator": tf.linalg.global_norm(gradients),
+        }

@@ -1,0 +1,166 @@
+"""The conditional GAN: adversarial images are translated into clean ones, as pix2pix does.
+
+Yu, Wang, Fang, Zhang, "The Defense of Adversarial Example with Conditional Generative Adversarial
+Networks", Security and Communication Networks, 2020. Its whole is equation (11):
+
+    G* = arg min_G max_D L_cGAN(G, D) + lambda * L_L1(G) + mu * L_adv^f
+
+with (7), (8) and (10); mu = 0 gives (9). Networks and optimizer are pix2pix's (Isola et al. 2017).
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tfdefense.data.pairs import drawn
+from tfdefense.defenses.base import option
+from tfdefense.defenses.gan import adam, check_rate, check_strengths, check_weights
+from tfdefense.defenses.purifier import TrainedPurifier
+from tfdefense.errors import require
+from tfdefense.networks.losses import (
+    cross_entropy,
+    gan_discriminator,
+    gan_generator,
+    mean_absolute_error,
+)
+from tfdefense.networks.patch_gan import PatchGAN
+from tfdefense.networks.unet import UNet
+from tfdefense.training.replica import Replica
+from tfdefense.training.seeding import seeded
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Hyperparameters of the conditional GAN; learning rate and `l1_weight` are pix2pix's."""
+
+    strengths: tuple[float, ...] | None = option(
+        None,
+        "FGSM epsilons to train on (default: the paper's 0.15 for grey images, 0.1 for colour)",
+    )
+    l1_weight: float = option(100.0, "lambda of equation (11), weight of the absolute error")
+    target_weight: float = option(
+        1.0, "mu of equation (11), weight of the classifier's loss; 0 gives equation (9)"
+    )
+    levels: int | None = option(
+        None, "how often the U-Net halves the image (default: down to one pixel)"
+    )
+    learning_rate: float = option(2e-4, "Adam's, of generator and discriminator")
+    schedule: str = option("constant", "learning rate over time: constant, or cosine (to zero)")
+
+    def __post_init__(self) -> None:
+        check_strengths(self)
+        check_weights(self, "l1_weight", "target_weight")
+        check_rate(self)
+        levels = self.levels
+        require(levels is None or 1 <= levels <= 8, f"--levels={levels}: 1 to 8 needed.")
+
+
+class ConditionalGAN(TrainedPurifier):
+    """The purifier of the paper, in front of (and trained with) one classifier.
+
+    Args:
+      classifier: the target model f: a Keras model or callable from images to logits; never changed.
+      seed: initial weights of generator and discriminator.
+      **hyperparameters: fields of `Config` in place of their defaults.
+    """
+
+    name = "cgan"
+    summary = "pix2pix from adversarial to clean images: U-Net and PatchGAN (Yu et al. 2020)"
+    Config = Config
+
+    def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
+        super().__init__(classifier, seed, **hyperparameters)
+        *size, channels = self.classifier.image_shape
+        with seeded(seed):
+            self.generator = UNet(channels, self.config.levels, tuple(size))
+            self.discriminator = PatchGAN()
+            self.generator.build((None, *size, channels))
+            self.discriminator.build((None, *size, channels))
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        one = (0.15,) if self.classifier.image_shape[-1] == 1 else (0.1,)
+        return self.config.strengths or one
+
+    def prepare(self, steps: int) -> None:
+        self.generator_optimizer = adam(self.generator, self.config, steps)
+        self.discriminator_optimizer = adam(self.discriminator, self.config, steps)
+
+    def checkpoint_items(self) -> dict[str, Any]:
+        return {
+            "generator": self.generator,
+            "discriminator": self.discriminator,
+            "generator_optimizer": self.generator_optimizer,
+            "discriminator_optimizer": self.discriminator_optimizer,
+        }
+
+    def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
+        adversarial = drawn(batch, self.strengths, replica)
+        # The generator runs once; both updates use what it gave.
+        with tf.GradientTape() as generator_tape:
+            purified = self.generator(adversarial, training=True)
+        discriminator_scalars = self._update_discriminator(
+            adversarial, batch["clean"], purified, replica
+        )
+        loss_gradient, generator_scalars = self._generator_loss(
+            batch, adversarial, purified, replica
+        )
+        gradients = generator_tape.gradient(
+            purified, self.generator.trainable_variables, output_gradients=loss_gradient
+        )
+        self.generator_optimizer.apply(gradients, self.generator.trainable_variables)
+        return {
+            **generator_scalars,
+            **discriminator_scalars,
+            "gradient_norm_generator": tf.linalg.global_norm(gradients),
+        }
+
+    def _update_discriminator(
+        self, adversarial: tf.Tensor, clean: tf.Tensor, purified: tf.Tensor, replica: Replica
+    ) -> dict[str, tf.Tensor]:
+        """One step of max_D of equation (7), on the pairs (x, y) and (x, G(x))."""
+        purified = tf.stop_gradient(purified)
+        with tf.GradientTape() as tape:
+            # Apart, because batch normalisation must not tell the real from the mixture.
+            real = self.discriminator(adversarial, clean, training=True)
+            fake = self.discriminator(adversarial, purified, training=True)
+            # Halved, as in pix2pix, to slow it down against the generator.
+            loss = 0.5 * replica.mean(gan_discriminator(real, fake))
+        variables = self.discriminator.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        self.discriminator_optimizer.apply(gradients, variables)
+        return {
+            "loss_discriminator": loss,
+            "gradient_norm_discriminator": tf.linalg.global_norm(gradients),
+        }
+
+    def _generator_loss(
+        self,
+        batch: Mapping[str, tf.Tensor],
+        adversarial: tf.Tensor,
+        purified: tf.Tensor,
+        replica: Replica,
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Equation (11) and its gradient with respect to the purified images, [n, H, W, C]."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(purified)
+            scores = self.discriminator(adversarial, purified, training=True)
+            logits = self.classifier(purified)
+            adversarial_loss = replica.mean(gan_generator(scores))
+            absolute_error = replica.mean(mean_absolute_error(batch["clean"], purified))
+            classification = replica.mean(cross_entropy(batch["labels"], logits))
+            loss = (
+                adversarial_loss
+                + self.config.l1_weight * absolute_error
+                + self.config.target_weight * classification
+            )
+        correct = tf.argmax(logits, -1, output_type=tf.int32) == batch["labels"]
+        return tape.gradient(loss, purified), {
+            "loss_generator": loss,
+            "loss_adversarial": adversarial_loss,
+            "loss_l1": absolute_error,
+            "loss_classification": classification,
+            "accuracy": replica.mean(tf.cast(correct, tf.float32)),
+        }
