@@ -17,7 +17,8 @@ from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import DefendedClassifier
 from tfdefense.errors import require
-from tfdefense.fingerprints import data_fingerprint, hashed, model_fingerprint
+from tfdefense.fingerprints import data_fingerprint, model_fingerprint
+from tfdefense.hashing import hashed
 from tfdefense.progress import Progress, say
 from tfdefense.runs import Run, RunConfig
 

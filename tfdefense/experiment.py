@@ -218,15 +218,9 @@ def _untrained(run: Run) -> Defense:
 def _hyperparameters(make_defense: type[Defense], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `settings` that belong to the defence; complains of those that belong to nobody."""
     mine = {field.name for field in dataclasses.fields(make_defense.Config)}
-    common = {
-        "defense",
-        "epochs",
-        "batch_size",
-        "seed",
-        "pairs",
-        *DATA_SETTINGS,
-        *CLASSIFIER_SETTINGS,
-    }
+    common = {"defense", "seed", *DATA_SETTINGS, *CLASSIFIER_SETTINGS}
+    if issubclass(make_defense, LearnedDefense):
+        common |= {"epochs", "batch_size", "pairs"}
     for name in settings:
         require(
             name in mine | common,

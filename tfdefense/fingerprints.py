@@ -1,17 +1,13 @@
 """Hashes that tell one model's, or one dataset's, results from another's."""
 
-import hashlib
 import itertools
 import json
-from collections.abc import Iterable
-from pathlib import Path
-
-import numpy as np
 
 from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import DefendedClassifier
 from tfdefense.errors import UserError
+from tfdefense.hashing import hashed
 
 _ROWS = 1_000
 
@@ -48,22 +44,3 @@ def model_fingerprint(model: FrozenClassifier | DefendedClassifier) -> str:
         parts += [name.encode(), json.dumps(network.get_config(), default=str).encode()]
         parts += network.get_weights()
     return hashed(parts)
-
-
-def file_fingerprint(path: Path) -> str:
-    """A hash of a file, or of all files of a directory and their names."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    files = [file for file in files if file.is_file()]
-    parts = (part for file in files for part in (file.name.encode(), file.read_bytes()))
-    return hashed(parts)
-
-
-def hashed(parts: Iterable[bytes | np.ndarray]) -> str:
-    """A hash of bytes, and of arrays with their dtypes and shapes."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            digest.update(f"{part.dtype}{part.shape}".encode())
-            part = np.ascontiguousarray(part)
-        digest.update(part)
-    return digest.hexdigest()

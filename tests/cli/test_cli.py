@@ -188,6 +188,17 @@ def test_a_classifier_alone_is_trained_and_then_named(run, capsys):
     assert "another --batch_size (32 there), --epochs (4 there)" in capsys.readouterr().err
 
 
+def test_a_defence_that_learns_nothing_is_judged_and_exported(run, capsys):
+    command = ["train", "--defense=bit_depth", *QUICK[3:], "--attacks=fgsm"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    for needed in ("bit_depth, grey box", "bit_depth, white box", "export/1"):
+        assert needed in printed
+    place = Path("runs/digits-mnist_cnn-bit_depth")
+    assert main(["evaluate", f"--run={place}", "--attacks=bim", "--images=5"]) == 0
+    assert main(["export", f"--run={place}"]) == 0
+
+
 def test_her_model_and_her_images(run, tmp_path, capsys):
     """From a file with softmax and byte inputs and a folder of pictures to a report and a SavedModel."""
     digits = tfdefense.data.load("digits").train
@@ -239,6 +250,15 @@ BAD = [
     (
         ["train", "--defense=apeganpp", "--run=runs/digits-mnist_cnn", "--overwrite"],
         "is a run of kind classifier, one of kind defense needed",
+    ),
+    (
+        ["train", "--defense=bit_depth", "--epochs=3"],
+        "--epochs: not a setting of --defense=bit_depth",
+    ),
+    (["train", "--defense=bit_depth", "--bits=9"], "--bits=9: 1 to 8 needed"),
+    (
+        ["train", "--defense=bit_depth", "--pairs=runs"],
+        "--pairs: --defense=bit_depth learns nothing",
     ),
     (["train", "--classifier=lenett"], "unknown classifier 'lenett'. Did you mean 'lenet'"),
     (["train", "--classifier=lenet", "--lambda1=1"], "--lambda1: not a setting of a classifier"),

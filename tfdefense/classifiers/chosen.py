@@ -12,7 +12,7 @@ from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.classifiers.input_format import InputFormat
 from tfdefense.data.dataset import Dataset
 from tfdefense.errors import UserError, require, unknown_name
-from tfdefense.fingerprints import file_fingerprint
+from tfdefense.hashing import file_fingerprint
 from tfdefense.registry import Registry
 from tfdefense.runs import Run
 

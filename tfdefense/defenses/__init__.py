@@ -12,6 +12,7 @@ DEFENSES = Registry(
         "bit_depth": "tfdefense.defenses.bit_depth:BitDepth",
         "cgan": "tfdefense.defenses.cgan:ConditionalGAN",
         "spatial_smoothing": "tfdefense.defenses.spatial_smoothing:SpatialSmoothing",
+        "total_variation": "tfdefense.defenses.total_variation:TotalVariation",
     },
 )
 

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+import scipy.optimize
+import tensorflow as tf
+
+from tfdefense.classifiers import FrozenClassifier
+from tfdefense.defenses import TotalVariation
+from tfdefense.defenses.total_variation import minimise, objective
+from tfdefense.errors import UserError
+
+RNG = np.random.default_rng(0)
+SHAPE = (8, 9, 2)
+IMAGES = RNG.random((4, *SHAPE)).astype(np.float32)
+KEPT = (RNG.random(IMAGES.shape) > 0.3).astype(np.float32)
+
+
+def make(shape=(8, 9, 3), seed=0, **hyperparameters):
+    classifier = FrozenClassifier(lambda images: images[:, 0, 0, :], shape)
+    return TotalVariation(classifier, seed, **hyperparameters)
+
+
+def by_hand(flat, image, kept, weight):
+    """Equation (2) for one channel, row by row and column by column."""
+    z = flat.reshape(image.shape)
+    total = np.sqrt(np.sum(kept * (z - image) ** 2))
+    for i in range(1, z.shape[0]):
+        total += weight * np.linalg.norm(z[i] - z[i - 1])
+    for j in range(1, z.shape[1]):
+        total += weight * np.linalg.norm(z[:, j] - z[:, j - 1])
+    return total
+
+
+def test_objective_is_the_papers():
+    candidates = RNG.random(IMAGES.shape).astype(np.float32)
+    values = objective(candidates, IMAGES, KEPT, 0.4).numpy()
+    for n in range(4):
+        for c in range(2):
+            expected = by_hand(candidates[n, ..., c], IMAGES[n, ..., c], KEPT[n, ..., c], 0.4)
+            assert values[n, c] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [0.03, 0.1, 0.5])
+def test_minimum_is_not_above_scipys(weight):
+    ours = objective(
+        minimise(tf.constant(IMAGES), tf.constant(KEPT), weight, 1000), IMAGES, KEPT, weight
+    )
+    for c in range(2):
+        arguments = (IMAGES[0, ..., c], KEPT[0, ..., c], weight)
+        flat = IMAGES[0, ..., c].ravel().astype(float)
+        for _ in range(4):
+            result = scipy.optimize.minimize(
+                by_hand, flat, arguments, method="L-BFGS-B", options={"maxfun": 40_000}
+            )
+            flat = result.x
+        assert float(ours[0, c]) <= 1.0005 * result.fun
+
+
+def test_more_iterations_never_end_higher():
+    values = [
+        objective(minimise(tf.constant(IMAGES), tf.constant(KEPT), 0.2, n), IMAGES, KEPT, 0.2)
+        for n in (10, 100, 1000)
+    ]
+    means = [float(tf.reduce_mean(value)) for value in values]
+    assert means[0] > means[1] > means[2] - 1e-4
+
+
+def test_without_weight_kept_pixels_stay():
+    found = minimise(tf.constant(IMAGES), tf.constant(KEPT), 0.0, 20)
+    np.testing.assert_allclose(found, IMAGES, atol=1e-6)
+
+
+def test_a_flat_image_stays_flat_whatever_is_forgotten():
+    flat = tf.fill([2, 8, 9, 3], 0.4)
+    np.testing.assert_allclose(make().purify(flat), flat, atol=1e-5)
+
+
+def test_an_image_has_one_answer_in_any_batch_and_another_for_another_seed():
+    images = RNG.random((5, 8, 9, 3)).astype(np.float32)
+    together = make().purify(images).numpy()
+    for index in range(5):
+        alone = make().purify(images[index : index + 1]).numpy()
+        np.testing.assert_allclose(together[index : index + 1], alone, atol=1e-6)
+    assert not np.allclose(together, make(seed=1).purify(images))
+    assert together.min() >= 0
+    assert together.max() <= 1
+
+
+def test_it_smooths_away_noise():
+    clean = np.zeros((8, 28, 28, 1), np.float32)
+    clean[:, 8:20, 8:20] = 1.0
+    noise = 0.2 * np.sign(RNG.standard_normal(clean.shape))
+    noisy = np.clip(clean + noise, 0, 1).astype(np.float32)
+    classifier = FrozenClassifier(
+        lambda images: tf.reduce_mean(images, axis=(1, 3))[:, :3], (28, 28, 1)
+    )
+    purified = TotalVariation(classifier, tv_weight=0.2).purify(noisy)
+    background, inside = np.s_[:, 1:7, 1:7], np.s_[:, 10:18, 10:18]
+    for part in (background, inside):
+        assert np.std(purified.numpy()[part]) < 0.3 * np.std(noisy[part])
+    assert np.mean(purified.numpy()[inside]) - np.mean(purified.numpy()[background]) > 0.5
+
+
+def test_it_is_attacked_through_the_identity():
+    images = tf.constant(RNG.random((2, 8, 9, 3)).astype(np.float32))
+    direction = RNG.standard_normal(images.shape).astype(np.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        total = tf.reduce_sum(make().purify(images) * direction)
+    np.testing.assert_array_equal(tape.gradient(total, images), direction)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"forgotten": 1.0}, r"--forgotten=1.0: a number in \[0, 1\)"),
+        ({"tv_weight": -1}, "--tv_weight=-1: 0 or more"),
+        ({"iterations": 0}, "--iterations=0: at least 1"),
+    ],
+)
+def test_bad_hyperparameters_are_named(given, message):
+    with pytest.raises(UserError, match=message):
+        make(**given)
