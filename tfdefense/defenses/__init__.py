@@ -7,6 +7,7 @@ from tfdefense.registry import Registry
 DEFENSES = Registry(
     "defense",
     {
+        "adversarial_training": "tfdefense.defenses.adversarial_training:AdversarialTraining",
         "apegan": "tfdefense.defenses.ape_gan:APEGAN",
         "apeganpp": "tfdefense.defenses.ape_gan_pp:APEGANPlusPlus",
         "bit_depth": "tfdefense.defenses.bit_depth:BitDepth",

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.defenses.base import Defense
 from tfdefense.errors import UserError, require
 
@@ -25,9 +26,10 @@ def export(defense: Defense, directory: str | Path) -> Path:
     Raises:
       UserError: the classifier is not a Keras model, or the directory cannot be written.
     """
+    classifier = defense.defend().classifier
     require(
-        isinstance(defense.classifier.model, keras.Model),
-        f"export: classifier {defense.classifier.name!r} is not a Keras model, only those can be saved.",
+        isinstance(classifier.model, keras.Model),
+        f"export: classifier {classifier.name!r} is not a Keras model, only those can be saved.",
     )
     directory = Path(directory)
     try:
@@ -36,7 +38,7 @@ def export(defense: Defense, directory: str | Path) -> Path:
         final = directory / str(max(versions, default=0) + 1)
         partial = directory / f"partial-{os.getpid()}"
         try:
-            _write(defense, partial)
+            _write(defense, classifier, partial)
             partial.rename(final)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -45,15 +47,15 @@ def export(defense: Defense, directory: str | Path) -> Path:
     return final
 
 
-def _write(defense: Defense, path: Path) -> None:
-    images = tf.TensorSpec([None, *defense.classifier.image_shape], tf.float32, name="images")
+def _write(defense: Defense, classifier: FrozenClassifier, path: Path) -> None:
+    images = tf.TensorSpec([None, *classifier.image_shape], tf.float32, name="images")
 
     def purify(images: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"purified": defense.purify(images)}
 
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
         purified = defense.purify(images)
-        logits = defense.classifier(purified)
+        logits = classifier(purified)
         return {
             "purified": purified,
             "logits": logits,
@@ -64,7 +66,7 @@ def _write(defense: Defense, path: Path) -> None:
     # Not `tf.saved_model.save` on a module that holds the models: Python reloads that without
     # complaint, and every session loader (TF Serving's too) fails on its doubled variables.
     archive = keras.export.ExportArchive()
-    for model in (*defense.networks().values(), defense.classifier.model):
+    for model in {id(m): m for m in (*defense.networks().values(), classifier.model)}.values():
         archive.track(model)
     archive.add_endpoint("serving_default", serve, input_signature=[images])
     archive.add_endpoint("purify", purify, input_signature=[images])

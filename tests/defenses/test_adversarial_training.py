@@ -1,0 +1,89 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfdefense
+from tests.conftest import SHAPE
+from tfdefense.attacks import FGSM, PGD
+from tfdefense.classifiers import FrozenClassifier
+from tfdefense.defenses import AdversarialTraining
+from tfdefense.errors import UserError
+from tfdefense.training import Replica
+
+
+@pytest.mark.parametrize(("inner", "share"), [("fgsm", 0.5), ("pgd", 1.0)])
+def test_step_is_the_papers(toy_model, toy_split, inner, share):
+    """Gradient of share * L(adversarial) + (1 - share) * L(clean), as Adam's first moments keep it."""
+    given = {"inner_attack": inner, "inner_epsilon": 0.2}
+    ours, theirs = (AdversarialTraining(toy_model, seed=3, **given) for _ in range(2))
+    ours.prepare(10), theirs.prepare(10)
+    batch = {"clean": tf.constant(toy_split.images), "labels": tf.constant(toy_split.labels)}
+    step = tf.constant(4, tf.int64)
+    scalars = ours.train_step(batch, Replica(0, step, 24))
+    attack = {
+        "fgsm": FGSM(epsilon=0.2),
+        "pgd": PGD(epsilon=0.2, steps=10, relative_step_size=0.25, seed=4),
+    }[inner]
+    adversarial = attack(theirs.defend(), toy_split.images, toy_split.labels)
+    loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    with tf.GradientTape() as tape:
+        loss = share * loss_of(batch["labels"], theirs.network(adversarial))
+        loss += (1 - share) * loss_of(batch["labels"], theirs.network(batch["clean"]))
+    variables = theirs.network.trainable_variables
+    theirs.optimizer.apply(tape.gradient(loss, variables), variables)
+    np.testing.assert_allclose(scalars["loss"], loss, rtol=1e-5)
+    for a, b in zip(ours.optimizer.variables, theirs.optimizer.variables, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-7)
+
+
+def test_it_withstands_what_it_was_trained_against(toy_model, toy_split, tmp_path):
+    epsilon, given = 0.15, {"inner_epsilon": 0.15, "learning_rate": 1e-2, "inner_steps": 5}
+    before = [weight.numpy() for weight in toy_model.weights]
+    defense = AdversarialTraining(toy_model, **given)
+    defense.fit(toy_split, epochs=80, batch_size=24, validation=toy_split, run=tmp_path / "run")
+    for weight, value in zip(toy_model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, value, "the guarded classifier is never changed")
+
+    def standing(model):
+        images = PGD(epsilon=epsilon)(model, toy_split.images, toy_split.labels)
+        return np.mean(np.argmax(model(images), -1) == toy_split.labels)
+
+    assert standing(defense.defend()) > standing(FrozenClassifier(toy_model, SHAPE)) + 0.3
+    again = AdversarialTraining(toy_model, seed=9, **given)
+    again.fit(toy_split, epochs=80, batch_size=24, run=tmp_path / "run")
+    np.testing.assert_array_equal(
+        again.defend()(toy_split.images), defense.defend()(toy_split.images)
+    )
+    path = tfdefense.serving.export(defense, tmp_path / "export")
+    served = tf.saved_model.load(path).signatures["serving_default"](tf.constant(toy_split.images))
+    np.testing.assert_allclose(served["logits"], defense.defend()(toy_split.images), atol=1e-4)
+    np.testing.assert_array_equal(served["purified"], toy_split.images)
+
+
+def test_two_replicas_train_it(toy_model, toy_split, two_replicas):
+    with two_replicas.scope():
+        defense = AdversarialTraining(toy_model, inner_steps=2)
+        defense.fit(toy_split, epochs=1, batch_size=8)
+    assert np.all(np.isfinite(defense.defend()(toy_split.images)))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"inner_attack": "pdg"}, "unknown --inner_attack 'pdg'. Did you mean 'pgd'"),
+        ({"inner_epsilon": 2.0}, r"--inner_epsilon=2.0: a number in \[0, 1\]"),
+        ({"inner_steps": 0}, "--inner_steps=0: at least 1"),
+        ({"adversarial_share": -0.1}, "--adversarial_share=-0.1"),
+    ],
+)
+def test_bad_hyperparameters_are_named(toy_model, given, message):
+    with pytest.raises(UserError, match=message):
+        AdversarialTraining(toy_model, **given)
+
+
+def test_what_cannot_be_trained_is_named(toy_model):
+    with pytest.raises(UserError, match="has no weights to train"):
+        AdversarialTraining(FrozenClassifier(lambda images: images[:, 0, :3, 0], SHAPE))
+    with pytest.raises(UserError, match="stands before no other"):
+        AdversarialTraining(toy_model).defend(toy_model)

@@ -1,0 +1,184 @@
+"""Adversarial training: the classifier itself learns from adversarial examples made against itself.
+
+Goodfellow, Shlens, Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015, section 6 (FGSM,
+half of the loss on clean images); Madry, Makelov, Schmidt, Tsipras, Vladu, "Towards Deep Learning Models
+Resistant to Adversarial Attacks", ICLR 2018, equation (2.1) (PGD, no clean images):
+
+    min_theta E max_{|delta| <= epsilon} L(theta, x + delta, y)
+
+What comes out is a classifier of the same architecture, with weights of its own; `purify` changes nothing.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfdefense.attacks import FGSM, PGD, Attack, default_epsilon
+from tfdefense.classifiers.frozen import FrozenClassifier
+from tfdefense.crafting import Examples
+from tfdefense.data.dataset import Split
+from tfdefense.data.disk_array import DiskArray
+from tfdefense.defenses.base import DefendedClassifier, option
+from tfdefense.defenses.gan import check_rate
+from tfdefense.defenses.learned import LearnedDefense
+from tfdefense.errors import require, unknown_name
+from tfdefense.networks.losses import cross_entropy
+from tfdefense.training.replica import Replica
+from tfdefense.training.seeding import seeded
+from tfdefense.training.summaries import image_grid
+
+_INNER = ("fgsm", "pgd")
+_WATCHED_IMAGES = 500
+_GRID_IMAGES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Hyperparameters of adversarial training."""
+
+    inner_attack: str = option("pgd", "what it trains against: fgsm (Goodfellow) or pgd (Madry)")
+    inner_epsilon: float | None = option(
+        None, "radius of the inner attack (default: 0.3 for grey images, 8/255 for colour)"
+    )
+    inner_steps: int = option(10, "steps of the inner attack, if that is pgd")
+    adversarial_share: float | None = option(
+        None, "share of the loss that is on adversarial images (default: 0.5 for fgsm, 1 for pgd)"
+    )
+    learning_rate: float = option(1e-3, "Adam's")
+    schedule: str = option("cosine", "learning rate over time: cosine (to zero), or constant")
+
+    def __post_init__(self) -> None:
+        if self.inner_attack not in _INNER:
+            raise unknown_name("--inner_attack", self.inner_attack, _INNER)
+        for name in ("inner_epsilon", "adversarial_share"):
+            value = getattr(self, name)
+            require(
+                value is None or 0 <= value <= 1, f"--{name}={value}: a number in [0, 1] needed."
+            )
+        require(self.inner_steps >= 1, f"--inner_steps={self.inner_steps}: at least 1 needed.")
+        check_rate(self)
+
+
+class AdversarialTraining(LearnedDefense):
+    """A classifier like the given one, trained anew against attacks on itself.
+
+    Args:
+      classifier: a Keras model whose architecture is taken; it is never changed, and is what the report's
+        undefended and grey-box columns attack.
+      seed: initial weights.
+      **hyperparameters: fields of `Config` in place of their defaults.
+
+    Raises:
+      UserError: the classifier is no Keras model with weights to train.
+    """
+
+    name = "adversarial_training"
+    summary = "Trains the classifier against FGSM or PGD on itself (Goodfellow 2015, Madry 2018)"
+    Config = Config
+
+    def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
+        super().__init__(classifier, seed, **hyperparameters)
+        model = self.classifier.model
+        require(
+            isinstance(model, keras.Model) and bool(model.trainable_weights),
+            f"classifier {self.classifier.name!r}: has no weights to train (a frozen graph?); a Keras model"
+            " needed.",
+        )
+        with seeded(seed):
+            self.network = keras.models.clone_model(model)
+        self._attacked = FrozenClassifier(
+            self.network, self.classifier.image_shape, self.classifier.num_classes
+        )
+
+    def inner_attack(self, seed: int | tf.Tensor = 0) -> Attack:
+        """The attack of the inner maximisation; `seed` draws PGD's starts."""
+        config = self.config
+        epsilon = config.inner_epsilon
+        if epsilon is None:
+            epsilon = default_epsilon(self.classifier.image_shape)
+        if config.inner_attack == "fgsm":
+            return FGSM(epsilon=epsilon)
+        # So long that the steps together could cross the ball from side to side.
+        size = min(1.0, 2.5 / config.inner_steps)
+        return PGD(epsilon=epsilon, steps=config.inner_steps, relative_step_size=size, seed=seed)
+
+    @property
+    def adversarial_share(self) -> float:
+        """Share of the loss that is on adversarial images."""
+        given = self.config.adversarial_share
+        return given if given is not None else {"fgsm": 0.5, "pgd": 1.0}[self.config.inner_attack]
+
+    def networks(self) -> dict[str, keras.Model]:
+        return {"network": self.network}
+
+    def purify(self, images: tf.Tensor) -> tf.Tensor:
+        return tf.identity(images)
+
+    def defend(self, classifier: Any = None) -> DefendedClassifier:
+        require(
+            classifier is None,
+            f"{self.name}: is a classifier itself, and stands before no other.",
+        )
+        return DefendedClassifier(self, self._attacked)
+
+    def prepare(self, steps: int) -> None:
+        rate = self.config.learning_rate
+        if self.config.schedule == "cosine":
+            rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+        self.optimizer = keras.optimizers.Adam(rate)
+        self.optimizer.build(self.network.trainable_variables)
+
+    def checkpoint_items(self) -> dict[str, Any]:
+        return {"network": self.network, "optimizer": self.optimizer}
+
+    def arrays(self, train: Split, pairs: Sequence[Examples]) -> dict[str, np.ndarray | DiskArray]:
+        require(not pairs, f"--pairs: --defense={self.name} makes its own examples as it goes.")
+        return {"clean": train.images, "labels": train.labels}
+
+    def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
+        clean, labels, share = batch["clean"], batch["labels"], self.adversarial_share
+        attack = self.inner_attack(seed=replica.step)
+        adversarial = attack.traced_craft(self._attacked, clean, labels, None).images
+        with tf.GradientTape() as tape:
+            logits = self.network(adversarial, training=True)
+            adversarial_loss = replica.mean(cross_entropy(labels, logits))
+            loss = share * adversarial_loss
+            if share < 1:
+                clean_logits = self.network(clean, training=True)
+                loss += (1 - share) * replica.mean(cross_entropy(labels, clean_logits))
+        variables = self.network.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        self.optimizer.apply(gradients, variables)
+        withstood = tf.argmax(logits, -1, output_type=tf.int32) == labels
+        return {
+            "loss": loss,
+            "loss_adversarial": adversarial_loss,
+            "accuracy_adversarial": replica.mean(tf.cast(withstood, tf.float32)),
+            "gradient_norm": tf.linalg.global_norm(gradients),
+        }
+
+    def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]]:
+        few = validation.take(_WATCHED_IMAGES)
+        images, labels = tf.constant(few.images[:]), tf.constant(few.labels)
+        attack = self.inner_attack()
+
+        @tf.function
+        def attacked() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            adversarial = attack.traced_craft(self._attacked, images, labels, None).images
+            return adversarial, self._attacked(images), self._attacked(adversarial)
+
+        def see() -> tuple[dict, dict]:
+            adversarial, clean_logits, logits = attacked()
+            rows = [few.images[:_GRID_IMAGES], adversarial.numpy()[:_GRID_IMAGES]]
+            right = {
+                "accuracy_clean": np.mean(np.argmax(clean_logits, -1) == few.labels),
+                f"accuracy_{attack.name}": np.mean(np.argmax(logits, -1) == few.labels),
+            }
+            scalars = {name: float(value) for name, value in right.items()}
+            return scalars, {"clean_then_adversarial": image_grid(rows)}
+
+        return see
