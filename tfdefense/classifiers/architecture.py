@@ -15,7 +15,8 @@ class Recipe:
     """How a network is trained, where the command line does not say otherwise.
 
     Attributes:
-      training_images: how many images it should see; `epochs_for` turns them into passes.
+      training_images: how many images it should see; `epochs_for` turns them into passes, 3 or more.
+      most_epochs: passes at most, for small datasets.
       optimizer: "adam", or "sgd" with Nesterov momentum 0.9. The rate falls to zero along a cosine.
       learning_rate: at its highest; SGD warms up to it during the first twentieth of the steps.
       weight_decay: share of each kernel taken off per step and unit of learning rate; biases and
@@ -26,6 +27,7 @@ class Recipe:
     """
 
     training_images: int = 300_000
+    most_epochs: int = 60
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     weight_decay: float = 0.0

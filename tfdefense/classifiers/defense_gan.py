@@ -109,5 +109,5 @@ DEFENSE_GAN_D = Architecture(
     "defense_gan_d",
     "Defense-GAN's classifier D: dense layers only",
     defense_gan_d,
-    grey=Recipe(training_images=6_000_000, augmentation="affine"),
+    grey=Recipe(training_images=12_000_000, most_epochs=200, augmentation="affine"),
 )

@@ -92,7 +92,9 @@ class ClassifierTraining:
         self.patience = config.patience
         self.recipe = config.applied_to(architecture.recipe(data.image_shape))
         count = len(data.train)
-        epochs = config.epochs or epochs_for(self.recipe.training_images, count, 3, 60)
+        recipe = self.recipe
+        passes = epochs_for(recipe.training_images, count, 3, recipe.most_epochs)
+        epochs = config.epochs or passes
         self.loop = LoopConfig(epochs, self.recipe.batch_size, seed)
         with seeded(seed):
             self.model = architecture.build(data.image_shape, data.num_classes)
@@ -105,7 +107,7 @@ class ClassifierTraining:
     def settings(self) -> dict[str, Any]:
         """All that the trained weights depend on beside data and network, by flag name."""
         recipe = dataclasses.asdict(self.recipe)
-        recipe.pop("training_images")
+        del recipe["training_images"], recipe["most_epochs"]  # `epochs` follows from them.
         return {
             **recipe,
             "epochs": self.loop.epochs,
