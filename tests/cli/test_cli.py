@@ -230,7 +230,7 @@ def test_her_model_and_her_images(run, tmp_path, capsys):
 BAD = [
     (["trian"], "unknown command 'trian'. Did you mean 'train'"),
     (["train"], "--defense: none given"),
-    (["train", "--defense=apegan++"], "unknown defense 'apegan++'. Did you mean 'apeganpp'"),
+    (["train", "--defense=apegnpp"], "unknown defense 'apegnpp'. Did you mean 'apeganpp'"),
     (["train", "--defense=apeganpp", "--dataset=digit"], "Did you mean 'digits'"),
     (["train", "--defense=apeganpp", "--classifier=mnistcnn"], "Did you mean 'mnist_cnn'"),
     (["train", "--defense=apeganpp", "--epochs=0"], "--epochs=0: at least 1"),
