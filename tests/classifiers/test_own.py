@@ -103,7 +103,7 @@ def test_two_frozen_graphs_have_two_fingerprints(trained, digits, tmp_path):
     assert model_fingerprint(one) != model_fingerprint(two)
 
 
-def test_an_input_range_forgotten_is_found(trained, digits, tmp_path):
+def test_an_input_range_forgotten_is_found(trained, digits, tmp_path, capsys):
     trained.save(tmp_path / "hers.keras")
     with pytest.raises(
         UserError, match=r"in \[0, 1\], and about \d\d% given in \[0, 255\].*--input_"
@@ -111,6 +111,7 @@ def test_an_input_range_forgotten_is_found(trained, digits, tmp_path):
         own.load(tmp_path / "hers.keras", digits)
     classifier = own.load(tmp_path / "hers.keras", digits, InputFormat())
     assert classifier.num_classes == 10, "said aloud, [0, 1] is taken"
+    assert "That is little. Are its inputs" in capsys.readouterr().out
 
 
 def test_standardised_colour_inputs():

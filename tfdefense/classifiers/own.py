@@ -64,6 +64,11 @@ def _load(
     if input_format is None and accuracy < 0.5:
         _look_for_better_range(path, network, few, accuracy)
     say(f"Classifier {path}: right about {accuracy:.1%} of {len(few)} validation images.")
+    if accuracy < 0.5:
+        names = ", ".join(data.class_names[:4])
+        say(
+            f"That is little. Are its inputs as it wants them, its classes in this order: {names}, ...?"
+        )
     return classifier
 
 
