@@ -5,27 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfdefense import crafting, data
-from tfdefense.choices import (
-    CLASSIFIER_SETTINGS,
-    DATA_SETTINGS,
-    DEFAULTS,
-    choose_classifier,
-    choose_default_classifier,
-    load_data,
-    merged,
-)
-from tfdefense.classifiers.chosen import Chosen
-from tfdefense.defenses import DEFENSES
+from tfdefense import data
+from tfdefense.choices import load_data
 from tfdefense.defenses.base import Defense
-from tfdefense.defenses.learned import LearnedDefense
 from tfdefense.errors import require
 from tfdefense.evaluation import Report
 from tfdefense.evaluation.judging import Judging, judge, saved_report
-from tfdefense.progress import say
-from tfdefense.runs import Run, RunConfig
+from tfdefense.planning import planned, start, untrained
+from tfdefense.runs import Run
 from tfdefense.serving import export
-from tfdefense.training import BATCH_SIZE, LoopConfig
 from tfdefense.training.checkpoints import Checkpoints
 
 
@@ -68,10 +56,10 @@ def train(
     Raises:
       UserError, WorkFailed: as every stage says for itself.
     """
-    plan = _planned(settings, run, data_dir, overwrite, runs_dir, pairs, unsafe_load)
+    plan = planned(settings, run, data_dir, overwrite, runs_dir, pairs, unsafe_load)
     run = plan.run
-    _start(plan, overwrite, runs_dir)
-    defense = _untrained(run)
+    start(plan, overwrite, runs_dir)
+    defense = untrained(run)
     if plan.loop is not None:
         defense.fit(
             plan.dataset.train,
@@ -90,94 +78,37 @@ def train(
     return Outcome(run, report, exported)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Plan:
-    """All that `train` was asked for, checked, before anything is written or trained.
+def find(
+    settings: Mapping[str, Any],
+    run: Run | None = None,
+    data_dir: str | None = None,
+    runs_dir: str | Path = "runs",
+    unsafe_load: bool = False,
+) -> tuple[Run, Defense, data.Dataset]:
+    """What `train` made by the same settings, ready to be judged.
 
-    Attributes:
-      run: the directory, which need not exist yet.
-      dataset, examples, seed, loop: on what, and how long; no loop where nothing is learned.
-      classifier: what is guarded; None where the run holds it already.
-      about: what tells data and classifier from others.
-      config: what the run's `config.json` holds, or will.
+    A defence that learns nothing needs no training: its run directory is made here. Of one that learns, the
+    settings that are left out are the run's own.
+
+    Args:
+      settings, run, data_dir, runs_dir, unsafe_load: as in `train`.
+
+    Raises:
+      UserError: it is not trained yet, or otherwise; and as every stage says for itself.
     """
-
-    run: Run
-    dataset: data.Dataset
-    examples: list[crafting.Examples]
-    seed: int
-    loop: LoopConfig | None
-    classifier: Chosen | None
-    about: dict[str, Any]
-    config: RunConfig
-
-
-def _planned(
-    given: Mapping[str, Any],
-    run: Run | None,
-    data_dir: str | None,
-    overwrite: bool,
-    runs_dir: str | Path,
-    pairs: Sequence[str],
-    unsafe_load: bool,
-) -> _Plan:
-    settings, stored = dict(given), None
-    if run is not None and run.exists() and not overwrite:
-        stored = run.require_kind("defense")
-        settings = merged(stored.settings, given)
-        settings.pop("pairs", None)
-        pairs = pairs or stored.surroundings.get("pairs", ())
-        data_dir = data_dir or stored.surroundings.get("data_dir")
-    settings = {**DEFAULTS, **settings}
-    require("defense" in settings, f"--defense: none given. Known: {', '.join(DEFENSES.names())}.")
-    make_defense = DEFENSES.get(settings["defense"])
-    config = make_defense.Config(**_hyperparameters(make_defense, settings))
-    learns = issubclass(make_defense, LearnedDefense)
-    require(
-        learns or not pairs, f"--pairs: --defense={make_defense.name} learns nothing from them."
-    )
-    batch_size, seed = settings.get("batch_size", BATCH_SIZE), settings["seed"]
-    # Here too, so that a bad number is answered before a large dataset is read.
-    LoopConfig(settings.get("epochs", 1), batch_size, seed)
-    classifier = None
-    if "classifier" in given:
-        classifier = choose_classifier(given, unsafe_load)
-    elif stored and not run.classifier_path.is_file():
-        again = stored.surroundings.get("classifier_path") or stored.settings["classifier"]
-        classifier = choose_classifier({**settings, "classifier": again}, unsafe_load)
-    dataset = load_data(settings, data_dir)
-    if "classifier" not in settings:
-        classifier = choose_default_classifier(settings, dataset, unsafe_load)
-    about = {name: settings[name] for name in CLASSIFIER_SETTINGS if name in settings}
-    about = {**dataset.settings(), **(classifier.settings if classifier else about)}
-    loop = None
-    if learns:
-        loop = make_defense.loop_config(dataset.train, settings.get("epochs"), batch_size, seed)
-    if run is None:
-        run = Run(Path(runs_dir) / f"{dataset.name}-{classifier.name}-{settings['defense']}")
-    examples = [crafting.load(path) for path in pairs]
-    full = make_defense.settings(about, config, seed, loop, examples)
-    surroundings = {
-        "pairs": [str(Path(path).resolve()) for path in pairs],
-        "data_dir": dataset.data_dir,
-        "steps": loop.steps(len(dataset.train)) if loop else 0,
-        "classifier_path": str(classifier.path) if classifier and classifier.path else None,
-    }
-    config = RunConfig("defense", full, surroundings)
-    return _Plan(run, dataset, examples, seed, loop, classifier, about, config)
-
-
-def _start(plan: _Plan, overwrite: bool, runs_dir: str | Path) -> None:
-    """Makes the run directory with its classifier in it, or accepts the one that is there."""
-    run, opened = plan.run, None
-    if plan.classifier and plan.classifier.path and (overwrite or not run.exists()):
-        # Before the directory is made: a model that will not do leaves nothing behind.
-        opened = plan.classifier.open(plan.dataset, runs_dir, plan.seed)
-    run.start(plan.config, overwrite)
-    say(f"Run directory: {run.path}")
-    if not run.classifier_path.is_file():
-        opened = opened or plan.classifier.open(plan.dataset, runs_dir, plan.seed)
-        run.save_classifier(opened.model)
+    plan = planned(settings, run, data_dir, False, runs_dir, (), unsafe_load)
+    path = plan.run.path
+    if plan.loop is None:
+        start(plan, False, runs_dir)
+    else:
+        name = plan.config.settings["defense"]
+        require(
+            plan.run.exists(),
+            f"--defense={name}: not trained yet for these images and this classifier (no {path}). The same"
+            f" flags to bin/train train it.",
+        )
+        plan.run.require_same(plan.config, only=settings)
+    return plan.run, load_defense(plan.run), plan.dataset
 
 
 def load_defense(run: Run) -> Defense:
@@ -187,7 +118,7 @@ def load_defense(run: Run) -> Defense:
       UserError: not a defence's run, or its training is not finished.
     """
     steps = run.require_kind("defense").surroundings["steps"]
-    defense = _untrained(run)
+    defense = untrained(run)
     step = Checkpoints(defense.networks(), run.path).restore() if steps else 0
     require(
         step >= steps,
@@ -205,25 +136,3 @@ def load_dataset(run: Run, data_dir: str | None = None) -> data.Dataset:
     """
     stored = run.require_kind("defense")
     return load_data(stored.settings, data_dir or stored.surroundings.get("data_dir"))
-
-
-def _untrained(run: Run) -> Defense:
-    """The defence of a run with initial weights, before the classifier that the run keeps."""
-    settings = run.config().settings
-    make_defense = DEFENSES.get(settings["defense"])
-    hyperparameters = _hyperparameters(make_defense, settings)
-    return make_defense(run.load_classifier(), settings["seed"], **hyperparameters)
-
-
-def _hyperparameters(make_defense: type[Defense], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `settings` that belong to the defence; complains of those that belong to nobody."""
-    mine = {field.name for field in dataclasses.fields(make_defense.Config)}
-    common = {"defense", "seed", *DATA_SETTINGS, *CLASSIFIER_SETTINGS}
-    if issubclass(make_defense, LearnedDefense):
-        common |= {"epochs", "batch_size", "pairs"}
-    for name in settings:
-        require(
-            name in mine | common,
-            f"--{name}: not a setting of --defense={make_defense.name}, which has {', '.join(sorted(mine))}.",
-        )
-    return {name: value for name, value in settings.items() if name in mine}

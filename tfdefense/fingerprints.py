@@ -29,7 +29,8 @@ def model_fingerprint(model: FrozenClassifier | DefendedClassifier) -> str:
     networks = {}
     if isinstance(model, DefendedClassifier):
         networks = model.defense.networks()
-        described = [model.defense.name, repr(model.defense.config)]
+        defense = model.defense
+        described = [defense.name, repr(defense.config), defense.seed]
         model = model.classifier
     else:
         described = []

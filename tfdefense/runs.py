@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,7 @@ class Run:
             )
         if self.exists():
             if not overwrite:
-                self._require_same(config)
+                self.require_same(config)
                 return
             self.require_kind(config.kind)  # Refuses to delete what is not its like.
             shutil.rmtree(self.path)
@@ -138,12 +138,12 @@ class Run:
                 f"--{self.flag}={self.path}: cannot be written ({error.strerror})."
             ) from error
 
-    def _require_same(self, config: RunConfig) -> None:
+    def require_same(self, config: RunConfig, only: Collection[str] | None = None) -> None:
+        """Raises `UserError` unless the run is of these settings, or of these of them: `only`."""
         theirs = self.config()
         here, there = _flat(config), _flat(theirs)
-        differing = sorted(
-            key for key in here.keys() | there.keys() if here.get(key) != there.get(key)
-        )
+        compared = here.keys() | there.keys() if only is None else {"kind", *only}
+        differing = sorted(key for key in compared if here.get(key) != there.get(key))
         afresh = ", or start afresh with --overwrite" if self.flag == "run" else ""
         listed = ", ".join(f"--{key} ({there.get(key)} there)" for key in differing)
         require(

@@ -3,11 +3,12 @@
 from typing import Any
 
 from tfdefense.attacks import ATTACKS
-from tfdefense.cli.flags import FlagGroups
+from tfdefense.cli.flags import FlagGroups, add_classifier_flags, add_data_flags, parsed
+from tfdefense.defenses import DEFENSES
 from tfdefense.errors import require
 from tfdefense.evaluation import Report
 from tfdefense.evaluation.judging import Judging, judge
-from tfdefense.experiment import load_dataset, load_defense
+from tfdefense.experiment import find, load_dataset, load_defense
 from tfdefense.runs import Run
 
 
@@ -15,15 +16,21 @@ def command_flags() -> FlagGroups:
     """The flags of `bin/evaluate`."""
     flags = FlagGroups(
         "bin/evaluate",
-        "attacks the trained defence of a run and writes its report.json, report.md and gallery.png.",
+        "attacks the defence of a run and writes its report.json, report.md and gallery.png. A defence that"
+        " learns nothing needs no run: --defense=NAME makes one.",
     )
-    flags.add("where", "run", str, "Run directory, as bin/train left it.")
+    flags.add("what", "run", str, "Run directory, as bin/train left it.")
     flags.add(
-        "where",
-        "data_dir",
+        "what",
+        "defense",
         str,
-        "Where TFDS finds prepared datasets (default: as the run was trained).",
+        f"In its place the defence, trained before if it learns: {', '.join(DEFENSES.names())}; or several"
+        " in sequence, a+b.",
     )
+    add_data_flags(flags)
+    add_classifier_flags(flags, "What it guards.")
+    flags.add("how", "seed", int, "What is random about the defence (default: 0).")
+    flags.add_hyperparameters()
     add_evaluation_flags(flags)
     return flags
 
@@ -43,9 +50,17 @@ def add_evaluation_flags(flags: FlagGroups) -> None:
         float,
         "Radius of the attacks, in [0, 1] (default: 0.3 for grey images, 8/255 for colour).",
     )
-    flags.add(group, "images", int, "Test images for clean and grey-box rows (default: all).")
     flags.add(
-        group, "white_box_images", int, "Test images for white-box rows, at most (default: 1000)."
+        group,
+        "images",
+        int,
+        "Test images for clean and grey-box rows (default: all; 200 for defense_gan).",
+    )
+    flags.add(
+        group,
+        "white_box_images",
+        int,
+        "Test images for white-box rows, at most (default: 1000; 20 for defense_gan).",
     )
 
 
@@ -67,9 +82,17 @@ def print_report(report: Report) -> None:
 
 def run(given: dict[str, Any]) -> None:
     """Evaluates a run; prints the table."""
-    require("run" in given, "--run: none given, a run directory of bin/train needed.")
+    given = parsed(given)
     judging = judging_from(given) or Judging()
-    directory = Run(given["run"])
-    defense, dataset = load_defense(directory), load_dataset(directory, given.get("data_dir"))
+    directory, data_dir = given.pop("run", None), given.pop("data_dir", None)
+    unsafe_load = given.pop("unsafe_load", False)
+    if directory is not None:
+        for name in given:
+            require(False, f"--{name}: the --run has its own; give one or the other.")
+        directory = Run(directory)
+        defense, dataset = load_defense(directory), load_dataset(directory, data_dir)
+    else:
+        require("defense" in given, "--run: none given, and no --defense in its place.")
+        directory, defense, dataset = find(given, None, data_dir, unsafe_load=unsafe_load)
     print_report(judge(directory, defense, dataset, judging))
     print(f"\nReport         {directory.path / 'report.md'}")

@@ -163,7 +163,7 @@ def parsed(given: dict[str, Any]) -> dict[str, Any]:
             f"--image_size={given['image_size']}: a number, or HEIGHTxWIDTH, needed.",
         )
         given["image_size"] = tuple(int(side) for side in (sides * 2)[:2])
-    for flag in ("input_range", "input_mean", "input_std", "strengths"):
+    for flag in ("input_range", "input_mean", "input_std", "strengths", "temperatures"):
         if flag in given:
             given[flag] = numbers(given[flag], flag)
     return given

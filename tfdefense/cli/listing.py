@@ -9,6 +9,7 @@ _ALSO = {
     "dataset": {
         "any TFDS name": "mnist, cifar10, fashion_mnist, svhn_cropped, ..., from --data_dir"
     },
+    "defense": {"a+b": "defence a and then b, trained side by side, such as bit_depth+apeganpp"},
     "classifier": {
         "a path": "your own .keras or .h5 file, SavedModel directory, or a run directory"
     },

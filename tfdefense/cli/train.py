@@ -41,7 +41,12 @@ def command_flags() -> FlagGroups:
         " trains the classifier alone. The same command again goes on where it stopped; so does"
         " bin/train --run=DIR alone.",
     )
-    flags.add("what", "defense", str, f"What to train: {', '.join(DEFENSES.names())}.")
+    flags.add(
+        "what",
+        "defense",
+        str,
+        f"What to train: {', '.join(DEFENSES.names())}; or several in sequence, a+b.",
+    )
     add_data_flags(flags)
     add_classifier_flags(flags, "What to guard, or (without --defense) to train.")
     flags.add(

@@ -79,6 +79,7 @@ class AdversarialTraining(LearnedDefense):
     name = "adversarial_training"
     summary = "Trains the classifier against FGSM or PGD on itself (Goodfellow 2015, Madry 2018)"
     Config = Config
+    replaces_classifier = True
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)

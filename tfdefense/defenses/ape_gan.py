@@ -13,7 +13,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.data.pairs import drawn
 from tfdefense.defenses.base import option
 from tfdefense.defenses.gan import adam, check_rate, check_strengths, check_weights
 from tfdefense.defenses.purifier import TrainedPurifier
@@ -84,7 +83,7 @@ class APEGAN(TrainedPurifier):
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         clean = batch["clean"]
-        adversarial = drawn(batch, self.strengths, replica)
+        adversarial = self.adversarial(batch, replica)
         with tf.GradientTape() as tape:
             purified = self.generator(adversarial, training=True)
             logits = self.discriminator(purified)

@@ -15,17 +15,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.data.pairs import drawn
 from tfdefense.defenses.base import option
-from tfdefense.defenses.gan import adam, check_rate, check_strengths, check_weights
+from tfdefense.defenses.gan import adam, check_rate, check_strengths, check_weights, update_critic
 from tfdefense.defenses.purifier import TrainedPurifier
 from tfdefense.networks.critic import Critic
 from tfdefense.networks.generator import EncoderDecoderGenerator
 from tfdefense.networks.losses import (
     cross_entropy,
-    gradient_penalty,
     mean_squared_error,
-    wasserstein_critic,
     wasserstein_generator,
 )
 from tfdefense.training.replica import Replica
@@ -92,11 +89,18 @@ class APEGANPlusPlus(TrainedPurifier):
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         clean = batch["clean"]
-        adversarial = drawn(batch, self.strengths, replica)
+        adversarial = self.adversarial(batch, replica)
         # The generator runs once; both updates use what it gave.
         with tf.GradientTape() as generator_tape:
             purified = self.generator(adversarial, training=True)
-        critic_scalars = self._update_critic(clean, purified, replica)
+        critic_scalars = update_critic(
+            self.critic,
+            self.critic_optimizer,
+            clean,
+            purified,
+            self.config.penalty_weight,
+            replica,
+        )
         loss_gradient, generator_scalars = self._generator_loss(batch, purified, replica)
         gradients = generator_tape.gradient(
             purified, self.generator.trainable_variables, output_gradients=loss_gradient
@@ -106,29 +110,6 @@ class APEGANPlusPlus(TrainedPurifier):
             **generator_scalars,
             **critic_scalars,
             "gradient_norm_generator": tf.linalg.global_norm(gradients),
-        }
-
-    def _update_critic(
-        self, clean: tf.Tensor, purified: tf.Tensor, replica: Replica
-    ) -> dict[str, tf.Tensor]:
-        """One step on the critic's half of L_WGAN-GP."""
-        purified = tf.stop_gradient(purified)
-        with tf.GradientTape() as tape:
-            # The critic treats every example alone, so one pass serves clean and purified ones.
-            scores = self.critic(tf.concat([clean, purified], axis=0))
-            clean_scores, purified_scores = tf.split(scores, 2)
-            wasserstein = replica.mean(wasserstein_critic(clean_scores, purified_scores))
-            penalty = replica.mean(
-                gradient_penalty(self.critic, clean, purified, weights=replica.uniform())
-            )
-            loss = wasserstein + self.config.penalty_weight * penalty
-        gradients = tape.gradient(loss, self.critic.trainable_variables)
-        self.critic_optimizer.apply(gradients, self.critic.trainable_variables)
-        return {
-            "loss_critic": loss,
-            "wasserstein_estimate": -wasserstein,
-            "gradient_penalty": penalty,
-            "gradient_norm_critic": tf.linalg.global_norm(gradients),
         }
 
     def _generator_loss(

@@ -32,6 +32,11 @@ class Defense(abc.ABC):
       classifier: it, frozen and checked.
       seed: as given.
       config: the hyperparameters.
+      detects: whether it also refuses images, as `excess` says.
+      replaces_classifier: whether `defend` decides by a classifier of its own.
+      batch_size: images that `purify` does well to get at once.
+      judged_images, white_box_images: how many test images reports judge it by, and attack it by, unless told
+        otherwise; None for all.
 
     Raises:
       UserError: an unknown hyperparameter or one out of range; an unsuitable classifier.
@@ -39,6 +44,11 @@ class Defense(abc.ABC):
 
     name: ClassVar[str]
     Config: ClassVar[type]
+    detects: bool = False
+    replaces_classifier: bool = False
+    batch_size: int = 250
+    judged_images: int | None = None
+    white_box_images: int = 1_000
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         if not isinstance(classifier, FrozenClassifier):
@@ -83,8 +93,15 @@ class Defense(abc.ABC):
     def purify(self, images: tf.Tensor) -> tf.Tensor:
         """Images float32 [N, H, W, C] in [0, 1] -> the same, cleaned; each independently."""
 
-    def networks(self) -> dict[str, keras.Model]:
-        """The trained networks that `purify` runs, by their name in checkpoints; none by default."""
+    def excess(self, images: tf.Tensor) -> tf.Tensor:
+        """How far images [N, H, W, C], not purified yet, are past what a detector lets through.
+
+        float32 [N], differentiable; where it is above 0, the image is refused.
+        """
+        raise NotImplementedError(f"{self.name} detects nothing.")
+
+    def networks(self) -> dict[str, keras.Layer]:
+        """What is trained and run by `purify` and `excess`, by its name in checkpoints; none by default."""
         return {}
 
     def defend(self, classifier: Any = None) -> "DefendedClassifier":
@@ -108,6 +125,27 @@ class DefendedClassifier:
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         return self.classifier(self.defense.purify(images))
+
+
+class RejectingClassifier:
+    """A pipeline together with its detector: logits float32 [N, K + 1], the last one for "refused".
+
+    It is the highest exactly where the defence's `excess` is above 0. To attack this at a wrong class is to
+    attack detector and classifier at once: Carlini, Wagner, "Adversarial Examples Are Not Easily Detected",
+    AISec 2017, section 3.
+
+    Args:
+      pipeline: of a defence that detects.
+    """
+
+    def __init__(self, pipeline: DefendedClassifier) -> None:
+        self.pipeline = pipeline
+        self.name = f"{pipeline.name}, detector included"
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        logits = self.pipeline(images)
+        refused = tf.reduce_max(logits, axis=-1) + self.pipeline.defense.excess(images)
+        return tf.concat([logits, refused[:, tf.newaxis]], axis=-1)
 
 
 def _image_shape(classifier: Any) -> tuple[int, int, int]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.data.pairs import drawn
 from tfdefense.defenses.base import option
 from tfdefense.defenses.gan import adam, check_rate, check_strengths, check_weights
 from tfdefense.defenses.purifier import TrainedPurifier
@@ -97,7 +96,7 @@ class ConditionalGAN(TrainedPurifier):
         }
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
-        adversarial = drawn(batch, self.strengths, replica)
+        adversarial = self.adversarial(batch, replica)
         # The generator runs once; both updates use what it gave.
         with tf.GradientTape() as generator_tape:
             purified = self.generator(adversarial, training=True)

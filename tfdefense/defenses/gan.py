@@ -1,26 +1,65 @@
-"""What the GAN purifiers share: their optimizers, and the checks of their hyperparameters."""
+"""What the GANs share: their optimizers, the step of a WGAN's critic, and the checks of hyperparameters."""
 
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfdefense.errors import require
+from tfdefense.networks.losses import gradient_penalty, wasserstein_critic
+from tfdefense.training.replica import Replica
 
 
-def adam(network: keras.Model, config: Any, steps: int) -> keras.optimizers.Adam:
-    """Adam with betas 0.5 and 0.999, built for `network`.
+def adam(
+    network: keras.Model, config: Any, steps: int, betas: tuple[float, float] = (0.5, 0.999)
+) -> keras.optimizers.Adam:
+    """Adam, built for `network`.
 
     Args:
       network: built.
       config: has `learning_rate` and `schedule` ("constant", or "cosine" to zero).
       steps: of the whole training.
+      betas: as pix2pix and many GANs have them.
     """
     rate = config.learning_rate
     if config.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    optimizer = keras.optimizers.Adam(rate, beta_1=0.5, beta_2=0.999)
+    optimizer = keras.optimizers.Adam(rate, beta_1=betas[0], beta_2=betas[1])
     optimizer.build(network.trainable_variables)
     return optimizer
+
+
+def update_critic(
+    critic: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    real: tf.Tensor,
+    fake: tf.Tensor,
+    penalty_weight: float,
+    replica: Replica,
+) -> dict[str, tf.Tensor]:
+    """One step on the critic's half of L_WGAN-GP (Gulrajani et al. 2017, equation (3)).
+
+    Args:
+      critic, optimizer: images -> scores [n], without anything that mixes examples.
+      real, fake: images float32 [n, H, W, C].
+      penalty_weight: of the gradient penalty.
+      replica: takes the mean, and draws the points between real and fake.
+    """
+    fake = tf.stop_gradient(fake)
+    with tf.GradientTape() as tape:
+        # The critic treats every example alone, so one pass serves real and fake ones.
+        scores = critic(tf.concat([real, fake], axis=0))
+        wasserstein = replica.mean(wasserstein_critic(*tf.split(scores, 2)))
+        penalty = replica.mean(gradient_penalty(critic, real, fake, weights=replica.uniform()))
+        loss = wasserstein + penalty_weight * penalty
+    gradients = tape.gradient(loss, critic.trainable_variables)
+    optimizer.apply(gradients, critic.trainable_variables)
+    return {
+        "loss_critic": loss,
+        "wasserstein_estimate": -wasserstein,
+        "gradient_penalty": penalty,
+        "gradient_norm_critic": tf.linalg.global_norm(gradients),
+    }
 
 
 def check_strengths(config: Any) -> None:

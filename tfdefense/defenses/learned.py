@@ -25,6 +25,7 @@ class LearnedDefense(Defense):
     """
 
     stopped = False  # It is trained for as long as was asked.
+    needs_validation = False  # Whether `watch` sets what `purify` or `excess` go by.
 
     @abc.abstractmethod
     def prepare(self, steps: int) -> None:
@@ -86,7 +87,8 @@ class LearnedDefense(Defense):
         Args:
           train: clean images.
           epochs: passes over `train`; None means as many as show about 450,000 images, 8 to 64.
-          validation: held-out clean images whose accuracies and pictures TensorBoard shows.
+          validation: held-out clean images whose accuracies and pictures TensorBoard shows, and which set
+            the thresholds of a detector.
           batch_size: examples in a step, over all replicas.
           seed: order of data and random draws. Initial weights follow from the constructor's seed.
           run: a run directory for checkpoints, event files and the classifier, if that is a Keras
@@ -97,13 +99,17 @@ class LearnedDefense(Defense):
           about: what `config.json` is to say of data and classifier; None means their names.
 
         Raises:
-          UserError: a number out of range, images of another shape, examples of other images, or a
-            run of other settings.
+          UserError: a number out of range, images of another shape, examples of other images, a run of
+            other settings, or no validation images where they are needed.
           WorkFailed: a loss is no longer finite.
         """
         require(
             train.image_shape == self.classifier.image_shape,
             f"train: images of {train.image_shape} given, {self.classifier.image_shape} needed.",
+        )
+        require(
+            validation is not None or not self.needs_validation,
+            f"validation: none given; {self.name} sets its thresholds by held-out clean images.",
         )
         loop = self.loop_config(train, epochs, batch_size, seed, steps_per_loop)
         about = about or {"dataset": train.dataset, "classifier": self.classifier.name}

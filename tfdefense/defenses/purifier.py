@@ -1,6 +1,6 @@
 """What every trained purifier shares: a generator, adversarial pairs, and how its health is watched."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -9,8 +9,10 @@ import tensorflow as tf
 from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
 from tfdefense.data.disk_array import DiskArray
-from tfdefense.data.pairs import crafted_pairs, fgsm_pairs, perturbed
+from tfdefense.data.pairs import crafted_pairs, drawn, fgsm_pairs, perturbed
+from tfdefense.defenses.base import Defense
 from tfdefense.defenses.learned import LearnedDefense
+from tfdefense.training.replica import Replica
 from tfdefense.training.summaries import image_grid
 
 _GRID_IMAGES = 8
@@ -21,9 +23,18 @@ class TrainedPurifier(LearnedDefense):
 
     Its `Config` has `strengths`, the epsilons of the FGSM examples that it learns from where it is given
     no others.
+
+    Attributes:
+      generator: the network.
+      before: what other defences do to images before they come to it.
     """
 
     generator: keras.Model
+    before: Callable[[tf.Tensor], tf.Tensor] = staticmethod(tf.identity)
+
+    def adversarial(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> tf.Tensor:
+        """An adversarial image for each of a batch of `arrays`, as the generator will meet it."""
+        return self.before(drawn(batch, self.strengths, replica))
 
     @property
     def strengths(self) -> tuple[float, ...]:
@@ -40,25 +51,32 @@ class TrainedPurifier(LearnedDefense):
         return crafted_pairs(pairs, train) if pairs else fgsm_pairs(self.classifier, train)
 
     def watch(self, validation: Split) -> "Watch":
-        return Watch(self, validation)
+        return Watch(self, validation, self.strengths)
 
 
 class Watch:
-    """Validation of a purifier: its accuracies and a picture, for TensorBoard."""
+    """Validation of a purifier: its accuracies and a picture, for TensorBoard.
 
-    def __init__(self, defense: TrainedPurifier, split: Split) -> None:
+    Args:
+      defense: whose `purify` is looked at.
+      split: clean images.
+      strengths: epsilons of the FGSM examples of them.
+    """
+
+    def __init__(self, defense: Defense, split: Split, strengths: tuple[float, ...]) -> None:
         self.defense = defense
+        self.strengths = strengths
         self.pairs = fgsm_pairs(defense.classifier, split)
         self.model = defense.defend()
         self.correct = tf.function(self._correct, reduce_retracing=True)
 
     def __call__(self) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         scalars = {"accuracy_clean": self._accuracy(0.0)}
-        for strength in self.defense.strengths:
+        for strength in self.strengths:
             scalars[f"accuracy_fgsm_{strength:g}"] = self._accuracy(strength)
         few = {name: array[:_GRID_IMAGES] for name, array in self.pairs.items()}
         rows = [few["clean"], self.defense.purify(few["clean"])]
-        for strength in self.defense.strengths:
+        for strength in self.strengths:
             adversarial = perturbed(few, strength)
             rows += [adversarial, self.defense.purify(adversarial)]
         return scalars, {"clean_then_adversarial_and_purified": image_grid(rows)}

@@ -7,6 +7,7 @@ import numpy as np
 
 from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
+from tfdefense.evaluation.tables import share_cell
 from tfdefense.intervals import wilson
 from tfdefense.runs import versions, write_text
 
@@ -93,8 +94,7 @@ def _spread(values: np.ndarray) -> dict[str, float] | None:
 
 
 def _percent(share: dict[str, float], n: int) -> str:
-    low, high = 100 * share["ci_low"], 100 * share["ci_high"]
-    return f"{share['share']:.1%} [{low:.1f}, {high:.1f}] n={n:,}"
+    return share_cell(share["share"], share["ci_low"], share["ci_high"], n)
 
 
 def _numbers(spread: dict[str, float] | None) -> str:

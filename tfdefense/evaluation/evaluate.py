@@ -2,10 +2,9 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from tfdefense.attacks import (
     BIM,
@@ -16,15 +15,13 @@ from tfdefense.attacks import (
     default_epsilon,
     strongest,
 )
-from tfdefense.attacks.base import Model
 from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import Defense
 from tfdefense.errors import require
+from tfdefense.evaluation.columns import columns
+from tfdefense.evaluation.detection import REFUSED, detections
+from tfdefense.evaluation.judge import Judge
 from tfdefense.evaluation.report import Report, Row
-from tfdefense.progress import Progress
-
-_BATCH = 250
-_WHITE_BOX_IMAGES = 1_000
 
 
 def default_attacks(epsilon: float) -> tuple[Attack, ...]:
@@ -41,15 +38,20 @@ def evaluate(
     defense: Defense,
     test: Split,
     attacks: Sequence[Attack] | None = None,
-    white_box_images: int = _WHITE_BOX_IMAGES,
+    white_box_images: int | None = None,
 ) -> Report:
     """Attacks the classifier alone, purifies the result (grey box), then attacks the whole (white box).
+
+    A defence that detects is judged twice. With its detector, an attacked image counts as right if it is
+    refused, a clean one only if it is let through (MagNet's way), and the white-box attacker evades detector
+    and classifier together; and as if it had none, "<name>_without_detector".
 
     Args:
       defense: what to judge, in front of the classifier that it was made with.
       test: images that nothing was trained or chosen on.
       attacks: None means `default_attacks` at the radius usual for such images.
-      white_box_images: the white-box attacks, dearer by far, run on this many images at most.
+      white_box_images: the white-box attacks, dearer by far, run on this many images at most; None means as
+        many as the defence says.
 
     Raises:
       UserError: images of another shape, or no attack.
@@ -58,73 +60,32 @@ def evaluate(
         test.image_shape == defense.classifier.image_shape,
         f"test: images of {test.image_shape} given, {defense.classifier.image_shape} needed.",
     )
+    if white_box_images is None:
+        white_box_images = defense.white_box_images
     require(white_box_images >= 1, f"--white_box_images={white_box_images}: at least 1 needed.")
     attacks = default_attacks(default_epsilon(test.image_shape)) if attacks is None else attacks
     require(len(attacks) > 0, "attacks: none given, at least one needed.")
     measure = _Measurements(defense, test)
-    classifier, pipeline = Judge(defense.classifier), Judge(defense.defend())
+    classifier = Judge(defense.classifier)
+    pipeline = Judge(defense.defend(), defense.batch_size)
+    judged = columns(pipeline)
     measure.add("none", "none", 0.0, "none", classifier.predict(test, "clean"))
-    measure.add(defense.name, "none", 0.0, "none", pipeline.predict(test, "clean, purified"))
+    for column in judged:
+        measure.add(column.name, "none", 0.0, "none", *column.judge(test, "clean, purified"))
     few = test.take(white_box_images)
     for attack in attacks:
         crafted = classifier.attack(attack, test)
         epsilon = getattr(attack, "epsilon", None)
         measure.add("none", attack.name, epsilon, "white_box", classifier.predict(crafted))
-        measure.add(defense.name, attack.name, epsilon, "grey_box", pipeline.predict(crafted))
+        for column in judged:
+            found = column.judge(crafted, f"{attack.name}, purified")
+            measure.add(column.name, attack.name, epsilon, "grey_box", *found)
         crafted = pipeline.attack(strongest(attack), few)
-        measure.add(defense.name, attack.name, epsilon, "white_box", pipeline.predict(crafted))
+        for column in judged:
+            further = column.attacked_further(strongest(attack), few, crafted)
+            measure.add(column.name, attack.name, epsilon, "white_box", *column.judge(further))
     measure.add_worst_cases()
     return measure.report(attacks)
-
-
-class Judge:
-    """A model, attacked and asked in batches, with progress."""
-
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self._predict: Callable | None = None
-
-    def predict(self, split: Split, what: str | None = None) -> np.ndarray:
-        """Predicted classes int32 [N]."""
-
-        def classes(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-            del labels
-            return tf.argmax(self.model(images), -1, output_type=tf.int32)
-
-        self._predict = self._predict or _compiled(classes, split)
-        return self._in_batches(self._predict, split, what)
-
-    def attack(self, attack: Attack, split: Split) -> Split:
-        """The images of `split`, attacked."""
-
-        def craft(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-            return attack(self.model, images, labels)
-
-        images = self._in_batches(craft, split, f"{attack.name} on {self.model.name}")
-        return dataclasses.replace(split, images=images)
-
-    @staticmethod
-    def _in_batches(
-        function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], split: Split, what: str | None
-    ) -> np.ndarray:
-        progress = Progress(what, len(split)) if what else None
-        parts = []
-        for start in range(0, len(split), _BATCH):
-            part = slice(start, start + _BATCH)
-            images, labels = tf.constant(split.images[part]), tf.constant(split.labels[part])
-            parts.append(function(images, labels).numpy())
-            if progress:
-                progress.advance(len(parts[-1]))
-        if progress:
-            progress.close()
-        return np.concatenate(parts)
-
-
-def _compiled(function: Callable, split: Split) -> Callable:
-    """`function(images, labels)` traced once, for any number of images like those of `split`."""
-    images = tf.TensorSpec([None, *split.image_shape], tf.float32)
-    labels = tf.TensorSpec([None], tf.int32)
-    return tf.function(function).get_concrete_function(images, labels)
 
 
 class _Measurements:
@@ -135,6 +96,7 @@ class _Measurements:
         self.test = test
         self.rows: list[Row] = []
         self.predictions: dict[str, np.ndarray] = {"labels": test.labels}
+        self.excesses: dict[str, np.ndarray] = {}
         self._clock = time.monotonic()
 
     def add(
@@ -144,10 +106,19 @@ class _Measurements:
         epsilon: float | None,
         threat_model: str,
         predicted: np.ndarray,
+        excess: np.ndarray | None = None,
     ) -> None:
-        self.predictions[f"{defense}/{attack}/{threat_model}"] = predicted
-        correct = predicted == self.test.labels[: len(predicted)]
-        self._add_row(defense, attack, epsilon, threat_model, correct)
+        key = f"{defense}/{attack}/{threat_model}"
+        self.predictions[key] = predicted
+        if excess is not None:
+            self.excesses[key] = excess
+        self._add_row(defense, attack, epsilon, threat_model, self._right(key))
+
+    def _right(self, key: str) -> np.ndarray:
+        """bool [n]: classified as the label, or, where it was attacked, refused."""
+        predicted = self.predictions[key]
+        right = predicted == self.test.labels[: len(predicted)]
+        return right if key.endswith("/none/none") else right | (predicted == REFUSED)
 
     def add_worst_cases(self) -> None:
         """Per column, the images that withstood every attack: what an attacker with a choice leaves.
@@ -164,11 +135,10 @@ class _Measurements:
                 for row in attacked
                 if (row.defense, row.threat_model) == (defense, threat_model)
             ]
-            clean = self.predictions[f"{defense}/none/none"]
             n = min(len(self.predictions[key]) for key in keys)
-            standing = clean[:n] == self.test.labels[:n]
+            standing = self._right(f"{defense}/none/none")[:n]
             for key in keys:
-                standing &= self.predictions[key][:n] == self.test.labels[:n]
+                standing &= self._right(key)[:n]
             epsilon = None if None in epsilons else max(epsilons)
             self._add_row(defense, "worst_case", epsilon, threat_model, standing)
 
@@ -202,6 +172,8 @@ class _Measurements:
             rows=tuple(self.rows),
             attacks=tuple(f"`{attack}`" for attack in attacks),
             notes=(self.test.note,) if self.test.note else (),
+            detections=detections(self.excesses),
             predictions=self.predictions,
+            excesses=self.excesses,
         )
         return dataclasses.replace(report, sanity=tuple(report.suspicions()))

@@ -12,7 +12,8 @@ import numpy as np
 from tfdefense.attacks import Attack, strongest
 from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import Defense
-from tfdefense.evaluation.evaluate import Judge
+from tfdefense.evaluation.columns import columns
+from tfdefense.evaluation.judge import Judge
 
 _COLUMNS = 10
 _RIGHT, _WRONG = "#0072b2", "#d55e00"  # Blue and vermilion: told apart by colour-blind readers too.
@@ -29,13 +30,14 @@ def save_gallery(
       names: class names; numbers where there are none.
     """
     chosen = test.select(_one_of_each_class(test.labels))
-    classifier, pipeline = Judge(defense.classifier), Judge(defense.defend())
+    classifier, pipeline = Judge(defense.classifier), Judge(defense.defend(), defense.batch_size)
     rows = [("clean", chosen, classifier), ("clean,\npurified", chosen, pipeline)]
     for attack in attacks:
         crafted = classifier.attack(attack, chosen)
         rows.append((f"{attack.name} on\nclassifier", crafted, classifier))
         rows.append(("purified\n(grey box)", crafted, pipeline))
-    crafted = pipeline.attack(strongest(attacks[-1]), chosen)
+    strong = strongest(attacks[-1])
+    crafted = columns(pipeline)[0].attacked_further(strong, chosen, pipeline.attack(strong, chosen))
     rows.append((f"{attacks[-1].name} on\ndefence", crafted, classifier))
     rows.append(("purified\n(white box)", crafted, pipeline))
     _draw(rows, chosen.labels, defense, names, path)
@@ -46,6 +48,13 @@ def _one_of_each_class(labels: np.ndarray) -> np.ndarray:
     _, first = np.unique(labels, return_index=True)
     others = np.setdiff1d(np.arange(len(labels)), first)
     return np.concatenate([first, others])[:_COLUMNS]
+
+
+def _refused(judge: Judge, split: Split, defense: Defense) -> np.ndarray:
+    """bool [N]: the defence's detector, if `judge` is of the defended pipeline, refuses the image."""
+    if not defense.detects or judge.model is defense.classifier:
+        return np.zeros(len(split), bool)
+    return judge.ask(defense.excess, split) > 0
 
 
 def _draw(
@@ -63,12 +72,14 @@ def _draw(
         shown = split.images
         if judge.model is not defense.classifier:
             shown = np.asarray(judge.model.defense.purify(shown))
-        predicted = judge.predict(split)
-        for axis, image, guess, label in zip(line, shown, predicted, labels, strict=True):
+        predicted, refused = judge.predict(split), _refused(judge, split, defense)
+        for axis, image, guess, label, no in zip(
+            line, shown, predicted, labels, refused, strict=True
+        ):
             axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
-            name = names[guess] if names else str(guess)
-            color = _RIGHT if guess == label else _WRONG
-            mark = "" if guess == label else "  ✗"
+            name = "refused" if no else names[guess] if names else str(guess)
+            right = (no and not title.startswith("clean")) or (guess == label and not no)
+            color, mark = (_RIGHT, "") if right else (_WRONG, "  ✗")
             axis.set_title(f"{name}{mark}", fontsize=8, color=color, pad=2)
             axis.set_xticks([])
             axis.set_yticks([])

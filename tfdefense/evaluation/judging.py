@@ -21,8 +21,10 @@ class Judging:
     Attributes:
       epsilon: radius of the attacks, in [0, 1]; None means 0.3 for grey images, 8/255 for colour.
       attacks: registered names; None means FGSM (with true and with predicted labels), BIM, PGD.
-      images: how many test images for clean and grey-box rows; None means all.
-      white_box_images: how many at most for white-box rows.
+      images: how many test images for clean and grey-box rows; None means all, or as many as the defence
+        says, if it is slow.
+      white_box_images: how many at most for white-box rows; None means as many as the defence says, 1,000 for
+        most.
 
     Raises:
       UserError: one of them is out of range or unknown.
@@ -31,7 +33,7 @@ class Judging:
     epsilon: float | None = None
     attacks: tuple[str, ...] | None = None
     images: int | None = None
-    white_box_images: int = 1_000
+    white_box_images: int | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -61,7 +63,8 @@ class Judging:
 def judge(run: Run, defense: Defense, dataset: Dataset, judging: Judging) -> Report:
     """Evaluates; writes `report.json`, `report.md` and `gallery.png` into the run."""
     attacks = judging.chosen(dataset.image_shape)
-    test = dataset.test if judging.images is None else dataset.test.take(judging.images)
+    images = judging.images or defense.judged_images
+    test = dataset.test if images is None else dataset.test.take(images)
     report = evaluate(defense, test, attacks, judging.white_box_images)
     report = dataclasses.replace(report, settings=judging.settings())
     save_gallery(defense, test, attacks, run.path / "gallery.png", dataset.class_names)

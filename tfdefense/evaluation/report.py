@@ -1,13 +1,15 @@
 """What was measured, as data and as something that a person reads."""
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tfdefense.evaluation.detection import Detection, detector_section, save_roc
+from tfdefense.evaluation.tables import markdown_table, share_cell, text_table
 from tfdefense.intervals import wilson
 from tfdefense.runs import versions, write_text
 
@@ -62,7 +64,9 @@ class Report:
       sanity: what the numbers themselves give away; empty where nothing does.
       notes: what is special about the images.
       settings: the evaluation's own settings, so that a later call can tell whether it asks the same.
-      predictions: "defense/attack/threat_model" -> predicted classes int32 [n].
+      detections: what the defence's detector refused, if it has one.
+      predictions: "defense/attack/threat_model" -> predicted classes int32 [n], -1 where refused.
+      excesses: the same keys -> how far past the detector, float32 [n].
     """
 
     rows: tuple[Row, ...]
@@ -70,7 +74,9 @@ class Report:
     sanity: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    detections: tuple[Detection, ...] = ()
     predictions: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
+    excesses: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
 
     def row(self, defense: str, attack: str, threat_model: str) -> Row | None:
         """The row with these three, or None."""
@@ -99,7 +105,20 @@ class Report:
             f"With {self.defense}, {clean.accuracy:.1%} of clean images are classified correctly."
             f" Attacks that know only the classifier leave {grey.accuracy:.1%} (n = {grey.n:,}), attacks"
             f" that know the defence too leave {white.accuracy:.1%} (n = {white.n:,}), each in the worst"
-            f" case over attacks per image. {verdict}"
+            f" case over attacks per image. {verdict}{self._of_the_detector()}"
+        )
+
+    def _of_the_detector(self) -> str:
+        if not self.detections:
+            return ""
+        clean = self.detections[0]
+        bare = f"{self.defense}_without_detector"
+        grey = self.row(bare, "worst_case", "grey_box").accuracy
+        white = self.row(bare, "worst_case", "white_box").accuracy
+        return (
+            f" Attacked images that its detector refuses count as right; it also refuses"
+            f" {clean.refused:.1%} of the clean ones, which count as wrong. Without it, {grey:.1%} and"
+            f" {white:.1%} are left."
         )
 
     def suspicions(self) -> list[str]:
@@ -109,7 +128,8 @@ class Report:
         for row in self.rows:
             if row.defense != self.defense or row.attack in ("none", "worst_case"):
                 continue
-            if row.ci_low > clean.ci_high:
+            # Refusing an attacked image is right, a clean one wrong: a detector may well score higher.
+            if row.ci_low > clean.ci_high and not self.detections:
                 found.append(
                     f"{row.attack} ({row.threat_model}) scores {row.accuracy:.1%}, above clean images"
                     f" ({clean.accuracy:.1%}): the attack leaks the label into the image."
@@ -124,35 +144,34 @@ class Report:
 
     def table(self) -> list[list[str]]:
         """Header and one line an attack: undefended, grey box and white box side by side."""
-        lines = [
-            ["attack", "undefended", f"{self.defense}, grey box", f"{self.defense}, white box"]
-        ]
-        clean = (self.row("none", "none", "none"), self.row(self.defense, "none", "none"))
-        lines.append(["none (clean)", _cell(clean[0]), _cell(clean[1]), "-"])
+        defenses = dict.fromkeys(row.defense for row in self.rows if row.defense != "none")
+        titles = [f"{name}, {box}" for name in defenses for box in ("grey box", "white box")]
+        lines = [["attack", "undefended", *titles]]
+        clean = [[_cell(self.row(name, "none", "none")), "-"] for name in defenses]
+        lines.append(
+            ["none (clean)", _cell(self.row("none", "none", "none")), *itertools.chain(*clean)]
+        )
         for attack in dict.fromkeys(row.attack for row in self.rows if row.attack != "none"):
-            undefended = self.row("none", attack, "white_box")
-            grey = self.row(self.defense, attack, "grey_box")
-            white = self.row(self.defense, attack, "white_box")
-            epsilon = next(row.epsilon for row in (undefended, grey, white) if row)
+            rows = [
+                self.row("none", attack, "white_box"),
+                *(
+                    self.row(name, attack, box)
+                    for name in defenses
+                    for box in ("grey_box", "white_box")
+                ),
+            ]
+            epsilon = next(row.epsilon for row in rows if row)
             title = attack if epsilon is None else f"{attack} {epsilon:.3g}"
-            lines.append([title, _cell(undefended), _cell(grey), _cell(white)])
+            lines.append([title, *map(_cell, rows)])
         return lines
 
     def to_text(self) -> str:
         """The table for a terminal."""
-        table = self.table()
-        widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-        padded = [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in table
-        ]
-        return "\n".join([padded[0], "-" * max(map(len, padded)), *padded[1:]])
+        return "\n".join(text_table(self.table()))
 
     def to_markdown(self) -> str:
         """The report that a person reads."""
         first = self.rows[0]
-        header, *body = self.table()
-        table = [_pipe(header), _pipe(["---"] * len(header)), *(_pipe(line) for line in body)]
         made = ", ".join(f"{name} {version}" for name, version in versions().items())
         return "\n".join(
             [
@@ -161,7 +180,7 @@ class Report:
                 self.summary,
                 "",
                 *(f"> **Check:** {line}\n" for line in self.sanity),
-                *table,
+                *markdown_table(self.table()),
                 "",
                 "Accuracy on test images with its 95 % Wilson interval and the number of images. *Grey box*: the attack sees the",
                 "classifier alone and its images are purified afterwards. *White box*: the attack sees purifier and classifier.",
@@ -169,6 +188,7 @@ class Report:
                 "",
                 "![Gallery](gallery.png)",
                 "",
+                *detector_section(self.detections),
                 "## How it was made",
                 "",
                 *(f"- {line}" for line in (*self.attacks, *self.notes)),
@@ -187,31 +207,32 @@ class Report:
             "attacks": list(self.attacks),
             "notes": list(self.notes),
             "settings": self.settings,
+            "detections": [dataclasses.asdict(each) for each in self.detections],
             "made_with": versions(),
         }
         return json.dumps(content, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Report":
-        """Reads what `to_json` wrote (predictions are not in it)."""
+        """Reads what `to_json` wrote (predictions and excesses are not in it)."""
         content = json.loads(text)
         rows = tuple(Row(**row) for row in content["rows"])
         texts = (tuple(content[name]) for name in ("attacks", "sanity", "notes"))
-        return cls(rows, *texts, settings=content["settings"])
+        found = tuple(Detection(**each) for each in content.get("detections", ()))
+        return cls(rows, *texts, settings=content["settings"], detections=found)
 
     def save(self, directory: Path) -> None:
-        """Writes `report.md`, `predictions.npz` and, last, `report.json` into `directory`."""
+        """Writes `report.md`, `predictions.npz`, of a detector `roc.png`, and, last, `report.json`."""
         directory = Path(directory)
+        if self.excesses:
+            save_roc(self.excesses, directory / "roc.png")
         write_text(directory / "report.md", self.to_markdown())
-        np.savez_compressed(directory / "predictions.npz", **self.predictions)
+        excesses = {f"{key}/excess": values for key, values in self.excesses.items()}
+        np.savez_compressed(directory / "predictions.npz", **self.predictions, **excesses)
         write_text(directory / "report.json", self.to_json())
 
 
 def _cell(row: Row | None) -> str:
     if row is None:
         return "-"
-    return f"{row.accuracy:.1%} [{100 * row.ci_low:.1f}, {100 * row.ci_high:.1f}] n={row.n:,}"
-
-
-def _pipe(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    return share_cell(row.accuracy, row.ci_low, row.ci_high, row.n)

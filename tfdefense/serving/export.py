@@ -17,7 +17,7 @@ def export(defense: Defense, directory: str | Path) -> Path:
 
     Signatures, all for `images` float32 [N, H, W, C] in [0, 1], any N:
       `serving_default`: `purified` [N, H, W, C], `logits` [N, K], `probabilities` [N, K],
-        `classes` int64 [N].
+        `classes` int64 [N]; of a defence that detects also `refused`, bool [N].
       `purify`: `purified` alone.
 
     Returns:
@@ -56,12 +56,15 @@ def _write(defense: Defense, classifier: FrozenClassifier, path: Path) -> None:
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
         purified = defense.purify(images)
         logits = classifier(purified)
-        return {
+        outputs = {
             "purified": purified,
             "logits": logits,
             "probabilities": tf.nn.softmax(logits),
             "classes": tf.argmax(logits, axis=-1),
         }
+        if defense.detects:
+            outputs["refused"] = defense.excess(images) > 0
+        return outputs
 
     # Not `tf.saved_model.save` on a module that holds the models: Python reloads that without
     # complaint, and every session loader (TF Serving's too) fails on its doubled variables.

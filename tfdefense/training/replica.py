@@ -36,14 +36,26 @@ class Replica:
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> tf.Tensor:
         """float32 [n], uniform in [low, high): one number for each of this replica's examples."""
-        seed = tf.stack(
-            [tf.constant(self._seed, tf.int64), self.step * _DRAWS_PER_STEP + self._draws]
+        return self._mine(
+            tf.random.stateless_uniform([self.global_batch], self._next_seed(), low, high)
         )
-        self._draws += 1
-        numbers = tf.random.stateless_uniform([self.global_batch], seed, low, high)
-        return numbers[self._offset : self._offset + self._local_batch]
+
+    def normal(self, shape: tuple[int, ...]) -> tf.Tensor:
+        """float32 [n, *shape], standard normal: so many for each of this replica's examples."""
+        return self._mine(
+            tf.random.stateless_normal([self.global_batch, *shape], self._next_seed())
+        )
 
     def choice(self, values: tuple[float, ...]) -> tf.Tensor:
         """float32 [n]: for each of this replica's examples, one of `values`, all equally likely."""
         index = tf.cast(self.uniform(0.0, float(len(values))), tf.int32)
         return tf.gather(tf.constant(values, tf.float32), tf.minimum(index, len(values) - 1))
+
+    def _next_seed(self) -> tf.Tensor:
+        draw = self.step * _DRAWS_PER_STEP + self._draws
+        self._draws += 1
+        return tf.stack([tf.constant(self._seed, tf.int64), draw])
+
+    def _mine(self, numbers: tf.Tensor) -> tf.Tensor:
+        """This replica's rows of what was drawn for the global batch."""
+        return numbers[self._offset : self._offset + self._local_batch]

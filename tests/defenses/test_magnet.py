@@ -1,0 +1,184 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfdefense.attacks import PGD
+from tfdefense.data.dataset import Split
+from tfdefense.defenses import MagNet
+from tfdefense.defenses.base import RejectingClassifier
+from tfdefense.defenses.magnet import thresholds_for
+from tfdefense.errors import UserError
+from tfdefense.evaluation import evaluate
+from tfdefense.serving import export
+
+
+@pytest.fixture(scope="module")
+def trained(toy_model, toy_split, tmp_path_factory):
+    """With divergence detectors too, so that all kinds are there."""
+    defense = MagNet(
+        toy_model, temperatures=(10, 40), false_positive_rate=0.1, filters=8, learning_rate=1e-2
+    )
+    run = tmp_path_factory.mktemp("magnet") / "run"
+    return defense.fit(toy_split, epochs=150, batch_size=8, validation=toy_split, run=run), run
+
+
+def test_it_learns_to_take_noise_off(trained, toy_split):
+    defense, _ = trained
+    error = np.mean((defense.purify(toy_split.images) - toy_split.images) ** 2)
+    assert error < 0.5 * np.var(toy_split.images)
+
+
+def test_detectors_are_those_of_the_paper(toy_model, trained):
+    assert MagNet(toy_model).detectors() == ["reconstruction_1_l2", "reconstruction_2_l1"]
+    assert trained[0].detectors()[2:] == ["divergence_t10", "divergence_t40"]
+
+
+def test_each_detector_refuses_its_share_of_clean_images(trained, toy_split):
+    defense, _ = trained
+    scores = defense.scores(toy_split.images).numpy()
+    assert scores.shape == (24, 4)
+    over = np.mean(defense.thresholds(scores).numpy() > 1 + 1e-6, axis=0)
+    np.testing.assert_allclose(over, 2 / 24)  # At most a tenth of 24.
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.05, 0.1, 0.5])
+def test_thresholds_are_exceeded_by_at_most_that_share(rate):
+    scores = np.random.default_rng(1).random((200, 3)).astype(np.float32)
+    share = np.mean(scores > thresholds_for(scores, rate), axis=0)
+    assert np.all(share <= rate)
+    np.testing.assert_allclose(share, int(200 * rate) / 200)
+
+
+def test_noise_is_refused(trained, toy_split):
+    defense, _ = trained
+    noise = np.random.default_rng(0).random(toy_split.images.shape, np.float32)
+    assert np.mean(defense.excess(noise) > 0) > 0.9
+
+
+def test_a_later_call_finds_thresholds_and_weights(trained, toy_model, toy_split):
+    defense, run = trained
+    again = MagNet(
+        toy_model, 5, temperatures=(10, 40), false_positive_rate=0.1, filters=8, learning_rate=1e-2
+    )
+    with pytest.raises(UserError, match="another --seed"):
+        again.fit(toy_split, epochs=150, batch_size=8, validation=toy_split, run=run, seed=1)
+    again.fit(toy_split, epochs=150, batch_size=8, validation=toy_split, run=run)
+    np.testing.assert_array_equal(again.excess(toy_split.images), defense.excess(toy_split.images))
+
+
+def test_refused_is_the_class_after_the_last(trained, toy_split):
+    defense, _ = trained
+    pipeline = defense.defend()
+    images = np.concatenate([toy_split.images, 1 - toy_split.images])
+    logits = RejectingClassifier(pipeline)(images).numpy()
+    np.testing.assert_array_equal(logits[:, :3], pipeline(images))
+    refused = defense.excess(images).numpy() > 0
+    assert 0 < refused.sum() < len(images)
+    np.testing.assert_array_equal(np.argmax(logits, -1) == 3, refused)
+
+
+def test_an_attack_on_both_evades_the_detector(trained, toy_split):
+    """What fools the pipeline alone is refused; aimed past the detector too, it gets through."""
+    defense, _ = trained
+    pipeline, labels = defense.defend(), toy_split.labels
+    attack = PGD(epsilon=0.5, steps=60, relative_step_size=0.05)
+    blind = attack(pipeline, toy_split.images, labels)
+    targets = (labels + 1) % 3
+    knowing = attack(RejectingClassifier(pipeline), toy_split.images, labels, targets)
+
+    def through(images):
+        wrong = np.argmax(pipeline(images), -1) != labels
+        return np.mean(wrong & (defense.excess(images).numpy() <= 0))
+
+    assert through(knowing) > through(blind)
+
+
+def test_reports_count_what_is_refused(trained, toy_split):
+    defense, _ = trained
+    attacks = [PGD(epsilon=0.5, steps=20)]
+    report = evaluate(defense, toy_split, attacks)
+    bare = "magnet_without_detector"
+    assert [row.defense for row in report.rows[:3]] == ["none", "magnet", bare]
+    labels, clean = report.predictions["labels"], report.predictions["magnet/none/none"]
+    assert report.row("magnet", "none", "none").accuracy == np.mean(clean == labels)
+    grey = report.predictions["magnet/pgd/grey_box"]
+    right = (grey == labels) | (grey == -1)
+    assert report.row("magnet", "pgd", "grey_box").accuracy == right.mean()
+    without = report.predictions[f"{bare}/pgd/grey_box"]
+    np.testing.assert_array_equal(np.where(grey == -1, without, grey), without)
+    assert report.row(bare, "pgd", "grey_box").accuracy == np.mean(without == labels)
+    clean_detection, *others = report.detections
+    assert clean_detection.refused == np.mean(clean == -1)
+    assert {each.threat_model for each in others} == {"grey_box", "white_box"}
+    assert others[0].refused == np.mean(grey == -1)
+    text = report.to_markdown()
+    assert "Its detector" in text
+    assert "which count as wrong" in report.summary
+    assert "leaks the label" not in text
+
+
+def test_report_with_a_detector_is_kept_with_its_roc(trained, toy_split, tmp_path):
+    report = evaluate(trained[0], toy_split, [PGD(epsilon=0.5, steps=5)])
+    report.save(tmp_path)
+    assert (tmp_path / "roc.png").read_bytes().startswith(b"\x89PNG")
+    assert type(report).from_json((tmp_path / "report.json").read_text()).rows == report.rows
+    with np.load(tmp_path / "predictions.npz") as file:
+        assert file["magnet/pgd/grey_box/excess"].shape == (24,)
+
+
+def test_export_says_what_is_refused(trained, toy_split, tmp_path):
+    path = export(trained[0], tmp_path)
+    served = tf.saved_model.load(path).signatures["serving_default"]
+    images = np.concatenate([toy_split.images, 1 - toy_split.images])
+    expected = trained[0].excess(images).numpy() > 0
+    np.testing.assert_array_equal(served(images=tf.constant(images))["refused"], expected)
+
+
+def test_colour_images_have_one_autoencoder_and_divergence(toy_split):
+    def colours(images):
+        return images[:, 0, 0, :]
+
+    from tfdefense.classifiers import FrozenClassifier
+
+    defense = MagNet(FrozenClassifier(colours, (8, 8, 3)))
+    assert defense.detectors() == ["reconstruction_1_l1", "divergence_t10", "divergence_t40"]
+    assert defense.false_positive_rate == 0.005
+    assert defense.noise == 0.025
+
+
+def test_validation_images_are_needed(toy_model, toy_split):
+    with pytest.raises(UserError, match="validation: none given"):
+        MagNet(toy_model).fit(toy_split, epochs=1)
+
+
+def test_two_replicas_train_it(toy_model, toy_split, two_replicas):
+    with two_replicas.scope():
+        defense = MagNet(toy_model)
+        defense.fit(toy_split, epochs=1, batch_size=8, validation=toy_split)
+    assert np.all(np.isfinite(defense.excess(toy_split.images)))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"false_positive_rate": 0.0}, "--false_positive_rate=0.0: a number above 0 and below 1"),
+        ({"false_positive_rate": 1.0}, "--false_positive_rate=1.0"),
+        ({"noise": -0.1}, "--noise=-0.1"),
+        ({"filters": 0}, "--filters=0: at least 1"),
+        ({"temperatures": (10, -1)}, "--temperatures: -1 given, more than 0"),
+    ],
+)
+def test_bad_hyperparameters_are_named(toy_model, given, message):
+    with pytest.raises(UserError, match=message):
+        MagNet(toy_model, **given)
+
+
+def test_pairs_are_refused(toy_model, toy_split):
+    with pytest.raises(UserError, match="learns from clean images alone"):
+        MagNet(toy_model).arrays(toy_split, ["something"])
+
+
+def test_split_is_needed_of_the_same_shape(toy_model):
+    other = Split(np.zeros((4, 8, 8, 1), np.float32), np.zeros(4, np.int32), 3)
+    with pytest.raises(UserError, match="train: images of"):
+        MagNet(toy_model).fit(other, epochs=1, validation=other)

@@ -1,0 +1,138 @@
+"""What a training is asked for, checked and written down before it begins."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tfdefense import crafting, data
+from tfdefense.choices import (
+    CLASSIFIER_SETTINGS,
+    DATA_SETTINGS,
+    DEFAULTS,
+    choose_classifier,
+    choose_default_classifier,
+    load_data,
+    merged,
+)
+from tfdefense.classifiers.chosen import Chosen
+from tfdefense.defenses import DEFENSES, named
+from tfdefense.defenses.base import Defense
+from tfdefense.defenses.learned import LearnedDefense
+from tfdefense.errors import require
+from tfdefense.progress import say
+from tfdefense.runs import Run, RunConfig
+from tfdefense.training import BATCH_SIZE, LoopConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All that `train` was asked for, checked, before anything is written or trained.
+
+    Attributes:
+      run: the directory, which need not exist yet.
+      dataset, examples, seed, loop: on what, and how long; no loop where nothing is learned.
+      classifier: what is guarded; None where the run holds it already.
+      about: what tells data and classifier from others.
+      config: what the run's `config.json` holds, or will.
+    """
+
+    run: Run
+    dataset: data.Dataset
+    examples: list[crafting.Examples]
+    seed: int
+    loop: LoopConfig | None
+    classifier: Chosen | None
+    about: dict[str, Any]
+    config: RunConfig
+
+
+def planned(
+    given: Mapping[str, Any],
+    run: Run | None,
+    data_dir: str | None,
+    overwrite: bool,
+    runs_dir: str | Path,
+    pairs: Sequence[str],
+    unsafe_load: bool,
+) -> Plan:
+    """Checks all that is asked for; see `experiment.train`."""
+    settings, stored = dict(given), None
+    if run is not None and run.exists() and not overwrite:
+        stored = run.require_kind("defense")
+        settings = merged(stored.settings, given)
+        settings.pop("pairs", None)
+        pairs = pairs or stored.surroundings.get("pairs", ())
+        data_dir = data_dir or stored.surroundings.get("data_dir")
+    settings = {**DEFAULTS, **settings}
+    require("defense" in settings, f"--defense: none given. Known: {', '.join(DEFENSES.names())}.")
+    make_defense = named(settings["defense"])
+    config = make_defense.Config(**own_hyperparameters(make_defense, settings))
+    learns = issubclass(make_defense, LearnedDefense)
+    require(
+        learns or not pairs, f"--pairs: --defense={make_defense.name} learns nothing from them."
+    )
+    batch_size, seed = settings.get("batch_size", BATCH_SIZE), settings["seed"]
+    # Here too, so that a bad number is answered before a large dataset is read.
+    LoopConfig(settings.get("epochs", 1), batch_size, seed)
+    classifier = None
+    if "classifier" in given:
+        classifier = choose_classifier(given, unsafe_load)
+    elif stored and not run.classifier_path.is_file():
+        again = stored.surroundings.get("classifier_path") or stored.settings["classifier"]
+        classifier = choose_classifier({**settings, "classifier": again}, unsafe_load)
+    dataset = load_data(settings, data_dir)
+    if "classifier" not in settings:
+        classifier = choose_default_classifier(settings, dataset, unsafe_load)
+    about = {name: settings[name] for name in CLASSIFIER_SETTINGS if name in settings}
+    about = {**dataset.settings(), **(classifier.settings if classifier else about)}
+    loop = None
+    if learns:
+        loop = make_defense.loop_config(dataset.train, settings.get("epochs"), batch_size, seed)
+    if run is None:
+        run = Run(Path(runs_dir) / f"{dataset.name}-{classifier.name}-{settings['defense']}")
+    examples = [crafting.load(path) for path in pairs]
+    full = make_defense.settings(about, config, seed, loop, examples)
+    surroundings = {
+        "pairs": [str(Path(path).resolve()) for path in pairs],
+        "data_dir": dataset.data_dir,
+        "steps": loop.steps(len(dataset.train)) if loop else 0,
+        "classifier_path": str(classifier.path) if classifier and classifier.path else None,
+    }
+    config = RunConfig("defense", full, surroundings)
+    return Plan(run, dataset, examples, seed, loop, classifier, about, config)
+
+
+def start(plan: Plan, overwrite: bool, runs_dir: str | Path) -> None:
+    """Makes the run directory with its classifier in it, or accepts the one that is there."""
+    run, opened = plan.run, None
+    if plan.classifier and plan.classifier.path and (overwrite or not run.exists()):
+        # Before the directory is made: a model that will not do leaves nothing behind.
+        opened = plan.classifier.open(plan.dataset, runs_dir, plan.seed)
+    run.start(plan.config, overwrite)
+    say(f"Run directory: {run.path}")
+    if not run.classifier_path.is_file():
+        opened = opened or plan.classifier.open(plan.dataset, runs_dir, plan.seed)
+        run.save_classifier(opened.model)
+
+
+def untrained(run: Run) -> Defense:
+    """The defence of a run with initial weights, before the classifier that the run keeps."""
+    settings = run.config().settings
+    make_defense = named(settings["defense"])
+    hyperparameters = own_hyperparameters(make_defense, settings)
+    return make_defense(run.load_classifier(), settings["seed"], **hyperparameters)
+
+
+def own_hyperparameters(make_defense: type[Defense], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `settings` that belong to the defence; complains of those that belong to nobody."""
+    mine = {field.name for field in dataclasses.fields(make_defense.Config)}
+    common = {"defense", "seed", *DATA_SETTINGS, *CLASSIFIER_SETTINGS}
+    if issubclass(make_defense, LearnedDefense):
+        common |= {"epochs", "batch_size", "pairs"}
+    for name in settings:
+        require(
+            name in mine | common,
+            f"--{name}: not a setting of --defense={make_defense.name}, which has {', '.join(sorted(mine))}.",
+        )
+    return {name: value for name, value in settings.items() if name in mine}
