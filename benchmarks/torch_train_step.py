@@ -51,6 +51,7 @@ class Training:
             torch.optim.Adam(network.parameters(), 5e-4, (0.5, 0.999))
             for network in (self.generator, self.critic)
         )
+        self.networks = (self.generator, self.critic)
         draws = torch.Generator().manual_seed(0)
         self.clean = torch.rand(BATCH, 1, 28, 28, generator=draws).to(memory_format=memory_format)
         self.direction = torch.sign(torch.rand(BATCH, 1, 28, 28, generator=draws) - 0.5)
@@ -88,15 +89,13 @@ class Training:
         self.critic.requires_grad_(True)
 
 
-def main():
+def serve(training_class):
+    """Trains as told on standard input; `networks` of a training are those whose sizes are printed."""
     formats = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-    trainings = {name: Training(memory_format) for name, memory_format in formats.items()}
-    sizes = [
-        sum(p.numel() for p in network.parameters())
-        for network in (trainings["contiguous"].generator, trainings["contiguous"].critic)
-    ]
-    print(torch.__version__, *sizes, flush=True)
+    trainings = {name: training_class(memory_format) for name, memory_format in formats.items()}
     training = trainings["contiguous"]
+    sizes = [sum(p.numel() for p in network.parameters()) for network in training.networks]
+    print(torch.__version__, *sizes, flush=True)
     for line in sys.stdin:
         word = line.strip()
         if word in trainings:
@@ -109,4 +108,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    serve(Training)

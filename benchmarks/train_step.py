@@ -1,7 +1,8 @@
-"""Images a second of APE-GAN++'s training step, against the same step in PyTorch.
+"""Images a second of a GAN purifier's training step, against the same step in PyTorch.
 
     .venv/bin/pip install -r benchmarks/requirements.txt
-    .venv/bin/python benchmarks/train_step.py
+    .venv/bin/python benchmarks/train_step.py                   # APE-GAN++
+    .venv/bin/python benchmarks/train_step.py --defense=cgan    # pix2pix
 
 Both train the same networks with the same losses on 28x28x1 images, batch 128, float32, on the CPU
 that they are given; in turn, so that a machine that changes speed changes it for both. The peer is
@@ -24,9 +25,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-import tfdefense
 from tfdefense.classifiers.mnist_cnn import build
 from tfdefense.data.batches import shuffled_batches
+from tfdefense.defenses import DEFENSES
 from tfdefense.training import LoopConfig, Trainer
 
 BATCH, SHAPE = 128, (28, 28, 1)
@@ -35,15 +36,27 @@ BATCH, SHAPE = 128, (28, 28, 1)
 GENERATOR_MACS = 2 * (14 * 14 * 64 * 16) + 2 * (7 * 7 * 128 * 64 * 16)
 CRITIC_MACS = 14 * 14 * 64 * 9 + 7 * 7 * 128 * 64 * 9 + 4 * 4 * 256 * 128 * 9 + 4096
 CLASSIFIER_MACS = 26 * 26 * 32 * 9 + 24 * 24 * 64 * 32 * 9 + 1024 * 128 + 1280
-# Generator: forward, weight and input gradients. Critic: those three for two images, the penalty's
-# forward and input gradient and both derivatives of that, and forward and input gradient for the
-# generator. Classifier: forward and input gradient.
-STEP_FLOP = 2 * (3 * GENERATOR_MACS + (6 + 4 + 2) * CRITIC_MACS + 2 * CLASSIFIER_MACS)
+# Of 32x32 images, the U-Net's padded ones: (side of the smaller side of a convolution, channels in and out).
+DOWN = ((16, 1, 64), (8, 64, 128), (4, 128, 256), (2, 256, 512), (1, 512, 512))
+UP = ((1, 512, 512), (2, 1024, 256), (4, 512, 128), (8, 256, 64), (16, 128, 1))
+UNET_MACS = sum(16 * side * side * a * b for side, a, b in (*DOWN, *UP))
+PATCHES = ((14, 2, 64), (7, 64, 128), (7, 128, 256), (7, 256, 1))
+PATCH_GAN_MACS = sum(16 * side * side * a * b for side, a, b in PATCHES)
+
+STEP_FLOP = {
+    # Generator: forward, weight and input gradients. Critic: those three for two images, the penalty's
+    # forward and input gradient and both derivatives of that, and forward and input gradient for the
+    # generator. Classifier: forward and input gradient.
+    "apeganpp": 2 * (3 * GENERATOR_MACS + (6 + 4 + 2) * CRITIC_MACS + 2 * CLASSIFIER_MACS),
+    # The same without the penalty.
+    "cgan": 2 * (3 * UNET_MACS + (6 + 2) * PATCH_GAN_MACS + 2 * CLASSIFIER_MACS),
+}
+PEERS = {"apeganpp": "torch_train_step.py", "cgan": "torch_pix2pix_step.py"}
 
 
 class Ours:
-    def __init__(self):
-        self.defense = tfdefense.defenses.APEGANPlusPlus(build(SHAPE, 10))
+    def __init__(self, name):
+        self.defense = DEFENSES.get(name)(build(SHAPE, 10))
         self.defense.prepare(steps=100_000)
         draws = np.random.default_rng(0)
         arrays = {
@@ -61,8 +74,8 @@ class Ours:
 
 
 class Peer:
-    def __init__(self, python):
-        script = Path(__file__).with_name("torch_train_step.py")
+    def __init__(self, python, name):
+        script = Path(__file__).with_name(PEERS[name])
         self.process = subprocess.Popen(
             [python, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -114,14 +127,17 @@ class Convolutions:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--defense", choices=list(PEERS), default="apeganpp")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--peer_python", default=sys.executable, help="one that has PyTorch")
     arguments = parser.parse_args()
-    peer, ours, convolutions = Peer(arguments.peer_python), Ours(), Convolutions()
+    name, step_flop = arguments.defense, STEP_FLOP[arguments.defense]
+    peer, ours, convolutions = Peer(arguments.peer_python, name), Ours(name), Convolutions()
+    critic = "critic" if name == "apeganpp" else "discriminator"
     sizes = [
         sum(int(np.prod(v.shape)) for v in network.trainable_variables)
-        for network in (ours.defense.generator, ours.defense.critic)
+        for network in (ours.defense.generator, getattr(ours.defense, critic))
     ]
     assert sizes == peer.sizes, f"not the same networks: {sizes} and {peer.sizes} parameters"
     formats = ("contiguous", "channels_last")
@@ -144,6 +160,7 @@ def main():
     best = max(formats, key=lambda name: median[name])
     result = {
         "benchmark": "train_step",
+        "defense": name,
         "ours": round(median["ours"], 1),
         "peer": round(median[best], 1),
         "peer_name": f"PyTorch {peer.version} eager, {best}",
@@ -151,11 +168,11 @@ def main():
         "ratio_min_max": [round(min(ratios[best]), 3), round(max(ratios[best]), 3)],
         "ratio_to_contiguous": round(statistics.median(ratios["contiguous"]), 3),
         "unit": "images/s",
-        "gflop_per_image": round(STEP_FLOP / 1e9, 3),
-        "gflop_per_second": round(median["ours"] * STEP_FLOP / 1e9, 1),
+        "gflop_per_image": round(step_flop / 1e9, 3),
+        "gflop_per_second": round(median["ours"] * step_flop / 1e9, 1),
         "convolution_gflop_per_second": round(median["convolution"], 1),
         "share_of_convolution_rate": round(
-            median["ours"] * STEP_FLOP / 1e9 / median["convolution"], 3
+            median["ours"] * step_flop / 1e9 / median["convolution"], 3
         ),
     }
     print(json.dumps(result))

@@ -83,3 +83,25 @@ def test_networks_are_saved_and_loaded(network, tmp_path):
     network.save(tmp_path / "network.keras")
     again = keras.models.load_model(tmp_path / "network.keras")
     np.testing.assert_allclose(again(*inputs), expected, atol=1e-6)
+
+
+def test_the_innermost_layers_leave_out_only_what_padding_would_meet(monkeypatch):
+    """Values and gradients are those of the plain convolutions."""
+    unet = UNet(1, image_size=(16, 16))
+    unet.build((None, 16, 16, 1))
+    images = np.random.default_rng(0).random((3, 16, 16, 1)).astype(np.float32)
+
+    def outputs():
+        with tf.GradientTape() as tape:
+            purified = unet(images)
+            loss = tf.reduce_sum(purified**2)
+        return purified, tape.gradient(loss, unet.trainable_variables)
+
+    ours, our_gradients = outputs()
+    plain = {"_down": lambda layer, x: layer(x), "_up": lambda layer, x: layer(x)}
+    for name, function in plain.items():
+        monkeypatch.setattr(f"tfdefense.networks.unet.{name}", function)
+    theirs, their_gradients = outputs()
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    for one, other in zip(our_gradients, their_gradients, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)

@@ -88,14 +88,14 @@ class UNet(keras.Model):
             hidden = tf.pad(hidden, pad, constant_values=-1.0)
         encoded = []
         for depth, convolution in enumerate(self.encoder):
-            hidden = convolution(tf.nn.leaky_relu(hidden, 0.2) if depth else hidden)
+            hidden = _down(convolution, tf.nn.leaky_relu(hidden, 0.2) if depth else hidden)
             if 0 < depth < self.levels - 1:
                 hidden = self.encoder_norms[depth - 1](hidden, training=training)
             encoded.append(hidden)
         for depth, convolution in enumerate(self.decoder):
             if depth:
                 hidden = tf.concat([hidden, encoded[self.levels - 1 - depth]], axis=-1)
-            hidden = convolution(tf.nn.relu(hidden))
+            hidden = _up(convolution, tf.nn.relu(hidden))
             if depth < self.levels - 1:
                 hidden = self.decoder_norms[depth](hidden, training=training)
             if depth < len(self.dropouts):
@@ -110,3 +110,23 @@ class UNet(keras.Model):
 def default_levels(image_size: tuple[int, int]) -> int:
     """Halvings that bring the longer side, rounded up to a power of two, to one pixel; at most eight."""
     return min(max(1, (max(image_size) - 1).bit_length()), len(_FILTERS))
+
+
+def _down(convolution: keras.Layer, images: tf.Tensor) -> tf.Tensor:
+    """The convolution; where it leaves one pixel, without the taps that only ever meet padding."""
+    if images.shape[1:3] != (2, 2):
+        return convolution(images)
+    kernel = tf.convert_to_tensor(convolution.kernel)[1:3, 1:3]
+    kernel = tf.reshape(kernel, [-1, convolution.filters])
+    flat = tf.reshape(images, [-1, kernel.shape[0]])
+    return (tf.matmul(flat, kernel) + convolution.bias)[:, tf.newaxis, tf.newaxis, :]
+
+
+def _up(convolution: keras.Layer, images: tf.Tensor) -> tf.Tensor:
+    """The transposed convolution; where it begins with one pixel, without the taps that are cut off again."""
+    if images.shape[1:3] != (1, 1):
+        return convolution(images)
+    kernel = tf.convert_to_tensor(convolution.kernel)[1:3, 1:3]
+    kernel = tf.reshape(kernel, [4 * convolution.filters, -1])
+    flat = tf.matmul(images[:, 0, 0, :], kernel, transpose_b=True)
+    return tf.reshape(flat, [-1, 2, 2, convolution.filters]) + convolution.bias

@@ -1,0 +1,99 @@
+"""The PyTorch peer of train_step.py --defense=cgan: pix2pix's step as a careful PyTorch user writes it."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch_train_step import BATCH, classifier, serve
+
+FILTERS = (64, 128, 256, 512, 512)
+
+
+class UNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        levels = len(FILTERS)
+        before = (1, *FILTERS[:-1])
+        self.down = nn.ModuleList(
+            nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(before, FILTERS, strict=True)
+        )
+        after = (*reversed(FILTERS[:-1]), 1)
+        inputs = (FILTERS[-1], *(2 * count for count in after[:-1]))
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in zip(inputs, after, strict=True)
+        )
+        self.down_norms = nn.ModuleList(nn.BatchNorm2d(count) for count in FILTERS[1 : levels - 1])
+        self.up_norms = nn.ModuleList(nn.BatchNorm2d(count) for count in after[:-1])
+
+    def forward(self, images):
+        hidden = F.pad(2 * images - 1, (0, 4, 0, 4), value=-1.0)
+        last, encoded = len(self.down) - 1, []
+        for depth, convolution in enumerate(self.down):
+            hidden = convolution(F.leaky_relu(hidden, 0.2) if depth else hidden)
+            if 0 < depth < last:
+                hidden = self.down_norms[depth - 1](hidden)
+            encoded.append(hidden)
+        for depth, convolution in enumerate(self.up):
+            if depth:
+                hidden = torch.cat([hidden, encoded[last - depth]], 1)
+            hidden = convolution(F.relu(hidden))
+            if depth < last:
+                hidden = self.up_norms[depth](hidden)
+            if depth < 3:
+                hidden = F.dropout(hidden, 0.5)
+        return (0.5 * torch.tanh(hidden) + 0.5)[:, :, :28, :28]
+
+
+class PatchGAN(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            *(nn.Conv2d(2, 64, 4, 2, 1), nn.LeakyReLU(0.2)),
+            *(nn.Conv2d(64, 128, 4, 2, 1), nn.BatchNorm2d(128), nn.LeakyReLU(0.2)),
+            *(nn.Conv2d(128, 256, 4, 1, "same"), nn.BatchNorm2d(256), nn.LeakyReLU(0.2)),
+            nn.Conv2d(256, 1, 4, 1, "same"),
+        )
+
+    def forward(self, condition, images):
+        return self.layers(2 * torch.cat([condition, images], 1) - 1)
+
+
+class Training:
+    def __init__(self, memory_format):
+        self.generator, self.discriminator, self.classifier = (
+            make().to(memory_format=memory_format) for make in (UNet, PatchGAN, classifier)
+        )
+        self.networks = (self.generator, self.discriminator)
+        self.classifier.eval().requires_grad_(False)
+        self.generator_optimizer, self.discriminator_optimizer = (
+            torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999)) for network in self.networks
+        )
+        draws = torch.Generator().manual_seed(0)
+        self.clean = torch.rand(BATCH, 1, 28, 28, generator=draws).to(memory_format=memory_format)
+        self.direction = torch.sign(torch.rand(BATCH, 1, 28, 28, generator=draws) - 0.5)
+        self.labels = torch.randint(0, 10, (BATCH,), generator=draws)
+
+    def step(self):
+        clean = self.clean
+        adversarial = (clean + 0.15 * self.direction).clamp(0, 1)
+        purified = self.generator(adversarial)
+        real = self.discriminator(adversarial, clean)
+        fake = self.discriminator(adversarial, purified.detach())
+        discriminator_loss = 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
+        self.discriminator_optimizer.zero_grad()
+        discriminator_loss.backward()
+        self.discriminator_optimizer.step()
+        # The discriminator's own gradients are not wanted here; asking for them would cost it time.
+        self.discriminator.requires_grad_(False)
+        loss = (
+            F.softplus(-self.discriminator(adversarial, purified)).mean()
+            + 100 * F.l1_loss(purified, clean)
+            + F.cross_entropy(self.classifier(purified), self.labels)
+        )
+        self.generator_optimizer.zero_grad()
+        loss.backward()
+        self.generator_optimizer.step()
+        self.discriminator.requires_grad_(True)
+
+
+if __name__ == "__main__":
+    serve(Training)
