@@ -117,6 +117,27 @@ def test_evaluate_needs_only_the_run(run, tmp_path, monkeypatch, capsys):
     assert {row["n"] for row in rows} == {10}
 
 
+def test_evaluate_finds_a_trained_defence_by_name(run, capsys, monkeypatch):
+    """The settings that it was trained with need not be said again."""
+    monkeypatch.chdir(run.parents[1])
+    flags = ["--attacks=fgsm", "--images=10", "--white_box_images=2"]
+    (run / "report.json").unlink()
+    assert main(["evaluate", "--defense=apeganpp", *flags]) == 0
+    assert f"{run.relative_to(run.parents[1])}/report.md" in capsys.readouterr().out
+    rows = json.loads((run / "report.json").read_text())["rows"]
+    assert {row["n"] for row in rows} == {10, 2}
+
+
+def test_evaluate_makes_a_run_of_what_needs_no_training(run, capsys, monkeypatch):
+    monkeypatch.chdir(run.parents[1])
+    flags = ["--attacks=fgsm", "--images=10", "--white_box_images=2"]
+    name = "bit_depth+spatial_smoothing"
+    assert main(["evaluate", f"--defense={name}", "--bits=2", *flags]) == 0
+    assert f"{name}, white box" in capsys.readouterr().out
+    assert Path(f"runs/digits-mnist_cnn-{name}/gallery.png").is_file()
+    assert main(["export", f"--run=runs/digits-mnist_cnn-{name}"]) == 0
+
+
 def test_export_needs_only_the_run_and_counts_up(run, tmp_path, capsys):
     assert main(["export", f"--run={run}", f"--output={tmp_path}"]) == 0
     assert main(["export", f"--run={run}", f"--output={tmp_path}"]) == 0
@@ -290,7 +311,27 @@ BAD = [
         "--classifier=lenet: takes images in [0, 1]",
     ),
     (["attack", "--attack=fgsm", "--classifier=gone.h5"], "gone.h5: no such file"),
-    (["evaluate"], "--run: none given"),
+    (["train", "--defense=magnet+apegam"], "unknown defense 'apegam'. Did you mean 'apegan'"),
+    (["train", "--defense=bit_depth+magnet"], "magnet refuses images as they arrive"),
+    (["train", "--defense=bit_depth+bit_depth"], "each can be named once only"),
+    (["train", "--defense=magnet+bit_depth", "--bits=0"], "--bits=0: 1 to 8 needed"),
+    (["train", "--defense=magnet+bit_depth", "--window=3"], "--window: not a setting of"),
+    (["train", "--defense=magnet", "--temperatures=10,hot"], "--temperatures=10,hot: numbers"),
+    (
+        ["train", "--defense=magnet", "--false_positive_rate=1"],
+        "--false_positive_rate=1.0: a number",
+    ),
+    (["train", "--defense=magnet", "--run=new", "--pairs=runs"], "runs: not a run directory"),
+    (["train", "--defense=defense_gan", "--restarts=0"], "--restarts=0: at least 1"),
+    (["evaluate"], "--run: none given, and no --defense"),
+    (["evaluate", "--defense=apegan"], "--defense=apegan: not trained yet for these images"),
+    (["evaluate", "--defense=bit_dept"], "Did you mean 'bit_depth'"),
+    (["evaluate", "--defense=bit_depth", "--bits=12"], "--bits=12: 1 to 8 needed"),
+    (["evaluate", "--defense=apeganpp", "--lambda1=3"], "with another --lambda1 (0.5 there)"),
+    (
+        ["evaluate", "--run=runs/digits-mnist_cnn-apeganpp", "--dataset=digits"],
+        "--dataset: the --run has its own",
+    ),
     (["evaluate", "--run=nowhere"], "--run=nowhere: no such run directory"),
     (["evaluate", "--run=notes"], "notes: not a run directory"),
     (

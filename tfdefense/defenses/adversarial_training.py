@@ -133,9 +133,6 @@ class AdversarialTraining(LearnedDefense):
         self.optimizer = keras.optimizers.Adam(rate)
         self.optimizer.build(self.network.trainable_variables)
 
-    def checkpoint_items(self) -> dict[str, Any]:
-        return {"network": self.network, "optimizer": self.optimizer}
-
     def arrays(self, train: Split, pairs: Sequence[Examples]) -> dict[str, np.ndarray | DiskArray]:
         require(not pairs, f"--pairs: --defense={self.name} makes its own examples as it goes.")
         return {"clean": train.images, "labels": train.labels}

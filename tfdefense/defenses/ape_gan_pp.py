@@ -79,14 +79,6 @@ class APEGANPlusPlus(TrainedPurifier):
         self.generator_optimizer = adam(self.generator, self.config, steps)
         self.critic_optimizer = adam(self.critic, self.config, steps)
 
-    def checkpoint_items(self) -> dict[str, Any]:
-        return {
-            "generator": self.generator,
-            "critic": self.critic,
-            "generator_optimizer": self.generator_optimizer,
-            "critic_optimizer": self.critic_optimizer,
-        }
-
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         clean = batch["clean"]
         adversarial = self.adversarial(batch, replica)

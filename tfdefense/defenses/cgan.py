@@ -87,14 +87,6 @@ class ConditionalGAN(TrainedPurifier):
         self.generator_optimizer = adam(self.generator, self.config, steps)
         self.discriminator_optimizer = adam(self.discriminator, self.config, steps)
 
-    def checkpoint_items(self) -> dict[str, Any]:
-        return {
-            "generator": self.generator,
-            "discriminator": self.discriminator,
-            "generator_optimizer": self.generator_optimizer,
-            "discriminator_optimizer": self.discriminator_optimizer,
-        }
-
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         adversarial = self.adversarial(batch, replica)
         # The generator runs once; both updates use what it gave.

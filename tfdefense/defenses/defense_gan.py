@@ -142,14 +142,6 @@ class DefenseGAN(LearnedDefense):
         faster = dataclasses.replace(self.config, learning_rate=self.config.critic_learning_rate)
         self.critic_optimizer = adam(self.critic, faster, steps, betas)
 
-    def checkpoint_items(self) -> dict[str, Any]:
-        return {
-            "generator": self.generator,
-            "critic": self.critic,
-            "generator_optimizer": self.generator_optimizer,
-            "critic_optimizer": self.critic_optimizer,
-        }
-
     @classmethod
     def default_epochs(cls, train: Split) -> int:
         """As many as show about a million images."""

@@ -20,8 +20,8 @@ from tfdefense.training import BATCH_SIZE, LoopConfig, Replica, Trainer, epochs_
 class LearnedDefense(Defense):
     """A defence with networks of its own.
 
-    A subclass makes its networks in `__init__`, its optimizers in `prepare`, says in `arrays` what it
-    learns from, and owns `train_step`.
+    A subclass makes its networks in `__init__`, its optimizers in `prepare`, says in `arrays` what it learns
+    from, and owns `train_step`.
     """
 
     stopped = False  # It is trained for as long as was asked.
@@ -31,9 +31,13 @@ class LearnedDefense(Defense):
     def prepare(self, steps: int) -> None:
         """Makes the optimizers for a training of `steps` steps."""
 
-    @abc.abstractmethod
     def checkpoint_items(self) -> dict[str, Any]:
-        """Networks and optimizers by name; those of `networks` under the same names."""
+        """Networks and optimizers by name; those of `networks` under the same names.
+
+        By default what the defence holds as attributes of its own, by their names.
+        """
+        kept = (keras.layers.Layer, keras.optimizers.Optimizer)
+        return {name: value for name, value in vars(self).items() if isinstance(value, kept)}
 
     @abc.abstractmethod
     def arrays(self, train: Split, pairs: Sequence[Examples]) -> dict[str, np.ndarray | DiskArray]:
