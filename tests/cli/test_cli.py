@@ -340,6 +340,7 @@ BAD = [
     ),
     (["export", "--run=nowhere"], "no such run directory"),
     (["evaluate", "--run=nowhere", "--attacks=deepfol"], "Did you mean 'deepfool'"),
+    (["evaluate", "--run=nowhere", "--attacks=pgd:restarts=x"], "pgd:restarts=x, a number"),
     (["attack"], "--attack: none given"),
     (["attack", "--attack=deepfol"], "unknown attack 'deepfol'. Did you mean 'deepfool'"),
     (["attack", "--attack=fgsm", "--theta=1"], "fgsm: has no 'theta'"),

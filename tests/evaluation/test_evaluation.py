@@ -64,6 +64,27 @@ def test_worst_case_is_per_image(report):
     assert report.row("apeganpp", "worst_case", "grey_box").accuracy == expected
 
 
+def test_restored_is_the_share_of_what_fooled(report):
+    labels = report.predictions["labels"]
+    for each in report.restored:
+        fooled = report.predictions[f"none/{each.attack}/white_box"] != labels
+        right = report.predictions[f"apeganpp/{each.attack}/grey_box"] == labels
+        assert each.n == fooled.sum()
+        assert each.restored == (right[fooled].mean() if each.n else 0)
+    assert [each.attack for each in report.restored] == ["fgsm", "bim"]
+    assert "Of the images that fooled the classifier" in report.to_markdown()
+    assert Report.from_json(report.to_json()).restored == report.restored
+
+
+def test_two_kinds_of_an_attack_have_rows_of_their_own(defense, toy_split):
+    attacks = [BIM(epsilon=0.1), BIM(epsilon=0.1, steps=2)]
+    report = evaluate(defense, toy_split, attacks, white_box_images=4)
+    assert report.row("none", "bim", "white_box").n == 24
+    assert report.row("none", "bim:steps=2", "white_box").n == 24
+    with pytest.raises(UserError, match="bim given more than once"):
+        evaluate(defense, toy_split, [BIM(epsilon=0.1), BIM(epsilon=0.2)])
+
+
 def test_undefended_rows_are_the_classifiers_own(report, toy_model, toy_split):
     adversarial = FGSM(epsilon=0.3)(toy_model, toy_split.images, toy_split.labels)
     expected = np.mean(np.argmax(toy_model(adversarial), -1) == toy_split.labels)

@@ -42,7 +42,8 @@ def add_evaluation_flags(flags: FlagGroups) -> None:
         group,
         "attacks",
         list,
-        f"Of {', '.join(ATTACKS.names())}, with commas (default: fgsm, fgsm_predicted, bim, pgd).",
+        f"Of {', '.join(ATTACKS.names())}, with commas, each perhaps with hyperparameters"
+        " behind colons, cw:targets=random:confidence=1 (default: fgsm, fgsm_predicted, bim, pgd).",
     )
     flags.add(
         group,

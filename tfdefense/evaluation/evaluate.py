@@ -15,6 +15,7 @@ from tfdefense.attacks import (
     default_epsilon,
     strongest,
 )
+from tfdefense.attacks.labels import label_of
 from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import Defense
 from tfdefense.errors import require
@@ -22,6 +23,7 @@ from tfdefense.evaluation.columns import columns
 from tfdefense.evaluation.detection import REFUSED, detections
 from tfdefense.evaluation.judge import Judge
 from tfdefense.evaluation.report import Report, Row
+from tfdefense.evaluation.restored import restored
 
 
 def default_attacks(epsilon: float) -> tuple[Attack, ...]:
@@ -65,6 +67,9 @@ def evaluate(
     require(white_box_images >= 1, f"--white_box_images={white_box_images}: at least 1 needed.")
     attacks = default_attacks(default_epsilon(test.image_shape)) if attacks is None else attacks
     require(len(attacks) > 0, "attacks: none given, at least one needed.")
+    labels = [label_of(attack) for attack in attacks]
+    for label in labels:
+        require(labels.count(label) == 1, f"attacks: {label} given more than once.")
     measure = _Measurements(defense, test)
     classifier = Judge(defense.classifier)
     pipeline = Judge(defense.defend(), defense.batch_size)
@@ -73,19 +78,19 @@ def evaluate(
     for column in judged:
         measure.add(column.name, "none", 0.0, "none", *column.judge(test, "clean, purified"))
     few = test.take(white_box_images)
-    for attack in attacks:
+    for attack, label in zip(attacks, labels, strict=True):
         crafted = classifier.attack(attack, test)
         epsilon = getattr(attack, "epsilon", None)
-        measure.add("none", attack.name, epsilon, "white_box", classifier.predict(crafted))
+        measure.add("none", label, epsilon, "white_box", classifier.predict(crafted))
         for column in judged:
-            found = column.judge(crafted, f"{attack.name}, purified")
-            measure.add(column.name, attack.name, epsilon, "grey_box", *found)
+            found = column.judge(crafted, f"{label}, purified")
+            measure.add(column.name, label, epsilon, "grey_box", *found)
         crafted = pipeline.attack(strongest(attack), few)
         for column in judged:
             further = column.attacked_further(strongest(attack), few, crafted)
-            measure.add(column.name, attack.name, epsilon, "white_box", *column.judge(further))
+            measure.add(column.name, label, epsilon, "white_box", *column.judge(further))
     measure.add_worst_cases()
-    return measure.report(attacks)
+    return measure.report(attacks, labels)
 
 
 class _Measurements:
@@ -167,12 +172,13 @@ class _Measurements:
         )
         self._clock = now
 
-    def report(self, attacks: Sequence[Attack]) -> Report:
+    def report(self, attacks: Sequence[Attack], labels: Sequence[str]) -> Report:
         report = Report(
             rows=tuple(self.rows),
             attacks=tuple(f"`{attack}`" for attack in attacks),
             notes=(self.test.note,) if self.test.note else (),
             detections=detections(self.excesses),
+            restored=restored(self.predictions, self.defense.name, labels),
             predictions=self.predictions,
             excesses=self.excesses,
         )

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from tfdefense.attacks import Attack, strongest
+from tfdefense.attacks.labels import label_of
 from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import Defense
 from tfdefense.evaluation.columns import columns
@@ -34,13 +35,17 @@ def save_gallery(
     rows = [("clean", chosen, classifier), ("clean,\npurified", chosen, pipeline)]
     for attack in attacks:
         crafted = classifier.attack(attack, chosen)
-        rows.append((f"{attack.name} on\nclassifier", crafted, classifier))
+        rows.append((f"{_wrapped(attack)} on\nclassifier", crafted, classifier))
         rows.append(("purified\n(grey box)", crafted, pipeline))
     strong = strongest(attacks[-1])
     crafted = columns(pipeline)[0].attacked_further(strong, chosen, pipeline.attack(strong, chosen))
-    rows.append((f"{attacks[-1].name} on\ndefence", crafted, classifier))
+    rows.append((f"{_wrapped(attacks[-1])} on\ndefence", crafted, classifier))
     rows.append(("purified\n(white box)", crafted, pipeline))
     _draw(rows, chosen.labels, defense, names, path)
+
+
+def _wrapped(attack: Attack) -> str:
+    return label_of(attack).replace(":", ":\n")
 
 
 def _one_of_each_class(labels: np.ndarray) -> np.ndarray:

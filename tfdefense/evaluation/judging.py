@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 from typing import Any
 
-from tfdefense.attacks import Attack, default_epsilon, is_bounded, make
+from tfdefense.attacks import Attack, default_epsilon
+from tfdefense.attacks.labels import attack_from
 from tfdefense.data.dataset import Dataset
 from tfdefense.defenses.base import Defense
 from tfdefense.errors import require
@@ -20,7 +21,7 @@ class Judging:
 
     Attributes:
       epsilon: radius of the attacks, in [0, 1]; None means 0.3 for grey images, 8/255 for colour.
-      attacks: registered names; None means FGSM (with true and with predicted labels), BIM, PGD.
+      attacks: registered names, with what is not as usual ("pgd:restarts=5"); None means FGSM (with true and with predicted labels), BIM, PGD.
       images: how many test images for clean and grey-box rows; None means all, or as many as the defence
         says, if it is slow.
       white_box_images: how many at most for white-box rows; None means as many as the defence says, 1,000 for
@@ -51,9 +52,7 @@ class Judging:
         if self.attacks is None:
             return default_attacks(epsilon)
         require(len(self.attacks) > 0, "--attacks: none given, at least one needed.")
-        return tuple(
-            make(name, epsilon=epsilon) if is_bounded(name) else make(name) for name in self.attacks
-        )
+        return tuple(attack_from(label, epsilon) for label in self.attacks)
 
     def settings(self) -> dict[str, Any]:
         """As `report.json` keeps them."""

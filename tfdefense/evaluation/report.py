@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfdefense.evaluation.detection import Detection, detector_section, save_roc
+from tfdefense.evaluation.restored import Restored, restored_section
 from tfdefense.evaluation.tables import markdown_table, share_cell, text_table
 from tfdefense.intervals import wilson
 from tfdefense.runs import versions, write_text
@@ -65,6 +66,7 @@ class Report:
       notes: what is special about the images.
       settings: the evaluation's own settings, so that a later call can tell whether it asks the same.
       detections: what the defence's detector refused, if it has one.
+      restored: of the images that fooled the classifier, how many are right after purifying.
       predictions: "defense/attack/threat_model" -> predicted classes int32 [n], -1 where refused.
       excesses: the same keys -> how far past the detector, float32 [n].
     """
@@ -75,6 +77,7 @@ class Report:
     notes: tuple[str, ...] = ()
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     detections: tuple[Detection, ...] = ()
+    restored: tuple[Restored, ...] = ()
     predictions: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
     excesses: dict[str, np.ndarray] = dataclasses.field(default_factory=dict, repr=False)
 
@@ -188,6 +191,7 @@ class Report:
                 "",
                 "![Gallery](gallery.png)",
                 "",
+                *restored_section(self.restored),
                 *detector_section(self.detections),
                 "## How it was made",
                 "",
@@ -207,6 +211,7 @@ class Report:
             "attacks": list(self.attacks),
             "notes": list(self.notes),
             "settings": self.settings,
+            "restored": [dataclasses.asdict(each) for each in self.restored],
             "detections": [dataclasses.asdict(each) for each in self.detections],
             "made_with": versions(),
         }
@@ -218,8 +223,13 @@ class Report:
         content = json.loads(text)
         rows = tuple(Row(**row) for row in content["rows"])
         texts = (tuple(content[name]) for name in ("attacks", "sanity", "notes"))
-        found = tuple(Detection(**each) for each in content.get("detections", ()))
-        return cls(rows, *texts, settings=content["settings"], detections=found)
+        return cls(
+            rows,
+            *texts,
+            settings=content["settings"],
+            detections=tuple(Detection(**each) for each in content.get("detections", ())),
+            restored=tuple(Restored(**each) for each in content.get("restored", ())),
+        )
 
     def save(self, directory: Path) -> None:
         """Writes `report.md`, `predictions.npz`, of a detector `roc.png`, and, last, `report.json`."""

@@ -1,0 +1,50 @@
+"""Of the attacked images that fooled the classifier: how many are right once they are purified."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tfdefense.evaluation.tables import markdown_table, share_cell
+from tfdefense.intervals import wilson
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """One attack, grey box: what Yu et al. 2020 measure ("examples that successfully attacked").
+
+    Attributes:
+      attack: as in the rows of the report.
+      restored, n: share of the n images that fooled the classifier, in [0, 1]; 0 of none.
+      ci_low, ci_high: its 95 % Wilson interval.
+    """
+
+    attack: str
+    restored: float
+    n: int
+    ci_low: float
+    ci_high: float
+
+
+def restored(
+    predictions: Mapping[str, np.ndarray], defense: str, attacks: Sequence[str]
+) -> tuple[Restored, ...]:
+    """Of "defense/attack/threat_model" -> predicted classes, and "labels" -> the true ones."""
+    labels, found = predictions["labels"], []
+    for attack in attacks:
+        fooled = predictions[f"none/{attack}/white_box"] != labels
+        right = (predictions[f"{defense}/{attack}/grey_box"] == labels)[fooled]
+        low, high = wilson(int(right.sum()), len(right)) if len(right) else (0.0, 1.0)
+        share = float(right.mean()) if len(right) else 0.0
+        found.append(Restored(attack, share, len(right), low, high))
+    return tuple(found)
+
+
+def restored_section(found: Sequence[Restored]) -> list[str]:
+    """The lines of a report, in Markdown."""
+    lines = [["attack", "right after purifying"]]
+    for each in found:
+        cell = share_cell(each.restored, each.ci_low, each.ci_high, each.n) if each.n else "- n=0"
+        lines.append([each.attack, cell])
+    title = "## Of the images that fooled the classifier (grey box)"
+    return [title, "", *markdown_table(lines), ""] if found else []
