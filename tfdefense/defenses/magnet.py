@@ -230,7 +230,8 @@ def thresholds_for(scores: np.ndarray, false_positive_rate: float) -> np.ndarray
     """The least thresholds [D] that at most a share `false_positive_rate` of scores [N, D] exceed."""
     count = len(scores)
     allowed = int(false_positive_rate * count + 1e-9)
-    return np.sort(scores, axis=0)[count - 1 - allowed].astype(np.float32)
+    least = np.sort(scores, axis=0)[count - 1 - allowed]
+    return np.maximum(least, 1e-12).astype(np.float32)  # Scores are divided by them.
 
 
 def _in_batches(function: Callable[[slice], tf.Tensor], count: int) -> np.ndarray:
