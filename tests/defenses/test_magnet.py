@@ -107,6 +107,8 @@ def test_reports_count_what_is_refused(trained, toy_split):
     without = report.predictions[f"{bare}/pgd/grey_box"]
     np.testing.assert_array_equal(np.where(grey == -1, without, grey), without)
     assert report.row(bare, "pgd", "grey_box").accuracy == np.mean(without == labels)
+    fooled = report.predictions["none/pgd/white_box"] != labels
+    assert report.restored[0].restored == np.mean((without == labels)[fooled])
     clean_detection, *others = report.detections
     assert clean_detection.refused == np.mean(clean == -1)
     assert {each.threat_model for each in others} == {"grey_box", "white_box"}

@@ -29,8 +29,13 @@ class Restored:
 def restored(
     predictions: Mapping[str, np.ndarray], defense: str, attacks: Sequence[str]
 ) -> tuple[Restored, ...]:
-    """Of "defense/attack/threat_model" -> predicted classes, and "labels" -> the true ones."""
+    """Of "defense/attack/threat_model" -> predicted classes, and "labels" -> the true ones.
+
+    Of a defence that detects, what it makes of images without asking its detector.
+    """
     labels, found = predictions["labels"], []
+    bare = f"{defense}_without_detector"
+    defense = bare if f"{bare}/none/none" in predictions else defense
     for attack in attacks:
         fooled = predictions[f"none/{attack}/white_box"] != labels
         right = (predictions[f"{defense}/{attack}/grey_box"] == labels)[fooled]
