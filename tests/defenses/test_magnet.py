@@ -95,7 +95,7 @@ def test_an_attack_on_both_evades_the_detector(trained, toy_split):
 
 def test_reports_count_what_is_refused(trained, toy_split):
     defense, _ = trained
-    attacks = [PGD(epsilon=0.5, steps=20)]
+    attacks = [PGD(epsilon=0.5)]
     report = evaluate(defense, toy_split, attacks)
     bare = "magnet_without_detector"
     assert [row.defense for row in report.rows[:3]] == ["none", "magnet", bare]
@@ -120,7 +120,7 @@ def test_reports_count_what_is_refused(trained, toy_split):
 
 
 def test_report_with_a_detector_is_kept_with_its_roc(trained, toy_split, tmp_path):
-    report = evaluate(trained[0], toy_split, [PGD(epsilon=0.5, steps=5)])
+    report = evaluate(trained[0], toy_split, [PGD(epsilon=0.5)])
     report.save(tmp_path)
     assert (tmp_path / "roc.png").read_bytes().startswith(b"\x89PNG")
     assert type(report).from_json((tmp_path / "report.json").read_text()).rows == report.rows
