@@ -1,5 +1,8 @@
+import csv
 import dataclasses
+import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -112,6 +115,20 @@ def test_text_and_markdown_never_show_grey_box_alone(report):
             assert line.count("n=24") == 2
             assert line.count("n=9") == 1
     assert "BIM(epsilon=0.3, norm='linf', steps=10" in report.to_markdown()
+
+
+def test_csv_has_every_row_with_every_field(report):
+    lines = list(csv.DictReader(io.StringIO(report.to_csv())))
+    assert list(lines[0]) == ROW_FIELDS
+    assert [float(line["accuracy"]) for line in lines] == [row.accuracy for row in report.rows]
+
+
+def test_latex_has_the_table_and_nothing_that_latex_trips_over(report):
+    text = report.to_latex()
+    lines = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert [line.count(" & ") for line in lines] == [3] * len(report.table())
+    assert "worst\\_case" in text
+    assert not re.search(r"(?<!\\)[%_#$]", text)
 
 
 def test_sanity_says_when_adversarial_accuracy_is_above_clean(report):

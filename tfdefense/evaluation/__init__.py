@@ -2,6 +2,7 @@
 
 from tfdefense.evaluation.evaluate import default_attacks, evaluate
 from tfdefense.evaluation.gallery import save_gallery
-from tfdefense.evaluation.report import Report, Row
+from tfdefense.evaluation.report import Report
+from tfdefense.evaluation.row import Row
 
 __all__ = ["Report", "Row", "default_attacks", "evaluate", "save_gallery"]

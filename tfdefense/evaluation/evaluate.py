@@ -22,8 +22,9 @@ from tfdefense.errors import require
 from tfdefense.evaluation.columns import columns
 from tfdefense.evaluation.detection import REFUSED, detections
 from tfdefense.evaluation.judge import Judge
-from tfdefense.evaluation.report import Report, Row
+from tfdefense.evaluation.report import Report
 from tfdefense.evaluation.restored import restored
+from tfdefense.evaluation.row import Row
 
 
 def default_attacks(epsilon: float) -> tuple[Attack, ...]:

@@ -1,6 +1,8 @@
 """What was measured, as data and as something that a person reads."""
 
+import csv
 import dataclasses
+import io
 import itertools
 import json
 from pathlib import Path
@@ -10,49 +12,11 @@ import numpy as np
 
 from tfdefense.evaluation.detection import Detection, detector_section, save_roc
 from tfdefense.evaluation.restored import Restored, restored_section
-from tfdefense.evaluation.tables import markdown_table, share_cell, text_table
-from tfdefense.intervals import wilson
+from tfdefense.evaluation.row import Row, row_cell
+from tfdefense.evaluation.tables import latex_table, markdown_table, text_table
 from tfdefense.runs import versions, write_text
 
 SCHEMA = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One measured accuracy.
-
-    Attributes:
-      dataset, classifier: what was attacked.
-      defense: what stood before it, or "none".
-      trained_with: the classifier that the defence was trained with, or "none".
-      attack, epsilon: what attacked; "none" and 0 for clean images, None for an attack without radius.
-      threat_model: "none" (clean), "grey_box" (the attack saw the classifier alone) or "white_box"
-        (it saw everything that stands in the row).
-      accuracy, n: share of the n images classified correctly, in [0, 1].
-      ci_low, ci_high: 95 % Wilson interval.
-      seconds: for crafting and judging.
-    """
-
-    dataset: str
-    classifier: str
-    defense: str
-    trained_with: str
-    attack: str
-    epsilon: float | None
-    threat_model: str
-    accuracy: float
-    n: int
-    ci_low: float
-    ci_high: float
-    seconds: float
-
-    @classmethod
-    def measured(cls, correct: np.ndarray, **fields: str | float | None) -> "Row":
-        """A row from `correct`, bool [n], one for each image that was really judged."""
-        low, high = wilson(int(correct.sum()), len(correct))
-        return cls(
-            accuracy=float(correct.mean()), n=len(correct), ci_low=low, ci_high=high, **fields
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,9 +114,9 @@ class Report:
         defenses = dict.fromkeys(row.defense for row in self.rows if row.defense != "none")
         titles = [f"{name}, {box}" for name in defenses for box in ("grey box", "white box")]
         lines = [["attack", "undefended", *titles]]
-        clean = [[_cell(self.row(name, "none", "none")), "-"] for name in defenses]
+        clean = [[row_cell(self.row(name, "none", "none")), "-"] for name in defenses]
         lines.append(
-            ["none (clean)", _cell(self.row("none", "none", "none")), *itertools.chain(*clean)]
+            ["none (clean)", row_cell(self.row("none", "none", "none")), *itertools.chain(*clean)]
         )
         for attack in dict.fromkeys(row.attack for row in self.rows if row.attack != "none"):
             rows = [
@@ -165,7 +129,7 @@ class Report:
             ]
             epsilon = next(row.epsilon for row in rows if row)
             title = attack if epsilon is None else f"{attack} {epsilon:.3g}"
-            lines.append([title, *map(_cell, rows)])
+            lines.append([title, *map(row_cell, rows)])
         return lines
 
     def to_text(self) -> str:
@@ -201,6 +165,21 @@ class Report:
             ]
         )
 
+    def to_latex(self) -> str:
+        """The table, for a paper."""
+        first = self.rows[0]
+        caption = f"{self.defense} before {first.classifier} on {first.dataset}. {self.summary}"
+        return "\n".join(latex_table(self.table(), caption)) + "\n"
+
+    def to_csv(self) -> str:
+        """Every row with all its fields, for a spreadsheet."""
+        text = io.StringIO()
+        names = [field.name for field in dataclasses.fields(Row)]
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(dataclasses.asdict(row) for row in self.rows)
+        return text.getvalue()
+
     def to_json(self) -> str:
         """The report as `report.json` holds it."""
         content = {
@@ -232,17 +211,13 @@ class Report:
         )
 
     def save(self, directory: Path) -> None:
-        """Writes `report.md`, `predictions.npz`, of a detector `roc.png`, and, last, `report.json`."""
+        """Writes `report.md|csv|tex`, `predictions.npz`, of a detector `roc.png`, and, last, `report.json`."""
         directory = Path(directory)
         if self.excesses:
             save_roc(self.excesses, directory / "roc.png")
         write_text(directory / "report.md", self.to_markdown())
+        write_text(directory / "report.csv", self.to_csv())
+        write_text(directory / "report.tex", self.to_latex())
         excesses = {f"{key}/excess": values for key, values in self.excesses.items()}
         np.savez_compressed(directory / "predictions.npz", **self.predictions, **excesses)
         write_text(directory / "report.json", self.to_json())
-
-
-def _cell(row: Row | None) -> str:
-    if row is None:
-        return "-"
-    return share_cell(row.accuracy, row.ci_low, row.ci_high, row.n)
