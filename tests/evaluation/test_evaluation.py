@@ -74,6 +74,7 @@ def test_restored_is_the_share_of_what_fooled(report):
         right = report.predictions[f"apeganpp/{each.attack}/grey_box"] == labels
         assert each.n == fooled.sum()
         assert each.restored == (right[fooled].mean() if each.n else 0)
+        assert each.white_box == report.row("apeganpp", each.attack, "white_box").accuracy
     assert [each.attack for each in report.restored] == ["fgsm", "bim"]
     assert "Of the images that fooled the classifier" in report.to_markdown()
     assert Report.from_json(report.to_json()).restored == report.restored

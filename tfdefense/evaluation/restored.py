@@ -17,6 +17,8 @@ class Restored:
       attack: as in the rows of the report.
       restored, n: share of the n images that fooled the classifier, in [0, 1]; 0 of none.
       ci_low, ci_high: its 95 % Wilson interval.
+      white_box, white_box_n: accuracy under the same attack where it knows the defence, and on how many
+        images: no grey-box figure stands without it.
     """
 
     attack: str
@@ -24,6 +26,8 @@ class Restored:
     n: int
     ci_low: float
     ci_high: float
+    white_box: float
+    white_box_n: int
 
 
 def restored(
@@ -41,15 +45,17 @@ def restored(
         right = (predictions[f"{defense}/{attack}/grey_box"] == labels)[fooled]
         low, high = wilson(int(right.sum()), len(right)) if len(right) else (0.0, 1.0)
         share = float(right.mean()) if len(right) else 0.0
-        found.append(Restored(attack, share, len(right), low, high))
+        knowing = predictions[f"{defense}/{attack}/white_box"]
+        white_box = float(np.mean(knowing == labels[: len(knowing)]))
+        found.append(Restored(attack, share, len(right), low, high, white_box, len(knowing)))
     return tuple(found)
 
 
 def restored_section(found: Sequence[Restored]) -> list[str]:
     """The lines of a report, in Markdown."""
-    lines = [["attack", "right after purifying"]]
+    lines = [["attack", "right after purifying, grey box", "right at all, white box"]]
     for each in found:
         cell = share_cell(each.restored, each.ci_low, each.ci_high, each.n) if each.n else "- n=0"
-        lines.append([each.attack, cell])
-    title = "## Of the images that fooled the classifier (grey box)"
+        lines.append([each.attack, cell, f"{each.white_box:.1%} n={each.white_box_n:,}"])
+    title = "## Of the images that fooled the classifier"
     return [title, "", *markdown_table(lines), ""] if found else []
