@@ -80,7 +80,6 @@ def train(
 
 def find(
     settings: Mapping[str, Any],
-    run: Run | None = None,
     data_dir: str | None = None,
     runs_dir: str | Path = "runs",
     unsafe_load: bool = False,
@@ -91,12 +90,12 @@ def find(
     settings that are left out are the run's own.
 
     Args:
-      settings, run, data_dir, runs_dir, unsafe_load: as in `train`.
+      settings, data_dir, runs_dir, unsafe_load: as in `train`.
 
     Raises:
       UserError: it is not trained yet, or otherwise; and as every stage says for itself.
     """
-    plan = planned(settings, run, data_dir, False, runs_dir, (), unsafe_load)
+    plan = planned(settings, None, data_dir, False, runs_dir, (), unsafe_load)
     path = plan.run.path
     if plan.loop is None:
         start(plan, False, runs_dir)

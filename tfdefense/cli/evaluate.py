@@ -94,6 +94,6 @@ def run(given: dict[str, Any]) -> None:
         defense, dataset = load_defense(directory), load_dataset(directory, data_dir)
     else:
         require("defense" in given, "--run: none given, and no --defense in its place.")
-        directory, defense, dataset = find(given, None, data_dir, unsafe_load=unsafe_load)
+        directory, defense, dataset = find(given, data_dir, unsafe_load=unsafe_load)
     print_report(judge(directory, defense, dataset, judging))
     print(f"\nReport         {directory.path / 'report.md'}")

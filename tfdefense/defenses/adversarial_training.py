@@ -23,7 +23,7 @@ from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
 from tfdefense.data.disk_array import DiskArray
 from tfdefense.defenses.base import DefendedClassifier, option
-from tfdefense.defenses.gan import check_rate
+from tfdefense.defenses.gan import adam, check_rate
 from tfdefense.defenses.learned import LearnedDefense
 from tfdefense.errors import require, unknown_name
 from tfdefense.networks.losses import cross_entropy
@@ -127,11 +127,7 @@ class AdversarialTraining(LearnedDefense):
         return DefendedClassifier(self, self._attacked)
 
     def prepare(self, steps: int) -> None:
-        rate = self.config.learning_rate
-        if self.config.schedule == "cosine":
-            rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-        self.optimizer = keras.optimizers.Adam(rate)
-        self.optimizer.build(self.network.trainable_variables)
+        self.optimizer = adam(self.network, self.config, steps, betas=(0.9, 0.999))
 
     def arrays(self, train: Split, pairs: Sequence[Examples]) -> dict[str, np.ndarray | DiskArray]:
         require(not pairs, f"--pairs: --defense={self.name} makes its own examples as it goes.")

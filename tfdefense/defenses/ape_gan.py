@@ -66,8 +66,7 @@ class APEGAN(TrainedPurifier):
 
     @property
     def strengths(self) -> tuple[float, ...]:
-        one = (0.3,) if self.classifier.image_shape[-1] == 1 else (0.03,)
-        return self.config.strengths or one
+        return self.config.strengths or ((0.3,) if self.is_grey else (0.03,))
 
     def prepare(self, steps: int) -> None:
         self.generator_optimizer = adam(self.generator, self.config, steps)

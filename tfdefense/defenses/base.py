@@ -61,6 +61,11 @@ class Defense(abc.ABC):
         self.seed = seed
         self.config = self.Config(**hyperparameters)
 
+    @property
+    def is_grey(self) -> bool:
+        """Whether images have one channel: the papers' MNIST, by which defaults go, and not their CIFAR-10."""
+        return self.classifier.image_shape[-1] == 1
+
     @classmethod
     def settings(
         cls,

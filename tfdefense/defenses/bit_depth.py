@@ -36,7 +36,7 @@ class BitDepth(Defense):
     @property
     def bits(self) -> int:
         """Bits for each value."""
-        return self.config.bits or (1 if self.classifier.image_shape[-1] == 1 else 5)
+        return self.config.bits or (1 if self.is_grey else 5)
 
     def purify(self, images: tf.Tensor) -> tf.Tensor:
         steps = 2.0**self.bits - 1.0

@@ -80,8 +80,7 @@ class ConditionalGAN(TrainedPurifier):
 
     @property
     def strengths(self) -> tuple[float, ...]:
-        one = (0.15,) if self.classifier.image_shape[-1] == 1 else (0.1,)
-        return self.config.strengths or one
+        return self.config.strengths or ((0.15,) if self.is_grey else (0.1,))
 
     def prepare(self, steps: int) -> None:
         self.generator_optimizer = adam(self.generator, self.config, steps)

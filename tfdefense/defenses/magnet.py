@@ -96,9 +96,9 @@ class MagNet(LearnedDefense):
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)
         shape = self.classifier.image_shape
-        filters = self.config.filters or (3 if self._grey else 32)
+        filters = self.config.filters or (3 if self.is_grey else 32)
         # Reconstruction errors are of L2 by the first, of L1 by the second, as in the paper's experiments.
-        self._pooled, self._powers = ((True, False), (2, 1)) if self._grey else ((False,), (1,))
+        self._pooled, self._powers = ((True, False), (2, 1)) if self.is_grey else ((False,), (1,))
         with seeded(seed):
             self.autoencoders = [
                 Autoencoder(shape[-1], filters, pooled, name=f"autoencoder_{number}")
@@ -109,25 +109,21 @@ class MagNet(LearnedDefense):
         self.thresholds = Thresholds(len(self.detectors()))
 
     @property
-    def _grey(self) -> bool:
-        return self.classifier.image_shape[-1] == 1
-
-    @property
     def temperatures(self) -> tuple[float, ...]:
         """Of the divergence detectors."""
         given = self.config.temperatures
-        return given if given is not None else (() if self._grey else (10.0, 40.0))
+        return given if given is not None else (() if self.is_grey else (10.0, 40.0))
 
     @property
     def false_positive_rate(self) -> float:
         """Share of clean images that each detector may refuse."""
-        return self.config.false_positive_rate or (0.001 if self._grey else 0.005)
+        return self.config.false_positive_rate or (0.001 if self.is_grey else 0.005)
 
     @property
     def noise(self) -> float:
         """Standard deviation of the noise in training."""
         given = self.config.noise
-        return given if given is not None else (0.1 if self._grey else 0.025)
+        return given if given is not None else (0.1 if self.is_grey else 0.025)
 
     def purify(self, images: tf.Tensor) -> tf.Tensor:
         return self.autoencoders[0](images)

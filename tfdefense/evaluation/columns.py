@@ -22,9 +22,10 @@ class Column:
         self.name = name
         self.pipeline = pipeline
 
-    def judge(self, split: Split, what: str | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Predictions int32 [N], `REFUSED` among them; and how far past the detector, if there is one."""
-        return self.pipeline.predict(split, what), None
+    def judge(self, split: Split, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """What the pipeline `predicted`, `REFUSED` where it is; and how far past the detector, if there is one."""
+        del split
+        return predicted, None
 
     def attacked_further(self, attack: Attack, split: Split, crafted: Split) -> Split:
         """`crafted`, where an attack on the pipeline made it, with what an attacker of this column adds."""
@@ -39,8 +40,7 @@ class _DetectingColumn(Column):
         super().__init__(name, pipeline)
         self.rejecting = Judge(RejectingClassifier(pipeline.model), pipeline.batch_size)
 
-    def judge(self, split: Split, what: str | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        predicted = self.pipeline.predict(split, what)
+    def judge(self, split: Split, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         excess = self.pipeline.ask(self.pipeline.model.defense.excess, split)
         return np.where(excess > 0, REFUSED, predicted), excess
 
@@ -51,9 +51,9 @@ class _DetectingColumn(Column):
         """
         if not attack.takes_targets:
             return crafted
-        judged, _ = self.judge(crafted)
-        through = (judged != REFUSED) & (judged != split.labels)
         reached = self.pipeline.predict(crafted)
+        judged, _ = self.judge(crafted, reached)
+        through = (judged != REFUSED) & (judged != split.labels)
         targets = np.where(reached != split.labels, reached, self._runners_up(split))
         rows = np.flatnonzero(~through)
         images = np.array(crafted.images)

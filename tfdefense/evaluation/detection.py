@@ -4,13 +4,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from tfdefense.evaluation.figures import save_figure
 from tfdefense.evaluation.tables import markdown_table, share_cell
 from tfdefense.intervals import wilson
 
@@ -87,10 +85,7 @@ def save_roc(excesses: Mapping[str, np.ndarray], path: Path) -> None:
         axis.legend(loc="lower right", fontsize=8, frameon=False)
     axes[0].set_ylabel("attacked images refused")
     figure.tight_layout()
-    partial = path.with_suffix(".partial.png")
-    figure.savefig(partial, dpi=110)
-    plt.close(figure)
-    partial.replace(path)
+    save_figure(figure, path)
 
 
 def _labelled(clean: np.ndarray, attacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

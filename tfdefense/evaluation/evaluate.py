@@ -76,20 +76,23 @@ def evaluate(
     pipeline = Judge(defense.defend(), defense.batch_size)
     judged = columns(pipeline)
     measure.add("none", "none", 0.0, "none", classifier.predict(test, "clean"))
+    predicted = pipeline.predict(test, "clean, purified")
     for column in judged:
-        measure.add(column.name, "none", 0.0, "none", *column.judge(test, "clean, purified"))
+        measure.add(column.name, "none", 0.0, "none", *column.judge(test, predicted))
     few = test.take(white_box_images)
     for attack, label in zip(attacks, labels, strict=True):
         crafted = classifier.attack(attack, test)
         epsilon = getattr(attack, "epsilon", None)
         measure.add("none", label, epsilon, "white_box", classifier.predict(crafted))
+        predicted = pipeline.predict(crafted, f"{label}, purified")
         for column in judged:
-            found = column.judge(crafted, f"{label}, purified")
+            found = column.judge(crafted, predicted)
             measure.add(column.name, label, epsilon, "grey_box", *found)
         crafted = pipeline.attack(strongest(attack), few)
         for column in judged:
             further = column.attacked_further(strongest(attack), few, crafted)
-            measure.add(column.name, label, epsilon, "white_box", *column.judge(further))
+            found = column.judge(further, pipeline.predict(further))
+            measure.add(column.name, label, epsilon, "white_box", *found)
     measure.add_worst_cases()
     return measure.report(attacks, labels)
 

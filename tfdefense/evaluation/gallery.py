@@ -3,9 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -14,6 +11,7 @@ from tfdefense.attacks.labels import label_of
 from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import Defense
 from tfdefense.evaluation.columns import columns
+from tfdefense.evaluation.figures import save_figure
 from tfdefense.evaluation.judge import Judge
 
 _COLUMNS = 10
@@ -90,7 +88,4 @@ def _draw(
             axis.set_yticks([])
         line[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=8)
     figure.tight_layout(pad=0.4)
-    partial = path.with_suffix(".partial.png")
-    figure.savefig(partial, dpi=110)
-    plt.close(figure)
-    partial.replace(path)
+    save_figure(figure, path)
