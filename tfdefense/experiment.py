@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tfdefense import data
-from tfdefense.choices import load_data
+from tfdefense.choices import choose_classifier, load_data
+from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.defenses.base import Defense
 from tfdefense.errors import require
 from tfdefense.evaluation import Report
@@ -110,14 +111,19 @@ def find(
     return plan.run, load_defense(plan.run), plan.dataset
 
 
-def load_defense(run: Run) -> Defense:
+def load_defense(run: Run, guarded: FrozenClassifier | None = None) -> Defense:
     """The trained defence of a run, from the run directory alone.
 
+    Args:
+      run: where it was trained.
+      guarded: a classifier to stand before in place of the one that it was trained with, as in tables VII to
+        X of the first paper.
+
     Raises:
-      UserError: not a defence's run, or its training is not finished.
+      UserError: not a defence's run, its training is not finished, or it can guard no other classifier.
     """
     steps = run.require_kind("defense").surroundings["steps"]
-    defense = untrained(run)
+    defense = untrained(run, guarded)
     step = Checkpoints(defense.networks(), run.path).restore() if steps else 0
     require(
         step >= steps,
@@ -125,6 +131,33 @@ def load_defense(run: Run) -> Defense:
         f" Go on with: bin/train --run={run.path}",
     )
     return defense
+
+
+def load_before_another(
+    run: Run,
+    settings: Mapping[str, Any],
+    data_dir: str | None = None,
+    runs_dir: str | Path = "runs",
+    unsafe_load: bool = False,
+) -> tuple[Run, Defense, data.Dataset]:
+    """The trained defence of a run, before another classifier, and where that is judged.
+
+    Args:
+      run: where it was trained.
+      settings: "classifier", and "input_range", "input_mean" and "input_std" where they are needed.
+      data_dir, runs_dir, unsafe_load: as in `train`.
+
+    Raises:
+      UserError: as `load_defense`; and the classifier is not to be had or not for these images.
+    """
+    run.require_kind("defense")
+    chosen = choose_classifier(settings, unsafe_load)
+    dataset = load_dataset(run, data_dir)
+    guarded = chosen.open(dataset, runs_dir, run.config().settings["seed"])
+    defense = load_defense(run, guarded)
+    judged = Run(run.path / f"guarding-{chosen.name}")
+    judged.path.mkdir(exist_ok=True)
+    return judged, defense, dataset
 
 
 def load_dataset(run: Run, data_dir: str | None = None) -> data.Dataset:

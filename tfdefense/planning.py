@@ -16,6 +16,7 @@ from tfdefense.choices import (
     merged,
 )
 from tfdefense.classifiers.chosen import Chosen
+from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.defenses import DEFENSES, named
 from tfdefense.defenses.base import Defense
 from tfdefense.defenses.learned import LearnedDefense
@@ -116,12 +117,19 @@ def start(plan: Plan, overwrite: bool, runs_dir: str | Path) -> None:
         run.save_classifier(opened.model)
 
 
-def untrained(run: Run) -> Defense:
-    """The defence of a run with initial weights, before the classifier that the run keeps."""
+def untrained(run: Run, guarded: FrozenClassifier | None = None) -> Defense:
+    """The defence of a run with initial weights, before the classifier that the run keeps, or before `guarded`."""
     settings = run.config().settings
     make_defense = named(settings["defense"])
     hyperparameters = own_hyperparameters(make_defense, settings)
-    return make_defense(run.load_classifier(), settings["seed"], **hyperparameters)
+    kept = run.load_classifier()
+    defense = make_defense(guarded or kept, settings["seed"], **hyperparameters)
+    require(
+        guarded is None or not defense.replaces_classifier,
+        f"--classifier: {defense.name} is a classifier itself and guards no other.",
+    )
+    defense.trained_with = kept.name
+    return defense
 
 
 def own_hyperparameters(make_defense: type[Defense], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -138,6 +138,18 @@ def test_evaluate_makes_a_run_of_what_needs_no_training(run, capsys, monkeypatch
     assert main(["export", f"--run=runs/digits-mnist_cnn-{name}"]) == 0
 
 
+def test_evaluate_puts_a_trained_defence_before_another_classifier(run):
+    another = ["--classifier=hers.keras", "--input_range=0,255"]
+    few = ["--images=20", "--white_box_images=4", "--attacks=fgsm"]
+    before = (run / "report.json").read_text()
+    assert main(["evaluate", f"--run={run}", *another, *few]) == 0
+    rows = json.loads((run / "guarding-hers" / "report.json").read_text())["rows"]
+    assert {row["classifier"] for row in rows} == {"hers"}
+    trained_with = {row["defense"]: row["trained_with"] for row in rows}
+    assert trained_with == {"none": "none", "apeganpp": "mnist_cnn"}
+    assert (run / "report.json").read_text() == before
+
+
 def test_export_needs_only_the_run_and_counts_up(run, tmp_path, capsys):
     assert main(["export", f"--run={run}", f"--output={tmp_path}"]) == 0
     assert main(["export", f"--run={run}", f"--output={tmp_path}"]) == 0
@@ -331,6 +343,14 @@ BAD = [
     (
         ["evaluate", "--run=runs/digits-mnist_cnn-apeganpp", "--dataset=digits"],
         "--dataset: the --run has its own",
+    ),
+    (
+        ["evaluate", "--run=runs/digits-mnist_cnn-apeganpp", "--classifier=lent"],
+        "Did you mean 'lenet'",
+    ),
+    (
+        ["evaluate", "--run=runs/digits-mnist_cnn-apeganpp", "--input_range=0,1"],
+        "--input_range: of no --classifier",
     ),
     (["evaluate", "--run=nowhere"], "--run=nowhere: no such run directory"),
     (["evaluate", "--run=notes"], "notes: not a run directory"),

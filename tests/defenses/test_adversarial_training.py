@@ -9,6 +9,8 @@ from tfdefense.attacks import FGSM, PGD
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import AdversarialTraining
 from tfdefense.errors import UserError
+from tfdefense.experiment import load_defense
+from tfdefense.runs import Run
 from tfdefense.training import Replica
 
 
@@ -87,3 +89,10 @@ def test_what_cannot_be_trained_is_named(toy_model):
         AdversarialTraining(FrozenClassifier(lambda images: images[:, 0, :3, 0], SHAPE))
     with pytest.raises(UserError, match="stands before no other"):
         AdversarialTraining(toy_model).defend(toy_model)
+
+
+def test_it_guards_no_other_classifier(toy_model, toy_split, tmp_path):
+    run = Run(tmp_path / "run")
+    AdversarialTraining(toy_model, inner_steps=1).fit(toy_split, epochs=1, batch_size=24, run=run)
+    with pytest.raises(UserError, match="is a classifier itself and guards no other"):
+        load_defense(run, FrozenClassifier(toy_model, SHAPE))

@@ -3,12 +3,13 @@
 from typing import Any
 
 from tfdefense.attacks import ATTACKS
+from tfdefense.choices import CLASSIFIER_SETTINGS
 from tfdefense.cli.flags import FlagGroups, add_classifier_flags, add_data_flags, parsed
 from tfdefense.defenses import DEFENSES
 from tfdefense.errors import require
 from tfdefense.evaluation import Report
 from tfdefense.evaluation.judging import Judging, judge
-from tfdefense.experiment import find, load_dataset, load_defense
+from tfdefense.experiment import find, load_before_another, load_dataset, load_defense
 from tfdefense.runs import Run
 
 
@@ -28,7 +29,9 @@ def command_flags() -> FlagGroups:
         " in sequence, a+b.",
     )
     add_data_flags(flags)
-    add_classifier_flags(flags, "What it guards.")
+    add_classifier_flags(
+        flags, "What it guards; with --run, in place of the one it was trained with."
+    )
     flags.add("how", "seed", int, "What is random about the defence (default: 0).")
     flags.add_hyperparameters()
     add_evaluation_flags(flags)
@@ -88,9 +91,15 @@ def run(given: dict[str, Any]) -> None:
     directory, data_dir = given.pop("run", None), given.pop("data_dir", None)
     unsafe_load = given.pop("unsafe_load", False)
     if directory is not None:
-        for name in given:
+        for name in given.keys() - set(CLASSIFIER_SETTINGS):
             require(False, f"--{name}: the --run has its own; give one or the other.")
         directory = Run(directory)
+    if directory is not None and given:
+        require("classifier" in given, f"--{min(given)}: of no --classifier.")
+        directory, defense, dataset = load_before_another(
+            directory, given, data_dir, unsafe_load=unsafe_load
+        )
+    elif directory is not None:
         defense, dataset = load_defense(directory), load_dataset(directory, data_dir)
     else:
         require("defense" in given, "--run: none given, and no --defense in its place.")

@@ -30,6 +30,7 @@ class Defense(abc.ABC):
 
     Attributes:
       classifier: it, frozen and checked.
+      trained_with: name of the classifier that it learned beside, where that is another one.
       seed: as given.
       config: the hyperparameters.
       detects: whether it also refuses images, as `excess` says.
@@ -58,6 +59,7 @@ class Defense(abc.ABC):
             if given not in fields:
                 raise unknown_name(f"hyperparameter of {self.name}", given, fields)
         self.classifier = classifier
+        self.trained_with = classifier.name
         self.seed = seed
         self.config = self.Config(**hyperparameters)
 

@@ -167,7 +167,7 @@ class _Measurements:
                 dataset=self.test.dataset,
                 classifier=classifier,
                 defense=defense,
-                trained_with="none" if defense == "none" else classifier,
+                trained_with="none" if defense == "none" else self.defense.trained_with,
                 attack=attack,
                 epsilon=None if epsilon is None else float(epsilon),
                 threat_model=threat_model,
