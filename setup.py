@@ -29,5 +29,9 @@ setup(
     packages=find_packages(include=["tfdefense", "tfdefense.*"]),
     python_requires=">=3.11",
     install_requires=requirements(),
+    extras_require={
+        "art": ["adversarial-robustness-toolbox>=1.20,<1.21"],
+        "foolbox": ["foolbox>=3.3.4,<3.4"],
+    },
     entry_points={"console_scripts": ["tfdefense = tfdefense.cli.main:main"]},
 )

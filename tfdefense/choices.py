@@ -19,11 +19,13 @@ def load_data(settings: Mapping[str, Any], data_dir: str | None = None) -> data.
     return data.load(settings.get("dataset", DEFAULTS["dataset"]), data_dir, **options)
 
 
-def choose_classifier(settings: Mapping[str, Any], unsafe_load: bool = False) -> Chosen:
-    """What "classifier" and the input format of `settings` name, not yet opened."""
+def choose_classifier(
+    settings: Mapping[str, Any], unsafe_load: bool = False, flag: str = "classifier"
+) -> Chosen:
+    """What "classifier" and the input format of `settings` name, not yet opened; `flag` for error messages."""
     given = {name: settings[name] for name in _FORMAT if settings.get(name) is not None}
     input_format = InputFormat(**given) if given else None
-    return classifiers.choose(settings["classifier"], input_format, unsafe_load)
+    return classifiers.choose(settings["classifier"], input_format, unsafe_load, flag)
 
 
 def choose_default_classifier(

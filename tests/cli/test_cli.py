@@ -1,6 +1,7 @@
 """Commands as a person types them."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.cli.main import main
 from tfdefense.data import SOURCES
 from tfdefense.defenses import DEFENSES
+from tfdefense.evaluation.threats import THREAT_MODELS
 
 ROOT = Path(__file__).parents[2]
 QUICK = [
@@ -148,6 +150,48 @@ def test_evaluate_puts_a_trained_defence_before_another_classifier(run):
     trained_with = {row["defense"]: row["trained_with"] for row in rows}
     assert trained_with == {"none": "none", "apeganpp": "mnist_cnn"}
     assert (run / "report.json").read_text() == before
+
+
+def test_evaluate_under_every_threat_model(run, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    given = ["--threat_models=grey_box,white_box,transfer,black_box", "--source=hers.keras"]
+    few = ["--images=20", "--white_box_images=4", "--attacks=fgsm"]
+    assert main(["evaluate", f"--run={copy}", *given, *few]) == 2, "hers wants 0 to 255"
+    given[1] = "--source=runs/digits-mnist_cnn"
+    assert main(["evaluate", f"--run={copy}", *given, *few]) == 0
+    report = json.loads((copy / "report.json").read_text())
+    assert {row["threat_model"] for row in report["rows"]} == {"none", *THREAT_MODELS}
+    assert len(report["sanity"]) == 9
+    assert report["settings"]["source"] == "runs/digits-mnist_cnn"
+    for name in ("gallery", "epsilon", "perturbations", "training"):
+        assert (copy / f"{name}.png").stat().st_size > 5_000
+        assert (copy / f"{name}.svg").read_text().startswith("<?xml")
+    with np.load(copy / "predictions.npz") as kept:
+        assert kept["apeganpp/fgsm/transfer/perturbation"].shape == (20, 3)
+        assert kept["apeganpp/fgsm/white_box/predicted"].shape == (4,)
+
+
+def test_compare_puts_runs_into_one_table_and_figure(run, tmp_path, capsys):
+    few = ["--images=20", "--white_box_images=4", "--attacks=fgsm,pgd"]
+    other = "runs/digits-mnist_cnn-bit_depth"
+    assert main(["evaluate", "--defense=bit_depth", *few]) == 0
+    capsys.readouterr()
+    output = f"--output={tmp_path / 'all'}"
+    assert main(["evaluate", "--compare", str(run), other, output]) == 0
+    printed = capsys.readouterr().out
+    assert "apeganpp, grey box" in printed
+    assert "bit_depth, white box" in printed
+    names = {path.name for path in (tmp_path / "all").iterdir()}
+    assert names == {f"comparison.{kind}" for kind in ("md", "html", "tex", "csv", "png", "svg")}
+    lines = (tmp_path / "all" / "comparison.md").read_text().splitlines()
+    reports = [json.loads((Path(path) / "report.json").read_text()) for path in (run, other)]
+    line = next(line for line in lines if line.startswith("| pgd 0.3"))
+    for report in reports:
+        defended = [row for row in report["rows"] if row["defense"] != "none"]
+        for row in defended:
+            if row["attack"] == "pgd":
+                assert f"{row['accuracy']:.1%} [{100 * row['ci_low']:.1f}" in line
 
 
 def test_export_needs_only_the_run_and_counts_up(run, tmp_path, capsys):
@@ -353,6 +397,30 @@ BAD = [
         "--input_range: of no --classifier",
     ),
     (["evaluate", "--run=nowhere"], "--run=nowhere: no such run directory"),
+    (["evaluate", "--compare=runs/digits-mnist_cnn-apeganpp"], "one run given, at least two"),
+    (["evaluate", "--compare", "nowhere", "notes"], "--compare=nowhere: no such run directory"),
+    (["evaluate", "--compare", "runs/digits-mnist_cnn", "notes"], "has no report yet"),
+    (["evaluate", "--compare", "a", "b", "--images=3"], "--images: --compare takes the reports"),
+    (["evaluate", "--defense=bit_depth", "--output=x"], "--output: only --compare"),
+    (["evaluate", "--defense=bit_depth", "stray"], "'stray': not a flag"),
+    (["evaluate", "--defense=bit_depth", "--images=some"], "--images=some: a number or all"),
+    (
+        ["evaluate", "--defense=bit_depth", "--threat_models=grey_box,whitebox"],
+        "unknown --threat_models 'whitebox'. Did you mean 'white_box'",
+    ),
+    (["evaluate", "--defense=bit_depth", "--threat_models=grey_box"], "white_box is needed too"),
+    (
+        ["evaluate", "--defense=bit_depth", "--threat_models=white_box,transfer"],
+        "needs a --source",
+    ),
+    (["evaluate", "--defense=bit_depth", "--source=lenet"], "only --threat_models=transfer"),
+    (
+        [
+            *("evaluate", "--defense=bit_depth", "--threat_models=white_box,transfer"),
+            "--source=lent",
+        ],
+        "unknown source 'lent'. Did you mean 'lenet'",
+    ),
     (["evaluate", "--run=notes"], "notes: not a run directory"),
     (
         ["evaluate", "--run=runs/digits-mnist_cnn"],

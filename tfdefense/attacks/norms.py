@@ -32,6 +32,11 @@ def l0(change: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(changed, tf.int32), axis=(1, 2))
 
 
+def l1(change: tf.Tensor) -> tf.Tensor:
+    """Sum of all changes without their signs, float32 [N]."""
+    return tf.reduce_sum(tf.abs(change), axis=_PIXELS)
+
+
 def l2(change: tf.Tensor) -> tf.Tensor:
     """Euclidean length, float32 [N]."""
     return tf.sqrt(tf.reduce_sum(tf.square(change), axis=_PIXELS))

@@ -36,10 +36,13 @@ def default_for(image_shape: tuple[int, int, int]) -> str:
 
 
 def choose(
-    given: str, input_format: InputFormat | None = None, unsafe: bool = False
+    given: str,
+    input_format: InputFormat | None = None,
+    unsafe: bool = False,
+    flag: str = "classifier",
 ) -> chosen.Chosen:
     """What `given` names, not yet opened: see `chosen.choose`."""
-    return chosen.choose(CLASSIFIERS, given, input_format, unsafe)
+    return chosen.choose(CLASSIFIERS, given, input_format, unsafe, flag)
 
 
 def load(

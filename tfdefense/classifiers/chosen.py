@@ -41,6 +41,7 @@ def choose(
     given: str,
     input_format: InputFormat | None = None,
     unsafe: bool = False,
+    flag: str = "classifier",
 ) -> Chosen:
     """Finds what `given` names, without opening it.
 
@@ -50,6 +51,7 @@ def choose(
         of a SavedModel.
       input_format: what a model of one's own wants of images; None means [0, 1].
       unsafe: whether a model of one's own may run its own Python while it is read.
+      flag: by which the user named it, for error messages.
 
     Raises:
       UserError: there is no such name, file or directory, or an input format for one of ours.
@@ -60,13 +62,13 @@ def choose(
         return _registered(registry.get(given))
     if Run(path).exists():
         _no_format(given, input_format)
-        return _from_run(Run(path, "classifier"))
+        return _from_run(Run(path, flag))
     if not (path.exists() or path.suffix in own.SUFFIXES or "/" in given):
-        raise unknown_name("classifier", given, registry.entries)
-    require(path.exists(), f"--classifier={given}: no such file or directory.")
+        raise unknown_name(flag, given, registry.entries)
+    require(path.exists(), f"--{flag}={given}: no such file or directory.")
     require(
         path.is_dir() or path.suffix in own.SUFFIXES,
-        f"--classifier={given}: {', '.join(own.SUFFIXES)}, a SavedModel directory or a run directory"
+        f"--{flag}={given}: {', '.join(own.SUFFIXES)}, a SavedModel directory or a run directory"
         " needed.",
     )
     settings = {
@@ -94,7 +96,7 @@ def _from_run(run: Run) -> Chosen:
     settings = run.require_kind("classifier").settings
     require(
         run.classifier_path.is_file(),
-        f"--classifier={run.path}: its training is not finished. Go on with: bin/train --run={run.path}",
+        f"--{run.flag}={run.path}: its training is not finished. Go on with: bin/train --run={run.path}",
     )
     chosen = {
         "classifier": settings["classifier"],

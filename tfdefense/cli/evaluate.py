@@ -1,5 +1,8 @@
 """bin/evaluate: flags in front of `experiment.judge`."""
 
+import dataclasses
+import sys
+from pathlib import Path
 from typing import Any
 
 from tfdefense.attacks import ATTACKS
@@ -8,7 +11,11 @@ from tfdefense.cli.flags import FlagGroups, add_classifier_flags, add_data_flags
 from tfdefense.defenses import DEFENSES
 from tfdefense.errors import require
 from tfdefense.evaluation import Report
-from tfdefense.evaluation.judging import Judging, judge
+from tfdefense.evaluation.comparison import compare
+from tfdefense.evaluation.judging import ALL, Judging, judge
+from tfdefense.evaluation.pages import to_text
+from tfdefense.evaluation.tables import text_table
+from tfdefense.evaluation.threats import THREAT_MODELS
 from tfdefense.experiment import find, load_before_another, load_dataset, load_defense
 from tfdefense.runs import Run
 
@@ -17,7 +24,8 @@ def command_flags() -> FlagGroups:
     """The flags of `bin/evaluate`."""
     flags = FlagGroups(
         "bin/evaluate",
-        "attacks the defence of a run and writes its report.json, report.md and gallery.png. A defence that"
+        words_to="compare",
+        description="attacks the defence of a run and writes its report.html, report.md, report.json and figures. A defence that"
         " learns nothing needs no run: --defense=NAME makes one.",
     )
     flags.add("what", "run", str, "Run directory, as bin/train left it.")
@@ -28,6 +36,13 @@ def command_flags() -> FlagGroups:
         f"In its place the defence, trained before if it learns: {', '.join(DEFENSES.names())}; or several"
         " in sequence, a+b.",
     )
+    flags.add(
+        "what",
+        "compare",
+        list,
+        "In their place several run directories, RUN RUN ..., whose reports are put into one table and figure.",
+    )
+    flags.add("what", "output", str, "Where --compare writes (default: runs/comparison).")
     add_data_flags(flags)
     add_classifier_flags(
         flags, "What it guards; with --run, in place of the one it was trained with."
@@ -57,35 +72,78 @@ def add_evaluation_flags(flags: FlagGroups) -> None:
     flags.add(
         group,
         "images",
-        int,
-        "Test images for clean and grey-box rows (default: all; 200 for defense_gan).",
+        str,
+        "Test images for clean, grey-box and transfer rows, or all (the default; 200 for defense_gan).",
     )
     flags.add(
         group,
         "white_box_images",
         int,
-        "Test images for white-box rows, at most (default: 1000; 20 for defense_gan).",
+        "Test images for white-box and black-box rows, at most (default: 1000; 20 for defense_gan).",
+    )
+    flags.add(
+        group,
+        "threat_models",
+        list,
+        f"Of {', '.join(THREAT_MODELS)}, with commas (default: grey_box,white_box).",
+    )
+    flags.add(
+        group,
+        "source",
+        str,
+        "The classifier that transferred attacks see: whatever --classifier may name.",
+    )
+    flags.add(
+        group,
+        "fooled_only",
+        bool,
+        "Grey box and transfer count only images that fooled the classifier, as Yu et al. 2020 do.",
     )
 
 
 def judging_from(given: dict[str, Any]) -> Judging | None:
     """Takes the flags of `add_evaluation_flags` out of `given`; None where none is in it."""
-    names = ("attacks", "epsilon", "images", "white_box_images")
+    names = [field.name for field in dataclasses.fields(Judging)]
     settings = {name: given.pop(name) for name in names if name in given}
-    if "attacks" in settings:
-        settings["attacks"] = tuple(settings["attacks"])
+    for name in ("attacks", "threat_models"):
+        if name in settings:
+            settings[name] = tuple(settings[name])
+    images = settings.get("images", ALL)
+    if images != ALL:
+        require(
+            images.removeprefix("-").isdecimal(), f"--images={images}: a number or {ALL} needed."
+        )
+        settings["images"] = int(images)
     return Judging(**settings) if settings else None
 
 
 def print_report(report: Report) -> None:
-    """The table and what is to be said of it."""
-    print(f"\n{report.to_text()}\n\n{report.summary}")
-    for line in report.sanity:
-        print(f"Check: {line}")
+    """The table and what is to be said of it; in red, the checks that failed."""
+    print(f"\n{to_text(report)}\n\n{report.summary}")
+    red, plain = ("\033[31m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    for check in report.failures:
+        print(f"{red}✗ {check.name}: no. {check.verdict}{plain}")
+    passed = len(report.sanity) - len(report.failures)
+    print(f"{passed} of {len(report.sanity)} checks of these figures passed.")
+
+
+def run_comparison(given: dict[str, Any]) -> None:
+    """Compares finished runs; prints the table."""
+    require("compare" in given, "--output: only --compare has one.")
+    for name in given.keys() - {"compare", "output"}:
+        require(False, f"--{name}: --compare takes the reports as they are.")
+    comparison = compare([Run(path, "compare") for path in given["compare"]])
+    directory = Path(given.get("output", "runs/comparison"))
+    comparison.save(directory)
+    print("\n".join(text_table(comparison.table())))
+    print(f"\nComparison     {directory / 'comparison.html'}")
 
 
 def run(given: dict[str, Any]) -> None:
     """Evaluates a run; prints the table."""
+    if "compare" in given or "output" in given:
+        run_comparison(given)
+        return
     given = parsed(given)
     judging = judging_from(given) or Judging()
     directory, data_dir = given.pop("run", None), given.pop("data_dir", None)

@@ -21,9 +21,11 @@ class FlagGroups:
 
     Args:
       description: what the command does, for the head of its help page.
+      words_to: a flag of type list that words without a flag belong to, where it is given.
     """
 
-    def __init__(self, command: str, description: str) -> None:
+    def __init__(self, command: str, description: str, words_to: str | None = None) -> None:
+        self.words_to = words_to
         self.command = command
         self.description = description
         self.values = flags.FlagValues()
@@ -68,7 +70,7 @@ class FlagGroups:
         self.add(group, name, _flag_type(annotation), help)
 
     def parse(self, arguments: list[str]) -> dict[str, Any]:
-        """Flag name -> value, of those that were given.
+        """Flag name -> value, of those that were given; stray words are added to the `words_to` flag.
 
         Raises:
           UserError: an unknown flag, a value that does not parse, or a stray word.
@@ -77,7 +79,9 @@ class FlagGroups:
             rest = self.values([self.command, *arguments])[1:]
         except flags.Error as error:
             raise UserError(f"{str(error).rstrip('.')}. See: {self.command} --help") from error
-        if rest:
+        if rest and self.words_to and self.values[self.words_to].present:
+            self.values[self.words_to].value += rest
+        elif rest:
             raise UserError(f"{rest[0]!r}: not a flag. See: {self.command} --help")
         given = {name: self.values[name].value for group in self.groups.values() for name in group}
         return {name: value for name, value in given.items() if value is not None}

@@ -38,6 +38,8 @@ class Defense(abc.ABC):
       batch_size: images that `purify` does well to get at once.
       judged_images, white_box_images: how many test images reports judge it by, and attack it by, unless told
         otherwise; None for all.
+      checked_images, random_draws: by how many of those, and how many random changes of each, reports check
+        themselves.
 
     Raises:
       UserError: an unknown hyperparameter or one out of range; an unsuitable classifier.
@@ -50,6 +52,8 @@ class Defense(abc.ABC):
     batch_size: int = 250
     judged_images: int | None = None
     white_box_images: int = 1_000
+    checked_images: int = 100
+    random_draws: int = 10_000
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         if not isinstance(classifier, FrozenClassifier):

@@ -53,7 +53,8 @@ class Composition(Defense):
         self.batch_size = min(part.batch_size for part in parts)
         judged = [part.judged_images for part in parts if part.judged_images is not None]
         self.judged_images = min(judged, default=None)
-        self.white_box_images = min(part.white_box_images for part in parts)
+        for name in ("white_box_images", "checked_images", "random_draws"):
+            setattr(self, name, min(getattr(part, name) for part in parts))
 
     def purify(self, images: tf.Tensor) -> tf.Tensor:
         return through(self.parts, images)

@@ -86,6 +86,8 @@ class DefenseGAN(LearnedDefense):
     batch_size = 25
     judged_images = 200
     white_box_images = 20
+    checked_images = 2
+    random_draws = 100
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)

@@ -7,6 +7,7 @@ import numpy as np
 from tfdefense.attacks import Attack
 from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import RejectingClassifier
+from tfdefense.evaluation.cell import Cell
 from tfdefense.evaluation.detection import REFUSED
 from tfdefense.evaluation.judge import Judge
 
@@ -22,10 +23,10 @@ class Column:
         self.name = name
         self.pipeline = pipeline
 
-    def judge(self, split: Split, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """What the pipeline `predicted`, `REFUSED` where it is; and how far past the detector, if there is one."""
+    def judge(self, split: Split, cell: Cell) -> Cell:
+        """What the pipeline made of `split`, with what the detector, if there is one, says to it."""
         del split
-        return predicted, None
+        return cell
 
     def attacked_further(self, attack: Attack, split: Split, crafted: Split) -> Split:
         """`crafted`, where an attack on the pipeline made it, with what an attacker of this column adds."""
@@ -40,9 +41,10 @@ class _DetectingColumn(Column):
         super().__init__(name, pipeline)
         self.rejecting = Judge(RejectingClassifier(pipeline.model), pipeline.batch_size)
 
-    def judge(self, split: Split, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def judge(self, split: Split, cell: Cell) -> Cell:
         excess = self.pipeline.ask(self.pipeline.model.defense.excess, split)
-        return np.where(excess > 0, REFUSED, predicted), excess
+        predicted = np.where(excess > 0, REFUSED, cell.predicted)
+        return dataclasses.replace(cell, predicted=predicted, excess=excess)
 
     def attacked_further(self, attack: Attack, split: Split, crafted: Split) -> Split:
         """Where that is refused, or did not fool, an attack on detector and pipeline at once.
@@ -51,8 +53,8 @@ class _DetectingColumn(Column):
         """
         if not attack.takes_targets:
             return crafted
-        reached = self.pipeline.predict(crafted)
-        judged, _ = self.judge(crafted, reached)
+        cell = self.pipeline.judge(crafted, split)
+        reached, judged = cell.predicted, self.judge(crafted, cell).predicted
         through = (judged != REFUSED) & (judged != split.labels)
         targets = np.where(reached != split.labels, reached, self._runners_up(split))
         rows = np.flatnonzero(~through)

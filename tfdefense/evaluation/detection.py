@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from tfdefense.evaluation.cell import Cell
 from tfdefense.evaluation.figures import save_figure
 from tfdefense.evaluation.tables import markdown_table, share_cell
 from tfdefense.intervals import wilson
@@ -36,10 +37,10 @@ class Detection:
     auc: float | None
 
 
-def detections(excesses: Mapping[str, np.ndarray]) -> tuple[Detection, ...]:
-    """Of "defense/attack/threat_model" -> how far past the detector, float32 [n]; clean images first."""
+def detections(cells: Mapping[str, Cell]) -> tuple[Detection, ...]:
+    """Of "defense/attack/threat_model" -> what was measured; clean images first."""
     found, clean = [], None
-    for key, excess in excesses.items():
+    for key, excess in _excesses(cells).items():
         _, attack, threat_model = key.split("/")
         clean = excess if clean is None else clean
         refused = excess > 0
@@ -63,14 +64,14 @@ def detector_section(found: Sequence[Detection]) -> list[str]:
     return ["## Its detector", "", *markdown_table(lines), "", "![ROC](roc.png)", ""]
 
 
-def save_roc(excesses: Mapping[str, np.ndarray], path: Path) -> None:
+def save_roc(cells: Mapping[str, Cell], path: Path) -> None:
     """Draws, for each attack, how many of its images are refused against how many clean ones.
 
     Args:
-      excesses: as in `detections`.
+      cells: as in `detections`.
       path: a PNG file to write.
     """
-    (_, clean), *attacked = excesses.items()
+    (_, clean), *attacked = _excesses(cells).items()
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
     titles = {"grey_box": "grey box", "white_box": "white box"}
     for axis, (threat_model, title) in zip(axes, titles.items(), strict=True):
@@ -86,6 +87,10 @@ def save_roc(excesses: Mapping[str, np.ndarray], path: Path) -> None:
     axes[0].set_ylabel("attacked images refused")
     figure.tight_layout()
     save_figure(figure, path)
+
+
+def _excesses(cells: Mapping[str, Cell]) -> dict[str, np.ndarray]:
+    return {key: cell.excess for key, cell in cells.items() if cell.excess is not None}
 
 
 def _labelled(clean: np.ndarray, attacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,7 @@
 """A defence under attack: by those who know the classifier, and by those who know the defence."""
 
 import dataclasses
-import time
 from collections.abc import Sequence
-
-import numpy as np
 
 from tfdefense.attacks import (
     BIM,
@@ -12,6 +9,7 @@ from tfdefense.attacks import (
     PGD,
     Attack,
     FGSMPredicted,
+    Square,
     default_epsilon,
     strongest,
 )
@@ -19,12 +17,15 @@ from tfdefense.attacks.labels import label_of
 from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import Defense
 from tfdefense.errors import require
-from tfdefense.evaluation.columns import columns
-from tfdefense.evaluation.detection import REFUSED, detections
+from tfdefense.evaluation.checks import all_checks
+from tfdefense.evaluation.columns import Column, columns
+from tfdefense.evaluation.detection import detections
 from tfdefense.evaluation.judge import Judge
+from tfdefense.evaluation.measurements import Measurements
+from tfdefense.evaluation.probe import Probe
 from tfdefense.evaluation.report import Report
 from tfdefense.evaluation.restored import restored
-from tfdefense.evaluation.row import Row
+from tfdefense.evaluation.threats import Threats
 
 
 def default_attacks(epsilon: float) -> tuple[Attack, ...]:
@@ -42,6 +43,7 @@ def evaluate(
     test: Split,
     attacks: Sequence[Attack] | None = None,
     white_box_images: int | None = None,
+    threats: Threats | None = None,
 ) -> Report:
     """Attacks the classifier alone, purifies the result (grey box), then attacks the whole (white box).
 
@@ -49,15 +51,19 @@ def evaluate(
     refused, a clean one only if it is let through (MagNet's way), and the white-box attacker evades detector
     and classifier together; and as if it had none, "<name>_without_detector".
 
+    Every FGSM gets a neighbour that follows the model's own prediction, because the true label leaks into the
+    image. The report ends with checks of itself: see `checks`.
+
     Args:
       defense: what to judge, in front of the classifier that it was made with.
       test: images that nothing was trained or chosen on.
       attacks: None means `default_attacks` at the radius usual for such images.
-      white_box_images: the white-box attacks, dearer by far, run on this many images at most; None means as
+      white_box_images: attacks on the whole, dearer by far, run on this many images at most; None means as
         many as the defence says.
+      threats: who attacks; None means grey box and white box.
 
     Raises:
-      UserError: images of another shape, or no attack.
+      UserError: images of another shape, no attack, or no image left to count.
     """
     require(
         test.image_shape == defense.classifier.image_shape,
@@ -68,122 +74,139 @@ def evaluate(
     require(white_box_images >= 1, f"--white_box_images={white_box_images}: at least 1 needed.")
     attacks = default_attacks(default_epsilon(test.image_shape)) if attacks is None else attacks
     require(len(attacks) > 0, "attacks: none given, at least one needed.")
+    attacks = with_neighbours(attacks)
     labels = [label_of(attack) for attack in attacks]
     for label in labels:
         require(labels.count(label) == 1, f"attacks: {label} given more than once.")
-    measure = _Measurements(defense, test)
-    classifier = Judge(defense.classifier)
-    pipeline = Judge(defense.defend(), defense.batch_size)
-    judged = columns(pipeline)
-    measure.add("none", "none", 0.0, "none", classifier.predict(test, "clean"))
-    predicted = pipeline.predict(test, "clean, purified")
-    for column in judged:
-        measure.add(column.name, "none", 0.0, "none", *column.judge(test, predicted))
-    few = test.take(white_box_images)
-    for attack, label in zip(attacks, labels, strict=True):
-        crafted = classifier.attack(attack, test)
-        epsilon = getattr(attack, "epsilon", None)
-        measure.add("none", label, epsilon, "white_box", classifier.predict(crafted))
-        predicted = pipeline.predict(crafted, f"{label}, purified")
-        for column in judged:
-            found = column.judge(crafted, predicted)
-            measure.add(column.name, label, epsilon, "grey_box", *found)
-        crafted = pipeline.attack(strongest(attack), few)
-        for column in judged:
-            further = column.attacked_further(strongest(attack), few, crafted)
-            found = column.judge(further, pipeline.predict(further))
-            measure.add(column.name, label, epsilon, "white_box", *found)
-    measure.add_worst_cases()
-    return measure.report(attacks, labels)
+    evaluation = _Evaluation(defense, test, white_box_images, threats or Threats())
+    evaluation.judge_clean()
+    for attack in attacks:
+        evaluation.judge_attack(attack)
+    if "black_box" in evaluation.threats:
+        evaluation.judge_black_box(attacks)
+    return evaluation.report(attacks)
 
 
-class _Measurements:
-    """Collects predictions and makes the report of them."""
+def with_neighbours(attacks: Sequence[Attack]) -> list[Attack]:
+    """`attacks`, and after every FGSM with the true label the same one with the predicted label."""
+    found: list[Attack] = []
+    for attack in attacks:
+        if attack in found:
+            continue
+        found.append(attack)
+        if type(attack) is FGSM:
+            neighbour = FGSMPredicted(**dataclasses.asdict(attack))
+            found += [neighbour] if neighbour not in attacks else []
+    return found
 
-    def __init__(self, defense: Defense, test: Split) -> None:
+
+class _Evaluation:
+    """One defence under attack, step by step."""
+
+    def __init__(
+        self, defense: Defense, test: Split, white_box_images: int, threats: Threats
+    ) -> None:
         self.defense = defense
         self.test = test
-        self.rows: list[Row] = []
-        self.predictions: dict[str, np.ndarray] = {"labels": test.labels}
-        self.excesses: dict[str, np.ndarray] = {}
-        self._clock = time.monotonic()
+        self.few = test.take(white_box_images)
+        self.threats = threats
+        self.classifier = Judge(defense.classifier)
+        self.pipeline = Judge(defense.defend(), defense.batch_size)
+        self.undefended = Column("none", self.classifier)
+        self.defended = columns(self.pipeline)
+        self.source = threats.source and Judge(threats.source)
+        self.measure = Measurements(defense, test)
 
-    def add(
-        self,
-        defense: str,
-        attack: str,
-        epsilon: float | None,
-        threat_model: str,
-        predicted: np.ndarray,
-        excess: np.ndarray | None = None,
-    ) -> None:
-        key = f"{defense}/{attack}/{threat_model}"
-        self.predictions[key] = predicted
-        if excess is not None:
-            self.excesses[key] = excess
-        self._add_row(defense, attack, epsilon, threat_model, self._right(key))
+    def judge_clean(self) -> None:
+        for judged in ([self.undefended], self.defended):
+            self._add(judged, "none", 0.0, "none", self.test)
 
-    def _right(self, key: str) -> np.ndarray:
-        """bool [n]: classified as the label, or, where it was attacked, refused."""
-        predicted = self.predictions[key]
-        right = predicted == self.test.labels[: len(predicted)]
-        return right if key.endswith("/none/none") else right | (predicted == REFUSED)
+    def judge_attack(self, attack: Attack) -> None:
+        label, epsilon = label_of(attack), getattr(attack, "epsilon", None)
+        crafted = self.classifier.attack(attack, self.test)
+        self._add([self.undefended], label, epsilon, "white_box", crafted)
+        if "grey_box" in self.threats:
+            self._add(self.defended, label, epsilon, "grey_box", crafted, self.classifier)
+        self._attack_whole(strongest(attack), label, "white_box")
+        if "transfer" in self.threats:
+            crafted = self.source.attack(attack, self.test)
+            self._add([self.undefended], label, epsilon, "transfer", crafted, self.source)
+            self._add(self.defended, label, epsilon, "transfer", crafted, self.source)
 
-    def add_worst_cases(self) -> None:
-        """Per column, the images that withstood every attack: what an attacker with a choice leaves.
-
-        Attacks without a radius fool every image, from however far; they count only where there
-        are no others.
-        """
-        attacked = [row for row in self.rows if row.attack != "none"]
-        attacked = [row for row in attacked if row.epsilon is not None] or attacked
-        epsilons = {row.epsilon for row in attacked}
-        for defense, threat_model in dict.fromkeys((r.defense, r.threat_model) for r in attacked):
-            keys = [
-                f"{defense}/{row.attack}/{threat_model}"
-                for row in attacked
-                if (row.defense, row.threat_model) == (defense, threat_model)
-            ]
-            n = min(len(self.predictions[key]) for key in keys)
-            standing = self._right(f"{defense}/none/none")[:n]
-            for key in keys:
-                standing &= self._right(key)[:n]
-            epsilon = None if None in epsilons else max(epsilons)
-            self._add_row(defense, "worst_case", epsilon, threat_model, standing)
-
-    def _add_row(
-        self,
-        defense: str,
-        attack: str,
-        epsilon: float | None,
-        threat_model: str,
-        correct: np.ndarray,
-    ) -> None:
-        now = time.monotonic()
-        classifier = self.defense.classifier.name
-        self.rows.append(
-            Row.measured(
-                correct,
-                dataset=self.test.dataset,
-                classifier=classifier,
-                defense=defense,
-                trained_with="none" if defense == "none" else self.defense.trained_with,
-                attack=attack,
-                epsilon=None if epsilon is None else float(epsilon),
-                threat_model=threat_model,
-                seconds=round(now - self._clock, 3),
-            )
+    def judge_black_box(self, attacks: Sequence[Attack]) -> None:
+        given = [attack for attack in attacks if isinstance(attack, Square)]
+        usual = Square(
+            epsilon=self._epsilon(attacks), queries=min(1_000, self.defense.random_draws)
         )
-        self._clock = now
+        attack = given[0] if given else usual
+        crafted = self.classifier.attack(attack, self.few)
+        self._add([self.undefended], label_of(attack), attack.epsilon, "black_box", crafted)
+        self._attack_whole(attack, label_of(attack), "black_box")
 
-    def report(self, attacks: Sequence[Attack], labels: Sequence[str]) -> Report:
+    def report(self, attacks: Sequence[Attack]) -> Report:
+        measure = self.measure
+        measure.add_worst_cases()
+        names = [column.name for column in self.defended]
+        # The checks are of purifier and classifier: a detector is no part of the gradient's way.
+        radius = [attack for attack in attacks if getattr(attack, "norm", None) == "linf"]
+        probe = Probe(
+            self.classifier,
+            self.pipeline,
+            self.few.take(self.defense.checked_images),
+            self._epsilon(attacks),
+            measure.standing(names[-1], "white_box") if radius else None,
+            self.defense.random_draws,
+        )
         report = Report(
-            rows=tuple(self.rows),
+            rows=tuple(measure.rows),
             attacks=tuple(f"`{attack}`" for attack in attacks),
-            notes=(self.test.note,) if self.test.note else (),
-            detections=detections(self.excesses),
-            restored=restored(self.predictions, self.defense.name, labels),
-            predictions=self.predictions,
-            excesses=self.excesses,
+            sanity=all_checks(measure, probe, names),
+            notes=self._notes(),
+            detections=detections(measure.cells),
+            restored=restored(measure.cells, self.test.labels, self.defense.name),
+            curve={"n": probe.n, **probe.curve},
+            labels=self.test.labels,
+            cells=measure.cells,
         )
-        return dataclasses.replace(report, sanity=tuple(report.suspicions()))
+        probe.close()
+        return report
+
+    def _attack_whole(self, attack: Attack, label: str, threat_model: str) -> None:
+        epsilon = getattr(attack, "epsilon", None)
+        crafted = self.pipeline.attack(attack, self.few)
+        for column in self.defended:
+            further = column.attacked_further(attack, self.few, crafted)
+            self._add([column], label, epsilon, threat_model, further)
+
+    def _add(
+        self,
+        judged: Sequence[Column],
+        label: str,
+        epsilon: float | None,
+        threat_model: str,
+        crafted: Split,
+        seen: Judge | None = None,
+    ) -> None:
+        """Judges what an attack that saw `seen` made, and keeps it."""
+        what = f"{'clean' if label == 'none' else label}, {judged[0].pipeline.model.name}"
+        cell = judged[0].pipeline.judge(crafted, self.test, what)
+        if seen is not None and self.threats.fooled_only:
+            counted = seen.predict(crafted) != crafted.labels
+            cell = dataclasses.replace(cell, counted=counted)
+        for column in judged:
+            self.measure.add(column.name, label, epsilon, threat_model, column.judge(crafted, cell))
+
+    def _epsilon(self, attacks: Sequence[Attack]) -> float:
+        """The radius in L-infinity that the report is about."""
+        radii = [attack.epsilon for attack in attacks if getattr(attack, "norm", None) == "linf"]
+        return float(max(radii)) if radii else default_epsilon(self.test.image_shape)
+
+    def _notes(self) -> tuple[str, ...]:
+        notes = [self.test.note] if self.test.note else []
+        if self.threats.fooled_only:
+            notes.append(
+                "Grey-box and transfer rows count only the images that fooled the classifier which the attack saw."
+            )
+        if "transfer" in self.threats:
+            notes.append(f"Transfer: the attack saw {self.threats.source.name}, and nothing else.")
+        return tuple(notes)

@@ -1,5 +1,6 @@
 """The picture of a report: what attacks do to images, and what the purifier makes of them."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tfdefense.attacks.labels import label_of
 from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import Defense
 from tfdefense.evaluation.columns import columns
+from tfdefense.evaluation.detection import REFUSED
 from tfdefense.evaluation.figures import save_figure
 from tfdefense.evaluation.judge import Judge
 
@@ -21,25 +23,30 @@ _RIGHT, _WRONG = "#0072b2", "#d55e00"  # Blue and vermilion: told apart by colou
 def save_gallery(
     defense: Defense, test: Split, attacks: Sequence[Attack], path: Path, names: Sequence[str] = ()
 ) -> None:
-    """Draws clean, adversarial and purified images, each with what the classifier takes it for.
+    """Draws clean, adversarial and purified images, each with what it is taken for; and what differs from clean.
 
     Args:
       defense, test, attacks: as in `evaluate`.
-      path: a PNG file to write.
+      path: a PNG file to write; an SVG goes beside it.
       names: class names; numbers where there are none.
     """
     chosen = test.select(_one_of_each_class(test.labels))
     classifier, pipeline = Judge(defense.classifier), Judge(defense.defend(), defense.batch_size)
-    rows = [("clean", chosen, classifier), ("clean,\npurified", chosen, pipeline)]
+    attacked = [(chosen, "clean", "purified")]
     for attack in attacks:
-        crafted = classifier.attack(attack, chosen)
-        rows.append((f"{_wrapped(attack)} on\nclassifier", crafted, classifier))
-        rows.append(("purified\n(grey box)", crafted, pipeline))
+        title = f"{_wrapped(attack)} on\nclassifier"
+        attacked.append((classifier.attack(attack, chosen), title, "purified\n(grey box)"))
     strong = strongest(attacks[-1])
     crafted = columns(pipeline)[0].attacked_further(strong, chosen, pipeline.attack(strong, chosen))
-    rows.append((f"{_wrapped(attacks[-1])} on\ndefence", crafted, classifier))
-    rows.append(("purified\n(white box)", crafted, pipeline))
-    _draw(rows, chosen.labels, defense, names, path)
+    attacked.append((crafted, f"{_wrapped(attacks[-1])} on\ndefence", "purified\n(white box)"))
+    rows = []
+    for split, title, purified in attacked:
+        rows.append(_judged(title, split.images, split, classifier, defense))
+        cleaned = pipeline.ask(defense.purify, split)
+        rows.append(_judged(purified, cleaned, split, pipeline, defense))
+        # Grey where purifying gave back the clean image.
+        rows.append(_Row("less the\nclean image", 0.5 + (cleaned - chosen.images) / 2))
+    _draw(rows, chosen.labels, names, path)
 
 
 def _wrapped(attack: Attack) -> str:
@@ -53,39 +60,54 @@ def _one_of_each_class(labels: np.ndarray) -> np.ndarray:
     return np.concatenate([first, others])[:_COLUMNS]
 
 
-def _refused(judge: Judge, split: Split, defense: Defense) -> np.ndarray:
-    """bool [N]: the defence's detector, if `judge` is of the defended pipeline, refuses the image."""
-    if not defense.detects or judge.model is defense.classifier:
-        return np.zeros(len(split), bool)
-    return judge.ask(defense.excess, split) > 0
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    """Pictures side by side; with the classes that they are taken for, -1 where refused, if they are judged."""
+
+    title: str
+    images: np.ndarray
+    predicted: np.ndarray | None = None
 
 
-def _draw(
-    rows: Sequence[tuple[str, Split, Judge]],
-    labels: np.ndarray,
-    defense: Defense,
-    names: Sequence[str],
-    path: Path,
-) -> None:
-    count = len(labels)
+def _judged(title: str, shown: np.ndarray, split: Split, judge: Judge, defense: Defense) -> _Row:
+    predicted = judge.predict(split)
+    if defense.detects and judge.model is not defense.classifier:
+        predicted = np.where(judge.ask(defense.excess, split) > 0, REFUSED, predicted)
+    return _Row(title, shown, predicted)
+
+
+def _draw(rows: Sequence[_Row], labels: np.ndarray, names: Sequence[str], path: Path) -> None:
+    count, height, width = len(labels), *rows[0].images.shape[1:3]
+    gap = max(1, width // 12)
+    # One strip a row: a picture each would take matplotlib seconds.
     figure, axes = plt.subplots(
-        len(rows), count, figsize=(0.95 * count + 1.2, 1.12 * len(rows)), squeeze=False
+        len(rows), 1, figsize=(0.95 * count + 1.3, 1.12 * len(rows)), squeeze=False
     )
-    for line, (title, split, judge) in zip(axes, rows, strict=True):
-        shown = split.images
-        if judge.model is not defense.classifier:
-            shown = np.asarray(judge.model.defense.purify(shown))
-        predicted, refused = judge.predict(split), _refused(judge, split, defense)
-        for axis, image, guess, label, no in zip(
-            line, shown, predicted, labels, refused, strict=True
-        ):
-            axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
-            name = "refused" if no else names[guess] if names else str(guess)
-            right = (no and not title.startswith("clean")) or (guess == label and not no)
-            color, mark = (_RIGHT, "") if right else (_WRONG, "  ✗")
-            axis.set_title(f"{name}{mark}", fontsize=8, color=color, pad=2)
-            axis.set_xticks([])
-            axis.set_yticks([])
-        line[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=8)
-    figure.tight_layout(pad=0.4)
+    left, top = 1.3 / (0.95 * count + 1.3), 1 - 0.2 / len(rows)
+    figure.subplots_adjust(left=left, right=1, bottom=0, top=top)
+    for axis, row in zip(axes[:, 0], rows, strict=True):
+        strip = np.pad(
+            np.clip(row.images, 0, 1),
+            [(0, 0), (0, 0), (gap // 2, gap - gap // 2), (0, 0)],
+            constant_values=1,
+        )
+        strip = np.concatenate(list(strip), axis=1)
+        axis.imshow(strip.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axis.set_axis_off()
+        axis.text(-gap, height / 2, row.title, ha="right", va="center", fontsize=8)
+        if row.predicted is None:
+            continue
+        clean = row is rows[0] or row is rows[1]
+        for number, (guess, label) in enumerate(zip(row.predicted, labels, strict=True)):
+            right = guess == label or (guess == REFUSED and not clean)
+            name = "refused" if guess == REFUSED else names[guess] if names else str(guess)
+            axis.text(
+                (number + 0.5) * (width + gap) - 0.5,
+                -1.5,
+                name if right else f"{name}  ✗",
+                color=_RIGHT if right else _WRONG,
+                ha="center",
+                va="bottom",
+                fontsize=8,
+            )
     save_figure(figure, path)

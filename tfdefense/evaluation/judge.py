@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -9,6 +10,7 @@ import tensorflow as tf
 from tfdefense.attacks import Attack
 from tfdefense.attacks.base import Model
 from tfdefense.data.dataset import Split
+from tfdefense.evaluation.cell import Cell, sizes
 from tfdefense.progress import Progress
 
 
@@ -16,7 +18,7 @@ class Judge:
     """A model, attacked and asked in batches, with progress.
 
     Args:
-      model: has a `name`.
+      model: has a `name`; of a defended one the purifier is judged too.
       batch_size: images in a batch.
     """
 
@@ -25,18 +27,28 @@ class Judge:
         self.batch_size = batch_size
         self._answers: dict[Callable, Callable] = {}
 
+    def judge(self, split: Split, clean: Split, what: str | None = None) -> Cell:
+        """What becomes of `split`, which an attack made of the first images of `clean`."""
+        return Cell(**self.ask(self._judged, split, what, clean.images[: len(split)]))
+
     def predict(self, split: Split, what: str | None = None) -> np.ndarray:
         """Predicted classes int32 [N]."""
         return self.ask(self._classes, split, what)
 
-    def ask(self, question: Callable, split: Split, what: str | None = None) -> np.ndarray:
-        """`question(images)` of all images: an array [N, ...]. Compiled once for each question."""
+    def ask(
+        self, question: Callable, split: Split, what: str | None = None, *beside: np.ndarray
+    ) -> Any:
+        """`question(images, *beside)` of all images: an array [N, ...], or several in a dict.
+
+        Compiled once for each question.
+        """
+        arrays = (split.images, *beside)
         if question not in self._answers:
-            images = tf.TensorSpec([None, *split.image_shape], tf.float32)
-            self._answers[question] = tf.function(question).get_concrete_function(images)
+            signature = [tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in arrays]
+            self._answers[question] = tf.function(question).get_concrete_function(*signature)
         answer = self._answers[question]
         return self._in_batches(
-            lambda part: answer(tf.constant(split.images[part])), len(split), what
+            lambda part: answer(*(tf.constant(array[part]) for array in arrays)), len(split), what
         )
 
     def attack(self, attack: Attack, split: Split, targets: np.ndarray | None = None) -> Split:
@@ -57,15 +69,24 @@ class Judge:
     def _classes(self, images: tf.Tensor) -> tf.Tensor:
         return tf.argmax(self.model(images), -1, output_type=tf.int32)
 
-    def _in_batches(
-        self, function: Callable[[slice], tf.Tensor], count: int, what: str | None
-    ) -> np.ndarray:
+    def _judged(self, images: tf.Tensor, clean: tf.Tensor) -> dict[str, tf.Tensor]:
+        measured = {"perturbation": sizes(images - clean)}
+        if hasattr(self.model, "defense"):
+            purified = self.model.defense.purify(images)
+            measured["left"] = sizes(purified - clean)
+            logits = self.model.classifier(purified)
+        else:
+            logits = self.model(images)
+        return {**measured, "predicted": tf.argmax(logits, -1, output_type=tf.int32)}
+
+    def _in_batches(self, function: Callable[[slice], Any], count: int, what: str | None) -> Any:
         progress = Progress(what, count) if what else None
         parts = []
         for start in range(0, count, self.batch_size):
-            parts.append(function(slice(start, start + self.batch_size)).numpy())
+            answer = function(slice(start, start + self.batch_size))
+            parts.append(tf.nest.map_structure(lambda tensor: tensor.numpy(), answer))
             if progress:
-                progress.advance(len(parts[-1]))
+                progress.advance(min(self.batch_size, count - start))
         if progress:
             progress.close()
-        return np.concatenate(parts)
+        return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)

@@ -1,18 +1,30 @@
-"""Judging a run: from names on a command line to the report and gallery in the run directory."""
+"""Judging a run: from names on a command line to the report and its figures in the run directory."""
 
 import contextlib
 import dataclasses
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tfdefense.attacks import Attack, default_epsilon
 from tfdefense.attacks.labels import attack_from
+from tfdefense.choices import choose_classifier
 from tfdefense.data.dataset import Dataset
 from tfdefense.defenses.base import Defense
 from tfdefense.errors import require
+from tfdefense.evaluation.detection import save_roc
 from tfdefense.evaluation.evaluate import default_attacks, evaluate
 from tfdefense.evaluation.gallery import save_gallery
+from tfdefense.evaluation.pages import to_html, to_latex, to_markdown
 from tfdefense.evaluation.report import Report
-from tfdefense.runs import Run
+from tfdefense.evaluation.report_figures import save_curve, save_perturbations
+from tfdefense.evaluation.threats import Threats, check_names
+from tfdefense.evaluation.training_curves import save_training
+from tfdefense.runs import Run, write_text
+from tfdefense.training.summaries import Summaries
+
+ALL = "all"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +34,13 @@ class Judging:
     Attributes:
       epsilon: radius of the attacks, in [0, 1]; None means 0.3 for grey images, 8/255 for colour.
       attacks: registered names, with what is not as usual ("pgd:restarts=5"); None means FGSM (with true and with predicted labels), BIM, PGD.
-      images: how many test images for clean and grey-box rows; None means all, or as many as the defence
-        says, if it is slow.
-      white_box_images: how many at most for white-box rows; None means as many as the defence says, 1,000 for
-        most.
+      images: how many test images for clean, grey-box and transfer rows; None means all, or as many as the
+        defence says, if it is slow; "all" means all in any case.
+      white_box_images: how many at most for white-box and black-box rows; None means as many as the defence
+        says, 1,000 for most.
+      threat_models: of `threats.THREAT_MODELS`.
+      source: the classifier that transferred attacks see: whatever `--classifier` may name.
+      fooled_only: grey box as Yu et al. 2020 have it; see `Threats`.
 
     Raises:
       UserError: one of them is out of range or unknown.
@@ -33,18 +48,37 @@ class Judging:
 
     epsilon: float | None = None
     attacks: tuple[str, ...] | None = None
-    images: int | None = None
+    images: int | str | None = None
     white_box_images: int | None = None
+    threat_models: tuple[str, ...] = ("grey_box", "white_box")
+    source: str | None = None
+    fooled_only: bool = False
 
     def __post_init__(self) -> None:
         require(
             self.epsilon is None or 0 <= self.epsilon <= 1,
             f"--epsilon={self.epsilon}: a number in [0, 1] needed.",
         )
-        self.chosen((28, 28, 1))  # Complains of unknown names now, not after hours of training.
+        # Complains of unknown names now, not after hours of training.
+        self.chosen((28, 28, 1))
+        check_names(self.threat_models)
+        transfer = "transfer" in self.threat_models
+        require(
+            transfer or self.source is None,
+            f"--source={self.source}: only --threat_models=transfer has one.",
+        )
+        require(
+            not transfer or self.source is not None,
+            "--threat_models=transfer: needs a --source, the classifier that the attack sees.",
+        )
+        if self.source is not None:
+            choose_classifier({"classifier": self.source}, flag="source")
         for name in ("images", "white_box_images"):
             value = getattr(self, name)
-            require(value is None or value >= 1, f"--{name}={value}: at least 1 needed.")
+            require(
+                value in (None, ALL) or value >= 1,
+                f"--{name}={value}: at least 1 needed.",
+            )
 
     def chosen(self, image_shape: tuple[int, int, int]) -> tuple[Attack, ...]:
         """The attacks on images of this shape."""
@@ -54,21 +88,65 @@ class Judging:
         require(len(self.attacks) > 0, "--attacks: none given, at least one needed.")
         return tuple(attack_from(label, epsilon) for label in self.attacks)
 
+    def threats(self, dataset: Dataset, runs_dir: str | Path = "runs", seed: int = 0) -> Threats:
+        """Who attacks; the source is trained first if it is one of ours and not trained yet."""
+        source = None
+        if self.source is not None:
+            chosen = choose_classifier({"classifier": self.source}, flag="source")
+            source = chosen.open(dataset, runs_dir, seed)
+        return Threats(self.threat_models, source, self.fooled_only)
+
     def settings(self) -> dict[str, Any]:
         """As `report.json` keeps them."""
-        return {**dataclasses.asdict(self), "attacks": self.attacks and list(self.attacks)}
+        plain = {**dataclasses.asdict(self), "attacks": self.attacks and list(self.attacks)}
+        return {**plain, "threat_models": list(self.threat_models)}
 
 
-def judge(run: Run, defense: Defense, dataset: Dataset, judging: Judging) -> Report:
-    """Evaluates; writes `report.json`, `report.md` and `gallery.png` into the run."""
+def judge(
+    run: Run,
+    defense: Defense,
+    dataset: Dataset,
+    judging: Judging,
+    runs_dir: str | Path = "runs",
+) -> Report:
+    """Evaluates; writes `report.md|html|csv|tex`, `predictions.npz`, the figures and, last, `report.json`."""
     attacks = judging.chosen(dataset.image_shape)
+    threats = judging.threats(dataset, runs_dir, defense.seed)
     images = judging.images or defense.judged_images
-    test = dataset.test if images is None else dataset.test.take(images)
-    report = evaluate(defense, test, attacks, judging.white_box_images)
+    test = dataset.test if images in (None, ALL) else dataset.test.take(images)
+    report = evaluate(defense, test, attacks, judging.white_box_images, threats)
     report = dataclasses.replace(report, settings=judging.settings())
     save_gallery(defense, test, attacks, run.path / "gallery.png", dataset.class_names)
-    report.save(run.path)
+    save(report, run)
     return report
+
+
+def save(report: Report, run: Run) -> None:
+    """Writes a report, whose gallery is there already, into its run directory."""
+    directory = run.path
+    save_curve(report, directory / "epsilon.png")
+    save_perturbations(report, directory / "perturbations.png")
+    pictures = ["gallery", "epsilon", "perturbations"]
+    if report.detections:
+        save_roc(report.cells, directory / "roc.png")
+    if run.exists() and save_training(run, directory / "training.png"):
+        pictures.append("training")
+    write_text(directory / "report.md", to_markdown(report, tuple(pictures)))
+    write_text(directory / "report.html", to_html(report, directory, tuple(pictures)))
+    write_text(directory / "report.csv", report.to_csv())
+    write_text(directory / "report.tex", to_latex(report))
+    report.save_examples(directory / "predictions.npz")
+    with Summaries(directory) as summaries:
+        grids = {name: _picture(directory / f"{name}.png") for name in pictures}
+        summaries.images("evaluation", grids, step=0)
+    write_text(directory / "report.json", report.to_json())
+
+
+def _picture(path: Path) -> np.ndarray:
+    """float32 [H, W, 3] of a PNG file."""
+    import matplotlib.image
+
+    return matplotlib.image.imread(path)[..., :3]
 
 
 def saved_report(run: Run, judging: Judging | None) -> Report | None:

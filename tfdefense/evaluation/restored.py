@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tfdefense.evaluation.cell import Cell
 from tfdefense.evaluation.tables import markdown_table, share_cell
 from tfdefense.intervals import wilson
 
@@ -30,22 +31,23 @@ class Restored:
     white_box_n: int
 
 
-def restored(
-    predictions: Mapping[str, np.ndarray], defense: str, attacks: Sequence[str]
-) -> tuple[Restored, ...]:
-    """Of "defense/attack/threat_model" -> predicted classes, and "labels" -> the true ones.
+def restored(cells: Mapping[str, Cell], labels: np.ndarray, defense: str) -> tuple[Restored, ...]:
+    """Of "defense/attack/threat_model" -> what was measured, and the true classes.
 
     Of a defence that detects, what it makes of images without asking its detector.
     """
-    labels, found = predictions["labels"], []
+    found = []
     bare = f"{defense}_without_detector"
-    defense = bare if f"{bare}/none/none" in predictions else defense
-    for attack in attacks:
-        fooled = predictions[f"none/{attack}/white_box"] != labels
-        right = (predictions[f"{defense}/{attack}/grey_box"] == labels)[fooled]
+    defense = bare if f"{bare}/none/none" in cells else defense
+    for key, cell in cells.items():
+        owner, attack, threat_model = key.split("/")
+        if (owner, threat_model) != (defense, "grey_box"):
+            continue
+        fooled = cells[f"none/{attack}/white_box"].predicted != labels
+        right = (cell.predicted == labels)[fooled]
         low, high = wilson(int(right.sum()), len(right)) if len(right) else (0.0, 1.0)
         share = float(right.mean()) if len(right) else 0.0
-        knowing = predictions[f"{defense}/{attack}/white_box"]
+        knowing = cells[f"{defense}/{attack}/white_box"].predicted
         white_box = float(np.mean(knowing == labels[: len(knowing)]))
         found.append(Restored(attack, share, len(right), low, high, white_box, len(knowing)))
     return tuple(found)

@@ -1,0 +1,48 @@
+"""Reports on a toy, made once."""
+
+import keras
+import pytest
+
+import tfdefense
+from tests.conftest import SHAPE
+from tfdefense.attacks import BIM, FGSM
+from tfdefense.classifiers import FrozenClassifier
+from tfdefense.evaluation import Threats, evaluate
+
+
+@pytest.fixture(scope="session")
+def defense(toy_model):
+    return tfdefense.defenses.APEGANPlusPlus(toy_model)
+
+
+@pytest.fixture(scope="session")
+def report(defense, toy_split):
+    return evaluate(defense, toy_split, [FGSM(epsilon=0.3), BIM(epsilon=0.3)], white_box_images=9)
+
+
+@pytest.fixture(scope="session")
+def other_model(toy_split):
+    """Another classifier of `toy_split`."""
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3)], name="other"
+    )
+    model.compile(
+        keras.optimizers.Adam(1e-2), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    model.fit(toy_split.images, toy_split.labels, epochs=60, batch_size=24, verbose=0)
+    return FrozenClassifier(model, SHAPE)
+
+
+@pytest.fixture(scope="session")
+def bit_depth(toy_model):
+    return tfdefense.defenses.BitDepth(toy_model, bits=2)
+
+
+@pytest.fixture(scope="session")
+def full_report(bit_depth, toy_split, other_model):
+    """Of every threat model, only images counted that fooled whom the attack saw."""
+    threats = Threats(
+        ("grey_box", "white_box", "transfer", "black_box"), other_model, fooled_only=True
+    )
+    return evaluate(bit_depth, toy_split, [FGSM(epsilon=0.2)], white_box_images=12, threats=threats)

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from tfdefense.attacks import FGSM, FGSMPredicted, Square
+from tfdefense.errors import UserError
+from tfdefense.evaluation import Threats, evaluate
+from tfdefense.evaluation.evaluate import with_neighbours
+from tfdefense.evaluation.pages import to_markdown, to_text
+
+
+def right(model, images, labels):
+    return np.argmax(model(images), -1) == labels
+
+
+def test_transferred_images_are_made_on_the_source(
+    full_report, toy_model, toy_split, other_model, bit_depth
+):
+    images, labels = toy_split.images, toy_split.labels
+    crafted = FGSM(epsilon=0.2)(other_model, images, labels)
+    fooled = ~right(other_model, crafted, labels)
+    for defense, model in (("none", toy_model), ("bit_depth", bit_depth.defend())):
+        row = full_report.row(defense, "fgsm", "transfer")
+        assert row.n == fooled.sum() > 0
+        assert row.accuracy == np.mean(right(model, crafted, labels)[fooled])
+
+
+def test_fooled_only_counts_what_fooled_the_classifier(
+    full_report, toy_model, toy_split, bit_depth
+):
+    images, labels = toy_split.images, toy_split.labels
+    crafted = FGSM(epsilon=0.2)(toy_model, images, labels)
+    fooled = ~right(toy_model, crafted, labels)
+    row = full_report.row("bit_depth", "fgsm", "grey_box")
+    assert row.n == fooled.sum() > 0
+    assert row.accuracy == np.mean(right(bit_depth.defend(), crafted, labels)[fooled])
+    assert full_report.row("none", "fgsm", "white_box").n == 24, "the undefended row counts all"
+    assert any("count only the images that fooled" in note for note in full_report.notes)
+
+
+def test_black_box_is_square_on_the_whole(full_report, toy_split, bit_depth):
+    few = toy_split.take(12)
+    attack = Square(epsilon=0.2, queries=1000)
+    crafted = attack(bit_depth.defend(), few.images, few.labels)
+    row = full_report.row("bit_depth", "square:queries=1000", "black_box")
+    assert row.n == 12
+    assert row.accuracy == np.mean(right(bit_depth.defend(), crafted, few.labels))
+
+
+def test_every_threat_model_has_its_column_and_the_white_box_is_always_there(full_report):
+    header = full_report.table()[0]
+    assert header == [
+        *("attack", "undefended", "undefended, transfer", "undefended, black box"),
+        *(f"bit_depth, {box}" for box in ("grey box", "white box", "transfer", "black box")),
+    ]
+    assert "white box" in to_text(full_report)
+    for words in ("know only the classifier", "know the defence too", "only ask for logits"):
+        assert words in full_report.summary
+    assert "the attack saw other, and nothing else" in to_markdown(full_report)
+
+
+def test_every_fgsm_has_a_neighbour_that_does_not_know_the_label():
+    plain = [FGSM(epsilon=0.1), Square(epsilon=0.1)]
+    assert with_neighbours(plain) == [plain[0], FGSMPredicted(epsilon=0.1), plain[1]]
+    given = [FGSMPredicted(epsilon=0.1), FGSM(epsilon=0.1)]
+    assert with_neighbours(given) == given
+
+
+def test_what_cannot_be_asked_is_named(bit_depth, toy_split):
+    with pytest.raises(
+        UserError, match=r"unknown --threat_models 'gray_box'. Did you mean 'grey_box'"
+    ):
+        Threats(("gray_box", "white_box"))
+    with pytest.raises(UserError, match="white_box is needed too"):
+        Threats(("grey_box",))
+    with pytest.raises(UserError, match="needs a --source"):
+        Threats(("white_box", "transfer"))
+    with pytest.raises(UserError, match="--fooled_only: fgsm fooled toy with none of 24 images"):
+        evaluate(bit_depth, toy_split, [FGSM(epsilon=0.0)], threats=Threats(fooled_only=True))

@@ -1,0 +1,180 @@
+"""Several defences under the same attacks: one table and one figure."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from tfdefense.errors import UserError, require
+from tfdefense.evaluation.figures import COLORS, MARKERS, STYLE, save_figure
+from tfdefense.evaluation.pages import html_page
+from tfdefense.evaluation.report import Report
+from tfdefense.evaluation.row import Row, row_cell
+from tfdefense.evaluation.tables import latex_table, markdown_table
+from tfdefense.evaluation.threats import TITLES
+from tfdefense.runs import Run, write_text
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Reports on the same images and classifier.
+
+    Attributes:
+      reports: by the name that each goes by here.
+
+    Raises:
+      UserError: fewer than two, or of different datasets or classifiers.
+    """
+
+    reports: dict[str, Report]
+
+    def __post_init__(self) -> None:
+        require(len(self.reports) >= 2, "--compare: one run given, at least two needed.")
+        first, *others = self.reports.items()
+        for name, report in others:
+            for field in ("dataset", "classifier"):
+                ours, theirs = (getattr(r.rows[0], field) for r in (first[1], report))
+                require(
+                    ours == theirs,
+                    f"--compare: {first[0]} is of {field} {ours}, {name} of {theirs}; the same needed.",
+                )
+
+    def lines(self) -> list[tuple[str, float | None]]:
+        """Attack and epsilon of each line of the table; clean images first, worst cases last."""
+        found = dict.fromkeys(
+            (row.attack, row.epsilon) for report in self.reports.values() for row in report.rows
+        )
+        return sorted(found, key=lambda line: (line[0] != "none", line[0] == "worst_case"))
+
+    def cell(self, name: str, line: tuple[str, float | None], box: str) -> Row | None:
+        """Of one report, by threat model; "undefended" is the classifier's own white box."""
+        report = self.reports[name]
+        defense, box = ("none", "white_box") if box == "undefended" else (report.defense, box)
+        row = report.row(defense, line[0], "none" if line[0] == "none" else box)
+        return row if row and row.epsilon == line[1] else None
+
+    def table(self) -> list[list[str]]:
+        """Header and one line an attack: undefended, then grey and white box of each defence."""
+        columns = [
+            (name, box) for name, report in self.reports.items() for box in report.threat_models()
+        ]
+        titles = [f"{name}, {TITLES[box]}" for name, box in columns]
+        lines = [["attack", "undefended", *titles]]
+        for line in self.lines():
+            attack, epsilon = line
+            title = "none (clean)" if attack == "none" else attack
+            title += "" if not epsilon else f" {epsilon:.3g}"
+            bare = (self.cell(name, line, "undefended") for name in self.reports)
+            lines.append([title, row_cell(next((row for row in bare if row), None))])
+            lines[-1] += [row_cell(self.cell(*column[:1], line, column[1])) for column in columns]
+        return lines
+
+    def to_markdown(self) -> str:
+        """The table, the figure and what each report says of itself."""
+        first = next(iter(self.reports.values())).rows[0]
+        failures = [
+            f"> ✗ **{name}: {check.name}: no.** {check.verdict}\n"
+            for name, report in self.reports.items()
+            for check in report.failures
+        ]
+        notes = dict.fromkeys(note for report in self.reports.values() for note in report.notes)
+        return "\n".join(
+            [
+                f"# {len(self.reports)} defences before {first.classifier} on {first.dataset}",
+                "",
+                *failures,
+                *markdown_table(self.table()),
+                "",
+                "Accuracy on test images with its 95 % Wilson interval and the number of images. *Grey box*: the",
+                "attack sees the classifier alone. *White box*: it sees purifier and classifier.",
+                "",
+                "![Comparison](comparison.png)",
+                "",
+                *(f"- {name}: {report.summary}" for name, report in self.reports.items()),
+                *(f"- {note}" for note in notes),
+                "",
+            ]
+        )
+
+    def save(self, directory: Path) -> None:
+        """Writes `comparison.md|html|tex|csv|png|svg`."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self._save_figure(directory / "comparison.png")
+        write_text(directory / "comparison.md", self.to_markdown())
+        write_text(directory / "comparison.html", html_page(self.to_markdown(), directory))
+        caption = "Grey box and white box, 95 % Wilson intervals."
+        write_text(directory / "comparison.tex", "\n".join(latex_table(self.table(), caption)))
+        first, *others = (report.to_csv() for report in self.reports.values())
+        rows = [line for text in others for line in text.splitlines()[1:]]
+        write_text(directory / "comparison.csv", "\n".join([*first.splitlines(), *rows, ""]))
+
+    def _save_figure(self, path: Path) -> None:
+        """Accuracy over attacks, a line a defence: grey box beside white box."""
+        boxes = [box for box in ("grey_box", "white_box") if self._has(box)]
+        lines = self.lines()
+        names = ["clean" if attack == "none" else attack.split(":")[0] for attack, _ in lines]
+        with plt.rc_context(STYLE):
+            size = (max(3.5, 0.45 * len(lines)) * len(boxes), 3.0)
+            figure, axes = plt.subplots(1, len(boxes), figsize=size, sharey=True, squeeze=False)
+            for axis, box in zip(axes[0], boxes, strict=True):
+                self._draw(axis, ("undefended", "undefended", "#000000", "x"), box, lines)
+                for number, name in enumerate(self.reports):
+                    style = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
+                    self._draw(axis, (name, box, *style), box, lines)
+                axis.set_xticks(range(len(lines)), names, rotation=40, ha="right")
+                axis.set(title=TITLES[box], ylim=(-0.02, 1.02))
+            axes[0, 0].set_ylabel("accuracy")
+            handles, labels = axes[0, 0].get_legend_handles_labels()
+            columns = min(4, len(labels))
+            figure.legend(handles, labels, loc="outside upper center", ncols=columns)
+            rows = -(-len(labels) // columns)
+            figure.tight_layout(rect=(0, 0, 1, 1 - 0.07 * rows))
+            save_figure(figure, path)
+
+    def _has(self, box: str) -> bool:
+        return any(box in report.threat_models() for report in self.reports.values())
+
+    def _draw(
+        self,
+        axis: plt.Axes,
+        style: tuple[str, str, str, str],
+        box: str,
+        lines: Sequence[tuple[str, float | None]],
+    ) -> None:
+        name, column, color, marker = style
+        places, values = [], []
+        for place, line in enumerate(lines):
+            owners = self.reports if name == "undefended" else [name]
+            rows = [self.cell(owner, line, column) for owner in owners]
+            row = next((row for row in rows if row), None)
+            if row:
+                places.append(place)
+                values.append(row.accuracy)
+        dashes = ":" if name == "undefended" else "-"
+        axis.plot(
+            places, values, color=color, marker=marker, markersize=4, linestyle=dashes, label=name
+        )
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """The comparison of finished runs.
+
+    Raises:
+      UserError: a run without a report, and as `Comparison`.
+    """
+    reports: dict[str, Report] = {}
+    for run in runs:
+        path = run.path / "report.json"
+        require(run.path.is_dir(), f"--compare={run.path}: no such run directory.")
+        require(
+            path.is_file(),
+            f"--compare={run.path}: has no report yet. Make one: bin/evaluate --run={run.path}",
+        )
+        try:
+            report = Report.from_json(path.read_text())
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: damaged, or of another version.") from error
+        name = report.defense
+        reports[name if name not in reports else f"{name} ({run.path.name})"] = report
+    return Comparison(reports)
