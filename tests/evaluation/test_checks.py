@@ -151,7 +151,7 @@ def test_noise_stays_in_the_ball_and_finds_what_is_there(toy_model, toy_split):
     black = tfdefense.data.Split(images, np.zeros(24, np.int32), num_classes=3, dataset="toy")
 
     def probe(epsilon):
-        return Probe(Judge(toy_model), Judge(Model()), black, epsilon, np.ones(24, bool), 200)
+        return Probe(Judge(toy_model), Judge(Model()), black, epsilon, np.ones(24, bool), 200, 40)
 
     assert probe(0.3).noise_fell().all()
     assert not probe(0.27).noise_fell().any()

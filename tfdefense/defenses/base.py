@@ -38,8 +38,8 @@ class Defense(abc.ABC):
       batch_size: images that `purify` does well to get at once.
       judged_images, white_box_images: how many test images reports judge it by, and attack it by, unless told
         otherwise; None for all.
-      checked_images, random_draws: by how many of those, and how many random changes of each, reports check
-        themselves.
+      checked_images, checked_steps, random_draws: by how many of those, with how many steps of PGD, and by how
+        many random changes of each, reports check themselves.
 
     Raises:
       UserError: an unknown hyperparameter or one out of range; an unsuitable classifier.
@@ -53,6 +53,7 @@ class Defense(abc.ABC):
     judged_images: int | None = None
     white_box_images: int = 1_000
     checked_images: int = 100
+    checked_steps: int = 40
     random_draws: int = 10_000
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:

@@ -53,7 +53,7 @@ class Composition(Defense):
         self.batch_size = min(part.batch_size for part in parts)
         judged = [part.judged_images for part in parts if part.judged_images is not None]
         self.judged_images = min(judged, default=None)
-        for name in ("white_box_images", "checked_images", "random_draws"):
+        for name in ("white_box_images", "checked_images", "checked_steps", "random_draws"):
             setattr(self, name, min(getattr(part, name) for part in parts))
 
     def purify(self, images: tf.Tensor) -> tf.Tensor:

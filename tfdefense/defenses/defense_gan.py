@@ -87,6 +87,7 @@ class DefenseGAN(LearnedDefense):
     judged_images = 200
     white_box_images = 20
     checked_images = 2
+    checked_steps = 10
     random_draws = 100
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:

@@ -141,7 +141,7 @@ def attacks_converged(probe: Probe) -> Check:
     restarted = int(np.sum(probe.standing & probe.restarted))
     passed = _few(longer, probe.n) and _few(restarted, probe.n)
     told = (
-        f"Images that fall only to {probe.LONG:,} steps: {longer} of {probe.n:,}; only to"
+        f"Images that fall only to {probe.long:,} steps: {longer} of {probe.n:,}; only to"
         f" {probe.RESTARTS} restarts: {restarted}."
     )
     advice = "The attacks are too weak: add pgd:steps=200:restarts=5 or auto_attack."

@@ -156,6 +156,7 @@ class _Evaluation:
             self._epsilon(attacks),
             measure.standing(names[-1], "white_box") if radius else None,
             self.defense.random_draws,
+            self.defense.checked_steps,
         )
         report = Report(
             rows=tuple(measure.rows),
@@ -164,7 +165,7 @@ class _Evaluation:
             notes=self._notes(),
             detections=detections(measure.cells),
             restored=restored(measure.cells, self.test.labels, self.defense.name),
-            curve={"n": probe.n, **probe.curve},
+            curve={"n": probe.n, "steps": probe.steps, **probe.curve},
             labels=self.test.labels,
             cells=measure.cells,
         )

@@ -105,7 +105,7 @@ def _curve_section(report: Report, pictures: tuple[str, ...]) -> list[str]:
     return [
         "## Accuracy over epsilon",
         "",
-        f"PGD with 40 steps, n = {curve['n']:,}.",
+        f"PGD with {curve['steps']} steps, n = {curve['n']:,}.",
         "",
         *_picture("Accuracy over epsilon", "epsilon", pictures),
         *markdown_table(lines),

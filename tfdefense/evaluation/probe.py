@@ -25,13 +25,13 @@ class Probe:
       standing: bool [n], those that withstood the report's white-box attacks of this radius; None where it
         has none, and PGD here is to say.
       draws: random changes of each image; also bounds the queries of the square attack.
+      steps: of PGD; together they go as far as 4/3 of epsilon.
 
     Attributes:
       n, num_classes: of the images.
+      long: how many steps are many.
     """
 
-    STEPS = 40
-    LONG = 100
     RESTARTS = 5
 
     def __init__(
@@ -42,12 +42,15 @@ class Probe:
         epsilon: float,
         standing: np.ndarray | None,
         draws: int,
+        steps: int,
     ) -> None:
         self.classifier = classifier
         self.pipeline = pipeline
         self.split = split
         self.epsilon = epsilon
         self.draws = draws
+        self.steps, self.long = steps, 5 * steps // 2
+        self.step_size = 4 / 3 / steps
         self.queries = min(1_000, draws)
         self.n = len(split)
         self.num_classes = split.num_classes
@@ -62,17 +65,17 @@ class Probe:
     @functools.cached_property
     def usual(self) -> Watched:
         """PGD as reports use it, from the images themselves."""
-        return self._ascend(self.epsilon, 1 / 30, self.STEPS, 0)
+        return self._ascend(self.epsilon, self.step_size, self.steps, 0)
 
     @functools.cached_property
     def longer(self) -> np.ndarray:
         """bool [n]: falls to many steps; as do the following to what they say."""
-        return self._fell(self._ascend(self.epsilon, 1 / 30, self.LONG, 1))
+        return self._fell(self._ascend(self.epsilon, self.step_size, self.long, 1))
 
     @functools.cached_property
     def restarted(self) -> np.ndarray:
         starts = range(1, 1 + self.RESTARTS)
-        runs = [self._ascend(self.epsilon, 1 / 30, self.STEPS, start) for start in starts]
+        runs = [self._ascend(self.epsilon, self.step_size, self.steps, start) for start in starts]
         return np.any([self._fell(run) for run in runs], axis=0)
 
     @functools.cached_property
@@ -81,11 +84,11 @@ class Probe:
 
     @functools.cached_property
     def coarse(self) -> np.ndarray:
-        return self._fell(self._ascend(self.epsilon, 1 / 4, self.STEPS, 1))
+        return self._fell(self._ascend(self.epsilon, 1 / 4, self.steps, 1))
 
     @functools.cached_property
     def fine(self) -> np.ndarray:
-        return self._fell(self._ascend(self.epsilon, 1 / 120, self.STEPS, 0))
+        return self._fell(self._ascend(self.epsilon, self.step_size / 4, self.steps, 0))
 
     @functools.cached_property
     def curve(self) -> dict[str, list[float]]:
@@ -96,7 +99,8 @@ class Probe:
             crafted = self.split
             if epsilon > 0:
                 crafted = self.classifier.attack(PGD(epsilon=epsilon), self.split)
-            white = self._ascend(epsilon, 1 / 30, self.STEPS, 1)
+            steps = self.steps if epsilon > 0 else 1
+            white = self._ascend(epsilon, self.step_size, steps, 1)
             shares = {
                 "undefended": self.classifier.predict(crafted) == labels,
                 "grey_box": self.pipeline.predict(crafted) == labels,
@@ -150,8 +154,8 @@ class Probe:
         return sorted({min(1.0, round(factor * self.epsilon, 6)) for factor in factors} | {1.0})
 
     def _passes(self) -> int:
-        ascents = (1 + self.RESTARTS + 2 + len(self._radii())) * self.STEPS + self.LONG + 1
-        return ascents * self.n
+        whole = 1 + self.RESTARTS + 2 + len(self._radii()) - 1
+        return (whole * self.steps + self.long + 2) * self.n
 
     def _fell(self, watched: Watched) -> np.ndarray:
         return watched.fell_at < len(watched.losses)
