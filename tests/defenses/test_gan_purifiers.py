@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 import tfdefense
+from tfdefense.attacks import BIM, FGSM
 from tfdefense.data.pairs import fgsm_pairs, perturbed
 from tfdefense.defenses import APEGAN, ConditionalGAN
 from tfdefense.errors import UserError
@@ -141,3 +142,16 @@ def test_bad_hyperparameters_are_named(toy_model, kind, given, message):
 def test_defaults_are_the_papers(toy_model):
     assert tfdefense.defenses.ConditionalGAN(toy_model).strengths == (0.15,)
     assert tfdefense.defenses.APEGAN(toy_model).strengths == (0.3,)
+
+
+def test_validation_is_of_every_strength_and_of_bim(toy_model, toy_split):
+    defense = APEGAN(toy_model, strengths=(0.1, 0.3))
+    scalars, grids = defense.watch(toy_split)()
+    assert list(scalars) == [
+        *("accuracy_clean", "accuracy_fgsm_0.1", "accuracy_fgsm_0.3", "accuracy_bim_0.3"),
+    ]
+    images, labels = toy_split.images, toy_split.labels
+    for name, attack in (("fgsm_0.1", FGSM(epsilon=0.1)), ("bim_0.3", BIM(epsilon=0.3))):
+        logits = defense.defend()(attack(toy_model, images, labels))
+        assert scalars[f"accuracy_{name}"] == np.mean(np.argmax(logits, -1) == labels)
+    assert grids["clean_then_adversarial_and_purified"].shape == (6 * 12, 8 * 12, 1)

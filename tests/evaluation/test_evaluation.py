@@ -83,6 +83,7 @@ def test_worst_case_is_per_image(report):
 def test_restored_is_the_share_of_what_fooled(report):
     for each in report.restored:
         fooled = report.cells[f"none/{each.attack}/white_box"].predicted != report.labels
+        fooled &= report.cells["none/none/none"].predicted == report.labels
         right = report.cells[f"apeganpp/{each.attack}/grey_box"].predicted == report.labels
         assert each.n == fooled.sum()
         assert each.restored == (right[fooled].mean() if each.n else 0)

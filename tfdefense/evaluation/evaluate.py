@@ -24,7 +24,7 @@ from tfdefense.evaluation.judge import Judge
 from tfdefense.evaluation.measurements import Measurements
 from tfdefense.evaluation.probe import Probe
 from tfdefense.evaluation.report import Report
-from tfdefense.evaluation.restored import restored
+from tfdefense.evaluation.restored import restored, successful
 from tfdefense.evaluation.threats import Threats
 
 
@@ -126,12 +126,12 @@ class _Evaluation:
         crafted = self.classifier.attack(attack, self.test)
         self._add([self.undefended], label, epsilon, "white_box", crafted)
         if "grey_box" in self.threats:
-            self._add(self.defended, label, epsilon, "grey_box", crafted, self.classifier)
+            self._add(self.defended, label, epsilon, "grey_box", crafted, "white_box")
         self._attack_whole(strongest(attack), label, "white_box")
         if "transfer" in self.threats:
             crafted = self.source.attack(attack, self.test)
-            self._add([self.undefended], label, epsilon, "transfer", crafted, self.source)
-            self._add(self.defended, label, epsilon, "transfer", crafted, self.source)
+            self._add([self.undefended], label, epsilon, "transfer", crafted)
+            self._add(self.defended, label, epsilon, "transfer", crafted, "transfer")
 
     def judge_black_box(self, attacks: Sequence[Attack]) -> None:
         given = [attack for attack in attacks if isinstance(attack, Square)]
@@ -186,14 +186,14 @@ class _Evaluation:
         epsilon: float | None,
         threat_model: str,
         crafted: Split,
-        seen: Judge | None = None,
+        undefended: str | None = None,
     ) -> None:
-        """Judges what an attack that saw `seen` made, and keeps it."""
+        """Judges what an attack made, and keeps it; with `fooled_only`, where it fooled this undefended column."""
         what = f"{'clean' if label == 'none' else label}, {judged[0].pipeline.model.name}"
         cell = judged[0].pipeline.judge(crafted, self.test, what)
-        if seen is not None and self.threats.fooled_only:
-            counted = seen.predict(crafted) != crafted.labels
-            cell = dataclasses.replace(cell, counted=counted)
+        if undefended is not None and self.threats.fooled_only:
+            fooled = successful(self.measure.cells, self.test.labels, label, undefended)
+            cell = dataclasses.replace(cell, counted=fooled)
         for column in judged:
             self.measure.add(column.name, label, epsilon, threat_model, column.judge(crafted, cell))
 
@@ -206,7 +206,7 @@ class _Evaluation:
         notes = [self.test.note] if self.test.note else []
         if self.threats.fooled_only:
             notes.append(
-                "Grey-box and transfer rows count only the images that fooled the classifier which the attack saw."
+                "Grey-box and transfer rows count only the images that the classifier was right about, and is not after the attack."
             )
         if "transfer" in self.threats:
             notes.append(f"Transfer: the attack saw {self.threats.source.name}, and nothing else.")

@@ -14,6 +14,8 @@ from tfdefense.intervals import wilson
 class Restored:
     """One attack, grey box: what Yu et al. 2020 measure ("examples that successfully attacked").
 
+    An attack succeeds on an image that the classifier was right about, and no longer is.
+
     Attributes:
       attack: as in the rows of the report.
       restored, n: share of the n images that fooled the classifier, in [0, 1]; 0 of none.
@@ -43,7 +45,7 @@ def restored(cells: Mapping[str, Cell], labels: np.ndarray, defense: str) -> tup
         owner, attack, threat_model = key.split("/")
         if (owner, threat_model) != (defense, "grey_box"):
             continue
-        fooled = cells[f"none/{attack}/white_box"].predicted != labels
+        fooled = successful(cells, labels, attack, "white_box")
         right = (cell.predicted == labels)[fooled]
         low, high = wilson(int(right.sum()), len(right)) if len(right) else (0.0, 1.0)
         share = float(right.mean()) if len(right) else 0.0
@@ -51,6 +53,15 @@ def restored(cells: Mapping[str, Cell], labels: np.ndarray, defense: str) -> tup
         white_box = float(np.mean(knowing == labels[: len(knowing)]))
         found.append(Restored(attack, share, len(right), low, high, white_box, len(knowing)))
     return tuple(found)
+
+
+def successful(
+    cells: Mapping[str, Cell], labels: np.ndarray, attack: str, threat_model: str
+) -> np.ndarray:
+    """bool [n]: the undefended classifier was right about the image, and is not about the attacked one."""
+    attacked = cells[f"none/{attack}/{threat_model}"].predicted
+    labels = labels[: len(attacked)]
+    return (cells["none/none/none"].predicted[: len(attacked)] == labels) & (attacked != labels)
 
 
 def restored_section(found: Sequence[Restored]) -> list[str]:

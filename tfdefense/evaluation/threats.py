@@ -18,8 +18,8 @@ class Threats:
       models: of `THREAT_MODELS`. "grey_box": the attack sees the classifier alone, and its images are purified;
         "white_box": it sees all; "transfer": it sees `source` alone; "black_box": it asks for logits.
       source: for "transfer", another classifier of the same images.
-      fooled_only: whether grey-box and transfer rows count only the images that fooled the classifier
-        that the attack saw (Yu et al. 2020, section 5.2).
+      fooled_only: whether grey-box and transfer rows count only the images that the undefended classifier
+        was right about, and is not after the attack (Yu et al. 2020, section 5.2).
 
     Raises:
       UserError: an unknown threat model, no white box, or no source where one is needed.
