@@ -74,7 +74,7 @@ def train(
         )
     report = saved_report(run, judging)
     if report is None:
-        report = judge(run, defense, plan.dataset, judging or Judging())
+        report = judge(run, defense, plan.dataset, judging or Judging(), runs_dir)
     exported = run.latest_export() or export(defense, run.path / "export")
     return Outcome(run, report, exported)
 

@@ -38,7 +38,10 @@ def test_fooled_only_counts_what_fooled_the_classifier(
     assert row.n == fooled.sum() > 0
     assert row.accuracy == np.mean(right(bit_depth.defend(), crafted, labels)[fooled])
     assert full_report.row("none", "fgsm", "white_box").n == 24, "the undefended row counts all"
-    assert any("count only the images that the classifier was right about" in note for note in full_report.notes)
+    assert any(
+        "count only the images that the classifier was right about" in note
+        for note in full_report.notes
+    )
 
 
 def test_black_box_is_square_on_the_whole(full_report, toy_split, bit_depth):

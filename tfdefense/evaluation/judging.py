@@ -137,7 +137,8 @@ def save(report: Report, run: Run) -> None:
     write_text(directory / "report.tex", to_latex(report))
     report.save_examples(directory / "predictions.npz")
     with Summaries(directory) as summaries:
-        grids = {name: _picture(directory / f"{name}.png") for name in pictures}
+        drawn = [*pictures, "roc"] if report.detections else pictures
+        grids = {name: _picture(directory / f"{name}.png") for name in drawn}
         summaries.images("evaluation", grids, step=0)
     write_text(directory / "report.json", report.to_json())
 
