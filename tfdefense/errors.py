@@ -32,3 +32,7 @@ def require(condition: bool, message: str) -> None:
 
 class WorkFailed(RuntimeError):
     """Work that began well and could not be finished: one line, exit status 1."""
+
+
+class Preempted(RuntimeError):
+    """Work that was asked to stop (SIGTERM), and can be gone on with: one line, exit status 143."""

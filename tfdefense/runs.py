@@ -12,6 +12,7 @@ from typing import Any
 
 import tfdefense
 from tfdefense.errors import UserError, require
+from tfdefense.locking import lock
 
 SCHEMA = 1
 _PACKAGES = ("tensorflow", "keras", "numpy", "cleverhans", "tensorflow-datasets")
@@ -116,12 +117,14 @@ class Run:
             that differ are named), or it cannot be written.
         """
         if self.path.exists() and not self.exists():
-            empty = self.path.is_dir() and not any(self.path.iterdir())
+            inside = {path.name for path in self.path.iterdir()} if self.path.is_dir() else {""}
+            empty = inside <= {".lock"}
             require(
                 empty,
                 f"--{self.flag}={self.path}: exists and is not a run directory (no config.json).",
             )
         if self.exists():
+            self.lock()
             if not overwrite:
                 self.require_same(config)
                 return
@@ -129,6 +132,7 @@ class Run:
             shutil.rmtree(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self.lock()
             write_text(
                 self.config_path,
                 json.dumps({"schema": SCHEMA, **dataclasses.asdict(config)}, indent=2) + "\n",
@@ -137,6 +141,10 @@ class Run:
             raise UserError(
                 f"--{self.flag}={self.path}: cannot be written ({error.strerror})."
             ) from error
+
+    def lock(self) -> None:
+        """Keeps other processes out until this one ends; raises `UserError` if one is in."""
+        lock(self.path, self.flag)
 
     def require_same(self, config: RunConfig, only: Collection[str] | None = None) -> None:
         """Raises `UserError` unless the run is of these settings, or of these of them: `only`."""

@@ -1,8 +1,11 @@
+import os
+import signal
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdefense.errors import UserError, WorkFailed
+from tfdefense.errors import Preempted, UserError, WorkFailed
 from tfdefense.training import LoopConfig, Trainer, epochs_for
 from tfdefense.training.checkpoints import Checkpoints
 from tfdefense.training.seeding import seeded
@@ -102,6 +105,45 @@ def test_damaged_and_foreign_checkpoints_are_named(tmp_path):
         path.write_bytes(path.read_bytes()[:10])
     with pytest.raises(UserError, match="cannot be restored"):
         Checkpoints(Fit().checkpoint_items(), tmp_path).restore()
+
+
+@pytest.mark.parametrize("part", ["data", "index"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, capsys, part):
+    Trainer(Fit(), config(), tmp_path).fit(ARRAYS)
+    newest = next((tmp_path / "checkpoints").glob(f"ckpt-24.{part}*"))
+    newest.write_bytes(newest.read_bytes()[:7])
+    resumed, unbroken = Fit(), Fit()
+    trainer = Trainer(resumed, config(), tmp_path)
+    assert not trainer.finished(32)
+    assert "ckpt-24: damaged, so ckpt-23 takes its place" in capsys.readouterr().out
+    trainer.fit(ARRAYS)
+    Trainer(unbroken, config()).fit(ARRAYS)
+    assert float(resumed.weight) == float(unbroken.weight)
+    assert list((tmp_path / "checkpoints").glob("damaged-ckpt-24.*"))
+
+
+def test_checkpoints_are_found_without_tensorflows_list_of_them(tmp_path):
+    Trainer(Fit(), config(), tmp_path).fit(ARRAYS)
+    (tmp_path / "checkpoints" / "checkpoint").write_text("")
+    assert Trainer(Fit(), config(), tmp_path).finished(32)
+
+
+def test_sigterm_saves_and_says_so(tmp_path):
+    def term():
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {}, {}
+
+    before = signal.getsignal(signal.SIGTERM)
+    rarely = config(checkpoint_seconds=1e9)
+    with pytest.raises(Preempted, match=r"SIGTERM\) at step 4 of 24. Saved; the same command"):
+        Trainer(Fit(), rarely, tmp_path).fit(ARRAYS, term)
+    assert signal.getsignal(signal.SIGTERM) is before
+    resumed, unbroken = Fit(), Fit()
+    trainer = Trainer(resumed, rarely, tmp_path)
+    assert trainer.checkpoints.restore() == 4
+    trainer.fit(ARRAYS)
+    Trainer(unbroken, config()).fit(ARRAYS)
+    assert float(resumed.weight) == float(unbroken.weight)
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,15 @@ import importlib
 import os
 import sys
 
-from tfdefense.errors import UserError, WorkFailed, unknown_name
+from tfdefense.errors import Preempted, UserError, WorkFailed, unknown_name
 
 COMMANDS = ("train", "attack", "evaluate", "export")
 _INTERRUPTED = 130
+_PREEMPTED = 143
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; returns the exit status: 0, 1 (failed), 2 (bad input) or 130 (interrupted)."""
+    """Runs one command; returns the exit status: 0, 1 (failed), 2 (bad input), 130 (interrupted) or 143 (SIGTERM)."""
     arguments = sys.argv[1:] if arguments is None else arguments
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if command in ("--help", "-h", "help"):
@@ -33,6 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(error, 2)
     except WorkFailed as error:
         return _fail(error, 1)
+    except Preempted as error:
+        return _fail(error, _PREEMPTED)
     except OSError as error:  # A full disk, above all: the commands name what they can foresee.
         return _fail(error, 1)
     except KeyboardInterrupt:

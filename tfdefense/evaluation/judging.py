@@ -110,6 +110,7 @@ def judge(
     runs_dir: str | Path = "runs",
 ) -> Report:
     """Evaluates; writes `report.md|html|csv|tex`, `predictions.npz`, the figures and, last, `report.json`."""
+    run.lock()
     attacks = judging.chosen(dataset.image_shape)
     threats = judging.threats(dataset, runs_dir, defense.seed)
     images = judging.images or defense.judged_images

@@ -198,4 +198,6 @@ class Report:
             for key, cell in self.cells.items()
             for name, array in cell.arrays().items()
         }
-        np.savez_compressed(path, labels=self.labels, **arrays)
+        partial = path.with_suffix(".partial.npz")
+        np.savez_compressed(partial, labels=self.labels, **arrays)
+        partial.replace(path)

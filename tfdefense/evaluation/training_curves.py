@@ -21,7 +21,8 @@ def training_curves(run: Run) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     for tag in events.Tags()["tensors"]:
         if not tag.startswith(("train/", "validation/")):
             continue
-        points = events.Tensors(tag)
+        # A resumed run writes some steps again, and the same values.
+        points = [*{point.step: point for point in events.Tensors(tag)}.values()]
         values = [tf.make_ndarray(point.tensor_proto) for point in points]
         if values[0].dtype == np.float32 and values[0].ndim == 0:
             found[tag] = np.array([point.step for point in points]), np.array(values)

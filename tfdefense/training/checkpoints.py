@@ -7,7 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.errors import UserError, WorkFailed
+from tfdefense.errors import WorkFailed, require
+from tfdefense.progress import say
 
 
 class Checkpoints:
@@ -28,35 +29,56 @@ class Checkpoints:
         self._checkpoint = tf.train.Checkpoint(step=self._step, seconds=self._seconds, **lists)
         self._manager = None
         self._saved_at = time.monotonic()
+        self._directory = None
         if directory is not None:
-            self._manager = tf.train.CheckpointManager(
-                self._checkpoint, str(Path(directory) / "checkpoints"), max_to_keep=keep
-            )
+            self._directory = Path(directory) / "checkpoints"
+            arguments = self._checkpoint, str(self._directory), keep
+            try:
+                self._manager = tf.train.CheckpointManager(*arguments)
+            except ValueError:  # The list of checkpoints is damaged; it can be done without.
+                (self._directory / "checkpoint").unlink()
+                self._manager = tf.train.CheckpointManager(*arguments)
 
     def restore(self) -> int:
         """Brings back the newest checkpoint; returns its step, or 0 where there is none.
 
+        One that is damaged is put aside, and the one before it taken.
+
         Raises:
-          UserError: the checkpoint is damaged or of other networks.
+          UserError: all of them are damaged, or of other networks.
         """
-        if self._manager is None or not self._manager.latest_checkpoint:
-            return 0
-        newest = self._manager.latest_checkpoint
-        try:
-            status = self._checkpoint.restore(newest).expect_partial()
-            status.assert_existing_objects_matched()
-        except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
-            raise UserError(
-                f"{newest}: cannot be restored (damaged, or of other networks):"
-                f" {str(error).splitlines()[0]} Remove it, or start afresh with --overwrite."
-            ) from error
-        self._resumed_at = time.monotonic()
-        return int(self._step.numpy())
+        newest_first = self._on_disk()
+        failures: list[str] = []
+        for path in newest_first:
+            try:
+                status = self._checkpoint.restore(str(path)).expect_partial()
+                status.assert_existing_objects_matched()
+            except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
+                failures.append(str(error).splitlines()[0])
+                continue
+            for damaged in newest_first[: len(failures)]:
+                say(f"{damaged}: damaged, so {path.name} takes its place.")
+                _put_aside(damaged)
+            self._resumed_at = time.monotonic()
+            return int(self._step.numpy())
+        require(
+            not failures,
+            f"{newest_first and newest_first[0]}: cannot be restored (damaged, or of other networks):"
+            f" {failures and failures[0]} Remove it, or start afresh with --overwrite.",
+        )
+        return 0
 
     @property
     def seconds(self) -> float:
         """Seconds spent up to the last checkpoint, over all interruptions."""
         return float(self._seconds.numpy())
+
+    def _on_disk(self) -> list[Path]:
+        """The checkpoints, newest first; by their files, for the list that TensorFlow keeps of them may be lost."""
+        if self._directory is None:
+            return []
+        found = (path.with_suffix("") for path in self._directory.glob("ckpt-*.index"))
+        return sorted(found, key=lambda path: int(path.name.removeprefix("ckpt-")), reverse=True)
 
     def save(self, step: int, every: float = 0.0, force: bool = False) -> None:
         """Saves at `step`, unless the last one is younger than `every` seconds and not `force`.
@@ -75,6 +97,11 @@ class Checkpoints:
         except (tf.errors.OpError, OSError) as error:
             raise WorkFailed(f"checkpoint at step {step:,} not written: {error}") from error
         self._saved_at = time.monotonic()
+
+
+def _put_aside(path: Path) -> None:
+    for part in path.parent.glob(f"{path.name}.*"):
+        part.rename(part.with_name(f"damaged-{part.name}"))
 
 
 def _variables(item: Any) -> Any:

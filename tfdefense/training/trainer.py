@@ -10,9 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.data.batches import shuffled_batches
-from tfdefense.errors import WorkFailed, require
+from tfdefense.errors import Preempted, WorkFailed, require
 from tfdefense.progress import Progress, say
 from tfdefense.training.checkpoints import Checkpoints
+from tfdefense.training.preemption import Preemption
 from tfdefense.training.replica import Replica
 from tfdefense.training.summaries import Summaries
 
@@ -119,6 +120,7 @@ class Trainer:
 
         Raises:
           WorkFailed: a loss is no longer finite; the last good checkpoint is kept.
+          Preempted: SIGTERM came; the state is saved.
         """
         config = self.config
         count = len(next(iter(arrays.values())))
@@ -136,6 +138,7 @@ class Trainer:
                 self.task.name, steps * config.batch_size, step * config.batch_size
             ) as progress,
             Summaries(self.directory) as summaries,
+            Preemption() as preemption,
         ):
             if not step:
                 summaries.settings(self.describe)
@@ -152,7 +155,13 @@ class Trainer:
                 if validate and (step in (boundary, steps)):
                     self._validate(validate, summaries, step)
                 done = step == steps or self.task.stopped
-                self.checkpoints.save(step, every=config.checkpoint_seconds, force=done)
+                force = done or preemption.asked
+                self.checkpoints.save(step, every=config.checkpoint_seconds, force=force)
+                if preemption.asked and not done:
+                    raise Preempted(
+                        f"{self.task.name}: asked to stop (SIGTERM) at step {step:,} of {steps:,}."
+                        f"{' Saved; the same command goes on from there.' if self.directory else ''}"
+                    )
 
     def distribute(self, batches: tf.data.Dataset) -> Any:
         """An iterator over `batches` that gives each replica its part."""

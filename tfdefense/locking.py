@@ -1,0 +1,38 @@
+"""One process at a time in a run directory."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from tfdefense.errors import UserError
+
+# Held until the process ends, however it ends: the system lets go of them.
+_held: dict[tuple[int, int], int] = {}
+
+
+def lock(directory: Path, flag: str) -> None:
+    """Keeps other processes out of a directory that exists; again from the same process, nothing happens.
+
+    Raises:
+      UserError: another process is in it.
+    """
+    handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    about = os.fstat(handle)
+    file = about.st_dev, about.st_ino
+    if file in _held:
+        os.close(handle)
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(handle, 20, 0).decode(errors="replace").strip() or "?"
+        os.close(handle)
+        raise UserError(
+            f"--{flag}={directory}: another process (number {owner}) works in it. Wait for it, or name another."
+        ) from None
+    except OSError:  # A file system without locks.
+        os.close(handle)
+        return
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, str(os.getpid()).encode(), 0)
+    _held[file] = handle
