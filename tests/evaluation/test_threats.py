@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfdefense.attacks import FGSM, FGSMPredicted, Square
+from tfdefense.attacks import FGSM, DeepFool, FGSMPredicted, Square
 from tfdefense.errors import UserError
 from tfdefense.evaluation import Threats, evaluate
 from tfdefense.evaluation.evaluate import with_neighbours
@@ -70,6 +70,14 @@ def test_every_fgsm_has_a_neighbour_that_does_not_know_the_label():
     assert with_neighbours(plain) == [plain[0], FGSMPredicted(epsilon=0.1), plain[1]]
     given = [FGSMPredicted(epsilon=0.1), FGSM(epsilon=0.1)]
     assert with_neighbours(given) == given
+
+
+def test_an_attack_with_a_norm_and_no_radius_is_judged(bit_depth, toy_split):
+    report = evaluate(bit_depth, toy_split, [DeepFool(norm="linf")], white_box_images=4)
+    assert report.row("bit_depth", "deepfool:norm=linf", "white_box").epsilon is None
+    assert report.curve["epsilon"][3] == 0.3
+    with pytest.raises(UserError, match="fgsm given more than once"):
+        evaluate(bit_depth, toy_split, [FGSM(epsilon=0.1), FGSM(epsilon=0.1)])
 
 
 def test_what_cannot_be_asked_is_named(bit_depth, toy_split):

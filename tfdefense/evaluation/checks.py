@@ -62,7 +62,8 @@ def no_label_leaking(measure: Measurements, defense: str) -> Check:
     # Refusing an attacked image is right and a clean one wrong, so a detector may well score higher.
     if any(cell.excess is not None for cell in measure.cells.values()):
         return Check(name, True, "Not asked: refused images count as right only when attacked.")
-    better = [row for row in rows[1:] if row.ci_low > clean.ci_high]
+    # Of images that were chosen for being right when clean, all were.
+    better = [row for row in rows[1:] if row.ci_low > max(clean.ci_high, row.clean_accuracy)]
     if not better:
         return Check(name, True, f"No attack is above the {clean.accuracy:.1%} of clean images.")
     worst = max(better, key=lambda row: row.accuracy)

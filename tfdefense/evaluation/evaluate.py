@@ -91,12 +91,10 @@ def with_neighbours(attacks: Sequence[Attack]) -> list[Attack]:
     """`attacks`, and after every FGSM with the true label the same one with the predicted label."""
     found: list[Attack] = []
     for attack in attacks:
-        if attack in found:
-            continue
         found.append(attack)
         if type(attack) is FGSM:
             neighbour = FGSMPredicted(**dataclasses.asdict(attack))
-            found += [neighbour] if neighbour not in attacks else []
+            found += [neighbour] if neighbour not in (*attacks, *found) else []
     return found
 
 
@@ -148,13 +146,12 @@ class _Evaluation:
         measure.add_worst_cases()
         names = [column.name for column in self.defended]
         # The checks are of purifier and classifier: a detector is no part of the gradient's way.
-        radius = [attack for attack in attacks if getattr(attack, "norm", None) == "linf"]
         probe = Probe(
             self.classifier,
             self.pipeline,
             self.few.take(self.defense.checked_images),
             self._epsilon(attacks),
-            measure.standing(names[-1], "white_box") if radius else None,
+            measure.standing(names[-1], "white_box") if _linf_radii(attacks) else None,
             self.defense.random_draws,
             self.defense.checked_steps,
         )
@@ -199,8 +196,7 @@ class _Evaluation:
 
     def _epsilon(self, attacks: Sequence[Attack]) -> float:
         """The radius in L-infinity that the report is about."""
-        radii = [attack.epsilon for attack in attacks if getattr(attack, "norm", None) == "linf"]
-        return float(max(radii)) if radii else default_epsilon(self.test.image_shape)
+        return max(_linf_radii(attacks), default=default_epsilon(self.test.image_shape))
 
     def _notes(self) -> tuple[str, ...]:
         notes = [self.test.note] if self.test.note else []
@@ -211,3 +207,9 @@ class _Evaluation:
         if "transfer" in self.threats:
             notes.append(f"Transfer: the attack saw {self.threats.source.name}, and nothing else.")
         return tuple(notes)
+
+
+def _linf_radii(attacks: Sequence[Attack]) -> list[float]:
+    """Of those that are bounded in L-infinity; DeepFool, for one, has that norm and no radius."""
+    bounded = [attack for attack in attacks if getattr(attack, "epsilon", None) is not None]
+    return [float(attack.epsilon) for attack in bounded if attack.norm == "linf"]
