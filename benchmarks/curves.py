@@ -17,28 +17,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tfdefense.evaluation.figures import COLORS, plt, save_figure
+from tfdefense.evaluation.training_curves import training_curves
 from tfdefense.runs import Run
 
-COLORS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7")  # Told apart by colour-blind readers too.
 NORM = "train/gradient_norm_generator"
-
-
-def curve(events, tag):
-    """Steps and values of one tag."""
-    tensors = events.Tensors(tag)
-    values = [np.frombuffer(each.tensor_proto.tensor_content, np.float32) for each in tensors]
-    plain = [
-        float(v[0]) if len(v) else each.tensor_proto.float_val[0]
-        for v, each in zip(values, tensors, strict=True)
-    ]
-    return np.array([each.step for each in tensors]), np.array(plain)
 
 
 def main():
@@ -53,16 +38,14 @@ def main():
     for path in arguments.runs:
         run = Run(path)
         defense = run.require_kind("defense").settings["defense"]
-        events = EventAccumulator(str(run.path / "events"), size_guidance={"tensors": 0}).Reload()
-        tags = events.Tags()["tensors"]
-        if attacked not in tags:
-            sys.exit(f"curves: {path} has no {attacked}, but {', '.join(tags)}")
+        curves = training_curves(run)
+        if attacked not in curves:
+            sys.exit(f"curves: {path} has no {attacked}, but {', '.join(curves)}")
         of_defense = found.setdefault(defense, [])
         color = COLORS[list(found).index(defense) % len(COLORS)]
         label = None if of_defense else defense
-        curves = {}
         for axis, tag in zip(axes, ("validation/accuracy_clean", attacked, NORM), strict=True):
-            steps, values = curves[tag] = curve(events, tag)
+            steps, values = curves[tag]
             axis.plot(steps, values, color=color, label=label, linewidth=1, alpha=0.8)
             axis.set(title=tag.split("/")[1].replace("_", " "), xlabel="step")
         accuracies, norms = curves[attacked][1], curves[NORM][1]
@@ -78,7 +61,7 @@ def main():
     axes[2].set_yscale("log")
     axes[0].legend(frameon=False)
     figure.tight_layout()
-    figure.savefig(arguments.output, dpi=110)
+    save_figure(figure, Path(arguments.output))
     print(f"{arguments.output} written")
     print(json.dumps({"benchmark": "curves", "defenses": found}))
 
