@@ -14,6 +14,10 @@ class UserError(ValueError):
     """
 
 
+class Locked(UserError):
+    """Another process works in the directory that was named."""
+
+
 def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> UserError:
     """The error for a name that no registry knows, with the nearest one that it does know."""
     allowed = sorted(allowed)

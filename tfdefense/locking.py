@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from tfdefense.errors import UserError
+from tfdefense.errors import Locked
 
 # Held until the process ends, however it ends: the system lets go of them.
 _held: dict[tuple[int, int], int] = {}
@@ -14,7 +14,7 @@ def lock(directory: Path, flag: str) -> None:
     """Keeps other processes out of a directory that exists; again from the same process, nothing happens.
 
     Raises:
-      UserError: another process is in it.
+      Locked: another process is in it.
     """
     handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     about = os.fstat(handle)
@@ -27,7 +27,7 @@ def lock(directory: Path, flag: str) -> None:
     except BlockingIOError:
         owner = os.pread(handle, 20, 0).decode(errors="replace").strip() or "?"
         os.close(handle)
-        raise UserError(
+        raise Locked(
             f"--{flag}={directory}: another process (number {owner}) works in it. Wait for it, or name another."
         ) from None
     except OSError:  # A file system without locks.

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tfdefense.attacks import FGSM, DeepFool, FGSMPredicted, Square
+import tfdefense
+from tfdefense.attacks import BIM, FGSM, DeepFool, FGSMPredicted, Square
 from tfdefense.errors import UserError
 from tfdefense.evaluation import Threats, evaluate
 from tfdefense.evaluation.evaluate import with_neighbours
@@ -63,6 +64,37 @@ def test_every_threat_model_has_its_column_and_the_white_box_is_always_there(ful
     for words in ("know only the classifier", "know the defence too", "only ask for logits"):
         assert words in full_report.summary
     assert "the attack saw other, and nothing else" in to_markdown(full_report)
+
+
+def test_what_was_crafted_is_kept_and_found_again(
+    bit_depth, toy_model, toy_split, tmp_path, monkeypatch
+):
+    """A second evaluation, of another defence too, attacks the classifier no more."""
+    attacks = [BIM(epsilon=0.2)]
+    first = evaluate(bit_depth, toy_split, attacks, 6, runs_dir=tmp_path)
+    assert len(list((tmp_path / "attacks").iterdir())) == 2
+    attacked = []
+    run = BIM.run
+    monkeypatch.setattr(
+        BIM,
+        "run",
+        lambda self, model, *rest: attacked.append(model.name) or run(self, model, *rest),
+    )
+    again = evaluate(bit_depth, toy_split, attacks, 6, runs_dir=tmp_path)
+    assert not attacked
+    other = evaluate(
+        tfdefense.defenses.SpatialSmoothing(toy_model), toy_split, attacks, 6, runs_dir=tmp_path
+    )
+    assert attacked == ["spatial_smoothing+toy"]
+    plain = evaluate(bit_depth, toy_split, attacks, 6)
+    for report in (first, again, plain):
+        for key, cell in first.cells.items():
+            np.testing.assert_array_equal(report.cells[key].predicted, cell.predicted)
+    row = ("none", "bim", "white_box")
+    assert other.row(*row).accuracy == first.row(*row).accuracy
+    assert again.row(*row).seconds >= 0.5 * first.row(*row).seconds, (
+        "what crafting took is still told"
+    )
 
 
 def test_every_fgsm_has_a_neighbour_that_does_not_know_the_label():

@@ -1,7 +1,12 @@
 """A defence under attack: by those who know the classifier, and by those who know the defence."""
 
 import dataclasses
+import time
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
+
+import keras
 
 from tfdefense.attacks import (
     BIM,
@@ -14,9 +19,10 @@ from tfdefense.attacks import (
     strongest,
 )
 from tfdefense.attacks.labels import label_of
+from tfdefense.crafting import craft
 from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import Defense
-from tfdefense.errors import require
+from tfdefense.errors import Locked, require
 from tfdefense.evaluation.checks import all_checks
 from tfdefense.evaluation.columns import Column, columns
 from tfdefense.evaluation.detection import detections
@@ -44,6 +50,7 @@ def evaluate(
     attacks: Sequence[Attack] | None = None,
     white_box_images: int | None = None,
     threats: Threats | None = None,
+    runs_dir: str | Path | None = None,
 ) -> Report:
     """Attacks the classifier alone, purifies the result (grey box), then attacks the whole (white box).
 
@@ -61,6 +68,8 @@ def evaluate(
       white_box_images: attacks on the whole, dearer by far, run on this many images at most; None means as
         many as the defence says.
       threats: who attacks; None means grey box and white box.
+      runs_dir: keeps adversarial images in its `attacks/`, as `crafting.craft` does, so that an evaluation that
+        was killed goes on, and one of another defence of the same classifier finds them; None keeps nothing.
 
     Raises:
       UserError: images of another shape, no attack, or no image left to count.
@@ -78,7 +87,7 @@ def evaluate(
     labels = [label_of(attack) for attack in attacks]
     for label in labels:
         require(labels.count(label) == 1, f"attacks: {label} given more than once.")
-    evaluation = _Evaluation(defense, test, white_box_images, threats or Threats())
+    evaluation = _Evaluation(defense, test, white_box_images, threats or Threats(), runs_dir)
     evaluation.judge_clean()
     for attack in attacks:
         evaluation.judge_attack(attack)
@@ -102,12 +111,18 @@ class _Evaluation:
     """One defence under attack, step by step."""
 
     def __init__(
-        self, defense: Defense, test: Split, white_box_images: int, threats: Threats
+        self,
+        defense: Defense,
+        test: Split,
+        white_box_images: int,
+        threats: Threats,
+        runs_dir: str | Path | None,
     ) -> None:
         self.defense = defense
         self.test = test
         self.few = test.take(white_box_images)
         self.threats = threats
+        self.runs_dir = runs_dir
         self.classifier = Judge(defense.classifier)
         self.pipeline = Judge(defense.defend(), defense.batch_size)
         self.undefended = Column("none", self.classifier)
@@ -121,13 +136,13 @@ class _Evaluation:
 
     def judge_attack(self, attack: Attack) -> None:
         label, epsilon = label_of(attack), getattr(attack, "epsilon", None)
-        crafted = self.classifier.attack(attack, self.test)
+        crafted = self._attack(self.classifier, attack, self.test)
         self._add([self.undefended], label, epsilon, "white_box", crafted)
         if "grey_box" in self.threats:
             self._add(self.defended, label, epsilon, "grey_box", crafted, "white_box")
         self._attack_whole(strongest(attack), label, "white_box")
         if "transfer" in self.threats:
-            crafted = self.source.attack(attack, self.test)
+            crafted = self._attack(self.source, attack, self.test)
             self._add([self.undefended], label, epsilon, "transfer", crafted)
             self._add(self.defended, label, epsilon, "transfer", crafted, "transfer")
 
@@ -137,7 +152,7 @@ class _Evaluation:
             epsilon=self._epsilon(attacks), queries=min(1_000, self.defense.random_draws)
         )
         attack = given[0] if given else usual
-        crafted = self.classifier.attack(attack, self.few)
+        crafted = self._attack(self.classifier, attack, self.few)
         self._add([self.undefended], label_of(attack), attack.epsilon, "black_box", crafted)
         self._attack_whole(attack, label_of(attack), "black_box")
 
@@ -169,9 +184,27 @@ class _Evaluation:
         probe.close()
         return report
 
+    def _attack(self, judge: Judge, attack: Attack, split: Split) -> Split:
+        """The attacked images of `split`; from those that are kept, where they are."""
+        classifier = getattr(judge.model, "classifier", judge.model)
+        if self.runs_dir is None or not isinstance(classifier.model, keras.Model):
+            return judge.attack(attack, split)
+        began = time.monotonic()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore"
+                )  # Of images without gradient: a check tells of them.
+                arguments = "test", judge.batch_size, None, self.runs_dir
+                kept = craft(judge.model, split, attack, *arguments)
+        except Locked:  # Another evaluation is making the same.
+            return judge.attack(attack, split)
+        self.measure.credit(kept.seconds - (time.monotonic() - began))
+        return dataclasses.replace(split, images=kept.adversarial)
+
     def _attack_whole(self, attack: Attack, label: str, threat_model: str) -> None:
         epsilon = getattr(attack, "epsilon", None)
-        crafted = self.pipeline.attack(attack, self.few)
+        crafted = self._attack(self.pipeline, attack, self.few)
         for column in self.defended:
             further = column.attacked_further(attack, self.few, crafted)
             self._add([column], label, epsilon, threat_model, further)

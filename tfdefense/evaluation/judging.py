@@ -115,7 +115,7 @@ def judge(
     threats = judging.threats(dataset, runs_dir, defense.seed)
     images = judging.images or defense.judged_images
     test = dataset.test if images in (None, ALL) else dataset.test.take(images)
-    report = evaluate(defense, test, attacks, judging.white_box_images, threats)
+    report = evaluate(defense, test, attacks, judging.white_box_images, threats, runs_dir)
     report = dataclasses.replace(report, settings=judging.settings())
     save_gallery(defense, test, attacks, run.path / "gallery.png", dataset.class_names)
     save(report, run)

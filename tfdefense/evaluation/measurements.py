@@ -47,6 +47,10 @@ class Measurements:
         sizes = {name: float(mean) for name, mean in zip(names, means, strict=False)}
         self._add_row(defense, attack, epsilon, threat_model, self.right(key), counted, sizes)
 
+    def credit(self, seconds: float) -> None:
+        """Counts so many seconds to the next row, beside those that pass."""
+        self._clock -= seconds
+
     def right(self, key: str) -> np.ndarray:
         """bool [n]: classified as the label, or, where it was attacked, refused."""
         predicted = self.cells[key].predicted
