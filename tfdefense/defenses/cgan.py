@@ -68,6 +68,9 @@ class ConditionalGAN(TrainedPurifier):
     name = "cgan"
     summary = "pix2pix from adversarial to clean images: U-Net and PatchGAN (Yu et al. 2020)"
     Config = Config
+    random_draws = (
+        1_000  # Ten thousand on a hundred images take its U-Net twenty minutes on two cores.
+    )
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)

@@ -169,8 +169,8 @@ class _Evaluation:
             measure.standing(names[-1], "white_box") if _linf_radii(attacks) else None,
             self.defense.random_draws,
             self.defense.checked_steps,
-        )
-        report = Report(
+        ).ascend()
+        return Report(
             rows=tuple(measure.rows),
             attacks=tuple(f"`{attack}`" for attack in attacks),
             sanity=all_checks(measure, probe, names),
@@ -181,8 +181,6 @@ class _Evaluation:
             labels=self.test.labels,
             cells=measure.cells,
         )
-        probe.close()
-        return report
 
     def _attack(self, judge: Judge, attack: Attack, split: Split) -> Split:
         """The attacked images of `split`; from those that are kept, where they are."""

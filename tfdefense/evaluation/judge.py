@@ -51,7 +51,13 @@ class Judge:
             lambda part: answer(*(tf.constant(array[part]) for array in arrays)), len(split), what
         )
 
-    def attack(self, attack: Attack, split: Split, targets: np.ndarray | None = None) -> Split:
+    def attack(
+        self,
+        attack: Attack,
+        split: Split,
+        targets: np.ndarray | None = None,
+        quiet: bool = False,
+    ) -> Split:
         """The images of `split`, attacked; so that they are taken for `targets` [N], if there are any."""
 
         def craft(part: slice) -> tf.Tensor:
@@ -63,7 +69,8 @@ class Judge:
                 targets=aims,
             )
 
-        images = self._in_batches(craft, len(split), f"{attack.name} on {self.model.name}")
+        what = None if quiet else f"{attack.name} on {self.model.name}"
+        images = self._in_batches(craft, len(split), what)
         return dataclasses.replace(split, images=images)
 
     def _classes(self, images: tf.Tensor) -> tf.Tensor:

@@ -54,8 +54,16 @@ class Probe:
         self.queries = min(1_000, draws)
         self.n = len(split)
         self.num_classes = split.num_classes
-        self._progress = Progress(f"checks on {pipeline.model.name}", self._passes())
         self._given = standing
+        self._progress: Progress | None = None
+
+    def ascend(self) -> "Probe":
+        """Runs all ascents now, under one progress bar."""
+        with Progress(f"checks on {self.pipeline.model.name}", self._passes()) as self._progress:
+            for name in ("usual", "single", "coarse", "fine", "longer", "restarted", "curve"):
+                getattr(self, name)
+        self._progress = None
+        return self
 
     @functools.cached_property
     def standing(self) -> np.ndarray:
@@ -98,7 +106,7 @@ class Probe:
         for epsilon in found["epsilon"]:
             crafted = self.split
             if epsilon > 0:
-                crafted = self.classifier.attack(PGD(epsilon=epsilon), self.split)
+                crafted = self.classifier.attack(PGD(epsilon=epsilon), self.split, quiet=True)
             steps = self.steps if epsilon > 0 else 1
             white = self._ascend(epsilon, self.step_size, steps, 1)
             shares = {
@@ -145,10 +153,6 @@ class Probe:
         changed = np.argmax(together, axis=-1) != np.argmax(alone, axis=-1)
         return int(changed.sum()), float(np.abs(together - alone).max() / np.abs(together).max())
 
-    def close(self) -> None:
-        """Ends the progress bar."""
-        self._progress.close()
-
     def _radii(self) -> list[float]:
         factors = (0, 0.25, 0.5, 1, 1.5, 2)
         return sorted({min(1.0, round(factor * self.epsilon, 6)) for factor in factors} | {1.0})
@@ -169,7 +173,8 @@ class Probe:
             tf.constant(steps),
             tf.constant(start),
         )
-        self._progress.advance(steps * self.n)
+        if self._progress is not None:
+            self._progress.advance(steps * self.n)
         return Watched(*(tensor.numpy() for tensor in found))
 
     @functools.cached_property
