@@ -94,7 +94,9 @@ def white_box_is_strongest(measure: Measurements, probe: Probe, judged: Sequence
         verdicts.append(f"{missed} of {probe.n:,} (square, {probe.queries:,} queries)")
     told = "Images that withstand the white box and fall to less: " + ", ".join(verdicts) + "."
     return Check(
-        name, passed, told + _unless(passed, "Gradients are masked: trust no figure here.")
+        name,
+        passed,
+        told + _unless(passed, "The white-box attacks here are too weak, or gradients are masked."),
     )
 
 

@@ -86,13 +86,13 @@ class Report:
             f"attacks that {_KNOWING[box]} leave {row.accuracy:.1%} (n = {row.n:,})"
             for box, row in rows.items()
         ]
-        verdict = (
-            "It does not stop an attacker who knows it."
-            if rows["white_box"].accuracy < 0.5
-            else "It keeps most of its accuracy against these attacks when the attacker knows it."
-        )
-        if self.failures:
-            verdict += " Not all checks of these figures were passed: see below."
+        verdict = "It keeps most of its accuracy against these attacks when the attacker knows it."
+        if rows["white_box"].accuracy < 0.5:
+            verdict = "It does not stop an attacker who knows it."
+        elif self.failures:
+            verdict = (
+                "What it withstands is not known: these figures did not pass all of their checks."
+            )
         return (
             f"With {self.defense}, {clean.accuracy:.1%} of clean images are classified correctly. In the"
             f" worst case over attacks per image, {', '.join(left)}. {verdict}{self._of_the_detector()}"
