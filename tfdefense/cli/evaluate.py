@@ -120,11 +120,16 @@ def judging_from(given: dict[str, Any]) -> Judging | None:
 def print_report(report: Report) -> None:
     """The table and what is to be said of it; in red, the checks that failed."""
     print(f"\n{to_text(report)}\n\n{report.summary}")
-    red, plain = ("\033[31m", "\033[0m") if sys.stdout.isatty() else ("", "")
-    for check in report.failures:
-        print(f"{red}✗ {check.name}: no. {check.verdict}{plain}")
+    print_failures(report)
     passed = len(report.sanity) - len(report.failures)
     print(f"{passed} of {len(report.sanity)} checks of these figures passed.")
+
+
+def print_failures(report: Report, whose: str = "") -> None:
+    """A line for each check that failed, red on a terminal."""
+    red, plain = ("\033[31m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    for check in report.failures:
+        print(f"{red}✗ {whose}{check.name}: no. {check.verdict}{plain}")
 
 
 def run_comparison(given: dict[str, Any]) -> None:
@@ -136,6 +141,8 @@ def run_comparison(given: dict[str, Any]) -> None:
     directory = Path(given.get("output", "runs/comparison"))
     comparison.save(directory)
     print("\n".join(text_table(comparison.table())))
+    for name, report in comparison.reports.items():
+        print_failures(report, f"{name}: ")
     print(f"\nComparison     {directory / 'comparison.html'}")
 
 

@@ -126,7 +126,7 @@ class Comparison:
                 axis.set(title=TITLES[box], ylim=(-0.02, 1.02))
             axes[0, 0].set_ylabel("accuracy")
             handles, labels = axes[0, 0].get_legend_handles_labels()
-            columns = min(4, len(labels))
+            columns = min(3, len(labels))
             figure.legend(handles, labels, loc="outside upper center", ncols=columns)
             rows = -(-len(labels) // columns)
             figure.tight_layout(rect=(0, 0, 1, 1 - 0.07 * rows))
@@ -151,9 +151,17 @@ class Comparison:
             if row:
                 places.append(place)
                 values.append(row.accuracy)
-        dashes = ":" if name == "undefended" else "-"
+        # A line that its own report doubts must not look like the others.
+        doubted = name in self.reports and bool(self.reports[name].failures)
         axis.plot(
-            places, values, color=color, marker=marker, markersize=4, linestyle=dashes, label=name
+            places,
+            values,
+            color=color,
+            marker=marker,
+            markersize=4,
+            markerfacecolor="white" if doubted else color,
+            linestyle="--" if doubted else ":" if name == "undefended" else "-",
+            label=f"{name} (failed checks)" if doubted else name,
         )
 
 
