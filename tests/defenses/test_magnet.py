@@ -9,6 +9,10 @@ from tfdefense.defenses.base import RejectingClassifier
 from tfdefense.defenses.magnet import thresholds_for
 from tfdefense.errors import UserError
 from tfdefense.evaluation import evaluate
+from tfdefense.evaluation.figures import plt, save_figure
+from tfdefense.evaluation.judging import save
+from tfdefense.evaluation.pages import to_markdown
+from tfdefense.runs import Run
 from tfdefense.serving import export
 
 
@@ -99,29 +103,32 @@ def test_reports_count_what_is_refused(trained, toy_split):
     report = evaluate(defense, toy_split, attacks)
     bare = "magnet_without_detector"
     assert [row.defense for row in report.rows[:3]] == ["none", "magnet", bare]
-    labels, clean = report.predictions["labels"], report.predictions["magnet/none/none"]
+    labels, clean = report.labels, report.cells["magnet/none/none"].predicted
     assert report.row("magnet", "none", "none").accuracy == np.mean(clean == labels)
-    grey = report.predictions["magnet/pgd/grey_box"]
+    grey = report.cells["magnet/pgd/grey_box"].predicted
     right = (grey == labels) | (grey == -1)
     assert report.row("magnet", "pgd", "grey_box").accuracy == right.mean()
-    without = report.predictions[f"{bare}/pgd/grey_box"]
+    without = report.cells[f"{bare}/pgd/grey_box"].predicted
     np.testing.assert_array_equal(np.where(grey == -1, without, grey), without)
     assert report.row(bare, "pgd", "grey_box").accuracy == np.mean(without == labels)
-    fooled = report.predictions["none/pgd/white_box"] != labels
+    fooled = report.cells["none/pgd/white_box"].predicted != labels
+    fooled &= report.cells["none/none/none"].predicted == labels
     assert report.restored[0].restored == np.mean((without == labels)[fooled])
     clean_detection, *others = report.detections
     assert clean_detection.refused == np.mean(clean == -1)
     assert {each.threat_model for each in others} == {"grey_box", "white_box"}
     assert others[0].refused == np.mean(grey == -1)
-    text = report.to_markdown()
+    text = to_markdown(report)
     assert "Its detector" in text
     assert "which count as wrong" in report.summary
-    assert "leaks the label" not in text
+    assert "writes the label into the image" not in text
 
 
 def test_report_with_a_detector_is_kept_with_its_roc(trained, toy_split, tmp_path):
     report = evaluate(trained[0], toy_split, [PGD(epsilon=0.5)])
-    report.save(tmp_path)
+    figure, _ = plt.subplots()
+    save_figure(figure, tmp_path / "gallery.png")
+    save(report, Run(tmp_path))
     assert (tmp_path / "roc.png").read_bytes().startswith(b"\x89PNG")
     assert type(report).from_json((tmp_path / "report.json").read_text()).rows == report.rows
     with np.load(tmp_path / "predictions.npz") as file:
