@@ -71,7 +71,14 @@ def run(place, monkeypatch):
 
 
 def test_a_run_directory_holds_everything(run):
-    for name in ("config.json", "classifier.keras", "report.json", "report.md", "gallery.png"):
+    for name in (
+        "config.json",
+        "classifier.keras",
+        "report.json",
+        "report.html",
+        "report.md",
+        "gallery.png",
+    ):
         assert (run / name).is_file(), name
     assert list((run / "checkpoints").glob("*.index"))
     assert list((run / "events").glob("events*"))
@@ -125,7 +132,7 @@ def test_evaluate_finds_a_trained_defence_by_name(run, capsys, monkeypatch):
     flags = ["--attacks=fgsm", "--images=10", "--white_box_images=2"]
     (run / "report.json").unlink()
     assert main(["evaluate", "--defense=apeganpp", *flags]) == 0
-    assert f"{run.relative_to(run.parents[1])}/report.md" in capsys.readouterr().out
+    assert f"{run.relative_to(run.parents[1])}/report.html" in capsys.readouterr().out
     rows = json.loads((run / "report.json").read_text())["rows"]
     assert {row["n"] for row in rows} == {10, 2}
 

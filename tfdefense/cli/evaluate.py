@@ -170,4 +170,4 @@ def run(given: dict[str, Any]) -> None:
         require("defense" in given, "--run: none given, and no --defense in its place.")
         directory, defense, dataset = find(given, data_dir, unsafe_load=unsafe_load)
     print_report(judge(directory, defense, dataset, judging))
-    print(f"\nReport         {directory.path / 'report.md'}")
+    print(f"\nReport         {directory.path / 'report.html'}")

@@ -119,7 +119,7 @@ def run(given: dict[str, Any]) -> None:
         )
     path = outcome.run.path
     print_report(outcome.report)
-    print(f"\nRun directory  {path}\nReport         {path / 'report.md'}")
+    print(f"\nRun directory  {path}\nReport         {path / 'report.html'}")
     print(f"Gallery        {path / 'gallery.png'}\nSavedModel     {outcome.export}")
     print(f"TensorBoard    {installed('tensorboard')} --logdir {path}")
 
