@@ -48,6 +48,20 @@ def command(run, arguments):
     return [sys.executable, "-c", EAGER, "train", *flags]
 
 
+def started(run, arguments, place, log):
+    """That training as a process."""
+    return subprocess.Popen(
+        command(run, arguments), cwd=place, env=ENVIRONMENT, stdout=log, stderr=log
+    )
+
+
+def finish(run, arguments, place, log):
+    """That training, left alone; raises if it fails."""
+    process = started(run, arguments, place, log)
+    if process.wait():
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+
+
 def outcome(run):
     """Name -> array or value of all that training left."""
     import numpy as np
@@ -72,9 +86,7 @@ def broken(run, arguments, place, log):
     """Trains into `run` with kills; how many fell into the training, and how many of those left a half-written file."""
     rng, killed, half_written = random.Random(arguments.seed), 0, 0
     while killed < arguments.kills:
-        process = subprocess.Popen(
-            command(run, arguments), cwd=place, env=ENVIRONMENT, stdout=log, stderr=log
-        )
+        process = started(run, arguments, place, log)
         checkpoints = run / "checkpoints"
         before = steps_done(checkpoints)
         while process.poll() is None and steps_done(checkpoints) == before:
@@ -87,9 +99,7 @@ def broken(run, arguments, place, log):
         killed += 1
         half_written += any("temp" in path.name for path in checkpoints.iterdir())
         print(f"kill {killed}: step {steps_done(checkpoints)}", file=sys.stderr, flush=True)
-    subprocess.run(
-        command(run, arguments), cwd=place, env=ENVIRONMENT, stdout=log, stderr=log, check=True
-    )
+    finish(run, arguments, place, log)
     return killed, half_written
 
 
@@ -112,14 +122,7 @@ def main():
     with tempfile.TemporaryDirectory() as place, open(Path(place) / "log", "w") as log:
         place = Path(place)
         whole, pieces = place / "whole", place / "pieces"
-        subprocess.run(
-            command(whole, arguments),
-            cwd=place,
-            env=ENVIRONMENT,
-            stdout=log,
-            stderr=log,
-            check=True,
-        )
+        finish(whole, arguments, place, log)
         killed, half_written = broken(pieces, arguments, place, log)
         expected, found = outcome(whole), outcome(pieces)
         different = sorted(expected.keys() ^ found.keys())

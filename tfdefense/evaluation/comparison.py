@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 
 from tfdefense.errors import UserError, require
 from tfdefense.evaluation.figures import COLORS, MARKERS, STYLE, save_figure
-from tfdefense.evaluation.pages import html_page
+from tfdefense.evaluation.pages import failed_checks, html_page
 from tfdefense.evaluation.report import Report
 from tfdefense.evaluation.row import Row, row_cell
 from tfdefense.evaluation.tables import latex_table, markdown_table
@@ -67,16 +67,16 @@ class Comparison:
             title += "" if not epsilon else f" {epsilon:.3g}"
             bare = (self.cell(name, line, "undefended") for name in self.reports)
             lines.append([title, row_cell(next((row for row in bare if row), None))])
-            lines[-1] += [row_cell(self.cell(*column[:1], line, column[1])) for column in columns]
+            lines[-1] += [row_cell(self.cell(name, line, box)) for name, box in columns]
         return lines
 
     def to_markdown(self) -> str:
         """The table, the figure and what each report says of itself."""
         first = next(iter(self.reports.values())).rows[0]
         failures = [
-            f"> ✗ **{name}: {check.name}: no.** {check.verdict}\n"
+            line
             for name, report in self.reports.items()
-            for check in report.failures
+            for line in failed_checks(report, f"{name}: ")
         ]
         notes = dict.fromkeys(note for report in self.reports.values() for note in report.notes)
         return "\n".join(

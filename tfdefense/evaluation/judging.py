@@ -19,7 +19,7 @@ from tfdefense.evaluation.gallery import save_gallery
 from tfdefense.evaluation.pages import to_html, to_latex, to_markdown
 from tfdefense.evaluation.report import Report
 from tfdefense.evaluation.report_figures import save_curve, save_perturbations
-from tfdefense.evaluation.threats import Threats, check_names
+from tfdefense.evaluation.threats import Threats, check
 from tfdefense.evaluation.training_curves import save_training
 from tfdefense.runs import Run, write_text
 from tfdefense.training.summaries import Summaries
@@ -61,15 +61,10 @@ class Judging:
         )
         # Complains of unknown names now, not after hours of training.
         self.chosen((28, 28, 1))
-        check_names(self.threat_models)
-        transfer = "transfer" in self.threat_models
+        check(self.threat_models, self.source is not None)
         require(
-            transfer or self.source is None,
+            "transfer" in self.threat_models or self.source is None,
             f"--source={self.source}: only --threat_models=transfer has one.",
-        )
-        require(
-            not transfer or self.source is not None,
-            "--threat_models=transfer: needs a --source, the classifier that the attack sees.",
         )
         if self.source is not None:
             choose_classifier({"classifier": self.source}, flag="source")

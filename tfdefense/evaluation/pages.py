@@ -42,7 +42,7 @@ def to_markdown(report: Report, pictures: tuple[str, ...] = ("gallery",)) -> str
             "",
             report.summary,
             "",
-            *(f"> ✗ **{check.name}: no.** {check.verdict}\n" for check in report.failures),
+            *failed_checks(report),
             *markdown_table(report.table()),
             "",
             "Accuracy on test images with its 95 % Wilson interval and the number of images.",
@@ -81,6 +81,11 @@ def html_page(text: str, directory: Path) -> str:
     body = body.replace("<table>", "<div><table>").replace("</table>", "</table></div>")
     body = re.sub(r'src="([\w.-]+\.png)"', lambda it: f'src="{_inside(directory / it[1])}"', body)
     return _PAGE.format(title=html.escape(text.splitlines()[0].removeprefix("# ")), body=body)
+
+
+def failed_checks(report: Report, whose: str = "") -> list[str]:
+    """A quotation of Markdown for each check that failed; `html_page` makes it red."""
+    return [f"> ✗ **{whose}{each.name}: no.** {each.verdict}\n" for each in report.failures]
 
 
 def to_latex(report: Report) -> str:

@@ -30,22 +30,22 @@ class Threats:
     fooled_only: bool = False
 
     def __post_init__(self) -> None:
-        check_names(self.models)
-        require(
-            self.source is not None or "transfer" not in self.models,
-            "--threat_models=transfer: needs a --source, the classifier that the attack sees.",
-        )
+        check(self.models, self.source is not None)
 
     def __contains__(self, name: Any) -> bool:
         return name in self.models
 
 
-def check_names(models: tuple[str, ...]) -> None:
-    """Raises `UserError` for an unknown threat model, or where the white box is left out."""
+def check(models: tuple[str, ...], has_source: bool) -> None:
+    """Raises `UserError` for an unknown threat model, or where the white box or the source is left out."""
     for name in models:
         if name not in THREAT_MODELS:
             raise unknown_name("--threat_models", name, THREAT_MODELS)
     require(
         "white_box" in models,
         f"--threat_models={','.join(models)}: white_box is needed too; no other figure stands without it.",
+    )
+    require(
+        has_source or "transfer" not in models,
+        "--threat_models=transfer: needs a --source, the classifier that the attack sees.",
     )

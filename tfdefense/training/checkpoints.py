@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.errors import WorkFailed, require
+from tfdefense.errors import UserError, WorkFailed
 from tfdefense.progress import say
 
 
@@ -29,14 +29,13 @@ class Checkpoints:
         self._checkpoint = tf.train.Checkpoint(step=self._step, seconds=self._seconds, **lists)
         self._manager = None
         self._saved_at = time.monotonic()
-        self._directory = None
         if directory is not None:
-            self._directory = Path(directory) / "checkpoints"
-            arguments = self._checkpoint, str(self._directory), keep
+            place = Path(directory) / "checkpoints"
+            arguments = self._checkpoint, str(place), keep
             try:
                 self._manager = tf.train.CheckpointManager(*arguments)
             except ValueError:  # The list of checkpoints is damaged; it can be done without.
-                (self._directory / "checkpoint").unlink()
+                (place / "checkpoint").unlink()
                 self._manager = tf.train.CheckpointManager(*arguments)
 
     def restore(self) -> int:
@@ -48,6 +47,8 @@ class Checkpoints:
           UserError: all of them are damaged, or of other networks.
         """
         newest_first = self._on_disk()
+        if not newest_first:
+            return 0
         failures: list[str] = []
         for path in newest_first:
             try:
@@ -61,12 +62,10 @@ class Checkpoints:
                 _put_aside(damaged)
             self._resumed_at = time.monotonic()
             return int(self._step.numpy())
-        require(
-            not failures,
-            f"{newest_first and newest_first[0]}: cannot be restored (damaged, or of other networks):"
-            f" {failures and failures[0]} Remove it, or start afresh with --overwrite.",
+        raise UserError(
+            f"{newest_first[0]}: cannot be restored (damaged, or of other networks): {failures[0]}"
+            " Remove it, or start afresh with --overwrite."
         )
-        return 0
 
     @property
     def seconds(self) -> float:
@@ -75,9 +74,10 @@ class Checkpoints:
 
     def _on_disk(self) -> list[Path]:
         """The checkpoints, newest first; by their files, for the list that TensorFlow keeps of them may be lost."""
-        if self._directory is None:
+        if self._manager is None:
             return []
-        found = (path.with_suffix("") for path in self._directory.glob("ckpt-*.index"))
+        directory = Path(self._manager.directory)
+        found = (path.with_suffix("") for path in directory.glob("ckpt-*.index"))
         return sorted(found, key=lambda path: int(path.name.removeprefix("ckpt-")), reverse=True)
 
     def save(self, step: int, every: float = 0.0, force: bool = False) -> None:
