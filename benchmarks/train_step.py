@@ -26,7 +26,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.classifiers.mnist_cnn import build
-from tfdefense.data.batches import shuffled_batches
 from tfdefense.defenses import DEFENSES
 from tfdefense.training import LoopConfig, Trainer
 
@@ -65,7 +64,7 @@ class Ours:
             "labels": draws.integers(0, 10, 1_024).astype(np.int32),
         }
         self.trainer = Trainer(self.defense, LoopConfig(epochs=1, batch_size=BATCH))
-        self.iterator = self.trainer.distribute(shuffled_batches(arrays, BATCH, seed=0))
+        self.iterator = self.trainer.distribute(arrays)
 
     def seconds(self, steps):
         started = time.perf_counter()

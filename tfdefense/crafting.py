@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfdefense
+from tfdefense import workers
 from tfdefense.attacks.base import Attack
 from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.data.dataset import Split
@@ -84,6 +85,8 @@ def craft(
 ) -> Examples:
     """Attacks all images of `split`, a shard for each batch; what is there already is not made again.
 
+    Several workers share the shards among them.
+
     The directory's name ends in a hash of the model's weights, the attack's hyperparameters and the
     images, so a second call with the same of each finds it, and one with any other does not.
 
@@ -118,13 +121,15 @@ def craft(
     run = Run(output, "output")
     run.start(RunConfig("attack", settings, {"data": data}))
     (run.path / "shards").mkdir(exist_ok=True)
-    starts = range(0, len(split), batch_size)
+    # Each worker makes every so many'th shard, and looks at no other before all are there.
+    starts = range(0, len(split), batch_size)[workers.index() :: workers.count()]
     missing = [start for start in starts if _read(run, start, split, batch_size) is None]
     if missing:
         say(f"Crafting into {run.path}")
         _fill(run, model, split, attack, batch_size, missing)
     else:
         say(f"Found in {run.path}")
+    workers.wait_for_all()
     return load(run)
 
 
@@ -177,7 +182,8 @@ def _fill(
         predicted = tf.argmax(model(images), axis=-1, output_type=tf.int32)
         return tf.where(targets < 0, predicted != labels, predicted == targets)
 
-    with Progress(f"{attack.name} on {model.name}", len(split), len(split) - todo) as progress:
+    share = -(-len(split) // workers.count())  # Of the chief, whose progress it is.
+    with Progress(f"{attack.name} on {model.name}", share, share - todo) as progress:
         for start in missing:
             part = split.select(slice(start, start + batch_size))
             began = time.monotonic()

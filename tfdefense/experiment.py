@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfdefense import data
+from tfdefense import data, workers
 from tfdefense.choices import choose_classifier, load_data
 from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.defenses.base import Defense
@@ -44,7 +44,7 @@ def train(
 
     Args:
       settings: "defense" and any of "dataset", "image_size", "split_seed", "classifier", "input_range",
-        "input_mean", "input_std", "epochs", "batch_size", "seed" and the defence's hyperparameters. What is
+        "input_mean", "input_std", "epochs", "batch_size", "seed", "mixed_precision" and the defence's hyperparameters. What is
         left out comes from the run's `config.json` if there is one, else from the defaults.
       run: the run directory; None means `<runs_dir>/<dataset>-<classifier>-<defense>`.
       data_dir: where TFDS finds prepared datasets.
@@ -69,14 +69,15 @@ def train(
             plan.loop.batch_size,
             plan.seed,
             run=run,
+            mixed_precision=plan.loop.mixed_precision,
             pairs=plan.examples,
             about=plan.about,
         )
     report = saved_report(run, judging)
     if report is None:
         report = judge(run, defense, plan.dataset, judging or Judging(), runs_dir)
-    exported = run.latest_export() or export(defense, run.path / "export")
-    return Outcome(run, report, exported)
+    workers.by_chief(lambda: run.latest_export() or export(defense, run.path / "export"))
+    return Outcome(run, report, run.latest_export())
 
 
 def find(
@@ -156,7 +157,7 @@ def load_before_another(
     guarded = chosen.open(dataset, runs_dir, run.config().settings["seed"])
     defense = load_defense(run, guarded)
     judged = Run(run.path / f"guarding-{chosen.name}")
-    judged.path.mkdir(exist_ok=True)
+    workers.by_chief(lambda: judged.path.mkdir(exist_ok=True))
     return judged, defense, dataset
 
 

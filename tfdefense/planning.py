@@ -75,7 +75,8 @@ def planned(
     )
     batch_size, seed = settings.get("batch_size", BATCH_SIZE), settings["seed"]
     # Here too, so that a bad number is answered before a large dataset is read.
-    LoopConfig(settings.get("epochs", 1), batch_size, seed)
+    mixed_precision = settings.get("mixed_precision", "float32")
+    LoopConfig(settings.get("epochs", 1), batch_size, seed, mixed_precision)
     classifier = None
     if "classifier" in given:
         classifier = choose_classifier(given, unsafe_load)
@@ -89,7 +90,9 @@ def planned(
     about = {**dataset.settings(), **(classifier.settings if classifier else about)}
     loop = None
     if learns:
-        loop = make_defense.loop_config(dataset.train, settings.get("epochs"), batch_size, seed)
+        loop = make_defense.loop_config(
+            dataset.train, settings.get("epochs"), batch_size, seed, mixed_precision
+        )
     if run is None:
         run = Run(Path(runs_dir) / f"{dataset.name}-{classifier.name}-{settings['defense']}")
     examples = [crafting.load(path) for path in pairs]
@@ -137,7 +140,7 @@ def own_hyperparameters(make_defense: type[Defense], settings: Mapping[str, Any]
     mine = {field.name for field in dataclasses.fields(make_defense.Config)}
     common = {"defense", "seed", *DATA_SETTINGS, *CLASSIFIER_SETTINGS}
     if issubclass(make_defense, LearnedDefense):
-        common |= {"epochs", "batch_size", "pairs"}
+        common |= {"epochs", "batch_size", "mixed_precision", "pairs"}
     for name in settings:
         require(
             name in mine | common,

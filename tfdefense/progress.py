@@ -5,9 +5,13 @@ from collections.abc import Mapping
 
 from tqdm import tqdm
 
+from tfdefense import workers
+
 
 class Progress:
     """A bar with what, how far, images a second and how long still; one line a while in a log file.
+
+    Of several workers the chief shows it.
 
     Args:
       what: the work's name.
@@ -28,6 +32,7 @@ class Progress:
             dynamic_ncols=interactive,
             mininterval=0.2 if interactive else 20.0,
             ascii=not interactive,
+            disable=not workers.is_chief(),
         )
 
     def advance(self, images: int, values: Mapping[str, float] | None = None) -> None:

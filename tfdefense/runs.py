@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import tfdefense
-from tfdefense.errors import UserError, require
+from tfdefense import workers
+from tfdefense.errors import UserError, WorkFailed, require
 from tfdefense.locking import lock
 
 SCHEMA = 1
@@ -110,12 +111,20 @@ class Run:
         return config
 
     def start(self, config: RunConfig, overwrite: bool = False) -> None:
-        """Makes the directory, or accepts one of the same settings.
+        """Makes the directory, or accepts one of the same settings; of several workers, the chief does.
 
         Raises:
           UserError: it is something else's directory, or another configuration's (the settings
-            that differ are named), or it cannot be written.
+            that differ are named), or it cannot be written; or another worker does not see it.
         """
+        workers.by_chief(lambda: self._start(config, overwrite))
+        seen = not workers.any_of(not self.exists())
+        require(
+            seen,
+            f"--{self.flag}={self.path}: not seen by all workers. They need one directory, on a file system that they share.",
+        )
+
+    def _start(self, config: RunConfig, overwrite: bool) -> None:
         if self.path.exists() and not self.exists():
             inside = {path.name for path in self.path.iterdir()} if self.path.is_dir() else {""}
             empty = inside <= {".lock"}
@@ -160,9 +169,22 @@ class Run:
         )
 
     def save_classifier(self, model: Any) -> None:
-        """Keeps the Keras `model` under attack beside the run."""
+        """Keeps the Keras `model` under attack beside the run.
+
+        Raises:
+          WorkFailed: the disk is full or not writable.
+        """
+        workers.by_chief(lambda: self._save_classifier(model))
+
+    def _save_classifier(self, model: Any) -> None:
         partial = self.path / "classifier.partial.keras"
-        model.save(partial)
+        try:
+            model.save(partial)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise WorkFailed(
+                f"{self.classifier_path}: cannot be written ({error.strerror or error})."
+            ) from error
         os.replace(partial, self.classifier_path)
 
     def load_classifier(self) -> Any:
@@ -186,8 +208,11 @@ class Run:
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    os.replace(partial, path)
+    try:
+        partial.write_text(text)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:

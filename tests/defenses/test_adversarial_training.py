@@ -63,13 +63,6 @@ def test_it_withstands_what_it_was_trained_against(toy_model, toy_split, tmp_pat
     np.testing.assert_array_equal(served["purified"], toy_split.images)
 
 
-def test_two_replicas_train_it(toy_model, toy_split, two_replicas):
-    with two_replicas.scope():
-        defense = AdversarialTraining(toy_model, inner_steps=2)
-        defense.fit(toy_split, epochs=1, batch_size=8)
-    assert np.all(np.isfinite(defense.defend()(toy_split.images)))
-
-
 @pytest.mark.parametrize(
     ("given", "message"),
     [

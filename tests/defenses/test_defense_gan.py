@@ -120,13 +120,6 @@ def test_export_searches_too(trained, toy_split, tmp_path):
     )
 
 
-def test_two_replicas_train_it(toy_model, toy_split, two_replicas):
-    with two_replicas.scope():
-        defense = DefenseGAN(toy_model, **SMALL)
-        defense.fit(toy_split, epochs=1, batch_size=8)
-    assert np.all(np.isfinite(defense.purify(toy_split.images[:2])))
-
-
 @pytest.mark.parametrize(
     ("given", "message"),
     [

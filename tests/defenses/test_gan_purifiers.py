@@ -115,14 +115,6 @@ def test_an_images_answer_does_not_depend_on_its_batch(toy_model, toy_split, kin
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "given"), SMALL)
-def test_two_replicas_train_it(toy_model, toy_split, kind, given, two_replicas):
-    with two_replicas.scope():
-        defense = kind(toy_model, **given)
-        defense.fit(toy_split, epochs=1, batch_size=8)
-    assert np.all(np.isfinite(defense.purify(toy_split.images[:2])))
-
-
 @pytest.mark.parametrize(
     ("kind", "given", "message"),
     [

@@ -160,13 +160,6 @@ def test_validation_images_are_needed(toy_model, toy_split):
         MagNet(toy_model).fit(toy_split, epochs=1)
 
 
-def test_two_replicas_train_it(toy_model, toy_split, two_replicas):
-    with two_replicas.scope():
-        defense = MagNet(toy_model)
-        defense.fit(toy_split, epochs=1, batch_size=8, validation=toy_split)
-    assert np.all(np.isfinite(defense.excess(toy_split.images)))
-
-
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfdefense.attacks import norms
 from tfdefense.attacks.expectation import Expectation
+from tfdefense.batched import over_replicas
 from tfdefense.data.dataset import check_images, check_labels, check_logits
 from tfdefense.errors import require
 
@@ -87,7 +88,7 @@ class CompiledAttack:
                 *[classes] * (2 if targeted else 1),
             ]
             # Without AutoGraph, so that what is raised while tracing arrives as it was raised.
-            function = tf.function(call, autograph=False)
+            function = tf.function(over_replicas(call), autograph=False)
             self._functions[targeted] = function.get_concrete_function(*signature)
         return self._functions[targeted]
 
@@ -98,7 +99,7 @@ def _compile(attack: "Attack", model: "Model", shape: tuple, whole: bool) -> Com
 
 
 def _radii(attack: "Attack", epsilon: Any, count: int) -> tf.Tensor:
-    """Epsilon as float32 [1, 1, 1, 1] or [N, 1, 1, 1]."""
+    """Epsilon of each image, float32 [N, 1, 1, 1]."""
     radii = tf.reshape(tf.cast(epsilon, tf.float32), [-1, 1, 1, 1])
     require(
         len(radii) in (1, count),
@@ -107,7 +108,7 @@ def _radii(attack: "Attack", epsilon: Any, count: int) -> tf.Tensor:
     if tf.is_tensor(epsilon):  # A number was checked by the attack itself.
         for extreme in (tf.reduce_min(radii), tf.reduce_max(radii)):
             norms.check_radius(float(extreme), attack.norm, attack.name)
-    return radii
+    return tf.broadcast_to(radii, [count, 1, 1, 1])
 
 
 def _check_logits(model: "Model", shape: tuple, attack: "Attack") -> int:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfdefense.data.dataset import check_logits
 from tfdefense.errors import require
+from tfdefense.networks.widened import widened
 
 
 class FrozenClassifier:
@@ -47,7 +48,8 @@ class FrozenClassifier:
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         """Logits float32 [N, K] of images float32 [N, H, W, C] in [0, 1]."""
         if isinstance(self.model, keras.Model):
-            return self.model(images, training=False)
+            # Not float32 only while it is being trained in another precision.
+            return widened(self.model(images, training=False))
         return self.model(images)
 
     def _probe(self) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfdefense import workers
 from tfdefense.classifiers.architecture import Architecture
 from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.classifiers.training import ClassifierTraining, Config, correct, inference
@@ -134,4 +135,5 @@ def _save_summary(training: ClassifierTraining, run: Run) -> None:
         "seconds": round(training.seconds, 1),
         "note": test.note,
     }
-    write_text(run.path / "summary.json", json.dumps(measured, indent=2) + "\n")
+    text = json.dumps(measured, indent=2) + "\n"
+    workers.by_chief(lambda: write_text(run.path / "summary.json", text))

@@ -9,10 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfdefense.batched import in_batches
 from tfdefense.classifiers import augmentation
 from tfdefense.classifiers.architecture import Architecture, Recipe
 from tfdefense.data.dataset import Dataset, Split
 from tfdefense.errors import require, unknown_name
+from tfdefense.networks.widened import widened
 from tfdefense.training import LoopConfig, Replica, Trainer, epochs_for
 from tfdefense.training.best import BestWeights
 from tfdefense.training.seeding import seeded
@@ -30,6 +32,7 @@ class Config:
     Attributes:
       epochs: passes over the training images; None means as many as show `Recipe.training_images`.
       patience: stop after so many validations (of 20 in all) without a loss as low as the lowest; 0 never.
+      mixed_precision: see `LoopConfig`.
       batch_size, optimizer, learning_rate, weight_decay, augmentation, label_smoothing: see `Recipe`.
 
     Raises:
@@ -44,6 +47,7 @@ class Config:
     augmentation: str | None = None
     label_smoothing: float | None = None
     patience: int = 8
+    mixed_precision: str = "float32"
 
     def __post_init__(self) -> None:
         if self.optimizer not in (None, *_OPTIMIZERS):
@@ -95,7 +99,7 @@ class ClassifierTraining:
         recipe = self.recipe
         passes = epochs_for(recipe.training_images, count, 3, recipe.most_epochs)
         epochs = config.epochs or passes
-        self.loop = LoopConfig(epochs, self.recipe.batch_size, seed)
+        self.loop = LoopConfig(epochs, self.recipe.batch_size, seed, config.mixed_precision)
         with seeded(seed):
             self.model = architecture.build(data.image_shape, data.num_classes)
         self.optimizer = _optimizer(self.recipe, self.loop.steps(count))
@@ -113,6 +117,7 @@ class ClassifierTraining:
             "epochs": self.loop.epochs,
             "patience": self.patience,
             "seed": self.loop.seed,
+            "mixed_precision": self.loop.mixed_precision,
         }
 
     def fit(self, directory: Path | None = None) -> keras.Model:
@@ -136,7 +141,7 @@ class ClassifierTraining:
         labels = batch["labels"]
         images = augmentation.augmented(batch["images"], self.recipe.augmentation, replica)
         with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)
+            logits = widened(self.model(images, training=True))
             targets = tf.one_hot(labels, self.data.num_classes)
             smooth = self.recipe.label_smoothing
             targets = targets * (1 - smooth) + smooth / self.data.num_classes
@@ -171,9 +176,9 @@ def logits_of(
     classifier: Callable[[tf.Tensor], tf.Tensor], split: Split, batch_size: int = 500
 ) -> np.ndarray:
     """float32 [N, K]: what a function from images to logits gives for `split`."""
-    starts = range(0, len(split), batch_size)
-    parts = [classifier(tf.constant(split.images[s : s + batch_size])).numpy() for s in starts]
-    return np.concatenate(parts)
+    return in_batches(
+        lambda part: classifier(tf.constant(split.images[part])), len(split), batch_size
+    )
 
 
 def correct(classifier: Callable[[tf.Tensor], tf.Tensor], split: Split) -> np.ndarray:

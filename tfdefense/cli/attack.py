@@ -12,7 +12,14 @@ from tfdefense.choices import (
     choose_default_classifier,
     load_data,
 )
-from tfdefense.cli.flags import FlagGroups, add_classifier_flags, add_data_flags, parsed
+from tfdefense.cli.flags import (
+    FlagGroups,
+    add_classifier_flags,
+    add_data_flags,
+    add_device_flags,
+    devices,
+    parsed,
+)
 from tfdefense.crafting import craft
 from tfdefense.errors import require, unknown_name
 from tfdefense.evaluation.crafted import save_summary, summary_table
@@ -48,6 +55,7 @@ def command_flags() -> FlagGroups:
         "Directory (default: runs/attacks/<dataset>-<split>-<classifier>-<attack>-<hash>).",
     )
     flags.add("how", "batch_size", int, "Images in a batch, and in a file (default: 250).")
+    add_device_flags(flags)
     for option in options():
         shown = {str(default) for default in option.defaults.values()}
         defaults = (
@@ -68,6 +76,11 @@ def command_flags() -> FlagGroups:
 def run(given: dict[str, Any]) -> None:
     """Attacks; prints the summary and where the examples are."""
     given = parsed(given)
+    with devices(given):
+        _attack(given)
+
+
+def _attack(given: dict[str, Any]) -> None:
     require("attack" in given, f"--attack: none given. Known: {', '.join(ATTACKS.names())}.")
     name = given.pop("attack")
     ATTACKS.check(name)

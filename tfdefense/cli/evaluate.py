@@ -7,7 +7,14 @@ from typing import Any
 
 from tfdefense.attacks import ATTACKS
 from tfdefense.choices import CLASSIFIER_SETTINGS
-from tfdefense.cli.flags import FlagGroups, add_classifier_flags, add_data_flags, parsed
+from tfdefense.cli.flags import (
+    FlagGroups,
+    add_classifier_flags,
+    add_data_flags,
+    add_device_flags,
+    devices,
+    parsed,
+)
 from tfdefense.defenses import DEFENSES
 from tfdefense.errors import require
 from tfdefense.evaluation import Report
@@ -50,6 +57,7 @@ def command_flags() -> FlagGroups:
     flags.add("how", "seed", int, "What is random about the defence (default: 0).")
     flags.add_hyperparameters()
     add_evaluation_flags(flags)
+    add_device_flags(flags)
     return flags
 
 
@@ -152,6 +160,11 @@ def run(given: dict[str, Any]) -> None:
         run_comparison(given)
         return
     given = parsed(given)
+    with devices(given):
+        _evaluate(given)
+
+
+def _evaluate(given: dict[str, Any]) -> None:
     judging = judging_from(given) or Judging()
     directory, data_dir = given.pop("run", None), given.pop("data_dir", None)
     unsafe_load = given.pop("unsafe_load", False)

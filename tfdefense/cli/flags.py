@@ -2,18 +2,31 @@
 
 import contextlib
 import dataclasses
+import os
 import sys
 import textwrap
 import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
 from absl import flags
 
+from tfdefense import workers
 from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.defenses import DEFENSES
-from tfdefense.errors import UserError, require
+from tfdefense.errors import UserError, WorkFailed, require
+from tfdefense.training import strategies
+
+_WORKER_GONE = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.InternalError,
+    tf.errors.DeadlineExceededError,
+)
 
 
 class FlagGroups:
@@ -151,6 +164,60 @@ def add_classifier_flags(flags: FlagGroups, what: str) -> None:
         bool,
         "Run the Python code that it brings along (Lambda layers). Only for files that you trust.",
     )
+
+
+def add_device_flags(flags: FlagGroups) -> None:
+    """Defines the flags that say what computes."""
+    group = "devices"
+    flags.add(
+        group,
+        "strategy",
+        str,
+        "mirrored: one replica on each GPU, or one on the CPU; one_device; or multi_worker: all the processes"
+        " that TF_CONFIG lists, which run this same command (default: mirrored).",
+    )
+    flags.add(
+        group,
+        "deterministic",
+        bool,
+        "Only operations that give the same bits each time (default on the CPU; on GPUs slower).",
+    )
+
+
+@contextlib.contextmanager
+def devices(given: dict[str, Any]) -> Iterator[None]:
+    """Takes the flags of `add_device_flags` out of `given`; inside, what they name is in force.
+
+    Of several workers only the chief prints what it has to say, and each its own errors.
+
+    Raises:
+      WorkFailed: another worker is gone.
+    """
+    if given.pop("deterministic", not tf.config.list_physical_devices("GPU")):
+        tf.config.experimental.enable_op_determinism()
+    with contextlib.ExitStack() as entered:
+        entered.enter_context(strategies.make(given.pop("strategy", "mirrored")).scope())
+        if not workers.is_chief():
+            nowhere = entered.enter_context(open(os.devnull, "w"))
+            entered.enter_context(contextlib.redirect_stdout(nowhere))
+        try:
+            yield
+        except _WORKER_GONE as error:
+            if workers.count() == 1:
+                raise
+            raise WorkFailed(
+                f"worker {workers.index()} of {workers.count()}: another worker is gone or cannot be reached. Start all of"
+                " them again with the same command: they go on from the last checkpoint."
+                f" TensorFlow says: {_reason(error)}"
+            ) from error
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """What it says beside where in the graph it happened."""
+    where = ("Graph execution error", "Detected at", "File ")
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = (line for line in lines if line and not line.startswith(where))
+    return next(said, type(error).__name__)
 
 
 def parsed(given: dict[str, Any]) -> dict[str, Any]:

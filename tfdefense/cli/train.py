@@ -3,8 +3,6 @@
 import dataclasses
 from typing import Any
 
-import tensorflow as tf
-
 from tfdefense import classifier_experiment
 from tfdefense.classifiers import CLASSIFIERS, Config
 from tfdefense.classifiers.augmentation import AUGMENTATIONS
@@ -13,6 +11,8 @@ from tfdefense.cli.flags import (
     FlagGroups,
     add_classifier_flags,
     add_data_flags,
+    add_device_flags,
+    devices,
     installed,
     parsed,
 )
@@ -21,7 +21,6 @@ from tfdefense.defenses import DEFENSES
 from tfdefense.errors import require
 from tfdefense.experiment import train
 from tfdefense.runs import Run
-from tfdefense.training import strategies
 
 _CLASSIFIER_FLAGS = {
     "optimizer": "adam or sgd (default: the network's recipe).",
@@ -73,10 +72,12 @@ def command_flags() -> FlagGroups:
     flags.add("how", "seed", int, "Initial weights, order of data, random draws (default: 0).")
     flags.add(
         "how",
-        "strategy",
+        "mixed_precision",
         str,
-        f"Devices: {' or '.join(strategies.NAMES)} (default: mirrored, over all GPUs, or the CPU).",
+        "What networks compute in while they learn: float32 or bfloat16 (default: float32). Weights, losses and"
+        " all that is judged or exported are float32.",
     )
+    add_device_flags(flags)
     for option in dataclasses.fields(Config):
         if option.name in _CLASSIFIER_FLAGS:
             flags.add_typed(
@@ -100,23 +101,27 @@ def run(given: dict[str, Any]) -> None:
         return
     given = parsed(given)
     directory = given.pop("run", None)
-    strategy = strategies.make(given.pop("strategy", "mirrored"))
-    if _classifier_alone(directory, given):
-        _train_classifier(given, directory, strategy)
-        return
+    run = Run(directory) if directory else None
+    with devices(given):
+        if _classifier_alone(directory, given):
+            _train_classifier(given, run)
+        else:
+            _train_defense(given, run)
+
+
+def _train_defense(given: dict[str, Any], run: Run | None) -> None:
     data_dir, overwrite = given.pop("data_dir", None), given.pop("overwrite", False)
     judging, pairs = judging_from(given), tuple(given.pop("pairs", ()))
     unsafe_load = given.pop("unsafe_load", False)
-    with strategy.scope():
-        outcome = train(
-            given,
-            run=Run(directory) if directory else None,
-            data_dir=data_dir,
-            overwrite=overwrite,
-            judging=judging,
-            pairs=pairs,
-            unsafe_load=unsafe_load,
-        )
+    outcome = train(
+        given,
+        run=run,
+        data_dir=data_dir,
+        overwrite=overwrite,
+        judging=judging,
+        pairs=pairs,
+        unsafe_load=unsafe_load,
+    )
     path = outcome.run.path
     print_report(outcome.report)
     print(f"\nRun directory  {path}\nReport         {path / 'report.html'}")
@@ -142,13 +147,8 @@ def _classifier_alone(directory: str | None, given: dict[str, Any]) -> bool:
     return True
 
 
-def _train_classifier(
-    given: dict[str, Any], directory: str | None, strategy: tf.distribute.Strategy
-) -> None:
+def _train_classifier(given: dict[str, Any], run: Run | None) -> None:
     data_dir, overwrite = given.pop("data_dir", None), given.pop("overwrite", False)
-    with strategy.scope():
-        run, _ = classifier_experiment.train(
-            given, directory and Run(directory), data_dir, overwrite
-        )
+    run, _ = classifier_experiment.train(given, run, data_dir, overwrite)
     print(f"\nRun directory  {run.path}\nKeras model    {run.classifier_path}")
     print(f"TensorBoard    {installed('tensorboard')} --logdir {run.path}")

@@ -9,7 +9,11 @@ from tfdefense.data.disk_array import DiskArray
 
 
 def shuffled_batches(
-    arrays: Mapping[str, np.ndarray | DiskArray], batch_size: int, seed: int, first_step: int = 0
+    arrays: Mapping[str, np.ndarray | DiskArray],
+    batch_size: int,
+    seed: int,
+    first_step: int = 0,
+    context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """Batches for training, from `first_step` on, without end.
 
@@ -23,11 +27,17 @@ def shuffled_batches(
       batch_size: examples in a batch (over all replicas).
       seed: fixes all permutations.
       first_step: how many batches to leave out at the beginning.
+      context: whose replicas are fed; each gets its part of every batch, one after the other. None means one
+        replica.
 
     Returns:
-      A dataset of {name: tensor [batch_size, ...]}.
+      A dataset of {name: tensor [batch_size / replicas, ...]}.
     """
     count = len(next(iter(arrays.values())))
+    context = context or tf.distribute.InputContext()
+    replicas = context.num_replicas_in_sync
+    fed = replicas // context.num_input_pipelines
+    first_fed = context.input_pipeline_id * fed
     rows = {name: _rows(array) for name, array in arrays.items()}
     first_pass, offset = divmod(first_step * batch_size, count)
 
@@ -37,12 +47,18 @@ def shuffled_batches(
         )
         return tf.data.Dataset.from_tensor_slices(order)
 
+    def parts(indices: tf.Tensor) -> tf.data.Dataset:
+        shares = tf.reshape(indices, [replicas, batch_size // replicas])
+        return tf.data.Dataset.from_tensor_slices(shares[first_fed : first_fed + fed])
+
     def gather(indices: tf.Tensor) -> dict[str, tf.Tensor]:
         return {name: take(indices) for name, take in rows.items()}
 
     passes = tf.data.Dataset.range(first_pass, np.iinfo(np.int64).max)
     examples = passes.flat_map(permutation).skip(offset)
     batches = examples.batch(batch_size, drop_remainder=True)
+    if replicas > 1:
+        batches = batches.flat_map(parts)
     return batches.map(gather, num_parallel_calls=1, deterministic=True).prefetch(2)
 
 

@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from tfdefense.attacks.base import Model
 from tfdefense.attacks.cleverhans_parts import gradient, step_along
+from tfdefense.batched import each_batch, over_replicas
 from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
 from tfdefense.data.disk_array import empty
 from tfdefense.errors import require
 from tfdefense.fingerprints import data_fingerprint
-from tfdefense.progress import Progress
 from tfdefense.training.replica import Replica
 
 _BATCH = 500
@@ -33,17 +33,19 @@ def fgsm_pairs(model: Model, split: Split) -> dict[str, np.ndarray]:
     shape = (None, *split.image_shape)
     signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec([None], tf.int32)]
 
-    @tf.function(input_signature=signature)
     def direction(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return tf.cast(step_along(gradient(model, images, labels), 1.0, "linf"), tf.int8)
 
+    direction = tf.function(over_replicas(direction), input_signature=signature)
     directions = empty(split.images.shape, np.int8)
-    with Progress(f"FGSM directions of {split.dataset}", len(split)) as progress:
-        for start in range(0, len(split), _BATCH):
-            part = slice(start, start + _BATCH)
-            found = direction(split.images[part], split.labels[part]).numpy()
-            directions[start : start + len(found)] = found
-            progress.advance(len(found))
+    found = each_batch(
+        lambda part: direction(split.images[part], split.labels[part]),
+        len(split),
+        _BATCH,
+        f"FGSM directions of {split.dataset}",
+    )
+    for part, values in found:
+        directions[part] = values
     return {"clean": split.images, "labels": split.labels, "direction": directions}
 
 

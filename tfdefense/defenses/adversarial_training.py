@@ -27,6 +27,7 @@ from tfdefense.defenses.gan import adam, check_rate
 from tfdefense.defenses.learned import LearnedDefense
 from tfdefense.errors import require, unknown_name
 from tfdefense.networks.losses import cross_entropy
+from tfdefense.networks.widened import widened
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
 from tfdefense.training.summaries import image_grid
@@ -138,12 +139,12 @@ class AdversarialTraining(LearnedDefense):
         attack = self.inner_attack(seed=replica.step)
         adversarial = attack.traced_craft(self._attacked, clean, labels, None).images
         with tf.GradientTape() as tape:
-            logits = self.network(adversarial, training=True)
+            logits = self._logits(adversarial)
             adversarial_loss = replica.mean(cross_entropy(labels, logits))
             loss = share * adversarial_loss
             if share < 1:
-                clean_logits = self.network(clean, training=True)
-                loss += (1 - share) * replica.mean(cross_entropy(labels, clean_logits))
+                clean_losses = cross_entropy(labels, self._logits(clean))
+                loss += (1 - share) * replica.mean(clean_losses)
         variables = self.network.trainable_variables
         gradients = tape.gradient(loss, variables)
         self.optimizer.apply(gradients, variables)
@@ -154,6 +155,9 @@ class AdversarialTraining(LearnedDefense):
             "accuracy_adversarial": replica.mean(tf.cast(withstood, tf.float32)),
             "gradient_norm": tf.linalg.global_norm(gradients),
         }
+
+    def _logits(self, images: tf.Tensor) -> tf.Tensor:
+        return widened(self.network(images, training=True))
 
     def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]]:
         few = validation.take(_WATCHED_IMAGES)

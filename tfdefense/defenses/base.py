@@ -91,7 +91,7 @@ class Defense(abc.ABC):
           loop: how it is trained, if it learns.
           pairs: the adversarial examples (`crafting.Examples`) that it learns from, if any were given.
         """
-        names = ("epochs", "batch_size") if loop is not None else ()
+        names = ("epochs", "batch_size", "mixed_precision") if loop is not None else ()
         return {
             **({"pairs": [each.name for each in pairs]} if pairs else {}),
             "defense": cls.name,

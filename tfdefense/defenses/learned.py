@@ -63,11 +63,12 @@ class LearnedDefense(Defense):
         epochs: int | None = None,
         batch_size: int = BATCH_SIZE,
         seed: int = 0,
+        mixed_precision: str = "float32",
         steps_per_loop: int = 20,
     ) -> LoopConfig:
         """How `fit` trains with these arguments."""
         epochs = cls.default_epochs(train) if epochs is None else epochs
-        return LoopConfig(epochs, batch_size, seed, steps_per_loop)
+        return LoopConfig(epochs, batch_size, seed, mixed_precision, steps_per_loop)
 
     @classmethod
     def default_epochs(cls, train: Split) -> int:
@@ -85,6 +86,7 @@ class LearnedDefense(Defense):
         steps_per_loop: int = 20,
         pairs: Sequence[Examples] = (),
         about: Mapping[str, Any] | None = None,
+        mixed_precision: str = "float32",
     ) -> "LearnedDefense":
         """Trains; goes on where it stopped if `run` has a checkpoint.
 
@@ -101,6 +103,8 @@ class LearnedDefense(Defense):
           pairs: adversarial examples of all of `train`, one set for each attack, from
             `crafting.load`; none means what the defence makes for itself.
           about: what `config.json` is to say of data and classifier; None means their names.
+          mixed_precision: what networks compute in while they learn, "float32" or "bfloat16"; weights and
+            losses, and all that is judged or exported, are float32 in either case.
 
         Raises:
           UserError: a number out of range, images of another shape, examples of other images, a run of
@@ -115,7 +119,7 @@ class LearnedDefense(Defense):
             validation is not None or not self.needs_validation,
             f"validation: none given; {self.name} sets its thresholds by held-out clean images.",
         )
-        loop = self.loop_config(train, epochs, batch_size, seed, steps_per_loop)
+        loop = self.loop_config(train, epochs, batch_size, seed, mixed_precision, steps_per_loop)
         about = about or {"dataset": train.dataset, "classifier": self.classifier.name}
         settings = self.settings(about, self.config, loop.seed, loop, pairs)
         arrays = self.arrays(train, pairs) if pairs else None

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks import default_epsilon
+from tfdefense.batched import in_batches
 from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
 from tfdefense.data.disk_array import DiskArray
@@ -202,11 +203,13 @@ class MagNet(LearnedDefense):
         excess = tf.function(self.excess, reduce_retracing=True)
 
         def refused(images: Callable[[slice], tf.Tensor]) -> float:
-            over = _in_batches(lambda part: excess(images(part)), len(validation)) > 0
+            over = in_batches(lambda part: excess(images(part)), len(validation), _BATCH) > 0
             return float(np.mean(over))
 
         def calibrate_and_see() -> tuple[dict, dict]:
-            found = _in_batches(lambda part: scores(validation.images[part]), len(validation))
+            found = in_batches(
+                lambda part: scores(validation.images[part]), len(validation), _BATCH
+            )
             self.thresholds.set(thresholds_for(found, self.false_positive_rate))
             scalars, images = see()
             scalars["refused_clean"] = refused(lambda part: validation.images[part])
@@ -228,8 +231,3 @@ def thresholds_for(scores: np.ndarray, false_positive_rate: float) -> np.ndarray
     allowed = int(false_positive_rate * count + 1e-9)
     least = np.sort(scores, axis=0)[count - 1 - allowed]
     return np.maximum(least, 1e-12).astype(np.float32)  # Scores are divided by them.
-
-
-def _in_batches(function: Callable[[slice], tf.Tensor], count: int) -> np.ndarray:
-    starts = range(0, count, _BATCH)
-    return np.concatenate([function(slice(start, start + _BATCH)).numpy() for start in starts])

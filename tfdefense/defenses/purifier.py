@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks import BIM, default_epsilon
+from tfdefense.batched import in_batches
 from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
 from tfdefense.data.disk_array import DiskArray
@@ -18,6 +19,7 @@ from tfdefense.training.summaries import image_grid
 
 _GRID_IMAGES = 8
 _ATTACKED_IMAGES = 500
+_BATCH = 500
 
 
 class TrainedPurifier(LearnedDefense):
@@ -92,17 +94,15 @@ class Watch:
         return scalars, {"clean_then_adversarial_and_purified": image_grid(rows)}
 
     def _accuracy(self, pairs: Mapping[str, np.ndarray], strength: float) -> float:
-        count = len(pairs["labels"])
-        correct = 0
-        for start in range(0, count, 500):
-            part = {name: array[start : start + 500] for name, array in pairs.items()}
-            correct += int(self.correct(part, tf.constant(strength)))
-        return correct / count
+        def hits(part: slice) -> tf.Tensor:
+            batch = {name: array[part] for name, array in pairs.items()}
+            return self.correct(batch, tf.constant(strength))
+
+        return float(np.mean(in_batches(hits, len(pairs["labels"]), _BATCH)))
 
     def _correct(self, batch: Mapping[str, tf.Tensor], strength: tf.Tensor) -> tf.Tensor:
         logits = self.model(perturbed(batch, strength))
-        hits = tf.argmax(logits, -1, output_type=tf.int32) == batch["labels"]
-        return tf.reduce_sum(tf.cast(hits, tf.int32))
+        return tf.argmax(logits, -1, output_type=tf.int32) == batch["labels"]
 
 
 def default_strengths(image_shape: tuple[int, int, int]) -> tuple[float, ...]:

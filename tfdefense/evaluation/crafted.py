@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tfdefense import workers
 from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
 from tfdefense.evaluation.tables import share_cell
@@ -46,8 +47,13 @@ def save_summary(examples: Examples, split: Split) -> None:
     table = summary_table(examples, split)
     text = "\n".join(f"    {line}".rstrip() for line in table.splitlines())
     title = f"# {examples.settings['attack']} on {examples.settings['classifier']}"
-    write_text(path / "summary.md", f"{title}\n\n{text}\n")
-    write_text(path / "summary.json", json.dumps(summary(examples, split), indent=2) + "\n")
+    found = json.dumps(summary(examples, split), indent=2)
+
+    def write() -> None:
+        write_text(path / "summary.md", f"{title}\n\n{text}\n")
+        write_text(path / "summary.json", f"{found}\n")
+
+    workers.by_chief(write)
 
 
 def summary_table(examples: Examples, split: Split) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
+from tfdefense import workers
 from tfdefense.attacks import Attack, strongest
 from tfdefense.attacks.labels import label_of
 from tfdefense.data.dataset import Split
@@ -46,7 +47,7 @@ def save_gallery(
         rows.append(_judged(purified, cleaned, split, pipeline, defense))
         # Grey where purifying gave back the clean image.
         rows.append(_Row("less the\nclean image", 0.5 + (cleaned - chosen.images) / 2))
-    _draw(rows, chosen.labels, names, path)
+    workers.by_chief(lambda: _draw(rows, chosen.labels, names, path))
 
 
 def _wrapped(attack: Attack) -> str:

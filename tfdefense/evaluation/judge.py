@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from tfdefense.attacks import Attack
 from tfdefense.attacks.base import Model
+from tfdefense.batched import in_batches, over_replicas
 from tfdefense.data.dataset import Split
 from tfdefense.evaluation.cell import Cell, sizes
-from tfdefense.progress import Progress
 
 
 class Judge:
@@ -45,10 +45,15 @@ class Judge:
         arrays = (split.images, *beside)
         if question not in self._answers:
             signature = [tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in arrays]
-            self._answers[question] = tf.function(question).get_concrete_function(*signature)
+            self._answers[question] = tf.function(over_replicas(question)).get_concrete_function(
+                *signature
+            )
         answer = self._answers[question]
-        return self._in_batches(
-            lambda part: answer(*(tf.constant(array[part]) for array in arrays)), len(split), what
+        return in_batches(
+            lambda part: answer(*(tf.constant(array[part]) for array in arrays)),
+            len(split),
+            self.batch_size,
+            what,
         )
 
     def attack(
@@ -70,7 +75,7 @@ class Judge:
             )
 
         what = None if quiet else f"{attack.name} on {self.model.name}"
-        images = self._in_batches(craft, len(split), what)
+        images = in_batches(craft, len(split), self.batch_size, what)
         return dataclasses.replace(split, images=images)
 
     def _classes(self, images: tf.Tensor) -> tf.Tensor:
@@ -85,15 +90,3 @@ class Judge:
         else:
             logits = self.model(images)
         return {**measured, "predicted": tf.argmax(logits, -1, output_type=tf.int32)}
-
-    def _in_batches(self, function: Callable[[slice], Any], count: int, what: str | None) -> Any:
-        progress = Progress(what, count) if what else None
-        parts = []
-        for start in range(0, count, self.batch_size):
-            answer = function(slice(start, start + self.batch_size))
-            parts.append(tf.nest.map_structure(lambda tensor: tensor.numpy(), answer))
-            if progress:
-                progress.advance(min(self.batch_size, count - start))
-        if progress:
-            progress.close()
-        return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)

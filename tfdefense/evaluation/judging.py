@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tfdefense import workers
 from tfdefense.attacks import Attack, default_epsilon
 from tfdefense.attacks.labels import attack_from
 from tfdefense.choices import choose_classifier
@@ -105,15 +106,16 @@ def judge(
     runs_dir: str | Path = "runs",
 ) -> Report:
     """Evaluates; writes `report.md|html|csv|tex`, `predictions.npz`, the figures and, last, `report.json`."""
-    run.lock()
+    workers.by_chief(run.lock)
     attacks = judging.chosen(dataset.image_shape)
     threats = judging.threats(dataset, runs_dir, defense.seed)
     images = judging.images or defense.judged_images
     test = dataset.test if images in (None, ALL) else dataset.test.take(images)
     report = evaluate(defense, test, attacks, judging.white_box_images, threats, runs_dir)
     report = dataclasses.replace(report, settings=judging.settings())
-    save_gallery(defense, test, attacks, run.path / "gallery.png", dataset.class_names)
-    save(report, run)
+    path = run.path / "gallery.png"
+    save_gallery(defense, test, attacks, path, dataset.class_names)
+    workers.by_chief(lambda: save(report, run))
     return report
 
 

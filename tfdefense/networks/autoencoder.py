@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdefense.networks.widened import widened
+
 
 @keras.saving.register_keras_serializable("tfdefense")
 class Autoencoder(keras.Model):
@@ -31,11 +33,11 @@ class Autoencoder(keras.Model):
         self.filters = filters
         self.pooled = pooled
 
-        def convolution(count: int) -> keras.Layer:
-            return keras.layers.Conv2D(count, 3, padding="same", activation="sigmoid")
+        def convolution(count: int, activation: str | None = "sigmoid") -> keras.Layer:
+            return keras.layers.Conv2D(count, 3, padding="same", activation=activation)
 
         self.convolutions = [convolution(filters) for _ in range(4 if pooled else 2)]
-        self.output_convolution = convolution(channels)
+        self.output_convolution = convolution(channels, activation=None)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         shape = input_shape
@@ -50,7 +52,7 @@ class Autoencoder(keras.Model):
             hidden = images
             for convolution in self.convolutions:
                 hidden = convolution(hidden)
-            return self.output_convolution(hidden)
+            return self._images(hidden)
         height, width = images.shape[1:3]
         hidden = images
         if height % 2 or width % 2:
@@ -59,7 +61,10 @@ class Autoencoder(keras.Model):
         hidden = tf.nn.avg_pool2d(first(hidden), 2, 2, "VALID")
         hidden = third(second(hidden))
         hidden = tf.repeat(tf.repeat(hidden, 2, axis=1), 2, axis=2)
-        return self.output_convolution(fourth(hidden))[:, :height, :width, :]
+        return self._images(fourth(hidden))[:, :height, :width, :]
+
+    def _images(self, hidden: tf.Tensor) -> tf.Tensor:
+        return tf.sigmoid(widened(self.output_convolution(hidden)))
 
     def get_config(self) -> dict[str, Any]:
         own = {"channels": self.channels, "filters": self.filters, "pooled": self.pooled}

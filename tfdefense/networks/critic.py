@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfdefense.networks.activations import leaky_relu
+from tfdefense.networks.widened import widened
 
 
 @keras.saving.register_keras_serializable("tfdefense")
@@ -39,7 +40,7 @@ class Critic(keras.Model):
         hidden = 2.0 * images - 1.0
         for convolution in self.convolutions:
             hidden = leaky_relu(convolution(hidden))
-        return tf.squeeze(self.score(self.flatten(hidden)), -1)
+        return widened(tf.squeeze(self.score(self.flatten(hidden)), -1))
 
     def get_config(self) -> dict:
         return {**super().get_config(), "filters": self.filters}

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfdefense.networks.activations import leaky_relu
 from tfdefense.networks.normalization import batch_normalization
+from tfdefense.networks.widened import widened
 
 
 @keras.saving.register_keras_serializable("tfdefense")
@@ -62,7 +63,7 @@ class EncoderDecoderGenerator(keras.Model):
         for convolution, norm in zip(layers[:-1], self.norms, strict=True):
             hidden = norm(convolution(hidden), training=training)
             hidden = leaky_relu(hidden)
-        hidden = tf.tanh(layers[-1](hidden))
+        hidden = tf.tanh(widened(layers[-1](hidden)))
         return (0.5 * hidden + 0.5)[:, :height, :width, :]
 
     def get_config(self) -> dict:

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdefense.networks.widened import widened
+
 
 @keras.saving.register_keras_serializable("tfdefense")
 class LatentGenerator(keras.Model):
@@ -55,7 +57,7 @@ class LatentGenerator(keras.Model):
         for layer, (height, width) in zip(self.decoder, self.sizes[1:], strict=True):
             # Odd sizes: twice as many pixels are one too many.
             hidden = layer(tf.nn.relu(hidden))[:, :height, :width, :]
-        return tf.sigmoid(hidden)
+        return tf.sigmoid(widened(hidden))
 
     def get_config(self) -> dict[str, Any]:
         own = {

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfdefense.networks.normalization import batch_normalization
+from tfdefense.networks.widened import widened
 
 
 @keras.saving.register_keras_serializable("tfdefense")
@@ -54,7 +55,7 @@ class PatchGAN(keras.Model):
             if depth:
                 hidden = self.norms[depth - 1](hidden, training=training)
             hidden = tf.nn.leaky_relu(hidden, 0.2)
-        return self.score(hidden)
+        return widened(self.score(hidden))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "filters": self.filters}

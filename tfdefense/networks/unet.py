@@ -5,7 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdefense.networks.dropout import Dropout
 from tfdefense.networks.normalization import batch_normalization
+from tfdefense.networks.widened import widened
 
 _FILTERS = (64, 128, 256, 512, 512, 512, 512, 512)
 _DROPOUTS = 3
@@ -54,7 +56,7 @@ class UNet(keras.Model):
         # None before the first and the innermost encoder layer, and before the output.
         self.encoder_norms = [batch_normalization(momentum=0.9) for _ in filters[1:-1]]
         self.decoder_norms = [batch_normalization(momentum=0.9) for _ in decoder_filters[:-1]]
-        self.dropouts = [keras.layers.Dropout(0.5) for _ in decoder_filters[:-1][:_DROPOUTS]]
+        self.dropouts = [Dropout(0.5) for _ in decoder_filters[:-1][:_DROPOUTS]]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         multiple = 2**self.levels
@@ -100,7 +102,7 @@ class UNet(keras.Model):
                 hidden = self.decoder_norms[depth](hidden, training=training)
             if depth < len(self.dropouts):
                 hidden = self.dropouts[depth](hidden, training=training)
-        return (0.5 * tf.tanh(hidden) + 0.5)[:, :height, :width, :]
+        return (0.5 * tf.tanh(widened(hidden)) + 0.5)[:, :height, :width, :]
 
     def get_config(self) -> dict[str, Any]:
         own = {"channels": self.channels, "levels": self.levels, "image_size": self.image_size}

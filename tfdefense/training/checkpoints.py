@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from tfdefense.errors import UserError, WorkFailed
+from tfdefense import workers
+from tfdefense.errors import UserError, WorkFailed, require
 from tfdefense.progress import say
 
 
@@ -27,6 +29,8 @@ class Checkpoints:
         self._resumed_at = time.monotonic()
         lists = {name: _variables(item) for name, item in items.items()}
         self._checkpoint = tf.train.Checkpoint(step=self._step, seconds=self._seconds, **lists)
+        # Made now, by all workers together, and not with the first checkpoint, which only the chief writes.
+        _ = self._checkpoint.save_counter
         self._manager = None
         self._saved_at = time.monotonic()
         if directory is not None:
@@ -44,8 +48,19 @@ class Checkpoints:
         One that is damaged is put aside, and the one before it taken.
 
         Raises:
-          UserError: all of them are damaged, or of other networks.
+          UserError: all of them are damaged, or of other networks; or workers do not see the same.
         """
+        workers.wait_for_all()  # Until the last one to come, nothing is written or put aside.
+        step = self._restore()
+        steps = workers.gathered(np.array([step])).tolist()
+        require(
+            len(set(steps)) == 1,
+            f"{self._manager and self._manager.directory}: the workers found checkpoints of steps {steps}. All need"
+            " one run directory, on a file system that they share.",
+        )
+        return step
+
+    def _restore(self) -> int:
         newest_first = self._on_disk()
         if not newest_first:
             return 0
@@ -57,7 +72,7 @@ class Checkpoints:
             except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
                 failures.append(str(error).splitlines()[0])
                 continue
-            for damaged in newest_first[: len(failures)]:
+            for damaged in newest_first[: len(failures)] if workers.is_chief() else ():
                 say(f"{damaged}: damaged, so {path.name} takes its place.")
                 _put_aside(damaged)
             self._resumed_at = time.monotonic()
@@ -86,7 +101,8 @@ class Checkpoints:
         Raises:
           WorkFailed: the disk is full or not writable.
         """
-        if self._manager is None or not (force or time.monotonic() - self._saved_at >= every):
+        due = force or time.monotonic() - self._saved_at >= every
+        if self._manager is None or not due or not workers.is_chief():
             return
         self._step.assign(step)
         now = time.monotonic()

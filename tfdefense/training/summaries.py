@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfdefense import workers
+
 
 class Summaries:
     """Writes scalars, image grids and the settings; does nothing without a directory.
@@ -18,7 +20,7 @@ class Summaries:
 
     def __init__(self, directory: Path | None) -> None:
         self._writer = None
-        if directory is not None:
+        if directory is not None and workers.is_chief():
             self._writer = tf.summary.create_file_writer(str(Path(directory) / "events"))
 
     def scalars(self, group: str, values: Mapping[str, float], step: int) -> None:

@@ -9,9 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
+from tfdefense import workers
 from tfdefense.data.batches import shuffled_batches
-from tfdefense.errors import Preempted, WorkFailed, require
+from tfdefense.errors import Preempted, WorkFailed, require, unknown_name
 from tfdefense.progress import Progress, say
+from tfdefense.training import precision
 from tfdefense.training.checkpoints import Checkpoints
 from tfdefense.training.preemption import Preemption
 from tfdefense.training.replica import Replica
@@ -48,17 +50,19 @@ class LoopConfig:
       epochs: passes over the training images, at least 1.
       batch_size: examples in a step over all replicas, a multiple of their number.
       seed: order of data and all random draws of the steps follow from it.
+      mixed_precision: what networks compute in, "float32" or "bfloat16"; see `precision.computing`.
       steps_per_loop: steps inside one call of the compiled loop; Python wakes up between calls.
       checkpoint_seconds: least time between two checkpoints.
       validations: how often in all, at most, to validate (never more often than once an epoch).
 
     Raises:
-      UserError: a number out of range.
+      UserError: a number out of range, or an unknown precision.
     """
 
     epochs: int
     batch_size: int = BATCH_SIZE
     seed: int = 0
+    mixed_precision: str = "float32"
     steps_per_loop: int = 20
     checkpoint_seconds: float = 30.0
     validations: int = 20
@@ -68,6 +72,8 @@ class LoopConfig:
             value = getattr(self, field)
             require(value >= 1, f"--{field}={value}: at least 1 needed.")
         require(self.seed >= 0, f"--seed={self.seed}: 0 or more needed.")
+        if self.mixed_precision not in precision.NAMES:
+            raise unknown_name("--mixed_precision", self.mixed_precision, precision.NAMES)
 
     def steps(self, count: int) -> int:
         """Steps in all, over `count` training examples."""
@@ -131,8 +137,7 @@ class Trainer:
             say(f"{self.task.name}: going on from step {step:,} of {steps:,}.")
         if step >= steps or self.task.stopped:
             return
-        batches = shuffled_batches(arrays, config.batch_size, config.seed, first_step=step)
-        iterator = self.distribute(batches)
+        iterator = self.distribute(arrays, step)
         with (
             Progress(
                 self.task.name, steps * config.batch_size, step * config.batch_size
@@ -155,17 +160,25 @@ class Trainer:
                 if validate and (step in (boundary, steps)):
                     self._validate(validate, summaries, step)
                 done = step == steps or self.task.stopped
-                force = done or preemption.asked
+                asked = workers.any_of(preemption.asked)
+                force = done or asked
                 self.checkpoints.save(step, every=config.checkpoint_seconds, force=force)
-                if preemption.asked and not done:
+                if asked and not done:
                     raise Preempted(
                         f"{self.task.name}: asked to stop (SIGTERM) at step {step:,} of {steps:,}."
                         f"{' Saved; the same command goes on from there.' if self.directory else ''}"
                     )
 
-    def distribute(self, batches: tf.data.Dataset) -> Any:
-        """An iterator over `batches` that gives each replica its part."""
-        return iter(self.strategy.experimental_distribute_dataset(batches))
+    def distribute(self, arrays: Mapping[str, np.ndarray], first_step: int = 0) -> Any:
+        """An iterator over the shuffled batches from `first_step` on, that gives each replica its part."""
+        config = self.config
+        return iter(
+            self.strategy.distribute_datasets_from_function(
+                lambda context: shuffled_batches(
+                    arrays, config.batch_size, config.seed, first_step, context
+                )
+            )
+        )
 
     def run(self, iterator: Any, first: int, count: int) -> Scalars:
         """Steps `first` to `first + count - 1` on the next batches: the mean of each scalar.
@@ -173,7 +186,9 @@ class Trainer:
         Raises:
           WorkFailed: a scalar is not finite.
         """
-        rows = self._loop(iterator, tf.constant(first, tf.int64), tf.constant(count, tf.int64))
+        networks = self.task.checkpoint_items().values()
+        with precision.computing(networks, self.config.mixed_precision):
+            rows = self._loop(iterator, tf.constant(first, tf.int64), tf.constant(count, tf.int64))
         rows = rows.numpy()
         bad = ~np.isfinite(rows)
         if bad.any():

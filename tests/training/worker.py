@@ -1,0 +1,77 @@
+"""One of the workers of test_multi_worker.py: trains, judges, and writes down what it got.
+
+    TF_CONFIG=... python worker.py CLASSIFIER RUN OUTPUT [STEP AT WHICH THE SECOND WORKER DIES]
+
+A checkpoint is written after every second step.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import tfdefense
+from tfdefense import workers
+from tfdefense.attacks import BIM
+from tfdefense.cli import flags
+from tfdefense.crafting import craft
+from tfdefense.defenses import APEGANPlusPlus, learned
+from tfdefense.errors import WorkFailed
+from tfdefense.training import LoopConfig, Trainer
+
+SETTINGS = {"epochs": 4, "batch_size": 12, "steps_per_loop": 2}
+
+
+class Eager(LoopConfig):
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "checkpoint_seconds", 0.0)
+
+
+def split():
+    draws = np.random.default_rng(0)
+    images = 0.3 * draws.random((30, 12, 12, 1), np.float32)
+    labels = (np.arange(30) % 3).astype(np.int32)
+    for index, label in enumerate(labels):
+        images[index, 4 * label : 4 * label + 3] += 0.5
+    return tfdefense.data.Split(images, labels, 3, "toy")
+
+
+def trained(classifier, run):
+    """Weights after training beside that model, and what comes of attacking it."""
+    defense = APEGANPlusPlus(keras.models.load_model(classifier), strengths=(0.2,))
+    defense.fit(split(), run=run, validation=split(), **SETTINGS)
+    weights = {f"weight {i}": w.numpy() for i, w in enumerate(defense.generator.weights)}
+    attack = BIM(epsilon=0.1, steps=5)
+    examples = craft(defense.classifier, split(), attack, batch_size=8, output=f"{run}-attack")
+    report = tfdefense.evaluate(defense, split(), [attack], white_box_images=4)
+    columns = {
+        f"{row.attack}, {row.defense}, {row.threat_model}": row.accuracy for row in report.rows
+    }
+    return {**weights, "adversarial": examples.adversarial, **columns}
+
+
+def main(classifier, run, output, die_at=None):
+    learned.LoopConfig = Eager
+    run_steps = Trainer.run
+
+    def run_or_die(self, iterator, first, count):
+        if workers.index() == 1 and die_at is not None and first >= int(die_at):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return run_steps(self, iterator, first, count)
+
+    Trainer.run = run_or_die
+    with flags.devices({"strategy": "multi_worker"}):
+        found = trained(classifier, run)
+    np.savez(output, **found)
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:])
+    except WorkFailed as error:
+        Path(sys.argv[3]).with_suffix(".failed").write_text(str(error))
+        sys.exit(1)
