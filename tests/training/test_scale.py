@@ -23,9 +23,9 @@ FEW = {
 }
 
 
-def trained(name, split, batch_size=8, **given):
+def trained(name, split, batch_size=8, rates=None, **given):
     """After a pass over the images of `split`."""
-    defense = DEFENSES.get(name)(make_toy_model(), **FEW.get(name, {}))
+    defense = DEFENSES.get(name)(make_toy_model(), **FEW.get(name, {}), **(rates or {}))
     validation = split if defense.needs_validation else None
     return defense.fit(split, 1, validation, batch_size=batch_size, steps_per_loop=2, **given)
 
@@ -33,7 +33,7 @@ def trained(name, split, batch_size=8, **given):
 def state(defense):
     """Name -> value of all that training changes."""
     return {
-        f"{name} {'moving ' if 'moving' in variable.name else ''}{index}": np.asarray(variable)
+        f"{name} {index}": np.asarray(variable)
         for name, item in defense.checkpoint_items().items()
         for index, variable in enumerate(item.variables)
         if variable.dtype != "uint32"  # States of random generators.
@@ -43,16 +43,18 @@ def state(defense):
 @pytest.mark.parametrize("name", LEARNED)
 def test_two_replicas_update_as_one(toy_split, two_replicas, name):
     """Same weights, data and draws: synchronised norms, summed gradients, split randomness."""
+    # Adam's first step has little but the gradient's sign, which for a bias before a normalisation is that of
+    # rounding: so small a step that it does not matter to what comes after, and Adam's moments are compared.
+    rates = {"learning_rate": 1e-7}
+    if name == "defense_gan":
+        rates["critic_learning_rate"] = 1e-7
     with tf.distribute.OneDeviceStrategy("CPU:0").scope():
-        one = state(trained(name, toy_split, batch_size=24))
+        one = state(trained(name, toy_split, 24, rates))
     with two_replicas.scope():
-        two = state(trained(name, toy_split, batch_size=24))
+        two = state(trained(name, toy_split, 24, rates))
     assert one.keys() == two.keys()
     for key, value in one.items():
-        # After one step Adam's moments are the gradient, and the weights have hardly more than its sign: a bias
-        # before a normalisation has no gradient but rounding's.
-        moved = not ("optimizer" in key or "moving" in key)
-        least = 2.1e-3 if moved else 1e-6 + 1e-4 * np.abs(value).max()
+        least = 1e-6 + 1e-4 * np.abs(value).max()
         np.testing.assert_allclose(two[key], value, rtol=1e-3, atol=least, err_msg=key)
 
 
