@@ -17,6 +17,10 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 
+# As the commands have it on the CPU: without it, two trainings may differ in their last bits on a busy machine.
+tf.config.experimental.enable_op_determinism()
+tf.random.set_seed(0)
+
 SHAPE = (12, 12, 1)
 
 

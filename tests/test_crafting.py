@@ -11,6 +11,7 @@ from tests.conftest import make_toy_model
 from tfdefense import crafting
 from tfdefense.attacks import BIM, FGSM, JSMA
 from tfdefense.classifiers import FrozenClassifier
+from tfdefense.data import disk_array
 from tfdefense.data.pairs import crafted_pairs
 from tfdefense.errors import UserError
 from tfdefense.evaluation import crafted
@@ -153,12 +154,29 @@ def test_summary_is_of_the_images_that_fell(make, toy_split):
 def test_training_draws_from_what_was_crafted(make, toy_model, toy_split):
     sets = [make(FGSM(epsilon=0.2)), make(BIM(epsilon=0.3))]
     arrays = crafted_pairs(sets, toy_split)
-    assert arrays["adversarial"].shape == (24, 2, *SHAPE)
-    np.testing.assert_array_equal(arrays["adversarial"][:, 1], sets[1].adversarial)
+    assert arrays["adversarial_0"].shape == (24, *SHAPE)
+    np.testing.assert_array_equal(arrays["adversarial_1"], sets[1].adversarial)
     defense = tfdefense.defenses.APEGANPlusPlus(toy_model)
     before = defense.generator.get_weights()[0].copy()
     defense.fit(toy_split, epochs=2, batch_size=8, pairs=sets)
     assert np.abs(defense.generator.get_weights()[0] - before).max() > 0
+
+
+def test_examples_too_many_for_memory_stay_on_disk_and_train_the_same(
+    make, toy_model, toy_split, monkeypatch
+):
+    here = make(FGSM(epsilon=0.2))
+    monkeypatch.setattr(disk_array, "MEMORY_LIMIT", 0)
+    there = crafting.load(here.run)
+    assert isinstance(there.adversarial, disk_array.DiskArray)
+    assert there.adversarial.dtype == np.float32
+    np.testing.assert_array_equal(np.asarray(there.adversarial), here.adversarial)
+    weights = []
+    for examples in (here, there):
+        defense = tfdefense.defenses.APEGANPlusPlus(toy_model)
+        defense.fit(toy_split, epochs=1, batch_size=8, pairs=[examples])
+        weights.append(defense.generator.get_weights()[0])
+    np.testing.assert_array_equal(*weights)
 
 
 def test_examples_of_other_images_are_refused_for_training(make, toy_split):

@@ -16,6 +16,7 @@ from tfdefense import workers
 from tfdefense.attacks.base import Attack
 from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.data.dataset import Split
+from tfdefense.data.disk_array import DiskArray, empty
 from tfdefense.defenses.base import DefendedClassifier
 from tfdefense.errors import require
 from tfdefense.fingerprints import data_fingerprint, model_fingerprint
@@ -46,7 +47,8 @@ class Examples:
       run: the directory.
       settings: what they were made from, by flag name.
       data: fingerprint of the clean images and labels.
-      adversarial: float32 [n, H, W, C] in [0, 1]; never rounded to 8 bits.
+      adversarial: float32 [n, H, W, C] in [0, 1]; never rounded to 8 bits. A `DiskArray` where they are too many
+        for memory.
       success, success_8bit, clean_success: bool [n]; whether the adversarial image fools, whether it
         still does when rounded to 8 bits, and whether the clean one did.
       l0, l2, linf, queries, gradients, no_gradient: as in `AttackResult`.
@@ -56,7 +58,7 @@ class Examples:
     run: Run
     settings: dict[str, Any]
     data: str
-    adversarial: np.ndarray
+    adversarial: np.ndarray | DiskArray
     success: np.ndarray
     success_8bit: np.ndarray
     clean_success: np.ndarray
@@ -142,7 +144,7 @@ def load(run: str | Path | Run) -> Examples:
     run = run if isinstance(run, Run) else Run(run, "pairs")
     config = run.require_kind("attack")
     count, batch_size = config.settings["images"], config.settings["batch_size"]
-    shards = []
+    shards, adversarial = [], None
     for start in range(0, count, batch_size):
         shard = _load_shard(_shard_path(run, start))
         require(
@@ -150,15 +152,24 @@ def load(run: str | Path | Run) -> Examples:
             f"{run.path}: crafting is not finished (from image {start:,} of {count:,} on). The same"
             " bin/attack goes on.",
         )
+        images = shard.pop("adversarial")
+        if adversarial is None:
+            adversarial = empty((count, *images.shape[1:]), np.float32)
+        adversarial[start : start + len(images)] = images
         shards.append(shard)
     arrays = {
         name: np.concatenate([shard[name] for shard in shards])
         for name in _SHARD
-        if name != "seconds"
+        if name not in ("adversarial", "seconds")
     }
     seconds = float(sum(shard["seconds"] for shard in shards))
     return Examples(
-        run, dict(config.settings), config.surroundings["data"], **arrays, seconds=seconds
+        run,
+        dict(config.settings),
+        config.surroundings["data"],
+        adversarial,
+        **arrays,
+        seconds=seconds,
     )
 
 

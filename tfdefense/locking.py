@@ -1,5 +1,6 @@
 """One process at a time in a run directory."""
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -33,6 +34,9 @@ def lock(directory: Path, flag: str) -> None:
     except OSError:  # A file system without locks.
         os.close(handle)
         return
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, str(os.getpid()).encode(), 0)
     _held[file] = handle
+    with contextlib.suppress(
+        OSError
+    ):  # On a full disk the lock holds, though it does not say whose it is.
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)

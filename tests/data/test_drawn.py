@@ -6,8 +6,7 @@ from tfdefense.training import Replica
 
 
 def test_each_image_draws_one_attack_and_each_step_anew():
-    adversarial = np.arange(3, dtype=np.float32).reshape(1, 3, 1, 1, 1) * np.ones((60, 1, 2, 2, 1))
-    batch = {"adversarial": tf.constant(adversarial, tf.float32)}
+    batch = {f"adversarial_{i}": tf.fill([60, 2, 2, 1], float(i)) for i in range(3)}
 
     def step(number):
         replica = Replica(0, tf.constant(number, tf.int64), 60)

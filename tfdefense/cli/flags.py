@@ -17,7 +17,7 @@ from absl import flags
 from tfdefense import workers
 from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.defenses import DEFENSES
-from tfdefense.errors import UserError, WorkFailed, require
+from tfdefense.errors import UserError, WorkFailed, reason_of, require
 from tfdefense.training import strategies
 
 _WORKER_GONE = (
@@ -195,6 +195,7 @@ def devices(given: dict[str, Any]) -> Iterator[None]:
     """
     if given.pop("deterministic", not tf.config.list_physical_devices("GPU")):
         tf.config.experimental.enable_op_determinism()
+        tf.random.set_seed(0)  # For a model of the user's own that draws without a seed.
     with contextlib.ExitStack() as entered:
         entered.enter_context(strategies.make(given.pop("strategy", "mirrored")).scope())
         if not workers.is_chief():
@@ -208,16 +209,8 @@ def devices(given: dict[str, Any]) -> Iterator[None]:
             raise WorkFailed(
                 f"worker {workers.index()} of {workers.count()}: another worker is gone or cannot be reached. Start all of"
                 " them again with the same command: they go on from the last checkpoint."
-                f" TensorFlow says: {_reason(error)}"
+                f" TensorFlow says: {reason_of(error)}"
             ) from error
-
-
-def _reason(error: tf.errors.OpError) -> str:
-    """What it says beside where in the graph it happened."""
-    where = ("Graph execution error", "Detected at", "File ")
-    lines = [line.strip() for line in str(error).splitlines()]
-    said = (line for line in lines if line and not line.startswith(where))
-    return next(said, type(error).__name__)
 
 
 def parsed(given: dict[str, Any]) -> dict[str, Any]:

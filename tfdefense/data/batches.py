@@ -70,6 +70,7 @@ def _rows(array: np.ndarray | DiskArray) -> Callable[[tf.Tensor], tf.Tensor]:
 
     def read(indices: tf.Tensor) -> tf.Tensor:
         values = tf.numpy_function(array.__getitem__, [indices], tf.as_dtype(array.dtype))
-        return tf.ensure_shape(values, [None, *array.shape[1:]])
+        # The same static shape as in memory, so that the same graph comes of it, to the last bit.
+        return tf.ensure_shape(values, [*indices.shape, *array.shape[1:]])
 
     return read

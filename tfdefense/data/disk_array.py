@@ -1,4 +1,4 @@
-"""Arrays too large for memory: bytes in a file, read a few rows at a time."""
+"""Arrays too large for memory: in a file, read a few rows at a time."""
 
 import os
 import tempfile
@@ -18,13 +18,13 @@ def as_images(rows: np.ndarray) -> np.ndarray:
 
 
 class DiskArray:
-    """One-byte rows in a temporary file; slices and index arrays give NumPy arrays.
+    """Rows of numbers in a temporary file; slices and index arrays give NumPy arrays.
 
     The file has no name, so it is gone when the process is, however that ends.
 
     Args:
       shape: [N, ...].
-      dtype: uint8 or int8, as the file holds it.
+      dtype: as the file holds it.
       decode: what makes of rows from the file what slicing gives; None gives them as they are.
     """
 
@@ -37,7 +37,7 @@ class DiskArray:
         self._file = tempfile.TemporaryFile(prefix="tfdefense-")  # noqa: SIM115 - lives as long as the array.
         self._stored = np.dtype(dtype)
         self._decode = decode
-        self._row = int(np.prod(shape[1:]))
+        self._row = int(np.prod(shape[1:])) * self._stored.itemsize
         self._rows = np.arange(shape[0])
         self._shape = tuple(shape[1:])
         self.dtype = np.dtype(np.float32) if decode is as_images else self._stored
@@ -74,15 +74,15 @@ class DiskArray:
     def __getitem__(self, chosen: "int | slice | np.ndarray") -> np.ndarray:
         """The chosen rows, in memory."""
         rows = np.atleast_1d(self._rows[chosen])
-        values = np.empty((len(rows), self._row), self._stored)
+        values = np.empty((len(rows), self._row), np.uint8)
         # Neighbours are read at once: whole slices, above all.
         for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
             if len(run):
                 content = os.pread(
                     self._file.fileno(), len(run) * self._row, rows[run[0]] * self._row
                 )
-                values[run] = np.frombuffer(content, self._stored).reshape(len(run), self._row)
-        values = values.reshape(len(rows), *self._shape)
+                values[run] = np.frombuffer(content, np.uint8).reshape(len(run), self._row)
+        values = values.view(self._stored).reshape(len(rows), *self._shape)
         values = values if self._decode is None else self._decode(values)
         return values[0] if np.ndim(self._rows[chosen]) == 0 else values
 
@@ -99,7 +99,7 @@ class DiskArray:
 
 
 def empty(shape: tuple[int, ...], dtype: type) -> np.ndarray | DiskArray:
-    """An array of one-byte numbers to fill by slices, in memory where its images would be."""
+    """An array of numbers to fill by slices, in memory where images of its shape would be."""
     return np.empty(shape, dtype) if fits_memory(shape) else DiskArray(shape, dtype)
 
 

@@ -13,12 +13,13 @@ from tfdefense.attacks.cleverhans_parts import gradient, step_along
 from tfdefense.batched import each_batch, over_replicas
 from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
-from tfdefense.data.disk_array import empty
+from tfdefense.data.disk_array import DiskArray, empty
 from tfdefense.errors import require
 from tfdefense.fingerprints import data_fingerprint
 from tfdefense.training.replica import Replica
 
 _BATCH = 500
+_CRAFTED = "adversarial_"
 
 
 def fgsm_pairs(model: Model, split: Split) -> dict[str, np.ndarray]:
@@ -56,7 +57,7 @@ def perturbed(batch: Mapping[str, tf.Tensor], epsilon: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(batch["clean"] + epsilon * direction, 0.0, 1.0)
 
 
-def crafted_pairs(examples: Sequence[Examples], split: Split) -> dict[str, np.ndarray]:
+def crafted_pairs(examples: Sequence[Examples], split: Split) -> dict[str, np.ndarray | DiskArray]:
     """The arrays from which `drawn` takes adversarial images that are on disk.
 
     Args:
@@ -64,8 +65,8 @@ def crafted_pairs(examples: Sequence[Examples], split: Split) -> dict[str, np.nd
       split: the clean images.
 
     Returns:
-      `clean` float32 [N, H, W, C], `labels` int32 [N], `adversarial` float32 [N, A, H, W, C] with
-      one image of each of A attacks.
+      `clean` float32 [N, H, W, C], `labels` int32 [N], and `adversarial_0`, `adversarial_1`, ... float32
+      [N, H, W, C], the images of each attack.
 
     Raises:
       UserError: examples of other images.
@@ -78,8 +79,8 @@ def crafted_pairs(examples: Sequence[Examples], split: Split) -> dict[str, np.nd
             f"--pairs={each.run.path}: made of {made_of}; all {len(split):,} training images of"
             f" {split.dataset} needed (bin/attack --split=train).",
         )
-    adversarial = np.stack([each.adversarial for each in examples], axis=1)
-    return {"clean": split.images, "labels": split.labels, "adversarial": adversarial}
+    adversarial = {f"{_CRAFTED}{i}": each.adversarial for i, each in enumerate(examples)}
+    return {"clean": split.images, "labels": split.labels, **adversarial}
 
 
 def drawn(
@@ -90,8 +91,8 @@ def drawn(
     Of `crafted_pairs`, one of the attacks', or else FGSM's at one of `strengths`; drawn anew for each
     image and step.
     """
-    if "adversarial" not in batch:
+    crafted = [batch[name] for name in sorted(batch) if name.startswith(_CRAFTED)]
+    if not crafted:
         return perturbed(batch, replica.choice(strengths))
-    attacks = batch["adversarial"].shape[1]
-    which = tf.cast(replica.choice(tuple(range(attacks))), tf.int32)
-    return tf.gather(batch["adversarial"], which, batch_dims=1)
+    which = tf.cast(replica.choice(tuple(range(len(crafted)))), tf.int32)
+    return tf.gather(tf.stack(crafted, axis=1), which, batch_dims=1)

@@ -1,5 +1,6 @@
 """Checkpoints of a run: saved now and then, restored before anything else."""
 
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense import workers
-from tfdefense.errors import UserError, WorkFailed, require
+from tfdefense.errors import UserError, WorkFailed, reason_of, require
 from tfdefense.progress import say
 
 
@@ -108,11 +109,21 @@ class Checkpoints:
         now = time.monotonic()
         self._seconds.assign_add(now - self._resumed_at)
         self._resumed_at = now
+        self._remove_halves()
         try:
             self._manager.save(checkpoint_number=step)
         except (tf.errors.OpError, OSError) as error:
-            raise WorkFailed(f"checkpoint at step {step:,} not written: {error}") from error
+            self._remove_halves()
+            raise WorkFailed(
+                f"{self._manager.directory}: checkpoint at step {step:,} not written: {reason_of(error)}. The one before is kept,"
+                " and the same command goes on from it."
+            ) from error
         self._saved_at = time.monotonic()
+
+    def _remove_halves(self) -> None:
+        """What was being written when the disk was full or the process killed."""
+        for half in Path(self._manager.directory).glob("ckpt-*_temp"):
+            shutil.rmtree(half, ignore_errors=True)
 
 
 def _put_aside(path: Path) -> None:
