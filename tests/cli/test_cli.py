@@ -325,6 +325,12 @@ BAD = [
     (["train", "--defense=apeganpp", "--strengths=0.1,7"], "--strengths: 7.0 given"),
     (["train", "--defense=apeganpp", "--lambda2=-1"], "--lambda2=-1.0"),
     (["train", "--defense=apeganpp", "--strategy=tpu"], "unknown strategy 'tpu'"),
+    (["evaluate", "--defense=bit_depth", "--strategy=tpu"], "unknown strategy 'tpu'"),
+    (["attack", "--attack=fgsm", "--strategy=multi_worker"], "TF_CONFIG is not set; such as"),
+    (
+        ["train", "--defense=apeganpp", "--mixed_precision=float16"],
+        "unknown --mixed_precision 'float16'",
+    ),
     (["train", "--defense=apeganpp", "--epohcs=3"], "Unknown command line flag 'epohcs'"),
     (["train", "--defense=apeganpp", "now"], "'now': not a flag"),
     (["train", "--defense=apeganpp", "--run=notes"], "notes: exists and is not a run directory"),

@@ -3,8 +3,8 @@
     .venv/bin/python tests/soak/kill_resume.py --defense=apeganpp --kills=20
 
 Runs `bin/train` once unbroken; then in another directory, killed with SIGKILL after a random time, as soon as
-there is something to lose, and started again by the same command, until it has been killed so often and has
-finished. A checkpoint is written after every compiled loop, so that many kills fall into the writing of one.
+there is something to lose, and every second time in the middle of writing a checkpoint; and started again by the
+same command, until it has been killed so often and has finished.
 Weights, optimizer slots, validation metrics and predictions must be bit-identical. The last line is one JSON
 object; the exit status is 1 if anything differs.
 """
@@ -45,6 +45,8 @@ def command(run, arguments):
         *(f"--defense={arguments.defense}", f"--epochs={arguments.epochs}", f"--run={run}"),
         *("--batch_size=64", "--attacks=fgsm", "--images=50", "--white_box_images=5"),
     ]
+    if arguments.classifier:
+        flags.append(f"--classifier={Path(arguments.classifier).resolve()}")
     return [sys.executable, "-c", EAGER, "train", *flags]
 
 
@@ -92,15 +94,23 @@ def broken(run, arguments, place, log):
         while process.poll() is None and steps_done(checkpoints) == before:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, arguments.most_seconds))
+        if killed % 2:  # Every second one dies while it writes.
+            while process.poll() is None and not being_written(checkpoints):
+                time.sleep(0.001)
         if process.poll() is not None:
             break
         process.send_signal(signal.SIGKILL)
         process.wait()
         killed += 1
-        half_written += any("temp" in path.name for path in checkpoints.iterdir())
+        half_written += being_written(checkpoints)
         print(f"kill {killed}: step {steps_done(checkpoints)}", file=sys.stderr, flush=True)
     finish(run, arguments, place, log)
     return killed, half_written
+
+
+def being_written(checkpoints):
+    """Whether there is a checkpoint that has not got its name yet."""
+    return any("temp" in path.name for path in checkpoints.iterdir())
 
 
 def steps_done(checkpoints):
@@ -116,6 +126,7 @@ def main():
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--most_seconds", type=float, default=2.0, help="of training between kills")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--classifier", help="of bin/train (default: trained first)")
     arguments = parser.parse_args()
     import numpy as np
 

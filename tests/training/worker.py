@@ -1,6 +1,6 @@
-"""One of the workers of test_multi_worker.py: trains, judges, and writes down what it got.
+"""A process of test_processes.py: trains, with other workers also judges, and writes down what it got.
 
-    TF_CONFIG=... python worker.py CLASSIFIER RUN OUTPUT [STEP AT WHICH THE SECOND WORKER DIES]
+    [TF_CONFIG=...] python worker.py CLASSIFIER RUN OUTPUT [STEP AT WHICH THE SECOND WORKER DIES]
 
 A checkpoint is written after every second step.
 """
@@ -41,20 +41,36 @@ def split():
 
 
 def trained(classifier, run):
-    """Weights after training beside that model, and what comes of attacking it."""
+    """A defence after training beside that model."""
     defense = APEGANPlusPlus(keras.models.load_model(classifier), strengths=(0.2,))
-    defense.fit(split(), run=run, validation=split(), **SETTINGS)
-    weights = {f"weight {i}": w.numpy() for i, w in enumerate(defense.generator.weights)}
+    return defense.fit(split(), run=run, validation=split(), **SETTINGS)
+
+
+def state(defense):
+    """All that training changes."""
+    items = defense.checkpoint_items().items()
+    return {
+        f"{name} {i}": np.asarray(v) for name, item in items for i, v in enumerate(item.variables)
+    }
+
+
+def judged(defense, output):
+    """What comes of attacking it."""
     attack = BIM(epsilon=0.1, steps=5)
-    examples = craft(defense.classifier, split(), attack, batch_size=8, output=f"{run}-attack")
+    examples = craft(defense.classifier, split(), attack, batch_size=8, output=output)
     report = tfdefense.evaluate(defense, split(), [attack], white_box_images=4)
     columns = {
         f"{row.attack}, {row.defense}, {row.threat_model}": row.accuracy for row in report.rows
     }
-    return {**weights, "adversarial": examples.adversarial, **columns}
+    return {"adversarial": examples.adversarial, **columns}
 
 
 def main(classifier, run, output, die_at=None):
+    if "TF_CONFIG" not in os.environ:
+        with flags.devices({"strategy": "one_device"}):
+            learned.LoopConfig = Eager
+            np.savez(output, **state(trained(classifier, run)))
+        return
     learned.LoopConfig = Eager
     run_steps = Trainer.run
 
@@ -65,7 +81,8 @@ def main(classifier, run, output, die_at=None):
 
     Trainer.run = run_or_die
     with flags.devices({"strategy": "multi_worker"}):
-        found = trained(classifier, run)
+        defense = trained(classifier, run)
+        found = {**state(defense), **judged(defense, f"{run}-attack")}
     np.savez(output, **found)
 
 
