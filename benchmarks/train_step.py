@@ -58,13 +58,13 @@ class Ours:
         self.defense = DEFENSES.get(name)(build(SHAPE, 10))
         self.defense.prepare(steps=100_000)
         draws = np.random.default_rng(0)
-        arrays = {
+        self.arrays = {
             "clean": draws.random((1_024, *SHAPE), np.float32),
             "direction": draws.choice(np.array([-1, 1], np.int8), (1_024, *SHAPE)),
             "labels": draws.integers(0, 10, 1_024).astype(np.int32),
         }
         self.trainer = Trainer(self.defense, LoopConfig(epochs=1, batch_size=BATCH))
-        self.iterator = self.trainer.distribute(arrays)
+        self.iterator = self.trainer.distribute(self.arrays)
 
     def seconds(self, steps):
         started = time.perf_counter()

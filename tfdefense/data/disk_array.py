@@ -8,8 +8,8 @@ import numpy as np
 
 from tfdefense.errors import WorkFailed
 
-# Larger arrays (as float32 images) go to disk. CIFAR-10 has 0.6 GiB.
-MEMORY_LIMIT = 2 * 2**30
+# Larger arrays (as float32 images) go to disk; splits and tensors are copies of them. CIFAR-10 has 0.6 GiB.
+MEMORY_LIMIT = 2**30
 
 
 def as_images(rows: np.ndarray) -> np.ndarray:

@@ -1,0 +1,71 @@
+"""How long training waits for its images, read off the profiler's trace.
+
+    .venv/bin/python benchmarks/input_wait.py --defense=apeganpp
+
+Twenty steps of 128 images of 28x28, drawn from memory and from disk, are traced by TensorFlow's profiler; the steps wait
+while `IteratorGetNextOp` runs. The last line is one JSON object.
+"""
+
+import argparse
+import glob
+import json
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
+from train_step import BATCH, SHAPE, Ours
+
+from tfdefense.data.disk_array import DiskArray, as_images
+
+STEPS = 20
+
+
+def on_disk(arrays):
+    """The same images, in files."""
+    images = DiskArray(arrays["clean"].shape, np.uint8, as_images)
+    images[0:] = np.round(255 * arrays["clean"])
+    direction = DiskArray(arrays["direction"].shape, np.int8)
+    direction[0:] = arrays["direction"]
+    return {**arrays, "clean": images, "direction": direction}
+
+
+def waited(trace):
+    """Seconds in which steps of the newest trace waited for a batch."""
+    path = max(glob.glob(f"{trace}/**/*.xplane.pb", recursive=True))
+    with open(path, "rb") as file:
+        planes = xplane_pb2.XSpace.FromString(file.read()).planes
+    return sum(
+        event.duration_ps / 1e12
+        for plane in planes
+        for line in plane.lines
+        for event in line.events
+        if plane.event_metadata[event.metadata_id].name.startswith("IteratorGetNextOp")
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--defense", default="apeganpp", choices=("apeganpp", "cgan"))
+    arguments = parser.parse_args()
+    ours, found = Ours(arguments.defense), {}
+    for place, arrays in (("memory", ours.arrays), ("disk", on_disk(ours.arrays))):
+        ours.iterator = ours.trainer.distribute(arrays)
+        ours.seconds(3)
+        with tempfile.TemporaryDirectory() as trace:
+            tf.profiler.experimental.start(trace)
+            seconds = ours.seconds(STEPS)
+            tf.profiler.experimental.stop()
+            found[place] = {
+                "images_per_second": round(STEPS * BATCH / seconds, 1),
+                "waiting_share": round(waited(trace) / seconds, 5),
+            }
+    print(
+        json.dumps(
+            {"benchmark": "input_wait", "defense": arguments.defense, "image": SHAPE, **found}
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
