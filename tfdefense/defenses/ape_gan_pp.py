@@ -16,7 +16,15 @@ from typing import Any
 import tensorflow as tf
 
 from tfdefense.defenses.base import option
-from tfdefense.defenses.gan import adam, check_rate, check_strengths, check_weights, update_critic
+from tfdefense.defenses.gan import (
+    adam,
+    check_rate,
+    check_strengths,
+    check_weights,
+    summed,
+    update_critic,
+    watched_apart,
+)
 from tfdefense.defenses.purifier import TrainedPurifier
 from tfdefense.networks.critic import Critic
 from tfdefense.networks.generator import EncoderDecoderGenerator
@@ -110,10 +118,10 @@ class APEGANPlusPlus(TrainedPurifier):
         """Equation (1) and its gradient with respect to the purified images, [n, H, W, C]."""
         # Only images are watched: the critic and the frozen classifier get no gradients here.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(purified)
-            logits = self.classifier(purified)
-            adversarial = replica.mean(wasserstein_generator(self.critic(purified)))
-            squared_error = replica.mean(mean_squared_error(batch["clean"], purified))
+            judged, compared, classified = watched_apart(tape, purified, 3)
+            logits = self.classifier(classified)
+            adversarial = replica.mean(wasserstein_generator(self.critic(judged)))
+            squared_error = replica.mean(mean_squared_error(batch["clean"], compared))
             classification = replica.mean(cross_entropy(batch["labels"], logits))
             loss = (
                 adversarial
@@ -121,7 +129,7 @@ class APEGANPlusPlus(TrainedPurifier):
                 + self.config.lambda2 * classification
             )
         correct = tf.argmax(logits, -1, output_type=tf.int32) == batch["labels"]
-        return tape.gradient(loss, purified), {
+        return summed(tape.gradient(loss, [judged, compared, classified])), {
             "loss_generator": loss,
             "loss_adversarial": adversarial,
             "loss_mse": squared_error,

@@ -15,7 +15,14 @@ from typing import Any
 import tensorflow as tf
 
 from tfdefense.defenses.base import option
-from tfdefense.defenses.gan import adam, check_rate, check_strengths, check_weights
+from tfdefense.defenses.gan import (
+    adam,
+    check_rate,
+    check_strengths,
+    check_weights,
+    summed,
+    watched_apart,
+)
 from tfdefense.defenses.purifier import TrainedPurifier
 from tfdefense.errors import require
 from tfdefense.networks.losses import (
@@ -136,11 +143,11 @@ class ConditionalGAN(TrainedPurifier):
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Equation (11) and its gradient with respect to the purified images, [n, H, W, C]."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(purified)
-            scores = self.discriminator(adversarial, purified, training=True)
-            logits = self.classifier(purified)
+            judged, compared, classified = watched_apart(tape, purified, 3)
+            scores = self.discriminator(adversarial, judged, training=True)
+            logits = self.classifier(classified)
             adversarial_loss = replica.mean(gan_generator(scores))
-            absolute_error = replica.mean(mean_absolute_error(batch["clean"], purified))
+            absolute_error = replica.mean(mean_absolute_error(batch["clean"], compared))
             classification = replica.mean(cross_entropy(batch["labels"], logits))
             loss = (
                 adversarial_loss
@@ -148,7 +155,7 @@ class ConditionalGAN(TrainedPurifier):
                 + self.config.target_weight * classification
             )
         correct = tf.argmax(logits, -1, output_type=tf.int32) == batch["labels"]
-        return tape.gradient(loss, purified), {
+        return summed(tape.gradient(loss, [judged, compared, classified])), {
             "loss_generator": loss,
             "loss_adversarial": adversarial_loss,
             "loss_l1": absolute_error,

@@ -62,6 +62,22 @@ def update_critic(
     }
 
 
+def watched_apart(tape: tf.GradientTape, images: tf.Tensor, count: int) -> list[tf.Tensor]:
+    """`images` as often as there are terms of a loss, each with a gradient of its own for `summed`.
+
+    The tape would add up three or more gradients in an order that depends on which of them is free first, and a run
+    would not repeat to the last bit.
+    """
+    copies = [tf.identity(images) for _ in range(count)]
+    tape.watch(copies)
+    return copies
+
+
+def summed(gradients: list[tf.Tensor]) -> tf.Tensor:
+    """Their sum, always in this order."""
+    return tf.reduce_sum(tf.stack(gradients), axis=0)
+
+
 def check_strengths(config: Any) -> None:
     """Makes `config.strengths` a tuple; raises `UserError` unless all of them are in [0, 1]."""
     if config.strengths is None:
