@@ -20,6 +20,7 @@ from tfdefense.cli import flags
 from tfdefense.crafting import craft
 from tfdefense.defenses import APEGANPlusPlus, learned
 from tfdefense.errors import WorkFailed
+from tfdefense.evaluation.judge import Judge
 from tfdefense.training import LoopConfig, Trainer
 
 SETTINGS = {"epochs": 4, "batch_size": 12, "steps_per_loop": 2}
@@ -55,14 +56,12 @@ def state(defense):
 
 
 def judged(defense, output):
-    """What comes of attacking it."""
+    """What comes of attacking it: shared by shards, and by batches."""
     attack = BIM(epsilon=0.1, steps=5)
     examples = craft(defense.classifier, split(), attack, batch_size=8, output=output)
-    report = tfdefense.evaluate(defense, split(), [attack], white_box_images=4)
-    columns = {
-        f"{row.attack}, {row.defense}, {row.threat_model}": row.accuracy for row in report.rows
-    }
-    return {"adversarial": examples.adversarial, **columns}
+    pipeline = Judge(defense.defend(), batch_size=8)
+    images = pipeline.attack(attack, split()).images
+    return {"grey": examples.adversarial, "white": images, "predicted": pipeline.predict(split())}
 
 
 def main(classifier, run, output, die_at=None):
