@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import time
 import zipfile
 from pathlib import Path
@@ -23,6 +22,7 @@ from tfdefense.fingerprints import data_fingerprint, model_fingerprint
 from tfdefense.hashing import hashed
 from tfdefense.progress import Progress, say
 from tfdefense.runs import Run, RunConfig
+from tfdefense.whole import whole
 
 _SHARD = (
     "adversarial",
@@ -226,13 +226,8 @@ def _shard_path(run: Run, start: int) -> Path:
 
 
 def _save_shard(path: Path, shard: dict[str, np.ndarray]) -> None:
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            np.savez(file, **shard)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as partial:
+        np.savez(partial, **shard)
 
 
 def _load_shard(path: Path) -> dict[str, np.ndarray] | None:

@@ -35,8 +35,7 @@ def lock(directory: Path, flag: str) -> None:
         os.close(handle)
         return
     _held[file] = handle
-    with contextlib.suppress(
-        OSError
-    ):  # On a full disk the lock holds, though it does not say whose it is.
+    # On a full disk the lock holds, though it does not say whose it is.
+    with contextlib.suppress(OSError):
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.metadata
 import json
-import os
 import platform
 import shutil
 from collections.abc import Collection, Mapping
@@ -14,6 +13,7 @@ import tfdefense
 from tfdefense import workers
 from tfdefense.errors import UserError, WorkFailed, require
 from tfdefense.locking import lock
+from tfdefense.whole import whole
 
 SCHEMA = 1
 _PACKAGES = ("tensorflow", "keras", "numpy", "cleverhans", "tensorflow-datasets")
@@ -177,15 +177,13 @@ class Run:
         workers.by_chief(lambda: self._save_classifier(model))
 
     def _save_classifier(self, model: Any) -> None:
-        partial = self.path / "classifier.partial.keras"
         try:
-            model.save(partial)
+            with whole(self.classifier_path) as partial:
+                model.save(partial)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise WorkFailed(
                 f"{self.classifier_path}: cannot be written ({error.strerror or error})."
             ) from error
-        os.replace(partial, self.classifier_path)
 
     def load_classifier(self) -> Any:
         """The Keras model that `save_classifier` kept.
@@ -207,12 +205,8 @@ class Run:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with whole(path) as partial:
         partial.write_text(text)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:

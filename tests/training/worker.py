@@ -65,12 +65,11 @@ def judged(defense, output):
 
 
 def main(classifier, run, output, die_at=None):
+    learned.LoopConfig = Eager
     if "TF_CONFIG" not in os.environ:
         with flags.devices({"strategy": "one_device"}):
-            learned.LoopConfig = Eager
             np.savez(output, **state(trained(classifier, run)))
         return
-    learned.LoopConfig = Eager
     run_steps = Trainer.run
 
     def run_or_die(self, iterator, first, count):

@@ -17,6 +17,7 @@ from tfdefense.evaluation.restored import Restored
 from tfdefense.evaluation.row import Row, row_cell
 from tfdefense.evaluation.threats import THREAT_MODELS, TITLES
 from tfdefense.runs import versions
+from tfdefense.whole import whole
 
 SCHEMA = 1
 _KNOWING = {
@@ -198,6 +199,5 @@ class Report:
             for key, cell in self.cells.items()
             for name, array in cell.arrays().items()
         }
-        partial = path.with_suffix(".partial.npz")
-        np.savez_compressed(partial, labels=self.labels, **arrays)
-        partial.replace(path)
+        with whole(path) as partial:
+            np.savez_compressed(partial, labels=self.labels, **arrays)
