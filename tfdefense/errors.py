@@ -34,10 +34,10 @@ def require(condition: bool, message: str) -> None:
         raise UserError(message)
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: Exception | str) -> str:
     """What TensorFlow or the system says, without where in the graph, in which file and by which operation."""
     said = getattr(error, "strerror", None) or str(error)
-    where = ("Graph execution error", "Detected at", "File ")
+    where = ("Graph execution error", "Detected at", "File ", "<stack traces")
     lines = [line.strip() for line in said.splitlines()]
     found = next((line for line in lines if line and not line.startswith(where)), "")
     return found.split("; ")[-1].split(" [Op:")[0].split("}} ")[-1] or type(error).__name__

@@ -15,6 +15,8 @@ from tfdefense.evaluation.judging import Judging, judge, saved_report
 from tfdefense.planning import planned, start, untrained
 from tfdefense.runs import Run
 from tfdefense.serving import export
+from tfdefense.serving.export import Variant
+from tfdefense.serving.versions import latest
 from tfdefense.training.checkpoints import Checkpoints
 
 
@@ -76,8 +78,40 @@ def train(
     report = saved_report(run, judging)
     if report is None:
         report = judge(run, defense, plan.dataset, judging or Judging(), runs_dir)
-    workers.by_chief(lambda: run.latest_export() or export(defense, run.path / "export"))
-    return Outcome(run, report, run.latest_export())
+    output = run.path / "export"
+    names = plan.dataset.class_names
+    workers.by_chief(
+        lambda: latest(output) or export(defense, output, class_names=names, report=report)
+    )
+    return Outcome(run, report, latest(output))
+
+
+def export_run(
+    run: Run,
+    output: str | Path,
+    variant: Variant | None = None,
+    version: int | None = None,
+    data_dir: str | None = None,
+) -> Path:
+    """Exports the trained defence of a run, with what its report says in the model card.
+
+    Args:
+      run: the run directory.
+      output, variant, version: as in `serving.export`.
+      data_dir: where TFDS finds the test images on which a variant is compared with the defence.
+
+    Returns:
+      The directory written.
+
+    Raises:
+      UserError: as `load_defense` and `serving.export`; and the test images are not to be had.
+    """
+    variant = variant or Variant()
+    defense = load_defense(run)
+    names = run.config().surroundings.get("class_names", ())
+    test = None if variant.is_plain else load_dataset(run, data_dir).test
+    report = saved_report(run, None)
+    return export(defense, output, variant, version, names, report, test)
 
 
 def find(
@@ -123,7 +157,8 @@ def load_defense(run: Run, guarded: FrozenClassifier | None = None) -> Defense:
     Raises:
       UserError: not a defence's run, its training is not finished, or it can guard no other classifier.
     """
-    steps = run.require_kind("defense").surroundings["steps"]
+    steps = run.require_kind("defense").surroundings.get("steps")
+    require(steps is not None, f"--run={run.path}: made by an older version; train it again.")
     defense = untrained(run, guarded)
     step = Checkpoints(defense.networks(), run.path).restore() if steps else 0
     require(

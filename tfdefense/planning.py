@@ -100,6 +100,7 @@ def planned(
     surroundings = {
         "pairs": [str(Path(path).resolve()) for path in pairs],
         "data_dir": dataset.data_dir,
+        "class_names": list(dataset.class_names),
         "steps": loop.steps(len(dataset.train)) if loop else 0,
         "classifier_path": str(classifier.path) if classifier and classifier.path else None,
     }

@@ -72,11 +72,6 @@ class Run:
     def classifier_path(self) -> Path:
         return self.path / "classifier.keras"
 
-    def latest_export(self) -> Path | None:
-        """The newest `export/<version>/`, or None."""
-        found = [path for path in (self.path / "export").glob("*") if path.name.isdigit()]
-        return max(found, key=lambda path: int(path.name), default=None)
-
     def exists(self) -> bool:
         return self.config_path.is_file()
 

@@ -1,13 +1,13 @@
-"""bin/export: flags in front of `serving.export`."""
+"""bin/export: flags in front of `experiment.export_run`."""
 
 from pathlib import Path
 from typing import Any
 
 from tfdefense.cli.flags import FlagGroups, installed
 from tfdefense.errors import require
-from tfdefense.experiment import load_defense
+from tfdefense.experiment import export_run
 from tfdefense.runs import Run
-from tfdefense.serving import export
+from tfdefense.serving.export import Variant
 
 
 def command_flags() -> FlagGroups:
@@ -17,7 +17,27 @@ def command_flags() -> FlagGroups:
         "writes purifier and classifier of a run as one SavedModel, under the next free version number.",
     )
     flags.add("where", "run", str, "Run directory, as bin/train left it.")
-    flags.add("where", "output", str, "Where the numbered versions go (default: RUN/export).")
+    flags.add(
+        "where",
+        "output",
+        str,
+        "Where the numbered versions go; its name is the model's (default: RUN/export).",
+    )
+    flags.add(
+        "where", "version", int, "The version's number, not taken yet (default: the next free one)."
+    )
+    group = "how"
+    flags.add(group, "format", str, "saved_model (the default), or tflite.")
+    flags.add(
+        group,
+        "precision",
+        str,
+        "Of the weights: float32 (the default); float16, half the size; bfloat16, half the size and computed with as it is"
+        " (SavedModel only); int8, a quarter (TFLite only). Anything but a SavedModel in float32 is compared with the defence on"
+        " test images.",
+    )
+    flags.add(group, "max_batch", int, "Images that one request may bring (default: 4096).")
+    flags.add(group, "data_dir", str, "Where TFDS finds the test images, if not where they were.")
     return flags
 
 
@@ -26,6 +46,12 @@ def run(given: dict[str, Any]) -> None:
     require("run" in given, "--run: none given, a run directory of bin/train needed.")
     directory = Run(given["run"])
     output = Path(given.get("output", directory.path / "export"))
-    path = export(load_defense(directory), output)
-    print(f"SavedModel     {path}")
-    print(f"Look at it     {installed('saved_model_cli')} show --dir {path} --all")
+    settings = {name: given[name] for name in ("format", "precision", "max_batch") if name in given}
+    path = export_run(
+        directory, output, Variant(**settings), given.get("version"), given.get("data_dir")
+    )
+    print(f"{'SavedModel' if (path / 'saved_model.pb').is_file() else 'TFLite':14} {path}")
+    print(f"Model card     {path / 'model_card.md'}")
+    if (path / "saved_model.pb").is_file():
+        print(f"Look at it     {installed('saved_model_cli')} show --dir {path} --all")
+    print(f"Use it         bin/purify --model={output} --input=FOLDER --output=FOLDER")

@@ -43,11 +43,7 @@ def to_markdown(report: Report, pictures: tuple[str, ...] = ("gallery",)) -> str
             report.summary,
             "",
             *failed_checks(report),
-            *markdown_table(report.table()),
-            "",
-            "Accuracy on test images with its 95 % Wilson interval and the number of images.",
-            *(_MEANING[box] for box in report.threat_models()),
-            "*worst_case*: an image counts only if it withstood every attack of its column.",
+            *table_and_meaning(report),
             "",
             *_picture("Gallery", "gallery", pictures),
             *_curve_section(report, pictures),
@@ -63,6 +59,17 @@ def to_markdown(report: Report, pictures: tuple[str, ...] = ("gallery",)) -> str
             "",
         ]
     )
+
+
+def table_and_meaning(report: Report) -> list[str]:
+    """The table of accuracies, and how to read it, as lines of Markdown."""
+    return [
+        *markdown_table(report.table()),
+        "",
+        "Accuracy on test images with its 95 % Wilson interval and the number of images.",
+        *(_MEANING[box] for box in report.threat_models()),
+        "*worst_case*: an image counts only if it withstood every attack of its column.",
+    ]
 
 
 def to_html(report: Report, directory: Path, pictures: tuple[str, ...]) -> str:

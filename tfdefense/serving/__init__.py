@@ -1,5 +1,6 @@
-"""What leaves the library: SavedModels."""
+"""What leaves the library: SavedModels, TFLite files, and a client for them."""
 
-from tfdefense.serving.export import export
+from tfdefense.serving.export import Variant, export
+from tfdefense.serving.local import open_model
 
-__all__ = ["export"]
+__all__ = ["Variant", "export", "open_model"]

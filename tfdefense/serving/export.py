@@ -1,44 +1,115 @@
-"""Purifier and classifier as one SavedModel for TF Serving."""
+"""Purifier and classifier as one numbered model for TF Serving, or as a TFLite file."""
 
+import dataclasses
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 
-from tfdefense.classifiers.frozen import FrozenClassifier
+from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import Defense
-from tfdefense.errors import UserError, require
+from tfdefense.errors import UserError, require, unknown_name
+from tfdefense.evaluation.report import Report
+from tfdefense.runs import write_text
+from tfdefense.serving import saved_model, tflite
+from tfdefense.serving.kept import kept_accuracy
+from tfdefense.serving.model_card import model_card
+from tfdefense.serving.signatures import Signatures
+from tfdefense.serving.versions import versions_in
+from tfdefense.serving.warmup import save_warmup_requests
+
+_PRECISIONS = {"saved_model": saved_model.PRECISIONS, "tflite": tflite.PRECISIONS}
 
 
-def export(defense: Defense, directory: str | Path) -> Path:
-    """Writes `<directory>/<version>/`, the next free number, whole or not at all.
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """In what form a model is exported.
 
-    Signatures, all for `images` float32 [N, H, W, C] in [0, 1], any N:
-      `serving_default`: `purified` [N, H, W, C], `logits` [N, K], `probabilities` [N, K],
-        `classes` int64 [N]; of a defence that detects also `refused`, bool [N].
-      `purify`: `purified` alone.
+    Attributes:
+      format: "saved_model" or "tflite".
+      precision: of the weights: "float32" or "float16", which is computed with as float32; for a SavedModel also
+        "bfloat16", which is computed with as it is; for TFLite also "int8".
+      max_batch: images that one request may bring.
+
+    Raises:
+      UserError: an unknown name, or a number out of range.
+    """
+
+    format: str = "saved_model"
+    precision: str = "float32"
+    max_batch: int = 4096
+
+    def __post_init__(self) -> None:
+        if self.format not in _PRECISIONS:
+            raise unknown_name("--format", self.format, _PRECISIONS)
+        known = _PRECISIONS[self.format]
+        require(
+            self.precision in known,
+            f"--precision={self.precision}: one of {', '.join(known)} needed with --format={self.format}.",
+        )
+        require(self.max_batch >= 1, f"--max_batch={self.max_batch}: at least 1 needed.")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it computes what the defence itself computes, to the last bits."""
+        return (self.format, self.precision) == ("saved_model", "float32")
+
+
+def export(
+    defense: Defense,
+    directory: str | Path,
+    variant: Variant | None = None,
+    version: int | None = None,
+    class_names: Sequence[str] = (),
+    report: Report | None = None,
+    test: Split | None = None,
+) -> Path:
+    """Writes `<directory>/<version>/`, whole or not at all.
+
+    A SavedModel has the signatures of `Signatures`, `assets/class_names.txt`, requests to warm a server up with, if
+    the package `tensorflow-serving-api` is there; TFLite is one file, `model.tflite`, for images float32 [N, H, W, C] in [0, 1].
+    `model_card.md` says what it is and withstands.
+
+    Args:
+      defense: with its classifier.
+      directory: where the versions lie; its name is the model's.
+      variant: None means `Variant()`.
+      version: None means the next free number.
+      class_names: K names; none means their numbers.
+      report: of this defence, for the model card.
+      test: images on which a variant is compared with the defence itself.
 
     Returns:
       The directory written.
 
     Raises:
-      UserError: the classifier is not a Keras model, or the directory cannot be written.
+      UserError: the classifier is not a Keras model, the version is there already, the directory cannot be
+        written, or TFLite has no operation for something that the defence does.
     """
-    classifier = defense.defend().classifier
+    variant = variant or Variant()
+    signatures = Signatures(defense, variant.max_batch)
+    classifier = signatures.classifier
     require(
         isinstance(classifier.model, keras.Model),
         f"export: classifier {classifier.name!r} is not a Keras model, only those can be saved.",
     )
+    class_names = tuple(class_names) or tuple(map(str, range(classifier.num_classes)))
     directory = Path(directory)
+    final = _place(directory, version)
+    partial = directory / f"partial-{os.getpid()}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        versions = [int(path.name) for path in directory.iterdir() if path.name.isdigit()]
-        final = directory / str(max(versions, default=0) + 1)
-        partial = directory / f"partial-{os.getpid()}"
         try:
-            _write(defense, classifier, partial)
+            if variant.format == "tflite":
+                tflite.save(signatures, partial, class_names, variant.precision)
+            else:
+                saved_model.save(signatures, partial, class_names, variant.precision)
+                save_warmup_requests(signatures, partial, directory.name)
+            kept = [] if variant.is_plain or test is None else kept_accuracy(defense, partial, test)
+            card = model_card(signatures, variant, final, class_names, report, kept)
+            write_text(partial / "model_card.md", card)
             partial.rename(final)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -47,33 +118,14 @@ def export(defense: Defense, directory: str | Path) -> Path:
     return final
 
 
-def _write(defense: Defense, classifier: FrozenClassifier, path: Path) -> None:
-    images = tf.TensorSpec([None, *classifier.image_shape], tf.float32, name="images")
-
-    def purify(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"purified": defense.purify(images)}
-
-    def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        purified = defense.purify(images)
-        logits = classifier(purified)
-        outputs = {
-            "purified": purified,
-            "logits": logits,
-            "probabilities": tf.nn.softmax(logits),
-            "classes": tf.argmax(logits, axis=-1),
-        }
-        if defense.detects:
-            outputs["refused"] = defense.excess(images) > 0
-        return outputs
-
-    # Not `tf.saved_model.save` on a module that holds the models: Python reloads that without
-    # complaint, and every session loader (TF Serving's too) fails on its doubled variables.
-    archive = keras.export.ExportArchive()
-    for model in {id(m): m for m in (*defense.networks().values(), classifier.model)}.values():
-        archive.track(model)
-    archive.add_endpoint("serving_default", serve, input_signature=[images])
-    archive.add_endpoint("purify", purify, input_signature=[images])
-    try:
-        archive.write_out(path, verbose=False)
-    except tf.errors.OpError as error:
-        raise OSError(0, error.message.splitlines()[0]) from error
+def _place(directory: Path, version: int | None) -> Path:
+    there = versions_in(directory)
+    if version is None:
+        return directory / str(max(there, default=0) + 1)
+    require(version >= 1, f"--version={version}: at least 1 needed.")
+    require(
+        version not in there,
+        f"--version={version}: is in {directory} already, and a server may have loaded it. The next free"
+        f" number is {max(there, default=0) + 1}; without --version it is taken.",
+    )
+    return directory / str(version)
