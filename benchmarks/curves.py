@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from tfdefense.evaluation.figures import COLORS, plt, save_figure
+from tfdefense.evaluation.figures import COLORS, save_figure, subplots
 from tfdefense.evaluation.training_curves import training_curves
 from tfdefense.runs import Run
 
@@ -33,7 +33,7 @@ def main():
     parser.add_argument("--epsilon", type=float, default=0.3, help="of the FGSM examples looked at")
     arguments = parser.parse_args()
     attacked = f"validation/accuracy_fgsm_{arguments.epsilon:g}"
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6))
+    figure, axes = subplots(1, 3, figsize=(12, 3.6))
     found = {}
     for path in arguments.runs:
         run = Run(path)

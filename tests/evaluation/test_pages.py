@@ -17,9 +17,9 @@ from tfdefense.runs import Run
 
 @pytest.fixture
 def saved(report, tmp_path):
-    from tfdefense.evaluation.figures import plt, save_figure
+    from tfdefense.evaluation.figures import save_figure, subplots
 
-    figure, _ = plt.subplots()
+    figure, _ = subplots(1, 1, )
     save_figure(figure, tmp_path / "gallery.png")
     save(report, Run(tmp_path))
     return tmp_path

@@ -4,6 +4,7 @@ sockets, in front of the real SavedModel in a session, as TF Serving loads it.""
 import base64
 import contextlib
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -164,3 +165,10 @@ class _Rest(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+if __name__ == "__main__":
+    # serve PATH in a process of its own: prints both addresses, and ends when its input does.
+    with serving(Path(sys.argv[1])) as found:
+        print(*found, flush=True)
+        sys.stdin.read()

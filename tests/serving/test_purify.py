@@ -2,7 +2,11 @@
 
 import csv
 import io
+import json
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -278,3 +282,19 @@ def test_a_tflite_model_purifies_too(served_defense, folder, tmp_path):
         == 0
     )
     assert Image.open(tmp_path / "out" / "1.png").size == Image.open(image).size
+
+
+def test_mixed_requests_get_right_answers_or_clear_errors(exported):
+    """The short form of `tests/soak/serving_load.py`."""
+    command = [
+        sys.executable,
+        "-m",
+        "tests.soak.serving_load",
+        f"--model={exported}",
+        "--requests=200",
+    ]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["requests"], result["wrong"]) == (200, 0)
+    assert 50 < result["refused"] < 195

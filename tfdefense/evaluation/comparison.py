@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib
+from matplotlib.axes import Axes
 
 from tfdefense.errors import UserError, require
-from tfdefense.evaluation.figures import COLORS, MARKERS, STYLE, save_figure
+from tfdefense.evaluation.figures import COLORS, MARKERS, STYLE, save_figure, subplots
 from tfdefense.evaluation.pages import failed_checks, html_page
 from tfdefense.evaluation.report import Report
 from tfdefense.evaluation.row import Row, row_cell
@@ -114,9 +115,9 @@ class Comparison:
         boxes = [box for box in ("grey_box", "white_box") if self._has(box)]
         lines = self.lines()
         names = ["clean" if attack == "none" else attack.split(":")[0] for attack, _ in lines]
-        with plt.rc_context(STYLE):
+        with matplotlib.rc_context(STYLE):
             size = (max(3.5, 0.45 * len(lines)) * len(boxes), 3.0)
-            figure, axes = plt.subplots(1, len(boxes), figsize=size, sharey=True, squeeze=False)
+            figure, axes = subplots(1, len(boxes), figsize=size, sharey=True, squeeze=False)
             for axis, box in zip(axes[0], boxes, strict=True):
                 self._draw(axis, ("undefended", "undefended", "#000000", "x"), box, lines)
                 for number, name in enumerate(self.reports):
@@ -137,7 +138,7 @@ class Comparison:
 
     def _draw(
         self,
-        axis: plt.Axes,
+        axis: Axes,
         style: tuple[str, str, str, str],
         box: str,
         lines: Sequence[tuple[str, float | None]],

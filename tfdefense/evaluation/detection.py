@@ -4,12 +4,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from tfdefense.evaluation.cell import Cell
-from tfdefense.evaluation.figures import save_figure
+from tfdefense.evaluation.figures import save_figure, subplots
 from tfdefense.evaluation.tables import markdown_table, share_cell
 from tfdefense.intervals import wilson
 
@@ -72,7 +71,7 @@ def save_roc(cells: Mapping[str, Cell], path: Path) -> None:
       path: a PNG file to write.
     """
     (_, clean), *attacked = _excesses(cells).items()
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
+    figure, axes = subplots(1, 2, figsize=(9, 3.8), sharey=True)
     titles = {"grey_box": "grey box", "white_box": "white box"}
     for axis, (threat_model, title) in zip(axes, titles.items(), strict=True):
         for key, excess in attacked:

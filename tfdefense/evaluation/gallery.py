@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from tfdefense import workers
@@ -14,7 +13,7 @@ from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import Defense
 from tfdefense.evaluation.columns import columns
 from tfdefense.evaluation.detection import REFUSED
-from tfdefense.evaluation.figures import save_figure
+from tfdefense.evaluation.figures import save_figure, subplots
 from tfdefense.evaluation.judge import Judge
 
 _COLUMNS = 10
@@ -81,7 +80,7 @@ def _draw(rows: Sequence[_Row], labels: np.ndarray, names: Sequence[str], path: 
     count, height, width = len(labels), *rows[0].images.shape[1:3]
     gap = max(1, width // 12)
     # One strip a row: a picture each would take matplotlib seconds.
-    figure, axes = plt.subplots(
+    figure, axes = subplots(
         len(rows), 1, figsize=(0.95 * count + 1.3, 1.12 * len(rows)), squeeze=False
     )
     left, top = 1.3 / (0.95 * count + 1.3), 1 - 0.2 / len(rows)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
-from tfdefense.evaluation.figures import COLORS, COLUMN, MARKERS, STYLE, save_figure
+from tfdefense.evaluation.figures import COLORS, COLUMN, MARKERS, STYLE, save_figure, subplots
 from tfdefense.evaluation.report import Report
 from tfdefense.evaluation.threats import TITLES
 
@@ -13,8 +13,8 @@ from tfdefense.evaluation.threats import TITLES
 def save_curve(report: Report, path: Path) -> None:
     """Accuracy over epsilon: undefended, grey box and white box."""
     curve = report.curve
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(COLUMN, 2.4))
+    with matplotlib.rc_context(STYLE):
+        figure, axis = subplots(1, 1, figsize=(COLUMN, 2.4))
         for name, color, marker in zip(
             ("undefended", "grey_box", "white_box"), ("#000000", *COLORS), MARKERS, strict=False
         ):
@@ -34,8 +34,8 @@ def save_curve(report: Report, path: Path) -> None:
 def save_perturbations(report: Report, path: Path) -> None:
     """Mean L1 norm of what attacks add and of what is left after purifying (Yu et al. 2020, figures 7, 8)."""
     boxes = [box for box in report.threat_models() if box in ("grey_box", "white_box")]
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
+    with matplotlib.rc_context(STYLE):
+        figure, axes = subplots(
             1, len(boxes), figsize=(COLUMN * len(boxes), 2.6), sharey=True, squeeze=False
         )
         for axis, box in zip(axes[0], boxes, strict=True):

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tfdefense.evaluation.figures import COLORS, MARKERS, STYLE, save_figure
+from tfdefense.evaluation.figures import COLORS, MARKERS, STYLE, save_figure, subplots
 from tfdefense.runs import Run
 
 
@@ -38,8 +38,8 @@ def save_training(run: Run, path: Path) -> bool:
         return False
     config = run.config()
     steps_of_epoch = config.surroundings["steps"] / config.settings["epochs"]
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2 if accuracies else 1, figsize=(7, 2.6), squeeze=False)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = subplots(1, 2 if accuracies else 1, figsize=(7, 2.6), squeeze=False)
         for axis, tags, prefix in zip(
             axes[0], (losses, accuracies), ("loss_", "accuracy_"), strict=False
         ):

@@ -82,7 +82,7 @@ class LocalModel:
             answers = function(**{name: tf.constant(values)})
         except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
             raise Refused(refusal(error)) from error
-        return {name: answer.numpy() for name, answer in answers.items()}
+        return {name: answers[name].numpy() for name in sorted(answers)}
 
 
 class LiteModel:

@@ -1,0 +1,127 @@
+"""How fast an exported model answers, against the same Keras model's `predict` and against OpenVINO on the same SavedModel.
+
+    .venv/bin/python benchmarks/serving.py
+
+APE-GAN++ before MNIST-CNN, 28x28x1, float32 unless it says otherwise, batches of 1, 8 and 128, on the CPU that it is given; in this process, without a
+server. The SavedModel is loaded as TF Serving loads it, in a session, its checks of inputs included. Contestants
+take turns, call by call. Weights do not change the time, so they are untrained.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import openvino
+
+from tests.serving.stand_in import SessionModel
+from tfdefense.classifiers.mnist_cnn import build
+from tfdefense.defenses import APEGANPlusPlus
+from tfdefense.serving import Variant, export, open_model
+
+SHAPE = (28, 28, 1)
+CALLS = {1: 300, 8: 150, 128: 30}
+VARIANTS = {
+    "float16 weights": Variant(precision="float16"),
+    "bfloat16": Variant(precision="bfloat16"),
+    "tflite float32": Variant("tflite"),
+    "tflite int8": Variant("tflite", "int8"),
+}
+
+
+def contestants(directory):
+    """Name -> function of images, which answers them completely."""
+    keras.utils.set_random_seed(0)
+    classifier = build(SHAPE, 10)
+    defense = APEGANPlusPlus(classifier)
+    images = keras.Input(SHAPE)
+    together = keras.Model(images, classifier(defense.generator(images)))
+    path = export(defense, directory / "plain")
+    session = SessionModel(path)
+    exact = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    vino = openvino.Core().compile_model(path, "CPU", exact)
+
+    def asked(signature):
+        return lambda batch: session.predict(signature, {"images": batch})
+
+    found = {
+        "ours": asked("serving_default"),
+        "keras": lambda batch: together.predict(batch, batch_size=len(batch), verbose=0),
+        "openvino": lambda batch: vino({"images": batch}),
+        "purify": asked("purify"),
+        "classify": asked("classify"),
+    }
+    for name, variant in VARIANTS.items():
+        model = export(defense, directory / name.replace(" ", "-"), variant)
+        if variant.format == "tflite":
+            opened = open_model(model)
+            found[name] = lambda batch, opened=opened: opened.predict("serving_default", batch)
+        else:
+            narrow = SessionModel(model)
+            found[name] = lambda batch, n=narrow: n.predict("serving_default", {"images": batch})
+    return found
+
+
+def timed(functions, batch, calls):
+    """Name -> seconds of each call."""
+    seconds = {name: [] for name in functions}
+    for function in functions.values():
+        for _ in range(3):
+            function(batch)
+    for _ in range(calls):
+        for name, function in functions.items():
+            started = time.perf_counter()
+            function(batch)
+            seconds[name].append(time.perf_counter() - started)
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--share", type=float, default=1.0, help="of the usual number of calls")
+    share = parser.parse_args().share
+    results = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        functions = contestants(Path(scratch))
+        for size, calls in CALLS.items():
+            batch = np.random.default_rng(0).random((size, *SHAPE), np.float32)
+            seconds = timed(functions, batch, max(3, int(calls * share)))
+            results[size] = {
+                name: {
+                    "images_per_second": round(size / float(np.median(each)), 1),
+                    "p50_ms": round(1e3 * float(np.percentile(each, 50)), 2),
+                    "p99_ms": round(1e3 * float(np.percentile(each, 99)), 2),
+                    "times_ours": round(float(np.median(seconds["ours"]) / np.median(each)), 3),
+                }
+                for name, each in seconds.items()
+            }
+            results[size]["purifying_per_classifying"] = round(
+                float(np.median(seconds["purify"]) / np.median(seconds["classify"])), 2
+            )
+            print(f"batch {size}: {json.dumps(results[size])}", flush=True)
+    large = results[max(CALLS)]
+    print(
+        json.dumps(
+            {
+                "benchmark": "serving",
+                "ours": large["ours"]["images_per_second"],
+                "peer": large["keras"]["images_per_second"],
+                "ratio": round(1 / large["keras"]["times_ours"], 3),
+                "peer_name": "Keras' predict, batch 128",
+                "unit": "images/s",
+                "each": results,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
