@@ -54,7 +54,7 @@ def main():
             {
                 "run": str(path),
                 attacked.split("/")[1]: round(float(accuracies[-1]), 4),
-                "largest_fall": round(float(max(0, *(late[:-1] - late[1:]))), 4),
+                "largest_fall": round(float(max((0, *(late[:-1] - late[1:])))), 4),
                 "norm_max_over_median": round(float(late_norms.max() / np.median(late_norms)), 2),
             }
         )

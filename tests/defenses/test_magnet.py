@@ -9,7 +9,7 @@ from tfdefense.defenses.base import RejectingClassifier
 from tfdefense.defenses.magnet import thresholds_for
 from tfdefense.errors import UserError
 from tfdefense.evaluation import evaluate
-from tfdefense.evaluation.figures import plt, save_figure
+from tfdefense.evaluation.figures import save_figure, subplots
 from tfdefense.evaluation.judging import save
 from tfdefense.evaluation.pages import to_markdown
 from tfdefense.runs import Run
@@ -126,7 +126,7 @@ def test_reports_count_what_is_refused(trained, toy_split):
 
 def test_report_with_a_detector_is_kept_with_its_roc(trained, toy_split, tmp_path):
     report = evaluate(trained[0], toy_split, [PGD(epsilon=0.5)])
-    figure, _ = plt.subplots()
+    figure, _ = subplots(1, 1, (4, 3))
     save_figure(figure, tmp_path / "gallery.png")
     save(report, Run(tmp_path))
     assert (tmp_path / "roc.png").read_bytes().startswith(b"\x89PNG")

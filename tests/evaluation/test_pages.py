@@ -19,7 +19,7 @@ from tfdefense.runs import Run
 def saved(report, tmp_path):
     from tfdefense.evaluation.figures import save_figure, subplots
 
-    figure, _ = subplots(1, 1, )
+    figure, _ = subplots(1, 1, (4, 3))
     save_figure(figure, tmp_path / "gallery.png")
     save(report, Run(tmp_path))
     return tmp_path

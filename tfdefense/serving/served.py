@@ -64,7 +64,9 @@ def image_shape_of(
         f"{place}: not a model of bin/export: its serving_default takes {_listed(inputs)} and gives {_listed(outputs)};"
         f" images, and {', '.join(_NEEDED)}, needed.",
     )
-    return tuple(outputs["purified"][1:])
+    # Python's own loader leaves open what the checks of the graph ask; TFLite, what convolutions make.
+    (taken,) = inputs.values()
+    return tuple((outputs["purified"] if None in taken else taken)[1:])
 
 
 def patiently(call: Callable[[], Any], place: str, name: str) -> Any:

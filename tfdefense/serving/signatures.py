@@ -62,7 +62,7 @@ class Signatures:
           changed; `logits` and `probabilities` float32 [N, K]; `classes` int64 [N]; of a defence that detects
           also `refused`, bool [N].
         """
-        purified = self.defense.purify(images)
+        purified = self._purified(images)
         change = tf.reshape(purified - images, [tf.shape(images)[0], -1])
         answers = {
             "purified": purified,
@@ -77,13 +77,17 @@ class Signatures:
         return self.answers(self._checked(images))
 
     def _purify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"purified": self.defense.purify(self._checked(images))}
+        return {"purified": self._purified(self._checked(images))}
 
     def _classify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._classes(self._checked(images))
 
     def _bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         return self.answers(decoded_images(image_bytes, self.image_shape, self.max_batch))
+
+    def _purified(self, images: tf.Tensor) -> tf.Tensor:
+        # Some purifiers leave open what size they give, though it is the one that they got.
+        return tf.reshape(self.defense.purify(images), [-1, *self.image_shape])
 
     def _checked(self, images: tf.Tensor) -> tf.Tensor:
         return checked_images(images, self.image_shape, self.max_batch)

@@ -1,5 +1,6 @@
 """A defence and its classifier as one TFLite file, for phones and small machines."""
 
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,6 +53,6 @@ def _converted(saved_model: str, precision: str, name: str) -> bytes:
     try:
         return converter.convert()
     except Exception as error:  # The converter raises whatever its passes raise.
-        raise UserError(
-            f"--format=tflite: {name} cannot be converted: {reason_of(error)[:200]}"
-        ) from error
+        missing = re.findall(r"^(?:TF Select|Custom) ops: (.+)$", str(error), re.MULTILINE)
+        reason = f"TFLite has no {', '.join(missing)}" if missing else reason_of(error)[:200]
+        raise UserError(f"--format=tflite: {name} cannot be converted: {reason}.") from error
