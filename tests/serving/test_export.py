@@ -174,6 +174,13 @@ def test_versions_go_up_and_nothing_partial_is_left(served_defense, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["12", "13", "7", "8"]
 
 
+def test_formats_do_not_share_a_directory(served_defense, tmp_path):
+    export(served_defense, tmp_path)
+    with pytest.raises(UserError, match="not of --format=tflite"):
+        export(served_defense, tmp_path, Variant("tflite"))
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
 def test_an_export_that_breaks_off_leaves_nothing(served_defense, tmp_path, monkeypatch):
     def broken(*_):
         raise KeyboardInterrupt

@@ -21,7 +21,7 @@ def command_flags() -> FlagGroups:
         "where",
         "output",
         str,
-        "Where the numbered versions go; its name is the model's (default: RUN/export).",
+        "Where the numbered versions go; its name is the model's (default: RUN/export; RUN/tflite).",
     )
     flags.add(
         "where", "version", int, "The version's number, not taken yet (default: the next free one)."
@@ -45,11 +45,11 @@ def run(given: dict[str, Any]) -> None:
     """Exports a run; prints where to and how to look at it."""
     require("run" in given, "--run: none given, a run directory of bin/train needed.")
     directory = Run(given["run"])
-    output = Path(given.get("output", directory.path / "export"))
     settings = {name: given[name] for name in ("format", "precision", "max_batch") if name in given}
-    path = export_run(
-        directory, output, Variant(**settings), given.get("version"), given.get("data_dir")
-    )
+    variant = Variant(**settings)
+    usual = "export" if variant.format == "saved_model" else variant.format
+    output = Path(given.get("output", directory.path / usual))
+    path = export_run(directory, output, variant, given.get("version"), given.get("data_dir"))
     print(f"{'SavedModel' if (path / 'saved_model.pb').is_file() else 'TFLite':14} {path}")
     print(f"Model card     {path / 'model_card.md'}")
     if (path / "saved_model.pb").is_file():

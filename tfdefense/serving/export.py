@@ -17,7 +17,7 @@ from tfdefense.serving import saved_model, tflite
 from tfdefense.serving.kept import kept_accuracy
 from tfdefense.serving.model_card import model_card
 from tfdefense.serving.signatures import Signatures
-from tfdefense.serving.versions import versions_in
+from tfdefense.serving.versions import latest, versions_in
 from tfdefense.serving.warmup import save_warmup_requests
 
 _PRECISIONS = {"saved_model": saved_model.PRECISIONS, "tflite": tflite.PRECISIONS}
@@ -85,8 +85,8 @@ def export(
       The directory written.
 
     Raises:
-      UserError: the classifier is not a Keras model, the version is there already, the directory cannot be
-        written, or TFLite has no operation for something that the defence does.
+      UserError: the classifier is not a Keras model, the version is there already or others are of another format, the
+        directory cannot be written, or TFLite has no operation for something that the defence does.
     """
     variant = variant or Variant()
     signatures = Signatures(defense, variant.max_batch)
@@ -97,7 +97,7 @@ def export(
     )
     class_names = tuple(class_names) or tuple(map(str, range(classifier.num_classes)))
     directory = Path(directory)
-    final = _place(directory, version)
+    final = _place(directory, version, variant)
     partial = directory / f"partial-{os.getpid()}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -118,14 +118,21 @@ def export(
     return final
 
 
-def _place(directory: Path, version: int | None) -> Path:
-    there = versions_in(directory)
+def _place(directory: Path, version: int | None, variant: Variant) -> Path:
+    newest = latest(directory)
+    file = {"saved_model": "saved_model.pb", "tflite": tflite.FILE}[variant.format]
+    require(
+        newest is None or not any(newest.iterdir()) or (newest / file).is_file(),
+        f"--output={directory}: its versions are not of --format={variant.format}, and a server takes all for the same model."
+        " Name another directory.",
+    )
+    free = 1 if newest is None else int(newest.name) + 1
     if version is None:
-        return directory / str(max(there, default=0) + 1)
+        return directory / str(free)
     require(version >= 1, f"--version={version}: at least 1 needed.")
     require(
-        version not in there,
+        version not in versions_in(directory),
         f"--version={version}: is in {directory} already, and a server may have loaded it. The next free"
-        f" number is {max(there, default=0) + 1}; without --version it is taken.",
+        f" number is {free}; without --version it is taken.",
     )
     return directory / str(version)

@@ -10,7 +10,7 @@ from tfdefense.errors import UserError, reason_of, require
 from tfdefense.serving import tflite
 from tfdefense.serving.inputs import checked_images, decoded_images
 from tfdefense.serving.saved_model import CLASS_NAMES
-from tfdefense.serving.served import Refused, ServedModel, image_shape_of
+from tfdefense.serving.served import Refused, ServedModel, image_shape_of, refusal
 from tfdefense.serving.versions import latest
 
 
@@ -127,12 +127,6 @@ class LiteModel:
         except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
             raise Refused(refusal(error)) from error
         return self._run(images=images.numpy())
-
-
-def refusal(error: Exception | str) -> str:
-    """The sentence of a check in the graph, without what TensorFlow puts around it."""
-    inside = str(error).partition("assertion failed: [")[2]
-    return inside.partition("]\n")[0].removesuffix("]") if inside else reason_of(error)
 
 
 def _kind(path: Path) -> type[LocalModel] | type[LiteModel] | None:

@@ -43,7 +43,7 @@ def model_card(
         [
             f"# {path.parent.name}, version {path.name}",
             "",
-            f"{defense.name} before the classifier {classifier.name}: images are purified, then classified.",
+            f"{defense.name} before the classifier {classifier.name}{_dataset(report)}: images are purified, then classified.",
             "",
             *_what_it_withstands(report),
             *_what_is_kept(variant, kept),
@@ -53,7 +53,11 @@ def model_card(
             "",
             "## How it was made",
             "",
-            *(f"- {name}: {value}" for name, value in vars(defense.config).items()),
+            *(
+                f"- {name}: {value}"
+                for name, value in vars(defense.config).items()
+                if value is not None
+            ),
             f"- seed: {defense.seed}",
             *([f"- trained before: {defense.trained_with}"] if defense.networks() else []),
             f"- versions: {', '.join(f'{name} {number}' for name, number in versions().items())}",
@@ -76,6 +80,10 @@ def _what_it_withstands(report: Report | None) -> list[str]:
         *notes,
         "",
     ]
+
+
+def _dataset(report: Report | None) -> str:
+    return f" of {report.rows[0].dataset}" if report is not None else ""
 
 
 def _what_is_kept(variant: "Variant", kept: Sequence[Kept]) -> list[str]:

@@ -99,7 +99,7 @@ class Purifying:
             options = {} if path.suffix.lower() == ".png" else {"quality": _JPEG_QUALITY}
             with whole(self._place(path)) as partial:
                 picture.save(partial, **options)
-            self.predictions.add(self._name(path), [("", answer)])
+                self.predictions.add(self._name(path), [("", answer)])
 
     def _purify_archive(self, path: Path) -> None:
         try:
@@ -109,7 +109,8 @@ class Purifying:
             return
         with whole(self._place(path)) as partial:
             np.savez_compressed(partial, **arrays)
-        self.predictions.add(self._name(path), answers)
+            # Before the file has its name: lines of a file that is not there do not count as done.
+            self.predictions.add(self._name(path), answers)
 
     def _answered(
         self, signature: str, paths: Sequence[Path], values: Sequence[Any]

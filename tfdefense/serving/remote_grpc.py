@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 
 from tfdefense.errors import UserError
-from tfdefense.serving.local import refusal
-from tfdefense.serving.served import Refused, Unreachable, image_shape_of, patiently
+from tfdefense.serving.served import Refused, Unreachable, image_shape_of, patiently, refusal
 
 _UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from tfdefense.errors import UserError
-from tfdefense.serving.local import refusal
-from tfdefense.serving.served import Refused, Unreachable, image_shape_of, patiently
+from tfdefense.serving.served import Refused, Unreachable, image_shape_of, patiently, refusal
 
 _TYPES = {"classes": np.int64, "refused": np.bool_}
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tfdefense.errors import UserError, require
+from tfdefense.errors import UserError, reason_of, require
 
 # What `bin/export` writes, and what the client needs of it.
 _NEEDED = ("purified", "classes", "probabilities", "perturbation_norm")
@@ -67,6 +67,12 @@ def image_shape_of(
     # Python's own loader leaves open what the checks of the graph ask; TFLite, what convolutions make.
     (taken,) = inputs.values()
     return tuple((outputs["purified"] if None in taken else taken)[1:])
+
+
+def refusal(error: Exception | str) -> str:
+    """The sentence of a check in the graph, without what TensorFlow puts around it."""
+    inside = str(error).partition("assertion failed: [")[2]
+    return inside.partition("]\n")[0].removesuffix("]") if inside else reason_of(error)
 
 
 def patiently(call: Callable[[], Any], place: str, name: str) -> Any:
