@@ -11,7 +11,7 @@ train: $(INSTALLED)  ## Trains APE-GAN++ on the embedded digits, evaluates, expo
 test: $(INSTALLED)  ## Style checks and the whole suite.
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 setup: $(INSTALLED)  ## The environment alone.
 
