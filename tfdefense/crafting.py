@@ -188,7 +188,10 @@ def _fill(
 ) -> None:
     todo = sum(min(batch_size, len(split) - start) for start in missing)
 
-    @tf.function(reduce_retracing=True)
+    classes = tf.TensorSpec([None], tf.int32)
+    images = tf.TensorSpec([None, *split.image_shape], tf.float32)
+
+    @tf.function(input_signature=[images, classes, classes])
     def fools(images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         predicted = tf.argmax(model(images), axis=-1, output_type=tf.int32)
         return tf.where(targets < 0, predicted != labels, predicted == targets)

@@ -21,10 +21,14 @@ COLUMN = 3.5  # Inches: a column of most journals.
 
 
 def subplots(
-    rows: int, columns: int, figsize: tuple[float, float], **about: Any
+    rows: int,
+    columns: int,
+    figsize: tuple[float, float],
+    layout: str | None = None,
+    **about: Any,
 ) -> tuple[Figure, Any]:
     """As pyplot's: a figure and its axes; but no window, and nothing of the caller's own figures is touched."""
-    figure = Figure(figsize)
+    figure = Figure(figsize, layout=layout)
     return figure, figure.subplots(rows, columns, **about)
 
 

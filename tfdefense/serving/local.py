@@ -28,10 +28,12 @@ def open_model(path: str | Path, flag: str = "model") -> ServedModel:
     require(path.is_dir(), f"--{flag}={path}: no such directory.")
     place = path if _kind(path) else latest(path)
     kind = place and _kind(place)
+    exported = path / "export"
+    hint = f"bin/export --run=DIR --output={path} makes one."
     require(
         bool(kind),
-        f"--{flag}={path}: no exported model (neither numbered versions nor a saved_model.pb or {tflite.FILE} in it)."
-        f" bin/export --run=DIR --output={path} makes one.",
+        f"--{flag}={path}: no exported model (neither numbered versions nor a saved_model.pb or {tflite.FILE} in it). "
+        + (f"There is one in {exported}." if latest(exported) else hint),
     )
     return kind(place, f"--{flag}={place}")
 
