@@ -12,7 +12,7 @@ from tfdefense.defenses.base import Defense
 from tfdefense.errors import require
 from tfdefense.evaluation import Report
 from tfdefense.evaluation.judging import Judging, judge, saved_report
-from tfdefense.planning import planned, start, untrained
+from tfdefense.planning import Plan, planned, start, untrained
 from tfdefense.runs import Run
 from tfdefense.serving import export
 from tfdefense.serving.export import Variant
@@ -60,21 +60,7 @@ def train(
       UserError, WorkFailed: as every stage says for itself.
     """
     plan = planned(settings, run, data_dir, overwrite, runs_dir, pairs, unsafe_load)
-    run = plan.run
-    start(plan, overwrite, runs_dir)
-    defense = untrained(run)
-    if plan.loop is not None:
-        defense.fit(
-            plan.dataset.train,
-            plan.loop.epochs,
-            plan.dataset.validation,
-            plan.loop.batch_size,
-            plan.seed,
-            run=run,
-            mixed_precision=plan.loop.mixed_precision,
-            pairs=plan.examples,
-            about=plan.about,
-        )
+    defense, run = fitted(plan, overwrite, runs_dir), plan.run
     report = saved_report(run, judging)
     if report is None:
         report = judge(run, defense, plan.dataset, judging or Judging(), runs_dir)
@@ -84,6 +70,33 @@ def train(
         lambda: latest(output) or export(defense, output, class_names=names, report=report)
     )
     return Outcome(run, report, latest(output))
+
+
+def fitted(plan: Plan, overwrite: bool = False, runs_dir: str | Path = "runs") -> Defense:
+    """The defence of a plan, trained to the end: what an earlier call left half-way is gone on with.
+
+    Args:
+      plan: what was asked for.
+      overwrite, runs_dir: as in `train`.
+
+    Raises:
+      UserError, WorkFailed: as `start` and the defence's `fit`.
+    """
+    start(plan, overwrite, runs_dir)
+    defense = untrained(plan.run)
+    if plan.loop is not None:
+        defense.fit(
+            plan.dataset.train,
+            plan.loop.epochs,
+            plan.dataset.validation,
+            plan.loop.batch_size,
+            plan.seed,
+            run=plan.run,
+            mixed_precision=plan.loop.mixed_precision,
+            pairs=plan.examples,
+            about=plan.about,
+        )
+    return defense
 
 
 def export_run(

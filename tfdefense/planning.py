@@ -52,10 +52,10 @@ def planned(
     given: Mapping[str, Any],
     run: Run | None,
     data_dir: str | None,
-    overwrite: bool,
-    runs_dir: str | Path,
-    pairs: Sequence[str],
-    unsafe_load: bool,
+    overwrite: bool = False,
+    runs_dir: str | Path = "runs",
+    pairs: Sequence[str] = (),
+    unsafe_load: bool = False,
 ) -> Plan:
     """Checks all that is asked for; see `experiment.train`."""
     settings, stored = dict(given), None

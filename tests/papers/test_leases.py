@@ -1,0 +1,91 @@
+"""Who may make what, among processes and machines that share a folder."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tfdefense.papers import leases
+from tfdefense.papers.leases import lease
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from tfdefense.papers.leases import lease
+with lease(Path(sys.argv[1])) as mine:
+    print(mine, flush=True)
+    time.sleep(600)
+"""
+
+
+def held(path):
+    with lease(path) as mine:
+        return mine
+
+
+def test_one_at_a_time(tmp_path):
+    path = tmp_path / "below" / "thing"
+    with lease(path) as mine:
+        assert mine
+        assert not held(path)
+        assert held(tmp_path / "below" / "other")
+    assert held(path)
+    assert list((tmp_path / "below").iterdir()) == []
+
+
+def test_it_is_given_back_when_the_work_fails(tmp_path):
+    try:
+        with lease(tmp_path / "thing"):
+            raise RuntimeError
+    except RuntimeError:
+        assert held(tmp_path / "thing")
+
+
+def test_a_killed_process_loses_it_after_a_while(tmp_path):
+    path = tmp_path / "thing"
+    command = [sys.executable, "-c", HOLDER, path]
+    holder = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+    )
+    assert holder.stdout.readline() == "True\n"
+    assert not held(path)
+    holder.kill()
+    holder.wait()
+    assert not held(path)  # It may be a machine that is slow, or a network that is.
+    long_ago = time.time() - leases.DEAD_AFTER_SECONDS - 5
+    os.utime(tmp_path / "thing.lease", (long_ago, long_ago))
+    assert held(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_is_touched_as_long_as_the_work_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.02)
+    with lease(tmp_path / "thing"):
+        file = tmp_path / "thing.lease"
+        long_ago = time.time() - 1000
+        os.utime(file, (long_ago, long_ago))
+        deadline = time.monotonic() + 10
+        while file.stat().st_mtime < time.time() - 500 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not held(tmp_path / "thing")
+
+
+def test_of_many_who_find_it_dead_one_takes_over(tmp_path):
+    path = tmp_path / "thing"
+    file = tmp_path / "thing.lease"
+    file.write_text("{}")
+    long_ago = time.time() - 1000
+    os.utime(file, (long_ago, long_ago))
+    command = [sys.executable, "-c", HOLDER, path]
+    started = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+        for _ in range(4)
+    ]
+    try:
+        answers = [process.stdout.readline() for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    assert sorted(answers) == ["False\n"] * 3 + ["True\n"]

@@ -1,0 +1,97 @@
+"""The order in which artefacts are made, and what happens when one cannot be."""
+
+import dataclasses
+import threading
+import time
+
+import pytest
+
+from tfdefense.errors import UserError, WorkFailed
+from tfdefense.papers import making
+from tfdefense.papers.artefacts import Artefact
+from tfdefense.papers.leases import lease
+from tfdefense.papers.making import make_all
+from tfdefense.papers.store import Store
+
+
+@dataclasses.dataclass(frozen=True)
+class Part(Artefact):
+    """A file with its name in it."""
+
+    kind = "parts"
+
+    name: str
+    first: "Part | None" = None
+
+    @property
+    def title(self):
+        return f"part {self.name}"
+
+    def is_done(self, store):
+        return self.path(store).is_file()
+
+    def make(self, store):
+        if self.name == "broken":
+            raise UserError("no such thing")
+        assert self.first is None or self.first.is_done(store)
+        self.path(store).write_text(self.name)
+
+
+class NoCost:
+    def __init__(self):
+        self.seen = []
+
+    def seconds(self, artefact):
+        return 60.0
+
+    def made(self, artefact, seconds):
+        self.seen.append(artefact.name)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path)
+
+
+def test_each_is_made_once_and_after_what_it_needs(store, capsys):
+    a = Part("a")
+    parts = [a, Part("b", a), Part("c", Part("b", a))]
+    cost = NoCost()
+    make_all(parts, store, cost)
+    assert cost.seen == ["a", "b", "c"]
+    assert "[1 of 3, about 3 min left] parts: part a" in capsys.readouterr().out
+    make_all(parts, store, cost)
+    assert cost.seen == ["a", "b", "c"]
+    assert "3 of 3 artefacts are there; 0 to make" in capsys.readouterr().out
+
+
+def test_what_cannot_be_made_keeps_only_its_own_from_being_made(store):
+    broken = Part("broken")
+    parts = [broken, Part("over", broken), Part("good")]
+    with pytest.raises(
+        WorkFailed,
+        match="2 of 3 could not be made: part broken: no such thing; part over: needs part broken",
+    ):
+        make_all(parts, store, NoCost())
+    assert parts[2].is_done(store)
+
+
+def test_what_another_machine_makes_is_waited_for(store, monkeypatch, capsys):
+    monkeypatch.setattr(making, "_WAIT_SECONDS", 0.02)
+    theirs, mine = Part("theirs"), Part("mine", Part("theirs"))
+    holding = threading.Event()
+
+    def other_machine():
+        with lease(theirs.path(store)):
+            holding.set()
+            time.sleep(0.3)
+            theirs.make(store)
+
+    other = threading.Thread(target=other_machine)
+    other.start()
+    holding.wait()
+    cost = NoCost()
+    make_all([theirs, Part("free"), mine], store, cost)
+    other.join()
+    assert cost.seen == ["free", "mine"]
+    assert "Waiting for another machine" in capsys.readouterr().out

@@ -1,0 +1,138 @@
+"""The papers' figures, their names, and the cells that follow from them."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from tfdefense.errors import UserError
+from tfdefense.papers import budget, paper
+from tfdefense.papers.artefacts import Classifier, Examples, Trained
+from tfdefense.papers.cells import Cell
+from tfdefense.papers.grid import Grid, in_order
+
+SHARED = Path(__file__).parents[3] / "shared" / "papers" / "figures.csv"
+
+
+def grid(name="apeganpp", tables=None, dataset=None, budget_name="cpu"):
+    found = paper.load(name)
+    return Grid(found, found.chosen(tables, dataset), budget.load(budget_name))
+
+
+def test_all_488_figures_are_there():
+    figures = [figure for name in paper.names() for figure in paper.load(name).figures]
+    assert len(figures) == 488
+    if not SHARED.is_file():
+        pytest.skip("nothing here to compare with")
+    with SHARED.open() as file:
+        printed = [
+            (*list(row.values())[:-1], float(row["accuracy_percent"]))
+            for row in csv.DictReader(file)
+        ]
+    assert sorted(printed) == sorted(tuple(vars(figure).values()) for figure in figures)
+
+
+@pytest.mark.parametrize("name", paper.names())
+def test_every_figure_has_a_cell_under_every_budget(name):
+    for each in budget.names():
+        for figure, cell in grid(name, budget_name=each).cells:
+            assert (cell.defense is None) == (figure.defense == "none")
+            assert (cell.examples is None) == (figure.attack == "benign")
+            assert cell.images >= 1
+            assert cell.white_box_images >= (figure.defense != "none" and figure.attack != "benign")
+            if cell.examples:
+                assert cell.images <= cell.examples.images
+
+
+def test_the_cells_of_table_vii_cross_classifiers():
+    figures = {
+        (f.attacked_classifier, f.trained_with, f.attack): c for f, c in grid(tables=["VII"]).cells
+    }
+    cell = figures["ResNet18", "LeNet", "FGSM"]
+    assert cell.classifier == Classifier("mnist", "resnet18")
+    assert cell.examples == Examples(
+        Classifier("mnist", "resnet18"), "fgsm:epsilon=0.3", cell.examples.images
+    )
+    assert cell.defense.classifier == Classifier("mnist", "lenet")
+    assert cell.defense.defense == "apeganpp"
+
+
+def test_what_cells_share_is_made_once():
+    artefacts = in_order(cell for _, cell in grid(dataset="mnist").cells)
+    kinds = [type(each) for each in artefacts]
+    # Four classifiers under five attacks; apegan, apeganpp, three that learn nothing, adversarial training before each.
+    assert [kinds.count(kind) for kind in (Classifier, Examples, Trained, Cell)] == [4, 20, 24, 204]
+    seen = set()
+    for each in artefacts:
+        assert {need.key for need in each.needs()} <= seen
+        seen.add(each.key)
+
+
+def test_what_learns_nothing_of_the_classifier_is_trained_once():
+    cells = [
+        cell
+        for figure, cell in grid("cgan", ["6"]).cells
+        if figure.defense in ("MagNet", "Defense-GAN")
+    ]
+    assert {cell.defense.classifier.name for cell in cells} == {"defense_gan_a"}
+    assert {cell.classifier.name for cell in cells} == {f"defense_gan_{x}" for x in "abcd"}
+
+
+def test_names_tell_what_things_depend_on():
+    one = Examples(Classifier("mnist", "lenet"), "fgsm:epsilon=0.3", 100)
+    for other in (
+        Examples(Classifier("mnist", "lenet"), "fgsm:epsilon=0.2", 100),
+        Examples(Classifier("mnist", "lenet"), "fgsm:epsilon=0.3", 200),
+        Examples(Classifier("mnist", "lenet", 3), "fgsm:epsilon=0.3", 100),
+        Examples(Classifier("digits", "lenet"), "fgsm:epsilon=0.3", 100),
+    ):
+        assert other.key != one.key
+    options = {"schedule": "cosine", "learning_rate": 1e-3}
+    same = [
+        Trained.of(one.classifier, "cgan", dict(reversed(o)), 2)
+        for o in (options.items(), tuple(options.items()))
+    ]
+    assert same[0].key == same[1].key
+    assert Trained.of(one.classifier, "bit_depth", {}, 2).passes is None
+
+
+def test_shards_are_disjoint_and_complete():
+    whole = grid(tables=["II", "VII"])
+    parts = [whole.of_shard(index, 3) for index in (1, 2, 3)]
+    assert sorted(figure.accuracy_percent for part in parts for figure, _ in part) == sorted(
+        figure.accuracy_percent for figure, _ in whole.cells
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"tables": ["XI"]}, "unknown table of --paper=apeganpp 'XI'. Did you mean"),
+        ({"dataset": "minst"}, "unknown dataset 'minst'. Did you mean 'mnist'"),
+        (
+            {"tables": ["III"], "dataset": "cifar10"},
+            "--tables=III: has no figures of --dataset=cifar10",
+        ),
+        ({"budget_name": "gpu"}, "unknown --budget 'gpu'"),
+        ({"name": "apegan"}, "unknown --paper 'apegan'. Did you mean 'apeganpp'"),
+    ],
+)
+def test_what_is_not_there_is_named(given, said):
+    with pytest.raises(UserError, match=said):
+        grid(**given)
+
+
+def test_rules_of_a_budget():
+    cpu = budget.load("cpu")
+    assert cpu.value("images", "mnist", "lenet") == 10_000
+    assert cpu.value("images", "mnist", "lenet", attack="cw") < 10_000
+    assert cpu.value("images", "mnist", "resnet18", attack="cw") < cpu.value(
+        "images", "mnist", "lenet", attack="cw"
+    )
+    assert cpu.value("images", "mnist", "lenet", "defense_gan", "fgsm") == 100
+    assert cpu.value("options", "mnist", "lenet") is None
+
+
+def test_choices_have_reasons():
+    for name in paper.names():
+        assert all(reason for _, _, reason in paper.load(name).choices())

@@ -1,0 +1,144 @@
+"""A small paper of our own, reproduced on the embedded digits: a new paper is a new file."""
+
+import csv
+import json
+
+import pytest
+
+from tfdefense.cli.main import main
+from tfdefense.papers import paper
+from tfdefense.papers import reproduce as reproduce_module
+from tfdefense.papers.reproduce import Reproduction
+from tfdefense.papers.store import Store
+
+TOML = """
+title = "A Small Paper"
+year = 2026
+[tables]
+1 = "nothing"
+2 = "two defences"
+[fooled_only]
+tables = ["2"]
+[classifiers]
+"Net" = "lenet"
+"Other" = "mnist_cnn"
+[attacks.mnist]
+"FGSM" = { attack = "fgsm:epsilon=0.3", reason = "because" }
+[defenses]
+"Rounding" = { defense = "bit_depth", reason = "because" }
+"MagNet" = { defense = "magnet", trained_with = "Net", reason = "because" }
+"""
+CSV = """paper,table,dataset,attacked_classifier,defense,trained_with,attack,accuracy_percent
+small,1,mnist,Net,none,,benign,99.0
+small,1,mnist,Net,none,,FGSM,10.0
+small,2,mnist,Net,Rounding,,FGSM,80.0
+small,2,mnist,Other,MagNet,,FGSM,20.0
+"""
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A directory with a paper in it; commands run there."""
+    place = tmp_path / "papers"
+    place.mkdir()
+    (place / "small.csv").write_text(CSV)
+    (place / "small.toml").write_text(TOML)
+    monkeypatch.setattr(paper, "_HERE", place)
+    paper.load.cache_clear()
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    paper.load.cache_clear()
+
+
+COMMAND = ["reproduce", "--paper=small", "--all", "--budget=smoke"]
+
+
+def test_a_paper_is_reproduced_and_gone_on_with(small, capsys):
+    assert main([*COMMAND, "--dry_run"]) == 0
+    assert not (small / "runs").exists()
+    plan = capsys.readouterr().out
+    assert "classifiers     2 needed,    2 to make" in plan
+    assert "cells           4 needed,    4 to make" in plan
+
+    assert main(COMMAND) == 0
+    said = capsys.readouterr().out
+    assert "0 of 10 artefacts are there; 10 to make" in said
+    with (small / "results" / "small" / "2.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["accuracy_percent"] for row in rows] == ["80.0", "20.0"]
+    for row in rows:
+        assert (
+            0 <= float(row["ci_low"]) <= float(row["ours_percent"]) <= float(row["ci_high"]) <= 100
+        )
+        assert 1 <= int(row["n"]) <= 12  # Of those that fooled the classifier.
+        assert int(row["white_box_n"]) == 2
+    markdown = (small / "results" / "small" / "1.md").read_text()
+    assert "2 of 2 figures measured" in markdown
+    assert "n=12" in markdown
+    assert "bin/reproduce --paper=small --budget=smoke" in markdown
+    assert (small / "results" / "small" / "1.tex").read_text().count(r"\\") == 3
+    assert (small / "results" / "small" / "2.png").read_bytes().startswith(b"\x89PNG")
+
+    cells = sorted((small / "runs" / "reproduce" / "cells").iterdir())
+    before = {path: path.read_text() for path in cells}
+    cells[0].write_text(cells[0].read_text()[:40])  # Half-written by somebody.
+    assert main(COMMAND) == 0
+    assert "9 of 10 artefacts are there; 1 to make" in capsys.readouterr().out
+    again = json.loads(cells[0].read_text())
+    assert again["ours"] == json.loads(before[cells[0]])["ours"]
+
+
+def test_shards_fill_one_table_together(small, capsys):
+    assert main([*COMMAND[:2], "--tables=1", *COMMAND[3:], "--shard=1/2"]) == 0
+    assert "1 of 2 figures measured" in capsys.readouterr().out
+    assert main([*COMMAND[:2], "--tables=1", *COMMAND[3:], "--shard=2/2"]) == 0
+    said = capsys.readouterr().out
+    assert "1 of 3 artefacts are there; 2 to make" in said  # The classifier is there.
+    assert "2 of 2 figures measured" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--paper=small"], "--tables: none given; --all for all of them"),
+        (["--budget=smoke"], "--paper: none given, of small; or --all"),
+        (["--paper=smal", "--all"], "unknown --paper 'smal'. Did you mean 'small'"),
+        (["--paper=small", "--tables=3"], "unknown table of --paper=small '3'"),
+        (["--paper=small", "--tables=1", "--all"], "--tables: not with --all"),
+        (["--paper=small", "--all", "--dataset=cifar10"], "unknown dataset 'cifar10'"),
+        (["--paper=small", "--all", "--budget=huge"], "unknown --budget 'huge'. "),
+        (["--paper=small", "--all", "--shard=3/2"], "--shard=3/2: I/N with I from 1 to N needed"),
+        (["--paper=small", "--all", "--shard=0/2"], "--shard=0/2: I/N with I from 1 to N needed"),
+        (["--paper=small", "--all", "--shard=one"], "--shard=one: I/N with I from 1 to N needed"),
+        (["--paper=small", "--all", "--output=foreign"], "foreign/small holds something else"),
+        (
+            ["--paper=small", "--all", "--output=other"],
+            "holds results of --budget=smoke, schema 1; cpu, schema 1, given",
+        ),
+        (["--paper=small", "--all", "--output=damaged"], "made.json: damaged"),
+        (
+            ["--paper=small", "--all", "--budget=smoke", "--output=file/below"],
+            "--output=file/below: cannot be written",
+        ),
+    ],
+)
+def test_bad_input(small, flags, said, capsys):
+    for name, content in (
+        ("foreign", "x"),
+        ("other", json.dumps({"schema": 1, "budget": "smoke"})),
+        ("damaged", "{"),
+    ):
+        (small / name / "small").mkdir(parents=True)
+        file = "notes.txt" if name == "foreign" else "made.json"
+        (small / name / "small" / file).write_text(content)
+    (small / "file").write_text("in the way")
+    assert main(["reproduce", *flags]) == 2
+    assert said in capsys.readouterr().err
+    assert not (small / "runs").exists()
+
+
+def test_a_table_with_nothing_measured_is_written_too(small):
+    reproduction = Reproduction("small", "smoke", Store(small / "store"), small / "results")
+    assert reproduce_module.SCHEMA == 1
+    reproduction.write()
+    assert "None of 2 figures measured" in (small / "results" / "small" / "1.md").read_text()

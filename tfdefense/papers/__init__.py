@@ -1,0 +1,1 @@
+"""The tables of papers, run again: each paper is a CSV of what it prints and a TOML of what its names are here."""

@@ -1,0 +1,198 @@
+"""What a grid is made of: classifiers, adversarial examples, trained defences, and the cells measured with them.
+
+Each lies under a name that ends in a hash of all that it depends on; it is made once, and used by every cell that needs it.
+"""
+
+import dataclasses
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tfdefense import classifier_experiment, crafting, experiment
+from tfdefense.attacks.labels import attack_from
+from tfdefense.classifiers import FrozenClassifier
+from tfdefense.defenses import DEFENSES
+from tfdefense.defenses.base import Defense
+from tfdefense.defenses.learned import LearnedDefense
+from tfdefense.evaluation.crafted import save_summary
+from tfdefense.hashing import hashed
+from tfdefense.papers.store import Store
+from tfdefense.planning import planned
+from tfdefense.runs import Run
+
+SCHEMA = 1
+
+
+class Artefact(ABC):
+    """Something that is made once: a frozen dataclass of all that it depends on."""
+
+    kind: ClassVar[str]
+
+    @property
+    def key(self) -> str:
+        """A hash of kind and fields; of an artefact among them, of its."""
+        return hashed([json.dumps([SCHEMA, self.kind, self.depends_on()], sort_keys=True).encode()])
+
+    def depends_on(self) -> dict[str, Any]:
+        """The fields, as JSON can hold them."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {
+            name: value.key if isinstance(value, Artefact) else value
+            for name, value in fields.items()
+        }
+
+    def path(self, store: Store) -> Path:
+        """Where it lies."""
+        return store.path / self.kind / f"{self.title.replace(' ', '-')}-{self.key[:12]}"
+
+    def needs(self) -> list["Artefact"]:
+        """What must be there before it is made."""
+        values = [getattr(self, field.name) for field in dataclasses.fields(self)]
+        return [value for value in values if isinstance(value, Artefact)]
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What it is, in a few words."""
+
+    @abstractmethod
+    def is_done(self, store: Store) -> bool:
+        """Whether it is there, whole."""
+
+    @abstractmethod
+    def make(self, store: Store) -> None:
+        """Makes it, or goes on where an earlier call was killed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier(Artefact):
+    """A registered classifier, trained by its recipe.
+
+    Attributes:
+      dataset, name: registered names.
+      passes: over the training images; None for the recipe's.
+    """
+
+    kind = "classifiers"
+
+    dataset: str
+    name: str
+    passes: int | None = None
+
+    @property
+    def title(self) -> str:
+        return f"{self.dataset} {self.name}"
+
+    def run(self, store: Store) -> Run:
+        """Its run directory."""
+        return Run(self.path(store))
+
+    def is_done(self, store: Store) -> bool:
+        return self.run(store).classifier_path.is_file()
+
+    def make(self, store: Store) -> None:
+        settings = {"dataset": self.dataset, "classifier": self.name}
+        if self.passes is not None:
+            settings["epochs"] = self.passes
+        classifier_experiment.train(settings, self.run(store), store.data_dir)
+
+    def load(self, store: Store) -> FrozenClassifier:
+        """The classifier, frozen."""
+        data = store.dataset(self.dataset)
+        model = self.run(store).load_classifier()
+        return FrozenClassifier(model, data.image_shape, data.num_classes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples(Artefact):
+    """Adversarial examples of the first test images, made against the classifier alone.
+
+    Attributes:
+      classifier: the one that is attacked.
+      attack: a label, "pgd:steps=20".
+      images: how many.
+    """
+
+    kind = "examples"
+
+    classifier: Classifier
+    attack: str
+    images: int
+
+    @property
+    def title(self) -> str:
+        return f"{self.classifier.title} {self.attack.partition(':')[0]}"
+
+    def depends_on(self) -> dict[str, Any]:
+        attack = attack_from(self.attack)
+        own = {"attack": attack.name, **crafting.hyperparameters(attack)}
+        return {**super().depends_on(), **own}
+
+    def is_done(self, store: Store) -> bool:
+        return (self.path(store) / "summary.json").is_file()
+
+    def make(self, store: Store) -> None:
+        split = store.dataset(self.classifier.dataset).test.take(self.images)
+        model, attack = self.classifier.load(store), attack_from(self.attack)
+        made = crafting.craft(model, split, attack, output=self.path(store), batch_size=250)
+        save_summary(made, split)
+
+    def load(self, store: Store) -> crafting.Examples:
+        """The examples."""
+        return crafting.load(self.path(store))
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained(Artefact):
+    """A defence, trained before a classifier; one that learns nothing is merely written down.
+
+    Attributes:
+      classifier: what it was trained with.
+      defense: registered name.
+      options: hyperparameters that are not the defaults, as (name, value) in order.
+      passes: over the training images; None where nothing is learned.
+    """
+
+    kind = "defenses"
+
+    classifier: Classifier
+    defense: str
+    options: tuple[tuple[str, Any], ...] = ()
+    passes: int | None = None
+
+    @classmethod
+    def of(
+        cls, classifier: Classifier, defense: str, options: Mapping[str, Any], passes: int | None
+    ) -> "Trained":
+        """One with its options in order, and no passes where it learns nothing."""
+        learns = issubclass(DEFENSES.get(defense), LearnedDefense)
+        return cls(classifier, defense, tuple(sorted(options.items())), passes if learns else None)
+
+    @property
+    def title(self) -> str:
+        return f"{self.classifier.title} {self.defense}"
+
+    def run(self, store: Store) -> Run:
+        """Its run directory."""
+        return Run(self.path(store))
+
+    def is_done(self, store: Store) -> bool:
+        return (self.path(store) / "finished").is_file()
+
+    def make(self, store: Store) -> None:
+        settings = {
+            "defense": self.defense,
+            "dataset": self.classifier.dataset,
+            "classifier": str(self.classifier.path(store)),
+            **dict(self.options),
+            **({} if self.passes is None else {"epochs": self.passes}),
+        }
+        plan = planned(settings, self.run(store), store.data_dir)
+        experiment.fitted(plan)
+        (self.path(store) / "finished").touch()
+
+    def load(self, store: Store, guarded: FrozenClassifier | None = None) -> Defense:
+        """The defence before the classifier it was trained with, or before `guarded`."""
+        return experiment.load_defense(self.run(store), guarded)

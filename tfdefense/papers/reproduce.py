@@ -1,0 +1,160 @@
+"""A paper's tables, run again: what is missing is built, measured and written beside what the paper prints."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfdefense.errors import UserError, require
+from tfdefense.papers import budget as budgets
+from tfdefense.papers import paper as papers
+from tfdefense.papers.artefacts import Artefact
+from tfdefense.papers.cost import Cost, spoken
+from tfdefense.papers.grid import Grid, in_order
+from tfdefense.papers.making import make_all
+from tfdefense.papers.results import lines_of, save_table, summary
+from tfdefense.papers.store import Store
+from tfdefense.progress import say
+from tfdefense.runs import versions, write_text
+
+SCHEMA = 1
+_MADE = "made.json"
+
+
+class Reproduction:
+    """Some tables of a paper under a budget.
+
+    Args:
+      paper: its short name.
+      budget: of `budgets.toml`.
+      tables: names; None for all.
+      dataset: of the paper's; None for all.
+      store: where artefacts lie.
+      output: results go to `<output>/<paper>/`.
+      shard: (index from 1 on, count): which part of the cells is this machine's.
+
+    Raises:
+      UserError: an unknown paper, table, dataset or budget, a shard that there is not, or a results folder of another
+        budget or version.
+    """
+
+    def __init__(
+        self,
+        paper: str,
+        budget: str,
+        store: Store,
+        output: Path,
+        tables: Sequence[str] | None = None,
+        dataset: str | None = None,
+        shard: tuple[int, int] = (1, 1),
+    ) -> None:
+        self.paper = papers.load(paper)
+        self.budget = budgets.load(budget)
+        self.store = store
+        index, count = shard
+        require(1 <= index <= count, f"--shard={index}/{count}: I/N with I from 1 to N needed.")
+        figures = self.paper.chosen(tables, dataset)
+        self.tables = list(dict.fromkeys(figure.table for figure in figures))
+        self.grid = Grid(self.paper, figures, self.budget)
+        self.mine = in_order(cell for _, cell in self.grid.of_shard(index, count))
+        self.cost = Cost(store)
+        self.directory = output / paper
+        self._require_same_results()
+
+    def plan(self) -> str:
+        """What would be made, and about how long it would take."""
+        missing = [each for each in self.mine if not each.is_done(self.store)]
+        lines = [
+            f"{self.paper.title}: tables {', '.join(self.tables)}; budget {self.budget.name}: {self.budget.about}"
+        ]
+        for kind in dict.fromkeys(each.kind for each in self.mine):
+            every = [each for each in self.mine if each.kind == kind]
+            todo = [each for each in missing if each.kind == kind]
+            lines.append(
+                f"{kind:12} {len(every):4} needed, {len(todo):4} to make, about {spoken(self._seconds(todo))}"
+            )
+        lines += [
+            f"  {each.kind:12} {each.title:50} about {spoken(self.cost.seconds(each))}"
+            for each in missing
+            if each.kind != "cells"
+        ]
+        lines.append(
+            f"In all about {spoken(self._seconds(missing))}, give or take a factor of three."
+        )
+        return "\n".join(lines)
+
+    def run(self) -> None:
+        """Makes what is missing, and writes the tables, also where something could not be made.
+
+        Raises:
+          WorkFailed: something could not be made.
+        """
+        write_text_in(self.directory, _MADE, json.dumps(self._made_with(), indent=2) + "\n")
+        try:
+            make_all(self.mine, self.store, self.cost)
+        finally:
+            self.write()
+
+    def write(self) -> None:
+        """Writes the tables with what is measured so far."""
+        about = (
+            f"Made by `bin/reproduce --paper={self.paper.name} --budget={self.budget.name}`, with"
+            f" {', '.join(f'{name} {version}' for name, version in versions().items())}."
+        )
+        for table in self.tables:
+            # All of the table, also what other calls measured of it.
+            whole = Grid(self.paper, self.paper.chosen([table]), self.budget)
+            lines = lines_of(whole.cells, self.store)
+            notes = sorted(
+                {
+                    self.store.dataset(cell.classifier.dataset).test.note
+                    for _, cell in self.grid.cells
+                }
+                - {""}
+            )
+            save_table(self.paper, table, lines, self.directory, " ".join([about, *notes]))
+            say(f"Table {table}: {summary(lines)} {self.directory / f'{table}.md'}")
+
+    def _seconds(self, artefacts: Sequence[Artefact]) -> float:
+        return sum(self.cost.seconds(each) for each in artefacts)
+
+    def _made_with(self) -> dict:
+        return {
+            "schema": SCHEMA,
+            "paper": self.paper.name,
+            "budget": self.budget.name,
+            "made_with": versions(),
+        }
+
+    def _require_same_results(self) -> None:
+        file = self.directory / _MADE
+        if not file.is_file():
+            require(
+                not self.directory.exists() or not any(self.directory.iterdir()),
+                f"--output={self.directory.parent}: {self.directory} holds something else (no {_MADE} in it).",
+            )
+            return
+        try:
+            found = json.loads(file.read_text())
+            same = (found["schema"], found["budget"]) == (SCHEMA, self.budget.name)
+            there = f"--budget={found['budget']}, schema {found['schema']}"
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{file}: damaged; remove it, or name another --output.") from error
+        require(
+            same,
+            f"--output={self.directory.parent}: holds results of {there}; {self.budget.name}, schema {SCHEMA}, given. Name another --output.",
+        )
+
+
+def write_text_in(directory: Path, name: str, text: str) -> None:
+    """Writes a file into a directory, made where it is missing.
+
+    Raises:
+      UserError: it cannot be made.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--output={directory.parent}: cannot be written ({error.strerror})."
+        ) from error
+    write_text(directory / name, text)
