@@ -9,6 +9,7 @@ from tfdefense.papers import budget as budgets
 from tfdefense.papers import paper as papers
 from tfdefense.papers.artefacts import Artefact
 from tfdefense.papers.cost import Cost, spoken
+from tfdefense.papers.curves import save_curves
 from tfdefense.papers.grid import Grid, in_order
 from tfdefense.papers.making import make_all
 from tfdefense.papers.results import lines_of, save_table, summary
@@ -112,6 +113,8 @@ class Reproduction:
                 - {""}
             )
             save_table(self.paper, table, lines, self.directory, " ".join([about, *notes]))
+            trained = {cell.defense.key: cell.defense for _, cell in whole.cells if cell.defense}
+            save_curves(trained.values(), self.store, self.directory / f"{table}-training.png")
             say(f"Table {table}: {summary(lines)} {self.directory / f'{table}.md'}")
 
     def _seconds(self, artefacts: Sequence[Artefact]) -> float:
