@@ -1,5 +1,6 @@
 """Who may make what, among processes and machines that share a folder."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from tfdefense.papers import leases
 from tfdefense.papers.leases import lease
 
+ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys, time
 from pathlib import Path
@@ -42,19 +44,24 @@ def test_it_is_given_back_when_the_work_fails(tmp_path):
         assert held(tmp_path / "thing")
 
 
-def test_a_killed_process_loses_it_after_a_while(tmp_path):
+def test_a_killed_process_of_this_machine_loses_it_at_once(tmp_path):
     path = tmp_path / "thing"
     command = [sys.executable, "-c", HOLDER, path]
-    holder = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
-    )
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert holder.stdout.readline() == "True\n"
     assert not held(path)
     holder.kill()
     holder.wait()
-    assert not held(path)  # It may be a machine that is slow, or a network that is.
+    assert held(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_machine_loses_it_when_it_was_silent_for_two_minutes(tmp_path):
+    path, file = tmp_path / "thing", tmp_path / "thing.lease"
+    file.write_text(json.dumps({"host": "far", "machine": "another", "process": 1}))
+    assert not held(path)  # It may be slow, or the network may be.
     long_ago = time.time() - leases.DEAD_AFTER_SECONDS - 5
-    os.utime(tmp_path / "thing.lease", (long_ago, long_ago))
+    os.utime(file, (long_ago, long_ago))
     assert held(path)
     assert list(tmp_path.iterdir()) == []
 
@@ -79,8 +86,7 @@ def test_of_many_who_find_it_dead_one_takes_over(tmp_path):
     os.utime(file, (long_ago, long_ago))
     command = [sys.executable, "-c", HOLDER, path]
     started = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
-        for _ in range(4)
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(4)
     ]
     try:
         answers = [process.stdout.readline() for process in started]

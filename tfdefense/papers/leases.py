@@ -18,7 +18,7 @@ def lease(path: Path) -> Iterator[bool]:
     """Whether this process may make what lies at `path`, until the block ends.
 
     A file beside it says so to others. It is touched every few seconds; who has not touched it for two minutes is dead, and
-    the next one takes over. Unlike a lock of the system's it holds on network file systems too, whose clock alone is asked.
+    the next one takes over (on the same machine at once). Unlike a lock of the system's it holds on network file systems too, whose clock alone is asked.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.with_name(f"{path.name}.lease")
@@ -43,11 +43,31 @@ def _taken(file: Path) -> bool:
     except FileExistsError:
         return False
     with os.fdopen(handle, "w") as opened:
-        json.dump({"host": platform.node(), "process": os.getpid()}, opened)
+        about = {"host": platform.node(), "machine": _machine(), "process": os.getpid()}
+        json.dump(about, opened)
     return True
 
 
+def _machine() -> str:
+    """What tells this machine, and this container on it, from others; "" where the system does not say."""
+    with contextlib.suppress(OSError):
+        booted = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{booted} {os.readlink('/proc/self/ns/pid')}"
+    return ""
+
+
+def _has_ended(file: Path) -> bool:
+    """Whether a process of this very machine held it, and is no more."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        about = json.loads(file.read_text())
+        if about["machine"] and about["machine"] == _machine():
+            return not Path(f"/proc/{int(about['process'])}").exists()
+    return False
+
+
 def _is_dead(file: Path) -> bool:
+    if _has_ended(file):
+        return True
     probe = file.with_name(f"{file.name}.{platform.node()}.{os.getpid()}.clock")
     try:
         probe.touch()
