@@ -70,7 +70,7 @@ def to_csv(lines: Sequence[Line]) -> str:
     writer.writeheader()
     for line in lines:
         row = dataclasses.asdict(line.figure)
-        if (outcome := line.outcome) is not None:
+        if (outcome := line.outcome) is not None and outcome.ours.n:
             low, high = outcome.ours.interval
             values = [outcome.ours.percent, low, high]
             row |= dict(zip(_OURS[:3], (f"{value:.2f}" for value in values), strict=True))
