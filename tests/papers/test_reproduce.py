@@ -3,8 +3,11 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 
+import tfdefense
+from tfdefense.attacks import FGSM
 from tfdefense.cli.main import main
 from tfdefense.papers import paper
 from tfdefense.papers import reproduce as reproduce_module
@@ -86,6 +89,22 @@ def test_a_paper_is_reproduced_and_gone_on_with(small, capsys):
     assert "9 of 10 artefacts are there; 1 to make" in capsys.readouterr().out
     again = json.loads(cells[0].read_text())
     assert again["ours"] == json.loads(before[cells[0]])["ours"]
+
+
+def test_a_cell_is_what_a_few_lines_of_numpy_measure(small):
+    reproduction = Reproduction("small", "smoke", Store(small / "store"), small / "results", ["2"])
+    reproduction.run()
+    (_, cell), _ = reproduction.grid.cells
+    test = tfdefense.data.load("digits").test.take(12)
+    model = cell.classifier.load(reproduction.store)
+    adversarial = FGSM(epsilon=0.3)(model, test.images, test.labels)
+    clean_right = np.argmax(model(test.images), -1) == test.labels
+    attacked_right = np.argmax(model(adversarial), -1) == test.labels
+    fooled = clean_right & ~attacked_right
+    right = np.argmax(model(np.round(adversarial)), -1) == test.labels  # One bit a pixel.
+    outcome = cell.outcome(reproduction.store)
+    assert (outcome.ours.correct, outcome.ours.n) == (right[fooled].sum(), fooled.sum())
+    assert (outcome.undefended.correct, outcome.undefended.n) == (0, fooled.sum())
 
 
 def test_shards_fill_one_table_together(small, capsys):
