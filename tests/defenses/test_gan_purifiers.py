@@ -7,8 +7,9 @@ import tensorflow as tf
 import tfdefense
 from tfdefense.attacks import BIM, FGSM
 from tfdefense.data.pairs import fgsm_pairs, perturbed
-from tfdefense.defenses import APEGAN, ConditionalGAN
+from tfdefense.defenses import APEGAN, APEGANPlusPlus, ConditionalGAN
 from tfdefense.errors import UserError
+from tfdefense.experiment import load_defense
 from tfdefense.runs import Run
 from tfdefense.training import Replica
 
@@ -147,3 +148,45 @@ def test_validation_is_of_every_strength_and_of_bim(toy_model, toy_split):
         logits = defense.defend()(attack(toy_model, images, labels))
         assert scalars[f"accuracy_{name}"] == np.mean(np.argmax(logits, -1) == labels)
     assert grids["clean_then_adversarial_and_purified"].shape == (6 * 12, 8 * 12, 1)
+
+
+@pytest.mark.parametrize("kind", [APEGAN, APEGANPlusPlus, ConditionalGAN])
+def test_the_average_of_the_weights_takes_their_place_at_the_end(toy_model, toy_split, kind):
+    batch = {name: tf.constant(a) for name, a in fgsm_pairs(toy_model, toy_split).items()}
+    defense = make(kind, toy_model, average=0.6)
+    expected = None
+    for step in range(4):
+        defense.train_step(batch, Replica(0, tf.constant(step, tf.int64), 24))
+        weights = [np.array(v) for v in defense.generator.trainable_variables]
+        momentum = 0.6 if step else 0.0
+        expected = [
+            momentum * before + (1 - momentum) * now
+            for before, now in zip(expected or weights, weights, strict=True)
+        ]
+    defense.finish()
+    for variable, value in zip(defense.generator.trainable_variables, expected, strict=True):
+        np.testing.assert_allclose(variable, value, rtol=1e-4, atol=1e-6, err_msg=variable.path)
+
+
+@pytest.mark.parametrize("kind", [APEGAN, APEGANPlusPlus])
+def test_it_purifies_with_a_u_net_too(toy_model, toy_split, kind, tmp_path):
+    defense = kind(toy_model, generator="unet", levels=2, average=0.9)
+    defense.fit(toy_split, epochs=3, run=str(tmp_path / "run"), batch_size=8)
+    assert defense.purify(toy_split.images).shape == toy_split.images.shape
+    again = load_defense(Run(tmp_path / "run"))
+    np.testing.assert_array_equal(again.purify(toy_split.images), defense.purify(toy_split.images))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"generator": "u_net"}, "unknown --generator 'u_net'. Did you mean 'unet'"),
+        ({"levels": 3}, "--levels=3: only --generator=unet has levels"),
+        ({"generator": "unet", "levels": 9}, "--levels=9: 1 to 8 needed"),
+        ({"average": 1.0}, "--average=1.0: 0 or more and below 1 needed"),
+    ],
+)
+@pytest.mark.parametrize("kind", [APEGAN, APEGANPlusPlus])
+def test_variants_that_are_none(toy_model, kind, given, said):
+    with pytest.raises(UserError, match=said):
+        kind(toy_model, **given)

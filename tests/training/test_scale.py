@@ -17,6 +17,7 @@ from tfdefense.runs import Run
 
 LEARNED = [name for name in DEFENSES.names() if issubclass(DEFENSES.get(name), LearnedDefense)]
 FEW = {
+    "apegan": {"average": 0.9},
     "adversarial_training": {"inner_steps": 2},
     "cgan": {"levels": 3},
     "defense_gan": {"code_size": 8, "search_steps": 2, "restarts": 2},

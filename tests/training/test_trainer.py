@@ -27,6 +27,9 @@ class Fit:
     def checkpoint_items(self):
         return {"weight": self.weight}
 
+    def finish(self):
+        pass
+
     def train_step(self, batch, replica):
         x = batch["x"] + 0.1 * replica.uniform()
         with tf.GradientTape() as tape:

@@ -137,6 +137,9 @@ class ClassifierTraining:
     def checkpoint_items(self) -> dict[str, Any]:
         return {"model": self.model, "optimizer": self.optimizer, "best": self.best}
 
+    def finish(self) -> None:
+        """Nothing: the weights with the lowest loss are kept apart."""
+
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         labels = batch["labels"]
         images = augmentation.augmented(batch["images"], self.recipe.augmentation, replica)

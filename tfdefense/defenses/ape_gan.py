@@ -14,10 +14,10 @@ from typing import Any
 import tensorflow as tf
 
 from tfdefense.defenses.base import option
-from tfdefense.defenses.gan import adam, check_rate, check_strengths, check_weights
+from tfdefense.defenses.gan import adam, check_average, check_rate, check_strengths, check_weights
 from tfdefense.defenses.purifier import TrainedPurifier
 from tfdefense.networks.critic import Critic
-from tfdefense.networks.generator import EncoderDecoderGenerator
+from tfdefense.networks.generators import check_generator, make_generator
 from tfdefense.networks.losses import gan_discriminator, gan_generator, mean_squared_error
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
@@ -34,11 +34,22 @@ class Config:
     adversarial_weight: float = option(0.3, "weight of -log D")
     learning_rate: float = option(2e-4, "Adam's, of generator and discriminator")
     schedule: str = option("constant", "learning rate over time: constant, or cosine (to zero)")
+    generator: str = option("encoder_decoder", "the paper's encoder_decoder, or unet")
+    levels: int | None = option(
+        None, "how often the U-Net halves the image (default: down to one pixel)"
+    )
+    average: float = option(
+        0.0,
+        "momentum of a moving average of the generator's weights, such as 0.999, that takes their place at the end; 0 for"
+        " none, as in the paper",
+    )
 
     def __post_init__(self) -> None:
         check_strengths(self)
         check_weights(self, "mse_weight", "adversarial_weight")
         check_rate(self)
+        check_average(self)
+        check_generator(self.generator, self.levels)
 
 
 class APEGAN(TrainedPurifier):
@@ -58,10 +69,11 @@ class APEGAN(TrainedPurifier):
         super().__init__(classifier, seed, **hyperparameters)
         images = (None, *self.classifier.image_shape)
         with seeded(seed):
-            self.generator = EncoderDecoderGenerator(channels=images[-1])
+            self.generator = make_generator(
+                self.config.generator, self.classifier.image_shape, self.config.levels
+            )
             # Its score is a logit here.
             self.discriminator = Critic(name="discriminator")
-            self.generator.build(images)
             self.discriminator.build(images)
 
     @property
@@ -69,7 +81,9 @@ class APEGAN(TrainedPurifier):
         return self.config.strengths or ((0.3,) if self.is_grey else (0.03,))
 
     def prepare(self, steps: int) -> None:
-        self.generator_optimizer = adam(self.generator, self.config, steps)
+        self.generator_optimizer = adam(
+            self.generator, self.config, steps, average=self.config.average
+        )
         self.discriminator_optimizer = adam(self.discriminator, self.config, steps)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:

@@ -18,6 +18,7 @@ import tensorflow as tf
 from tfdefense.defenses.base import option
 from tfdefense.defenses.gan import (
     adam,
+    check_average,
     check_rate,
     check_strengths,
     check_weights,
@@ -27,7 +28,7 @@ from tfdefense.defenses.gan import (
 )
 from tfdefense.defenses.purifier import TrainedPurifier
 from tfdefense.networks.critic import Critic
-from tfdefense.networks.generator import EncoderDecoderGenerator
+from tfdefense.networks.generators import check_generator, make_generator
 from tfdefense.networks.losses import (
     cross_entropy,
     mean_squared_error,
@@ -53,11 +54,22 @@ class Config:
     schedule: str = option(
         "cosine", "learning rate over time: cosine (to zero), or constant, which is the paper's"
     )
+    generator: str = option("encoder_decoder", "the paper's encoder_decoder, or unet")
+    levels: int | None = option(
+        None, "how often the U-Net halves the image (default: down to one pixel)"
+    )
+    average: float = option(
+        0.0,
+        "momentum of a moving average of the generator's weights, such as 0.999, that takes their place at the end; 0 for"
+        " none, as in the paper",
+    )
 
     def __post_init__(self) -> None:
         check_strengths(self)
         check_weights(self, "lambda1", "lambda2", "penalty_weight")
         check_rate(self)
+        check_average(self)
+        check_generator(self.generator, self.levels)
 
 
 class APEGANPlusPlus(TrainedPurifier):
@@ -78,13 +90,16 @@ class APEGANPlusPlus(TrainedPurifier):
         super().__init__(classifier, seed, **hyperparameters)
         images = (None, *self.classifier.image_shape)
         with seeded(seed):
-            self.generator = EncoderDecoderGenerator(channels=images[-1])
+            self.generator = make_generator(
+                self.config.generator, self.classifier.image_shape, self.config.levels
+            )
             self.critic = Critic()
-            self.generator.build(images)
             self.critic.build(images)
 
     def prepare(self, steps: int) -> None:
-        self.generator_optimizer = adam(self.generator, self.config, steps)
+        self.generator_optimizer = adam(
+            self.generator, self.config, steps, average=self.config.average
+        )
         self.critic_optimizer = adam(self.critic, self.config, steps)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:

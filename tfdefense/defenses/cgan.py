@@ -17,6 +17,7 @@ import tensorflow as tf
 from tfdefense.defenses.base import option
 from tfdefense.defenses.gan import (
     adam,
+    check_average,
     check_rate,
     check_strengths,
     check_weights,
@@ -24,7 +25,7 @@ from tfdefense.defenses.gan import (
     watched_apart,
 )
 from tfdefense.defenses.purifier import TrainedPurifier
-from tfdefense.errors import require
+from tfdefense.networks.generators import check_generator, make_generator
 from tfdefense.networks.losses import (
     cross_entropy,
     gan_discriminator,
@@ -32,7 +33,6 @@ from tfdefense.networks.losses import (
     mean_absolute_error,
 )
 from tfdefense.networks.patch_gan import PatchGAN
-from tfdefense.networks.unet import UNet
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
 
@@ -54,13 +54,18 @@ class Config:
     )
     learning_rate: float = option(2e-4, "Adam's, of generator and discriminator")
     schedule: str = option("constant", "learning rate over time: constant, or cosine (to zero)")
+    average: float = option(
+        0.0,
+        "momentum of a moving average of the generator's weights, such as 0.999, that takes their place at the end; 0 for"
+        " none, as in the paper",
+    )
 
     def __post_init__(self) -> None:
         check_strengths(self)
         check_weights(self, "l1_weight", "target_weight")
         check_rate(self)
-        levels = self.levels
-        require(levels is None or 1 <= levels <= 8, f"--levels={levels}: 1 to 8 needed.")
+        check_average(self)
+        check_generator("unet", self.levels)
 
 
 class ConditionalGAN(TrainedPurifier):
@@ -79,19 +84,19 @@ class ConditionalGAN(TrainedPurifier):
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)
-        *size, channels = self.classifier.image_shape
         with seeded(seed):
-            self.generator = UNet(channels, self.config.levels, tuple(size))
+            self.generator = make_generator("unet", self.classifier.image_shape, self.config.levels)
             self.discriminator = PatchGAN()
-            self.generator.build((None, *size, channels))
-            self.discriminator.build((None, *size, channels))
+            self.discriminator.build((None, *self.classifier.image_shape))
 
     @property
     def strengths(self) -> tuple[float, ...]:
         return self.config.strengths or ((0.15,) if self.is_grey else (0.1,))
 
     def prepare(self, steps: int) -> None:
-        self.generator_optimizer = adam(self.generator, self.config, steps)
+        self.generator_optimizer = adam(
+            self.generator, self.config, steps, average=self.config.average
+        )
         self.discriminator_optimizer = adam(self.discriminator, self.config, steps)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:

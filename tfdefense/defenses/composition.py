@@ -87,6 +87,10 @@ class LearnedComposition(Composition, LearnedDefense):
         for part in self.learned:
             part.prepare(steps)
 
+    def finish(self) -> None:
+        for part in self.learned:
+            part.finish()
+
     def checkpoint_items(self) -> dict[str, Any]:
         return _together({part.name: part.checkpoint_items() for part in self.learned})
 

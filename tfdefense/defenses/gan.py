@@ -11,7 +11,11 @@ from tfdefense.training.replica import Replica
 
 
 def adam(
-    network: keras.Model, config: Any, steps: int, betas: tuple[float, float] = (0.5, 0.999)
+    network: keras.Model,
+    config: Any,
+    steps: int,
+    betas: tuple[float, float] = (0.5, 0.999),
+    average: float = 0.0,
 ) -> keras.optimizers.Adam:
     """Adam, built for `network`.
 
@@ -20,11 +24,13 @@ def adam(
       config: has `learning_rate` and `schedule` ("constant", or "cosine" to zero).
       steps: of the whole training.
       betas: as pix2pix and many GANs have them.
+      average: momentum of a moving average of the weights, which it keeps; 0 for none.
     """
     rate = config.learning_rate
     if config.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    optimizer = keras.optimizers.Adam(rate, beta_1=betas[0], beta_2=betas[1])
+    kept = {"use_ema": True, "ema_momentum": average} if average else {}
+    optimizer = keras.optimizers.Adam(rate, beta_1=betas[0], beta_2=betas[1], **kept)
     optimizer.build(network.trainable_variables)
     return optimizer
 
@@ -102,3 +108,8 @@ def check_rate(config: Any) -> None:
     require(
         schedule in ("constant", "cosine"), f"--schedule={schedule}: constant or cosine needed."
     )
+
+
+def check_average(config: Any) -> None:
+    """Raises `UserError` unless the momentum of the weights' average is in [0, 1)."""
+    require(0 <= config.average < 1, f"--average={config.average}: 0 or more and below 1 needed.")

@@ -31,6 +31,9 @@ class LearnedDefense(Defense):
     def prepare(self, steps: int) -> None:
         """Makes the optimizers for a training of `steps` steps."""
 
+    def finish(self) -> None:
+        """Called after the last step, before the networks are kept; does nothing by default."""
+
     def checkpoint_items(self) -> dict[str, Any]:
         """Networks and optimizers by name; those of `networks` under the same names.
 

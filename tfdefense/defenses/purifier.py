@@ -26,19 +26,25 @@ class TrainedPurifier(LearnedDefense):
     """A defence that trains a network `generator` on adversarial pairs (`data.pairs.drawn`).
 
     Its `Config` has `strengths`, the epsilons of the FGSM examples that it learns from where it is given
-    no others.
+    no others, and `average`, which its `generator_optimizer` keeps of the generator's weights.
 
     Attributes:
       generator: the network.
+      generator_optimizer: made by `prepare`.
       before: what other defences do to images before they come to it.
     """
 
     generator: keras.Model
+    generator_optimizer: keras.optimizers.Optimizer
     before: Callable[[tf.Tensor], tf.Tensor] = staticmethod(tf.identity)
 
     def adversarial(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> tf.Tensor:
         """An adversarial image for each of a batch of `arrays`, as the generator will meet it."""
         return self.before(drawn(batch, self.strengths, replica))
+
+    def finish(self) -> None:
+        if self.config.average:
+            self.generator_optimizer.finalize_variable_values(self.generator.trainable_variables)
 
     @property
     def strengths(self) -> tuple[float, ...]:

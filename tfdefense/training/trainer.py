@@ -41,6 +41,9 @@ class Task(Protocol):
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         """One update from this replica's part of a batch; scalars that add up over replicas."""
 
+    def finish(self) -> None:
+        """What is to be done after the last step, before the last checkpoint."""
+
 
 @dataclasses.dataclass(frozen=True)
 class LoopConfig:
@@ -157,6 +160,8 @@ class Trainer:
                 scalars["images_per_second"] = images / (time.monotonic() - started)
                 summaries.scalars("train", scalars, step)
                 progress.advance(images, {k: v for k, v in scalars.items() if "loss" in k})
+                if step == steps:
+                    self.task.finish()
                 if validate and (step in (boundary, steps)):
                     self._validate(validate, summaries, step)
                 done = step == steps or self.task.stopped

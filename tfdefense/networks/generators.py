@@ -1,0 +1,38 @@
+"""The networks that purify, by name."""
+
+import keras
+
+from tfdefense.errors import require, unknown_name
+from tfdefense.networks.generator import EncoderDecoderGenerator
+from tfdefense.networks.unet import UNet
+
+GENERATORS = ("encoder_decoder", "unet")
+
+
+def make_generator(
+    name: str, image_shape: tuple[int, int, int], levels: int | None = None
+) -> keras.Model:
+    """A network from images to images, built.
+
+    Args:
+      name: "encoder_decoder", the first paper's, or "unet", the second's.
+      image_shape: [H, W, C].
+      levels: how often a U-Net halves the image; None means down to one pixel.
+    """
+    *size, channels = image_shape
+    if name == "unet":
+        generator = UNet(channels, levels, tuple(size))
+    else:
+        generator = EncoderDecoderGenerator(channels=channels)
+    generator.build((None, *image_shape))
+    return generator
+
+
+def check_generator(name: str, levels: int | None) -> None:
+    """Raises `UserError` unless there is such a generator, with so many levels."""
+    if name not in GENERATORS:
+        raise unknown_name("--generator", name, GENERATORS)
+    require(levels is None or 1 <= levels <= 8, f"--levels={levels}: 1 to 8 needed.")
+    require(
+        levels is None or name == "unet", f"--levels={levels}: only --generator=unet has levels."
+    )
