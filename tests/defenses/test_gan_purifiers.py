@@ -168,9 +168,16 @@ def test_the_average_of_the_weights_takes_their_place_at_the_end(toy_model, toy_
         np.testing.assert_allclose(variable, value, rtol=1e-4, atol=1e-6, err_msg=variable.path)
 
 
-@pytest.mark.parametrize("kind", [APEGAN, APEGANPlusPlus])
-def test_it_purifies_with_a_u_net_too(toy_model, toy_split, kind, tmp_path):
-    defense = kind(toy_model, generator="unet", levels=2, average=0.9)
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        (APEGAN, {"generator": "unet", "levels": 2}),
+        (APEGANPlusPlus, {"generator": "unet", "levels": 2}),
+        (ConditionalGAN, {"generator": "encoder_decoder"}),
+    ],
+)
+def test_another_generator_learns_and_is_found_again(toy_model, toy_split, kind, given, tmp_path):
+    defense = kind(toy_model, average=0.9, **given)
     defense.fit(toy_split, epochs=3, run=str(tmp_path / "run"), batch_size=8)
     assert defense.purify(toy_split.images).shape == toy_split.images.shape
     again = load_defense(Run(tmp_path / "run"))

@@ -14,17 +14,17 @@ from typing import Any
 import tensorflow as tf
 
 from tfdefense.defenses.base import option
-from tfdefense.defenses.gan import adam, check_average, check_rate, check_strengths, check_weights
+from tfdefense.defenses.gan import GeneratorConfig, adam, check_rate, check_strengths, check_weights
 from tfdefense.defenses.purifier import TrainedPurifier
 from tfdefense.networks.critic import Critic
-from tfdefense.networks.generators import check_generator, make_generator
+from tfdefense.networks.generators import make_generator
 from tfdefense.networks.losses import gan_discriminator, gan_generator, mean_squared_error
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(GeneratorConfig):
     """Hyperparameters of APE-GAN; weights and learning rate are the paper's."""
 
     strengths: tuple[float, ...] | None = option(
@@ -34,22 +34,12 @@ class Config:
     adversarial_weight: float = option(0.3, "weight of -log D")
     learning_rate: float = option(2e-4, "Adam's, of generator and discriminator")
     schedule: str = option("constant", "learning rate over time: constant, or cosine (to zero)")
-    generator: str = option("encoder_decoder", "the paper's encoder_decoder, or unet")
-    levels: int | None = option(
-        None, "how often the U-Net halves the image (default: down to one pixel)"
-    )
-    average: float = option(
-        0.0,
-        "momentum of a moving average of the generator's weights, such as 0.999, that takes their place at the end; 0 for"
-        " none, as in the paper",
-    )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_strengths(self)
         check_weights(self, "mse_weight", "adversarial_weight")
         check_rate(self)
-        check_average(self)
-        check_generator(self.generator, self.levels)
 
 
 class APEGAN(TrainedPurifier):

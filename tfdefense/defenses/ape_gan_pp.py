@@ -17,8 +17,8 @@ import tensorflow as tf
 
 from tfdefense.defenses.base import option
 from tfdefense.defenses.gan import (
+    GeneratorConfig,
     adam,
-    check_average,
     check_rate,
     check_strengths,
     check_weights,
@@ -28,7 +28,7 @@ from tfdefense.defenses.gan import (
 )
 from tfdefense.defenses.purifier import TrainedPurifier
 from tfdefense.networks.critic import Critic
-from tfdefense.networks.generators import check_generator, make_generator
+from tfdefense.networks.generators import make_generator
 from tfdefense.networks.losses import (
     cross_entropy,
     mean_squared_error,
@@ -39,7 +39,7 @@ from tfdefense.training.seeding import seeded
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(GeneratorConfig):
     """Hyperparameters of APE-GAN++; the weights of the losses are the paper's (section IV.A)."""
 
     strengths: tuple[float, ...] | None = option(
@@ -54,22 +54,12 @@ class Config:
     schedule: str = option(
         "cosine", "learning rate over time: cosine (to zero), or constant, which is the paper's"
     )
-    generator: str = option("encoder_decoder", "the paper's encoder_decoder, or unet")
-    levels: int | None = option(
-        None, "how often the U-Net halves the image (default: down to one pixel)"
-    )
-    average: float = option(
-        0.0,
-        "momentum of a moving average of the generator's weights, such as 0.999, that takes their place at the end; 0 for"
-        " none, as in the paper",
-    )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_strengths(self)
         check_weights(self, "lambda1", "lambda2", "penalty_weight")
         check_rate(self)
-        check_average(self)
-        check_generator(self.generator, self.levels)
 
 
 class APEGANPlusPlus(TrainedPurifier):

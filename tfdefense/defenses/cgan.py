@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from tfdefense.defenses.base import option
 from tfdefense.defenses.gan import (
+    GeneratorConfig,
     adam,
-    check_average,
     check_rate,
     check_strengths,
     check_weights,
@@ -25,7 +25,7 @@ from tfdefense.defenses.gan import (
     watched_apart,
 )
 from tfdefense.defenses.purifier import TrainedPurifier
-from tfdefense.networks.generators import check_generator, make_generator
+from tfdefense.networks.generators import make_generator
 from tfdefense.networks.losses import (
     cross_entropy,
     gan_discriminator,
@@ -38,7 +38,7 @@ from tfdefense.training.seeding import seeded
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(GeneratorConfig):
     """Hyperparameters of the conditional GAN; learning rate and `l1_weight` are pix2pix's."""
 
     strengths: tuple[float, ...] | None = option(
@@ -49,23 +49,15 @@ class Config:
     target_weight: float = option(
         1.0, "mu of equation (11), weight of the classifier's loss; 0 gives equation (9)"
     )
-    levels: int | None = option(
-        None, "how often the U-Net halves the image (default: down to one pixel)"
-    )
+    generator: str = option("unet", "the paper's unet, or encoder_decoder")
     learning_rate: float = option(2e-4, "Adam's, of generator and discriminator")
     schedule: str = option("constant", "learning rate over time: constant, or cosine (to zero)")
-    average: float = option(
-        0.0,
-        "momentum of a moving average of the generator's weights, such as 0.999, that takes their place at the end; 0 for"
-        " none, as in the paper",
-    )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_strengths(self)
         check_weights(self, "l1_weight", "target_weight")
         check_rate(self)
-        check_average(self)
-        check_generator("unet", self.levels)
 
 
 class ConditionalGAN(TrainedPurifier):

@@ -1,13 +1,40 @@
 """What the GANs share: their optimizers, the step of a WGAN's critic, and the checks of hyperparameters."""
 
+import dataclasses
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfdefense.defenses.base import option
 from tfdefense.errors import require
+from tfdefense.networks.generators import check_generator
 from tfdefense.networks.losses import gradient_penalty, wasserstein_critic
 from tfdefense.training.replica import Replica
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorConfig:
+    """What may be changed of a purifier's generator, beside the papers.
+
+    Raises:
+      UserError: an unknown network, or a number out of range.
+    """
+
+    generator: str = option("encoder_decoder", "the paper's encoder_decoder, or unet")
+    levels: int | None = option(
+        None, "how often the U-Net halves the image (default: down to one pixel)"
+    )
+    average: float = option(
+        0.0,
+        "momentum of a moving average of the generator's weights, such as 0.999, that takes their place at the end; 0 for"
+        " none, as in the paper",
+    )
+
+    def __post_init__(self) -> None:
+        check_generator(self.generator, self.levels)
+        average = self.average
+        require(0 <= average < 1, f"--average={average}: 0 or more and below 1 needed.")
 
 
 def adam(
@@ -108,8 +135,3 @@ def check_rate(config: Any) -> None:
     require(
         schedule in ("constant", "cosine"), f"--schedule={schedule}: constant or cosine needed."
     )
-
-
-def check_average(config: Any) -> None:
-    """Raises `UserError` unless the momentum of the weights' average is in [0, 1)."""
-    require(0 <= config.average < 1, f"--average={config.average}: 0 or more and below 1 needed.")

@@ -47,17 +47,25 @@ def class_names_of(path: Path) -> tuple[str, ...]:
     return ()
 
 
-class LocalModel:
-    """A SavedModel; see `ServedModel`.
+class _Model:
+    """A model in a directory.
 
     Args:
-      path: its directory.
+      path: the directory.
       place: what messages call it.
     """
 
     def __init__(self, path: Path, place: str = "") -> None:
         self.place = place or str(path)
         self.version = "/".join(path.resolve().parts[-2:])
+        self.open(path)
+
+
+class LocalModel(_Model):
+    """A SavedModel; see `ServedModel`."""
+
+    def open(self, path: Path) -> None:
+        """Reads it; raises `UserError` where it is damaged, or something else."""
         try:
             # Kept, for its signatures do not keep the variables alive.
             self._loaded = tf.saved_model.load(str(path))
@@ -87,17 +95,11 @@ class LocalModel:
         return {name: answers[name].numpy() for name in sorted(answers)}
 
 
-class LiteModel:
-    """A TFLite file; what it does not do itself, check and decode, is done here. See `ServedModel`.
+class LiteModel(_Model):
+    """A TFLite file; what it does not do itself, check and decode, is done here. See `ServedModel`."""
 
-    Args:
-      path: its directory.
-      place: what messages call it.
-    """
-
-    def __init__(self, path: Path, place: str = "") -> None:
-        self.place = place or str(path)
-        self.version = "/".join(path.resolve().parts[-2:])
+    def open(self, path: Path) -> None:
+        """Reads it; raises `UserError` where it is damaged, or something else."""
         try:
             with warnings.catch_warnings():  # Of where it will move to in a later TensorFlow.
                 warnings.simplefilter("ignore")
