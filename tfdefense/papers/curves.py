@@ -42,7 +42,8 @@ def save_curves(trained: Iterable[Trained], store: Store, path: Path) -> bool:
                 opponent = next(tag for tag in _LOSSES[1:] if tag in curves)
                 accuracy = max(tag for tag in curves if tag.startswith("validation/accuracy_fgsm"))
                 for axis, tag in zip(row, (_LOSSES[0], opponent, accuracy), strict=True):
-                    axis.plot(*curves[tag], color=color, label=title, linewidth=0.8)
+                    marker = "." if len(curves[tag][0]) < 40 else None
+                    axis.plot(*curves[tag], color=color, label=title, marker=marker, linewidth=0.8)
                     axis.set(
                         title=f"{defense}: {tag.split('/')[1].replace('_', ' ')}", xlabel="passes"
                     )

@@ -101,6 +101,8 @@ class Reproduction:
             f"Made by `bin/reproduce --paper={self.paper.name} --budget={self.budget.name}`, with"
             f" {', '.join(f'{name} {version}' for name, version in versions().items())}."
         )
+        if self.budget.dataset is not None:
+            about += f" Every figure of ours is of {self.budget.dataset}, whatever stands in the paper's columns: {self.budget.about}."
         for table in self.tables:
             # All of the table, also what other calls measured of it.
             whole = Grid(self.paper, self.paper.chosen([table]), self.budget)
