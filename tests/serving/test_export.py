@@ -1,4 +1,7 @@
+import io
+import os
 import sys
+import time
 
 import keras
 import numpy as np
@@ -66,6 +69,19 @@ def test_damaged_encoded_images_are_refused(exported, toy_images, spoilt, said):
     good = png(toy_images[0])
     with pytest.raises(UserError, match=said):
         open_model(exported).predict("serving_bytes", np.array([good, spoilt(good)], object))
+
+
+@pytest.mark.parametrize(("size", "fits"), [((4096, 4096), True), ((4097, 4096), False)])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_small_files_of_huge_images_are_refused(exported, size, fits, kind):
+    file = io.BytesIO()
+    Image.new("L", size).save(file, kind)
+    encoded = np.array([file.getvalue()], object)
+    if fits:
+        assert open_model(exported).predict("serving_bytes", encoded)["classes"].shape == (1,)
+        return
+    with pytest.raises(UserError, match="an image of 16781312 pixels given, at most 16777216"):
+        open_model(exported).predict("serving_bytes", encoded)
 
 
 def test_any_batch_is_taken(exported, toy_images):
@@ -179,6 +195,14 @@ def test_formats_do_not_share_a_directory(served_defense, tmp_path):
     with pytest.raises(UserError, match="not of --format=tflite"):
         export(served_defense, tmp_path, Variant("tflite"))
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+def test_what_a_killed_export_left_is_removed_a_day_later(served_defense, tmp_path):
+    for name, age in (("partial-1", 25 * 3600), ("partial-2", 3600)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    export(served_defense, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "partial-2"]
 
 
 def test_an_export_that_breaks_off_leaves_nothing(served_defense, tmp_path, monkeypatch):

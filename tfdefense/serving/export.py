@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tfdefense.serving.signatures import Signatures
 from tfdefense.serving.versions import latest, versions_in
 from tfdefense.serving.warmup import save_warmup_requests
 
+_ABANDONED_SECONDS = 24 * 3600
 _PRECISIONS = {"saved_model": saved_model.PRECISIONS, "tflite": tflite.PRECISIONS}
 
 
@@ -101,6 +103,7 @@ def export(
     partial = directory / f"partial-{os.getpid()}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(directory)
         try:
             if variant.format == "tflite":
                 tflite.save(signatures, partial, class_names, variant.precision)
@@ -136,3 +139,10 @@ def _place(directory: Path, version: int | None, variant: Variant) -> Path:
         f" number is {free}; without --version it is taken.",
     )
     return directory / str(version)
+
+
+def _remove_abandoned(directory: Path) -> None:
+    """What exports left that were killed while they wrote: no export takes a day."""
+    for partial in directory.glob("partial-*"):
+        if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(partial, ignore_errors=True)

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 # Rounding, of a client that divides in another precision, is no mistake.
 _SLACK = 1e-3
+# 4096 x 4096. A file of a few kilobytes may ask for the memory of all others.
+_MOST_PIXELS = 2**24
 # How PNG and JPEG files begin.
 _HEADS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
@@ -52,15 +54,18 @@ def decoded_images(
     orientation noted in the file is not applied.
 
     Raises, when the graph runs:
-      tf.errors.InvalidArgumentError: damaged, or of another format, or too many.
+      tf.errors.InvalidArgumentError: damaged, of another format, of more than 4096 x 4096 pixels, or too many.
     """
     height, width, channels = image_shape
 
     def one(encoded: tf.Tensor) -> tf.Tensor:
-        known = [tf.strings.substr(encoded, 0, len(head)) == head for head in _HEADS]
-        sentence = "image_bytes: {} bytes given that are neither PNG nor JPEG."
+        is_png, is_jpeg = (tf.strings.substr(encoded, 0, len(head)) == head for head in _HEADS)
         # TensorFlow decodes other formats too, and misreads some of them.
-        encoded = _unless(~tf.reduce_any(known), sentence, tf.strings.length(encoded), encoded)
+        sentence = "image_bytes: {} bytes given that are neither PNG nor JPEG."
+        encoded = _unless(~(is_png | is_jpeg), sentence, tf.strings.length(encoded), encoded)
+        pixels = tf.cond(is_png, lambda: _png_pixels(encoded), lambda: _jpeg_pixels(encoded))
+        sentence = f"image_bytes: an image of {{}} pixels given, at most {_MOST_PIXELS} taken."
+        encoded = _unless(pixels > _MOST_PIXELS, sentence, pixels, encoded)
         image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
         image = tf.image.resize(tf.cast(image, tf.float32), (height, width), antialias=True)
         # Whole grey levels, as images have them that are resized before training.
@@ -69,6 +74,17 @@ def decoded_images(
 
     image_bytes = _limited(image_bytes, "image_bytes", max_batch)
     return tf.map_fn(one, image_bytes, fn_output_signature=tf.TensorSpec(image_shape, tf.float32))
+
+
+def _png_pixels(encoded: tf.Tensor) -> tf.Tensor:
+    """Width times height, int64, from the head of a PNG, which may be cut off."""
+    whole = tf.strings.join([encoded, b"\0" * 24])
+    sides = tf.reshape(tf.io.decode_raw(tf.strings.substr(whole, 16, 8), tf.uint8), [2, 4])
+    return tf.reduce_prod(tf.reduce_sum(tf.cast(sides, tf.int64) * [2**24, 2**16, 2**8, 1], axis=1))
+
+
+def _jpeg_pixels(encoded: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_prod(tf.cast(tf.io.extract_jpeg_shape(encoded)[:2], tf.int64))
 
 
 def _limited(values: tf.Tensor, name: str, most: int) -> tf.Tensor:
