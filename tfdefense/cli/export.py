@@ -47,11 +47,12 @@ def run(given: dict[str, Any]) -> None:
     directory = Run(given["run"])
     settings = {name: given[name] for name in ("format", "precision", "max_batch") if name in given}
     variant = Variant(**settings)
-    usual = "export" if variant.format == "saved_model" else variant.format
+    servable = variant.format == "saved_model"
+    usual = "export" if servable else variant.format
     output = Path(given.get("output", directory.path / usual))
     path = export_run(directory, output, variant, given.get("version"), given.get("data_dir"))
-    print(f"{'SavedModel' if (path / 'saved_model.pb').is_file() else 'TFLite':14} {path}")
+    print(f"{'SavedModel' if servable else 'TFLite':14} {path}")
     print(f"Model card     {path / 'model_card.md'}")
-    if (path / "saved_model.pb").is_file():
+    if servable:
         print(f"Look at it     {installed('saved_model_cli')} show --dir {path} --all")
     print(f"Use it         bin/purify --model={output} --input=FOLDER --output=FOLDER")

@@ -5,7 +5,7 @@ from typing import Any
 
 from tfdefense.cli.flags import FlagGroups
 from tfdefense.errors import require
-from tfdefense.serving.local import class_names_of, open_model
+from tfdefense.serving.local import open_model
 from tfdefense.serving.purifying import Purifying
 from tfdefense.serving.remote_grpc import GrpcModel
 from tfdefense.serving.remote_rest import RestModel
@@ -45,12 +45,10 @@ def run(given: dict[str, Any]) -> None:
     """Purifies; prints where the images are."""
     for name in ("model", "input", "output"):
         require(name in given, f"--{name}: none given.")
-    model, class_names = _opened(given), ()
-    if "server" not in given:
-        class_names = class_names_of(Path(given["model"]))
+    model = _opened(given)
     source, target = Path(given["input"]), Path(given["output"])
     settings = {name: given[name] for name in ("batch_size", "overwrite") if name in given}
-    count = Purifying(model, source, target, class_names=class_names, **settings).run()
+    count = Purifying(model, source, target, **settings).run()
     print(f"Purified       {count:,} files by {model.version}: {target}")
     print(f"Predictions    {target / 'predictions.csv'}")
 

@@ -50,12 +50,8 @@ def _reproductions(given: dict[str, Any]) -> list[Reproduction]:
         "paper" in given or everything,
         f"--paper: none given, of {', '.join(paper.names())}; or --all.",
     )
-    require(
-        ("tables" in given) != everything,
-        "--tables: none given; --all for all of them."
-        if not everything
-        else "--tables: not with --all.",
-    )
+    require("tables" in given or everything, "--tables: none given; --all for all of them.")
+    require(not ("tables" in given and everything), "--tables: not with --all.")
     store = Store(Path(given.get("store", "runs/reproduce")), given.get("data_dir"))
     return [
         Reproduction(

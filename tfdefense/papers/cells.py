@@ -117,7 +117,7 @@ class Cell(Artefact):
             split = dataclasses.replace(clean, images=np.asarray(made))
         undefended = Judge(classifier).predict(split)
         right = undefended == split.labels
-        judged = Judge(pipeline, self._batch_size(pipeline)) if pipeline else None
+        judged = Judge(pipeline, pipeline.defense.batch_size) if pipeline else None
         correct = judged.predict(split) == split.labels if judged else right
         if self.fooled_only:
             counted = (Judge(classifier).predict(clean) == clean.labels) & ~right
@@ -143,9 +143,6 @@ class Cell(Artefact):
         few = clean.take(self.white_box_images)
         attacked = judged.attack(attack_from(self.examples.attack), few)
         return _measured(judged.predict(attacked) == attacked.labels)
-
-    def _batch_size(self, pipeline: DefendedClassifier) -> int:
-        return min(250, pipeline.defense.batch_size)
 
     def _text(self, outcome: Outcome) -> str:
         about: dict[str, Any] = {

@@ -89,7 +89,13 @@ class Reproduction:
         Raises:
           WorkFailed: something could not be made.
         """
-        write_text_in(self.directory, _MADE, json.dumps(self._made_with(), indent=2) + "\n")
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"--output={self.directory.parent}: cannot be written ({error.strerror})."
+            ) from error
+        write_text(self.directory / _MADE, json.dumps(self._made_with(), indent=2) + "\n")
         try:
             make_all(self.mine, self.store, self.cost)
         finally:
@@ -103,18 +109,14 @@ class Reproduction:
         )
         if self.budget.dataset is not None:
             about += f" Every figure of ours is of {self.budget.dataset}, whatever stands in the paper's columns: {self.budget.about}."
+        datasets = {cell.classifier.dataset for _, cell in self.grid.cells}
+        notes = sorted({self.store.dataset(name).test.note for name in datasets} - {""})
+        about = " ".join([about, *notes])
         for table in self.tables:
             # All of the table, also what other calls measured of it.
             whole = Grid(self.paper, self.paper.chosen([table]), self.budget)
             lines = lines_of(whole.cells, self.store)
-            notes = sorted(
-                {
-                    self.store.dataset(cell.classifier.dataset).test.note
-                    for _, cell in self.grid.cells
-                }
-                - {""}
-            )
-            save_table(self.paper, table, lines, self.directory, " ".join([about, *notes]))
+            save_table(self.paper, table, lines, self.directory, about)
             trained = {cell.defense.key: cell.defense for _, cell in whole.cells if cell.defense}
             save_curves(trained.values(), self.store, self.directory / f"{table}-training.png")
             say(f"Table {table}: {summary(lines)} {self.directory / f'{table}.md'}")
@@ -148,18 +150,3 @@ class Reproduction:
             same,
             f"--output={self.directory.parent}: holds results of {there}; {self.budget.name}, schema {SCHEMA}, given. Name another --output.",
         )
-
-
-def write_text_in(directory: Path, name: str, text: str) -> None:
-    """Writes a file into a directory, made where it is missing.
-
-    Raises:
-      UserError: it cannot be made.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"--output={directory.parent}: cannot be written ({error.strerror})."
-        ) from error
-    write_text(directory / name, text)

@@ -123,7 +123,7 @@ def export(
 
 def _place(directory: Path, version: int | None, variant: Variant) -> Path:
     newest = latest(directory)
-    file = {"saved_model": "saved_model.pb", "tflite": tflite.FILE}[variant.format]
+    file = {"saved_model": saved_model.FILE, "tflite": tflite.FILE}[variant.format]
     require(
         newest is None or not any(newest.iterdir()) or (newest / file).is_file(),
         f"--output={directory}: its versions are not of --format={variant.format}, and a server takes all for the same model."

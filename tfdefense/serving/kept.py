@@ -53,12 +53,12 @@ def kept_accuracy(defense: Defense, path: Path, test: Split) -> list[Kept]:
 def _compared(name: str, defense: Defense, path: Path, split: Split) -> Kept:
     model, pipeline = open_model(path), defense.defend()
 
-    def both(part: slice) -> tuple[np.ndarray, np.ndarray]:
-        images = np.asarray(split.images[part])
-        answers = model.predict("serving_default", images)
-        return np.asarray(pipeline(images)), answers["logits"]
+    def logits(part: slice) -> np.ndarray:
+        return model.predict("serving_default", np.asarray(split.images[part]))["logits"]
 
-    before, after = in_batches(both, len(split), defense.batch_size, f"comparing on {name} images")
+    what = f"comparing on {name} images"
+    before = Judge(pipeline, defense.batch_size).ask(pipeline, split, what)
+    after = in_batches(logits, len(split), defense.batch_size, what)
     classes = before.argmax(-1), after.argmax(-1)
     return Kept(
         name,

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.errors import UserError, reason_of, require
-from tfdefense.serving import tflite
+from tfdefense.serving import saved_model, tflite
 from tfdefense.serving.inputs import checked_images, decoded_images
 from tfdefense.serving.saved_model import CLASS_NAMES
 from tfdefense.serving.served import Refused, ServedModel, image_shape_of, refusal
@@ -32,19 +32,10 @@ def open_model(path: str | Path, flag: str = "model") -> ServedModel:
     hint = f"bin/export --run=DIR --output={path} makes one."
     require(
         bool(kind),
-        f"--{flag}={path}: no exported model (neither numbered versions nor a saved_model.pb or {tflite.FILE} in it). "
+        f"--{flag}={path}: no exported model (neither numbered versions nor a {saved_model.FILE} or {tflite.FILE} in it). "
         + (f"There is one in {exported}." if latest(exported) else hint),
     )
     return kind(place, f"--{flag}={place}")
-
-
-def class_names_of(path: Path) -> tuple[str, ...]:
-    """The names of the classes of the model that `open_model` opens; none where they were not kept."""
-    place = path if _kind(path) else latest(path)
-    for file in (place / "assets" / CLASS_NAMES, place / CLASS_NAMES):
-        if file.is_file():
-            return tuple(file.read_text().splitlines())
-    return ()
 
 
 class _Model:
@@ -58,6 +49,7 @@ class _Model:
     def __init__(self, path: Path, place: str = "") -> None:
         self.place = place or str(path)
         self.version = "/".join(path.resolve().parts[-2:])
+        self.class_names = _class_names(path)
         self.open(path)
 
 
@@ -133,7 +125,14 @@ class LiteModel(_Model):
         return self._run(images=images.numpy())
 
 
+def _class_names(path: Path) -> tuple[str, ...]:
+    for file in (path / "assets" / CLASS_NAMES, path / CLASS_NAMES):
+        if file.is_file():
+            return tuple(file.read_text().splitlines())
+    return ()
+
+
 def _kind(path: Path) -> type[LocalModel] | type[LiteModel] | None:
-    if (path / "saved_model.pb").is_file():
+    if (path / saved_model.FILE).is_file():
         return LocalModel
     return LiteModel if (path / tflite.FILE).is_file() else None

@@ -33,7 +33,6 @@ class Purifying:
       source: a folder, looked into at any depth, or one file.
       target: the folder to write to.
       batch_size: images in a request.
-      class_names: K names, or none where they are not known.
       overwrite: do again what is done.
 
     Raises:
@@ -46,7 +45,6 @@ class Purifying:
         source: Path,
         target: Path,
         batch_size: int = 32,
-        class_names: Sequence[str] = (),
         overwrite: bool = False,
     ) -> None:
         require(batch_size >= 1, f"--batch_size={batch_size}: at least 1 needed.")
@@ -62,7 +60,7 @@ class Purifying:
         self.skipped = 0
         try:
             target.mkdir(parents=True, exist_ok=True)
-            self.predictions = Predictions(target, model.version, class_names, overwrite)
+            self.predictions = Predictions(target, model.version, model.class_names, overwrite)
         except OSError as error:
             raise UserError(f"--output={target}: cannot be written ({error.strerror}).") from error
 

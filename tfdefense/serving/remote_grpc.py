@@ -34,6 +34,7 @@ class GrpcModel:
             ) from None
         self.place = f"--server={address}"
         self.name = name
+        self.class_names = ()
         self.timeout = timeout
         channel = grpc.insecure_channel(address, options=_UNLIMITED)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)

@@ -30,6 +30,7 @@ class RestModel:
     def __init__(self, address: str, name: str, timeout: float = 60.0) -> None:
         self.place = f"--server={address}"
         self.name = name
+        self.class_names = ()
         self.timeout = timeout
         self._url = f"{address.rstrip('/')}/v1/models/{name}"
         self.image_shape, self.version = self._asked()

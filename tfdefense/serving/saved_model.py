@@ -12,6 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tfdefense.serving.signatures import Signatures
 from tfdefense.training.precision import computing
 
+FILE = "saved_model.pb"
 CLASS_NAMES = "class_names.txt"
 PRECISIONS = ("float32", "float16", "bfloat16")
 
@@ -49,14 +50,20 @@ def save(
     # Computing in float16 is slow on CPUs, so that is how weights lie on the disk alone.
     arithmetic = "bfloat16" if precision == "bfloat16" else "float32"
     with tempfile.TemporaryDirectory() as scratch, computing(networks, arithmetic):
-        names = Path(scratch) / CLASS_NAMES
-        names.write_text("".join(f"{name}\n" for name in class_names))
+        names = save_class_names(Path(scratch), class_names)
         module.class_names = tf.saved_model.Asset(str(names))
         try:
             tf.saved_model.save(module, str(path), signatures=module.served)
         except tf.errors.OpError as error:
             raise OSError(0, error.message.splitlines()[0]) from error
     _tell_image_shape(path, signatures.image_shape)
+
+
+def save_class_names(directory: Path, class_names: Sequence[str]) -> Path:
+    """Writes `class_names.txt`, a line each."""
+    path = directory / CLASS_NAMES
+    path.write_text("".join(f"{name}\n" for name in class_names))
+    return path
 
 
 def networks_of(signatures: Signatures) -> list[keras.Layer]:
@@ -67,7 +74,7 @@ def networks_of(signatures: Signatures) -> list[keras.Layer]:
 
 def _tell_image_shape(path: Path, image_shape: tuple[int, int, int]) -> None:
     """Writes into the signatures what size images have, which their graphs leave open for their own checks."""
-    file = path / "saved_model.pb"
+    file = path / FILE
     saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     for signature in saved.meta_graphs[0].signature_def.values():
         for tensor in signature.inputs.values():

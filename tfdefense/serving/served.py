@@ -29,11 +29,13 @@ class ServedModel(Protocol):
       place: where it is, for messages.
       version: what tells its answers from those of another model.
       image_shape: [H, W, C] of the images that it takes.
+      class_names: K names; none where they are not known, as behind a server.
     """
 
     place: str
     version: str
     image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
 
     def predict(self, signature: str, values: np.ndarray) -> dict[str, np.ndarray]:
         """The answers of one signature to its one input, by name.

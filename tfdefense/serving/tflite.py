@@ -8,7 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfdefense.errors import UserError, reason_of
-from tfdefense.serving.saved_model import CLASS_NAMES, networks_of
+from tfdefense.serving.saved_model import networks_of, save_class_names
 from tfdefense.serving.signatures import Signatures
 
 FILE = "model.tflite"
@@ -41,7 +41,7 @@ def save(signatures: Signatures, path: Path, class_names: Sequence[str], precisi
         content = _converted(scratch, precision, signatures.defense.name)
     path.mkdir()
     (path / FILE).write_bytes(content)
-    (path / CLASS_NAMES).write_text("".join(f"{name}\n" for name in class_names))
+    save_class_names(path, class_names)
 
 
 def _converted(saved_model: str, precision: str, name: str) -> bytes:
