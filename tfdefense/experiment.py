@@ -46,7 +46,7 @@ def train(
 
     Args:
       settings: "defense" and any of "dataset", "image_size", "split_seed", "classifier", "input_range",
-        "input_mean", "input_std", "epochs", "batch_size", "seed", "mixed_precision" and the defence's hyperparameters. What is
+        "input_mean", "input_std", "epochs", "train_images", "batch_size", "seed", "mixed_precision" and the defence's hyperparameters. What is
         left out comes from the run's `config.json` if there is one, else from the defaults.
       run: the run directory; None means `<runs_dir>/<dataset>-<classifier>-<defense>`.
       data_dir: where TFDS finds prepared datasets.
@@ -86,7 +86,7 @@ def fitted(plan: Plan, overwrite: bool = False, runs_dir: str | Path = "runs") -
     defense = untrained(plan.run)
     if plan.loop is not None:
         defense.fit(
-            plan.dataset.train,
+            plan.train,
             plan.loop.epochs,
             plan.dataset.validation,
             plan.loop.batch_size,

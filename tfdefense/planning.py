@@ -32,7 +32,8 @@ class Plan:
 
     Attributes:
       run: the directory, which need not exist yet.
-      dataset, examples, seed, loop: on what, and how long; no loop where nothing is learned.
+      dataset, train: the images, and those that the defence learns from.
+      examples, seed, loop: on what else, and how long; no loop where nothing is learned.
       classifier: what is guarded; None where the run holds it already.
       about: what tells data and classifier from others.
       config: what the run's `config.json` holds, or will.
@@ -40,6 +41,7 @@ class Plan:
 
     run: Run
     dataset: data.Dataset
+    train: data.Split
     examples: list[crafting.Examples]
     seed: int
     loop: LoopConfig | None
@@ -88,10 +90,13 @@ def planned(
         classifier = choose_default_classifier(settings, dataset, unsafe_load)
     about = {name: settings[name] for name in CLASSIFIER_SETTINGS if name in settings}
     about = {**dataset.settings(), **(classifier.settings if classifier else about)}
+    train = _first(dataset, settings.get("train_images"))
+    if len(train) < len(dataset.train):
+        about["train_images"] = len(train)
     loop = None
     if learns:
         loop = make_defense.loop_config(
-            dataset.train, settings.get("epochs"), batch_size, seed, mixed_precision
+            train, settings.get("epochs"), batch_size, seed, mixed_precision
         )
     if run is None:
         run = Run(Path(runs_dir) / f"{dataset.name}-{classifier.name}-{settings['defense']}")
@@ -101,11 +106,11 @@ def planned(
         "pairs": [str(Path(path).resolve()) for path in pairs],
         "data_dir": dataset.data_dir,
         "class_names": list(dataset.class_names),
-        "steps": loop.steps(len(dataset.train)) if loop else 0,
+        "steps": loop.steps(len(train)) if loop else 0,
         "classifier_path": str(classifier.path) if classifier and classifier.path else None,
     }
     config = RunConfig("defense", full, surroundings)
-    return Plan(run, dataset, examples, seed, loop, classifier, about, config)
+    return Plan(run, dataset, train, examples, seed, loop, classifier, about, config)
 
 
 def start(plan: Plan, overwrite: bool, runs_dir: str | Path) -> None:
@@ -136,12 +141,22 @@ def untrained(run: Run, guarded: FrozenClassifier | None = None) -> Defense:
     return defense
 
 
+def _first(dataset: data.Dataset, count: int | None) -> data.Split:
+    """The first `count` training images, which are in a random order; all of them for None."""
+    every = len(dataset.train)
+    require(
+        count is None or 1 <= count <= every,
+        f"--train_images={count}: 1 to {every:,}, all training images of {dataset.name}, needed.",
+    )
+    return dataset.train if count is None else dataset.train.take(count)
+
+
 def own_hyperparameters(make_defense: type[Defense], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `settings` that belong to the defence; complains of those that belong to nobody."""
     mine = {field.name for field in dataclasses.fields(make_defense.Config)}
     common = {"defense", "seed", *DATA_SETTINGS, *CLASSIFIER_SETTINGS}
     if issubclass(make_defense, LearnedDefense):
-        common |= {"epochs", "batch_size", "mixed_precision", "pairs"}
+        common |= {"epochs", "train_images", "batch_size", "mixed_precision", "pairs"}
     for name in settings:
         require(
             name in mine | common,

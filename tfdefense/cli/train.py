@@ -68,6 +68,12 @@ def command_flags() -> FlagGroups:
         "Passes over the training images (default: for a defence as many as show about 450,000 images, 8"
         " to 64; for a classifier as its recipe says).",
     )
+    flags.add(
+        "how",
+        "train_images",
+        int,
+        "How many of the training images a defence learns from, the first of their random order (default: all).",
+    )
     flags.add("how", "batch_size", int, "Images in a step, over all replicas (default: 128).")
     flags.add("how", "seed", int, "Initial weights, order of data, random draws (default: 0).")
     flags.add(

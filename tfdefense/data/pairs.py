@@ -76,8 +76,8 @@ def crafted_pairs(examples: Sequence[Examples], split: Split) -> dict[str, np.nd
         made_of = f"{each.settings['images']:,} images of {each.settings['dataset']} {each.settings['split']}"
         require(
             each.data == expected,
-            f"--pairs={each.run.path}: made of {made_of}; all {len(split):,} training images of"
-            f" {split.dataset} needed (bin/attack --split=train).",
+            f"--pairs={each.run.path}: made of {made_of}; the {len(split):,} training images of"
+            f" {split.dataset} needed that are learned from (bin/attack --split=train --images={len(split)}).",
         )
     adversarial = {f"{_CRAFTED}{i}": each.adversarial for i, each in enumerate(examples)}
     return {"clean": split.images, "labels": split.labels, **adversarial}

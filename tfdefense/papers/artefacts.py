@@ -6,7 +6,7 @@ Each lies under a name that ends in a hash of all that it depends on; it is made
 import dataclasses
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,10 +38,7 @@ class Artefact(ABC):
     def depends_on(self) -> dict[str, Any]:
         """The fields, as JSON can hold them."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {
-            name: value.key if isinstance(value, Artefact) else value
-            for name, value in fields.items()
-        }
+        return {name: _keys(value) for name, value in fields.items()}
 
     def path(self, store: Store) -> Path:
         """Where it lies."""
@@ -49,8 +46,7 @@ class Artefact(ABC):
 
     def needs(self) -> list["Artefact"]:
         """What must be there before it is made."""
-        values = [getattr(self, field.name) for field in dataclasses.fields(self)]
-        return [value for value in values if isinstance(value, Artefact)]
+        return list(_artefacts([getattr(self, field.name) for field in dataclasses.fields(self)]))
 
     @property
     @abstractmethod
@@ -107,23 +103,26 @@ class Classifier(Artefact):
 
 @dataclasses.dataclass(frozen=True)
 class Examples(Artefact):
-    """Adversarial examples of the first test images, made against the classifier alone.
+    """Adversarial examples of the first images of a split, made against the classifier alone.
 
     Attributes:
       classifier: the one that is attacked.
       attack: a label, "pgd:steps=20".
-      images: how many.
+      images: how many; None for all.
+      split: "test", or "train" for those that a defence learns from.
     """
 
     kind = "examples"
 
     classifier: Classifier
     attack: str
-    images: int
+    images: int | None
+    split: str = "test"
 
     @property
     def title(self) -> str:
-        return f"{self.classifier.title} {self.attack.partition(':')[0]}"
+        of = "" if self.split == "test" else f" {self.split}"
+        return f"{self.classifier.title} {self.attack.partition(':')[0]}{of}"
 
     def depends_on(self) -> dict[str, Any]:
         attack = attack_from(self.attack)
@@ -134,10 +133,11 @@ class Examples(Artefact):
         return (self.path(store) / "summary.json").is_file()
 
     def make(self, store: Store) -> None:
-        split = store.dataset(self.classifier.dataset).test.take(self.images)
+        every = getattr(store.dataset(self.classifier.dataset), self.split)
+        images = every if self.images is None else every.take(self.images)
         model, attack = self.classifier.load(store), attack_from(self.attack)
-        made = crafting.craft(model, split, attack, output=self.path(store), batch_size=250)
-        save_summary(made, split)
+        made = crafting.craft(model, images, attack, self.split, 250, self.path(store))
+        save_summary(made, images)
 
     def load(self, store: Store) -> crafting.Examples:
         """The examples."""
@@ -153,6 +153,8 @@ class Trained(Artefact):
       defense: registered name.
       options: hyperparameters that are not the defaults, as (name, value) in order.
       passes: over the training images; None where nothing is learned.
+      train_images: how many of those; None for all.
+      pairs: the examples of them that it learns from; none for what it makes for itself.
     """
 
     kind = "defenses"
@@ -161,14 +163,25 @@ class Trained(Artefact):
     defense: str
     options: tuple[tuple[str, Any], ...] = ()
     passes: int | None = None
+    train_images: int | None = None
+    pairs: tuple[Examples, ...] = ()
 
     @classmethod
     def of(
-        cls, classifier: Classifier, defense: str, options: Mapping[str, Any], passes: int | None
+        cls,
+        classifier: Classifier,
+        defense: str,
+        options: Mapping[str, Any],
+        passes: int | None = None,
+        train_images: int | None = None,
+        attacks: Sequence[str] = (),
     ) -> "Trained":
-        """One with its options in order, and no passes where it learns nothing."""
-        learns = issubclass(DEFENSES.get(defense), LearnedDefense)
-        return cls(classifier, defense, tuple(sorted(options.items())), passes if learns else None)
+        """One with its options in order, that learns from examples of `attacks`; nothing of that where it learns nothing."""
+        own = tuple(sorted(options.items()))
+        if not issubclass(DEFENSES.get(defense), LearnedDefense):
+            return cls(classifier, defense, own)
+        pairs = tuple(Examples(classifier, label, train_images, "train") for label in attacks)
+        return cls(classifier, defense, own, passes, train_images, pairs)
 
     @property
     def title(self) -> str:
@@ -188,11 +201,28 @@ class Trained(Artefact):
             "classifier": str(self.classifier.path(store)),
             **dict(self.options),
             **({} if self.passes is None else {"epochs": self.passes}),
+            **({} if self.train_images is None else {"train_images": self.train_images}),
         }
-        plan = planned(settings, self.run(store), store.data_dir)
+        pairs = [str(each.path(store)) for each in self.pairs]
+        plan = planned(settings, self.run(store), store.data_dir, pairs=pairs)
         experiment.fitted(plan)
         (self.path(store) / "finished").touch()
 
     def load(self, store: Store, guarded: FrozenClassifier | None = None) -> Defense:
         """The defence before the classifier it was trained with, or before `guarded`."""
         return experiment.load_defense(self.run(store), guarded)
+
+
+def _keys(value: Any) -> Any:
+    """Artefacts as their keys, also in a tuple."""
+    if isinstance(value, tuple):
+        return [_keys(each) for each in value]
+    return value.key if isinstance(value, Artefact) else value
+
+
+def _artefacts(value: Any) -> Iterator[Artefact]:
+    if isinstance(value, Artefact):
+        yield value
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _artefacts(each)

@@ -46,15 +46,15 @@ class Cost:
         """In all."""
         match artefact:
             case Classifier():
-                train = len(self.store.dataset(artefact.dataset).train)
                 passes = artefact.passes or _RECIPE_PASSES
-                return passes * train * _BACKWARD * self._macs(artefact)
+                return passes * self._train(artefact) * _BACKWARD * self._macs(artefact)
             case Examples():
-                return artefact.images * self._attack(artefact, self._macs(artefact.classifier))
+                images = artefact.images or self._train(artefact.classifier)
+                return images * self._attack(artefact, self._macs(artefact.classifier))
             case Trained():
                 if artefact.passes is None:
                     return 0.0
-                train = len(self.store.dataset(artefact.classifier.dataset).train)
+                train = artefact.train_images or self._train(artefact.classifier)
                 inner = 2 if artefact.defense == "adversarial_training" else 1
                 step = _STEP_MACS.get(artefact.defense, _OTHER_MACS) * self._pixels(
                     artefact.classifier
@@ -92,6 +92,10 @@ class Cost:
 
     def _macs(self, classifier: Classifier) -> float:
         return _macs_of(classifier.name, self.store.dataset(classifier.dataset).image_shape)
+
+    def _train(self, classifier: Classifier) -> int:
+        """How many training images there are."""
+        return len(self.store.dataset(classifier.dataset).train)
 
     def _pixels(self, classifier: Classifier) -> float:
         """Of an image, as a share of MNIST's."""

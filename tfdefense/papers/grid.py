@@ -40,7 +40,8 @@ class Grid:
             }
             options = {name: _hashable(value) for name, value in options.items()}
             passes = self._value("passes", before, named.defense)
-            defense = Trained.of(before, named.defense, options, passes)
+            few = self._value("train_images", before, named.defense)
+            defense = Trained.of(before, named.defense, options, passes, few, named.pairs)
         of = named.defense if named else None
         images = self._value("images", classifier, of, attack)
         return Cell(

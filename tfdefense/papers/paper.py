@@ -47,6 +47,7 @@ class Named:
       defense: the registered name.
       reason: for what the paper leaves open.
       options: hyperparameters that are not the defaults.
+      pairs: labels of attacks whose examples it learns from; none for what it makes for itself.
       trained_with: the classifier that it is trained before, in the paper's name, where it learns nothing of it; "" where
         it does.
     """
@@ -54,6 +55,7 @@ class Named:
     defense: str
     reason: str
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    pairs: Sequence[str] = ()
     trained_with: str = ""
 
 
@@ -83,15 +85,20 @@ class Paper:
         """The label (`attacks.labels`) of a figure's attack; None for benign images."""
         if figure.attack == BENIGN:
             return None
-        own = self.protocol.get("attacks_of_table", {}).get(figure.table, {})
-        usual = self.protocol["attacks"][figure.dataset]
-        return {**usual, **own}[figure.attack]["attack"]
+        return self._attacks(figure)[figure.attack]["attack"]
 
     def defense(self, figure: Figure) -> Named | None:
         """What a figure's defence is here; None for none."""
         if figure.defense == NONE:
             return None
-        return Named(**self.protocol["defenses"][figure.defense])
+        own = self.protocol.get("defenses_of_table", {}).get(figure.table, {})
+        named = Named(**{**self.protocol["defenses"], **own}[figure.defense])
+        attacks = self._attacks(figure)
+        return dataclasses.replace(named, pairs=[attacks[name]["attack"] for name in named.pairs])
+
+    def _attacks(self, figure: Figure) -> dict[str, Any]:
+        own = self.protocol.get("attacks_of_table", {}).get(figure.table, {})
+        return {**self.protocol["attacks"][figure.dataset], **own}
 
     def fooled_only(self, figure: Figure) -> bool:
         """Whether only examples that fooled the classifier are counted."""
@@ -133,11 +140,17 @@ class Paper:
             listed += [
                 (f"{name}, {where}", each["attack"], each["reason"]) for name, each in group.items()
             ]
-        for name, each in self.protocol["defenses"].items():
-            options = ", ".join(f"{key}={value}" for key, value in each.get("options", {}).items())
-            listed.append(
-                (name, f"{each['defense']}{f' ({options})' if options else ''}", each["reason"])
-            )
+        groups = {"": self.protocol["defenses"]}
+        for table, group in self.protocol.get("defenses_of_table", {}).items():
+            groups[f", table {table}"] = group
+        for where, group in groups.items():
+            for name, each in group.items():
+                options = {**each.get("options", {})}
+                if "pairs" in each:
+                    options["pairs"] = each["pairs"]
+                given = ", ".join(f"{key}={value}" for key, value in options.items())
+                what = f"{each['defense']}{f' ({given})' if given else ''}"
+                listed.append((f"{name}{where}", what, each["reason"]))
         return listed
 
 
