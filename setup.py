@@ -27,7 +27,10 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["tfdefense", "tfdefense.*"]),
-    package_data={"tfdefense.papers": ["*.csv", "*.toml"]},
+    package_data={
+        "tfdefense.papers": ["*.csv", "*.toml"],
+        "tfdefense.zoo": ["models/**/*"],
+    },
     python_requires=">=3.11",
     install_requires=requirements(),
     extras_require={

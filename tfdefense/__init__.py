@@ -27,6 +27,7 @@ _SUBMODULES = (
     "networks",
     "serving",
     "training",
+    "zoo",
 )
 
 

@@ -79,6 +79,12 @@ def test_a_paper_is_reproduced_and_gone_on_with(small, capsys):
     assert "2 of 2 figures measured" in markdown
     assert "n=12" in markdown
     assert "bin/reproduce --paper=small --budget=smoke" in markdown
+    records = json.loads((small / "results" / "small" / "2.json").read_text())
+    assert [record["figure"]["accuracy_percent"] for record in records] == [80.0, 20.0]
+    assert all(record["cell"]["white_box"]["n"] == 2 for record in records)
+    choices = (small / "results" / "small" / "choices.md").read_text()
+    assert "| Rounding | bit_depth | because |" in choices
+    assert "| digits | lenet | magnet | - | 1 | all | - |" in choices
     assert (small / "results" / "small" / "1.tex").read_text().count(r"\\") == 3
     assert (small / "results" / "small" / "2.png").read_bytes().startswith(b"\x89PNG")
 

@@ -18,6 +18,8 @@ _BACKWARD = 3  # A gradient costs its forward pass and twice as much again.
 _PURIFY_MACS = {"defense_gan": 2.5e10, "cgan": 1.2e8, "apegan": 1e7, "apeganpp": 1e7}
 _STEP_MACS = {"defense_gan": 6e7, "cgan": 6e8, "apegan": 6e7, "apeganpp": 1.3e8}
 _OTHER_MACS = 1e6
+# Gradients through the classifier for each training image: once, for the direction of FGSM, and with each pass.
+_GRADIENTS = {"apegan": (1, 0), "apeganpp": (1, 1), "cgan": (1, 1), "adversarial_training": (0, 2)}
 _RECIPE_PASSES = 30
 _OVERHEAD_SECONDS = 5.0
 
@@ -54,19 +56,17 @@ class Cost:
             case Trained():
                 if artefact.passes is None:
                     return 0.0
-                train = artefact.train_images or self._train(artefact.classifier)
-                inner = 2 if artefact.defense == "adversarial_training" else 1
-                step = _STEP_MACS.get(artefact.defense, _OTHER_MACS) * self._pixels(
-                    artefact.classifier
-                )
-                return (
-                    artefact.passes
-                    * train
-                    * (step + inner * _BACKWARD * self._macs(artefact.classifier))
-                )
+                return self._training(artefact)
             case Cell():
                 return self._cell(artefact)
         raise TypeError(type(artefact))
+
+    def _training(self, trained: Trained) -> float:
+        train = trained.train_images or self._train(trained.classifier)
+        step = _STEP_MACS.get(trained.defense, _OTHER_MACS) * self._pixels(trained.classifier)
+        gradient = _BACKWARD * self._macs(trained.classifier)
+        once, each_pass = _GRADIENTS.get(trained.defense, (0, 0))
+        return train * (once * gradient + trained.passes * (step + each_pass * gradient))
 
     def _cell(self, cell: Cell) -> float:
         classifier = self._macs(cell.classifier)
@@ -85,7 +85,8 @@ class Cost:
             "fgsm": 1,
             "bim": getattr(attack, "steps", 1),
             "deepfool": 10 * 4,
-            "jsma": 10 * 30,
+            # A gradient for each class and pair of values; stronger changes need fewer pairs.
+            "jsma": 10 * 6 / abs(getattr(attack, "theta", 1.0)),
             "cw": getattr(attack, "steps", 1) * getattr(attack, "searches", 1),
         }
         return steps.get(attack.name, 100) * _BACKWARD * macs

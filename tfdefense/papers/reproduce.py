@@ -12,6 +12,7 @@ from tfdefense.papers.cost import Cost, spoken
 from tfdefense.papers.curves import save_curves
 from tfdefense.papers.grid import Grid, in_order
 from tfdefense.papers.making import make_all
+from tfdefense.papers.records import save_cells, save_choices
 from tfdefense.papers.results import lines_of, save_table, summary
 from tfdefense.papers.store import Store
 from tfdefense.progress import say
@@ -117,9 +118,13 @@ class Reproduction:
             whole = Grid(self.paper, self.paper.chosen([table]), self.budget)
             lines = lines_of(whole.cells, self.store)
             save_table(self.paper, table, lines, self.directory, about)
+            save_cells(whole.cells, self.store, self.directory / f"{table}.json")
             trained = {cell.defense.key: cell.defense for _, cell in whole.cells if cell.defense}
             save_curves(trained.values(), self.store, self.directory / f"{table}-training.png")
             say(f"Table {table}: {summary(lines)} {self.directory / f'{table}.md'}")
+        every = Grid(self.paper, self.paper.figures, self.budget)
+        trained = {cell.defense.key: cell.defense for _, cell in every.cells if cell.defense}
+        save_choices(self.paper, trained.values(), self.directory / "choices.md")
 
     def _seconds(self, artefacts: Sequence[Artefact]) -> float:
         return sum(self.cost.seconds(each) for each in artefacts)

@@ -1,0 +1,79 @@
+import json
+
+import numpy as np
+import pytest
+
+import tfdefense
+from tfdefense import zoo
+from tfdefense.errors import UserError
+from tfdefense.zoo.build import main
+from tfdefense.zoo.pretrained import MODELS, load, names, save
+
+
+@pytest.fixture
+def saved(tmp_path, toy_model):
+    defense = tfdefense.defenses.APEGAN(toy_model, seed=3)
+    save(defense, "apegan/toy/cnn", "# what it withstands\n", tmp_path)
+    return defense, tmp_path
+
+
+def test_what_is_saved_purifies_alike(saved, toy_images, toy_model):
+    defense, models = saved
+    assert names(models) == ["apegan/toy/cnn"]
+    pretrained = load("apegan/toy/cnn", models)
+    assert pretrained.card == "# what it withstands\n"
+    expected = np.asarray(defense.purify(toy_images[:8]))
+    again = pretrained.before(toy_model)
+    assert again.trained_with == "cnn"
+    np.testing.assert_allclose(again.purify(toy_images[:8]), expected, atol=2e-3)
+    np.testing.assert_allclose(pretrained.purify(toy_images[:8]), expected, atol=2e-3)
+
+
+def test_another_classifier_of_other_images_is_refused(saved):
+    with pytest.raises(UserError, match=r"purifies \("):
+        load("apegan/toy/cnn", saved[1]).before(
+            tfdefense.classifiers.FrozenClassifier(lambda x: x[:, 0, 0, :1] * 0, (99, 98, 1))
+        )
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(UserError, match="unknown purifier 'apeganpp/mnist/lenett'"):
+        zoo.load("apeganpp/mnist/lenett")
+
+
+@pytest.mark.parametrize("damage", ["weights", "config", "schema", "other"])
+def test_damaged_files_are_named(saved, toy_model, damage):
+    directory = saved[1] / "apegan" / "toy" / "cnn"
+    config = json.loads((directory / "config.json").read_text())
+    if damage == "weights":
+        (directory / "weights.npz").write_bytes(b"PK and no more")
+    elif damage == "config":
+        (directory / "config.json").write_text("{")
+    elif damage == "schema":
+        (directory / "config.json").write_text(json.dumps({**config, "schema": 0}))
+    else:
+        (directory / "config.json").write_text(json.dumps({**config, "defense": "cgan"}))
+    with pytest.raises(UserError, match=r"damaged|not those of a cgan|unknown hyperparameter"):
+        load("apegan/toy/cnn", saved[1]).before(toy_model)
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_what_comes_with_the_package_does_what_its_card_says(name, shared_data):
+    """On MNIST, before nothing: purified digits stay close to the clean ones, and small files stay small."""
+    pretrained = zoo.load(name)
+    images = tfdefense.data.load("mnist", shared_data).test.take(200).images
+    purified = np.asarray(pretrained.purify(images))
+    assert purified.shape == images.shape
+    assert purified.min() >= 0
+    assert purified.max() <= 1
+    assert np.mean((purified - images) ** 2) < 0.1 * np.mean(images**2)
+    assert "white box" in pretrained.card
+
+
+def test_all_of_it_is_small():
+    assert sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file()) < 5_000_000
+
+
+def test_build_without_a_store_says_so(capsys, tmp_path):
+    assert main([]) == 2
+    assert "STORE: one folder needed" in capsys.readouterr().err
