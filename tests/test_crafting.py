@@ -180,5 +180,5 @@ def test_examples_too_many_for_memory_stay_on_disk_and_train_the_same(
 
 
 def test_examples_of_other_images_are_refused_for_training(make, toy_split):
-    with pytest.raises(UserError, match="made of 23 images of toy train; all 24"):
+    with pytest.raises(UserError, match="made of 23 images of toy train; the 24"):
         crafted_pairs([make(split=toy_split.take(23))], toy_split)
