@@ -42,9 +42,10 @@ ATTACKS = Registry(
 )
 
 
-def default_epsilon(image_shape: tuple[int, int, int]) -> float:
-    """The usual L-infinity radius: 0.3 for grey images (MNIST), 8/255 for colour (CIFAR-10)."""
-    return 0.3 if image_shape[-1] == 1 else 8 / 255
+def default_epsilon(image_shape: tuple[int, int, int], norm: str = "linf") -> float:
+    """The usual radius, for grey images (MNIST) and colour (CIFAR-10): 0.3 and 8/255, in "l2" 1.5 and 0.5."""
+    grey, colour = (0.3, 8 / 255) if norm == "linf" else (1.5, 0.5)
+    return grey if image_shape[-1] == 1 else colour
 
 
 def is_bounded(name: str) -> bool:

@@ -15,6 +15,7 @@ DEFENSES = Registry(
         "cgan": "tfdefense.defenses.cgan:ConditionalGAN",
         "defense_gan": "tfdefense.defenses.defense_gan:DefenseGAN",
         "magnet": "tfdefense.defenses.magnet:MagNet",
+        "robust_purifier": "tfdefense.defenses.robust_purifier:RobustPurifier",
         "spatial_smoothing": "tfdefense.defenses.spatial_smoothing:SpatialSmoothing",
         "total_variation": "tfdefense.defenses.total_variation:TotalVariation",
     },

@@ -17,50 +17,43 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.attacks import FGSM, PGD, Attack, default_epsilon
+from tfdefense.attacks import Attack
 from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
 from tfdefense.data.disk_array import DiskArray
 from tfdefense.defenses.base import DefendedClassifier, option
 from tfdefense.defenses.gan import adam, check_rate
+from tfdefense.defenses.inner_attack import InnerAttackConfig, inner_attack
 from tfdefense.defenses.learned import LearnedDefense
-from tfdefense.errors import require, unknown_name
+from tfdefense.errors import require
 from tfdefense.networks.losses import cross_entropy
 from tfdefense.networks.widened import widened
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
 from tfdefense.training.summaries import image_grid
 
-_INNER = ("fgsm", "pgd")
 _WATCHED_IMAGES = 500
 _GRID_IMAGES = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(InnerAttackConfig):
     """Hyperparameters of adversarial training."""
 
-    inner_attack: str = option("pgd", "what it trains against: fgsm (Goodfellow) or pgd (Madry)")
-    inner_epsilon: float | None = option(
-        None, "radius of the inner attack (default: 0.3 for grey images, 8/255 for colour)"
-    )
-    inner_steps: int = option(10, "steps of the inner attack, if that is pgd")
     adversarial_share: float | None = option(
-        None, "share of the loss that is on adversarial images (default: 0.5 for fgsm, 1 for pgd)"
+        None, "share of the loss that is on adversarial images (default: 0.5 for fgsm, else 1)"
     )
     learning_rate: float = option(1e-3, "Adam's")
     schedule: str = option("cosine", "learning rate over time: cosine (to zero), or constant")
 
     def __post_init__(self) -> None:
-        if self.inner_attack not in _INNER:
-            raise unknown_name("--inner_attack", self.inner_attack, _INNER)
-        for name in ("inner_epsilon", "adversarial_share"):
-            value = getattr(self, name)
-            require(
-                value is None or 0 <= value <= 1, f"--{name}={value}: a number in [0, 1] needed."
-            )
-        require(self.inner_steps >= 1, f"--inner_steps={self.inner_steps}: at least 1 needed.")
+        super().__post_init__()
+        share = self.adversarial_share
+        require(
+            share is None or 0 <= share <= 1,
+            f"--adversarial_share={share}: a number in [0, 1] needed.",
+        )
         check_rate(self)
 
 
@@ -98,21 +91,15 @@ class AdversarialTraining(LearnedDefense):
 
     def inner_attack(self, seed: int | tf.Tensor = 0) -> Attack:
         """The attack of the inner maximisation; `seed` draws PGD's starts."""
-        config = self.config
-        epsilon = config.inner_epsilon
-        if epsilon is None:
-            epsilon = default_epsilon(self.classifier.image_shape)
-        if config.inner_attack == "fgsm":
-            return FGSM(epsilon=epsilon)
-        # So long that the steps together could cross the ball from side to side.
-        size = min(1.0, 2.5 / config.inner_steps)
-        return PGD(epsilon=epsilon, steps=config.inner_steps, relative_step_size=size, seed=seed)
+        return inner_attack(self.config, self.classifier.image_shape, seed)
 
     @property
     def adversarial_share(self) -> float:
         """Share of the loss that is on adversarial images."""
         given = self.config.adversarial_share
-        return given if given is not None else {"fgsm": 0.5, "pgd": 1.0}[self.config.inner_attack]
+        if given is not None:
+            return given
+        return 0.5 if self.config.inner_attack == "fgsm" else 1.0
 
     def networks(self) -> dict[str, keras.Model]:
         return {"network": self.network}

@@ -49,7 +49,7 @@ class Config(GeneratorConfig):
     target_weight: float = option(
         1.0, "mu of equation (11), weight of the classifier's loss; 0 gives equation (9)"
     )
-    generator: str = option("unet", "the paper's unet, or encoder_decoder")
+    generator: str = option("unet", "the paper's unet, encoder_decoder or small_unet")
     learning_rate: float = option(2e-4, "Adam's, of generator and discriminator")
     schedule: str = option("constant", "learning rate over time: constant, or cosine (to zero)")
 
@@ -77,7 +77,9 @@ class ConditionalGAN(TrainedPurifier):
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)
         with seeded(seed):
-            self.generator = make_generator("unet", self.classifier.image_shape, self.config.levels)
+            self.generator = make_generator(
+                self.config.generator, self.classifier.image_shape, self.config.levels
+            )
             self.discriminator = PatchGAN()
             self.discriminator.build((None, *self.classifier.image_shape))
 

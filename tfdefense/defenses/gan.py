@@ -21,7 +21,7 @@ class GeneratorConfig:
       UserError: an unknown network, or a number out of range.
     """
 
-    generator: str = option("encoder_decoder", "the paper's encoder_decoder, or unet")
+    generator: str = option("encoder_decoder", "the paper's encoder_decoder, unet or small_unet")
     levels: int | None = option(
         None, "how often the U-Net halves the image (default: down to one pixel)"
     )

@@ -4,24 +4,31 @@ import keras
 
 from tfdefense.errors import require, unknown_name
 from tfdefense.networks.generator import EncoderDecoderGenerator
+from tfdefense.networks.small_unet import SmallUNet
 from tfdefense.networks.unet import UNet
 
-GENERATORS = ("encoder_decoder", "unet")
+GENERATORS = ("encoder_decoder", "unet", "small_unet")
 
 
 def make_generator(
-    name: str, image_shape: tuple[int, int, int], levels: int | None = None
+    name: str,
+    image_shape: tuple[int, int, int],
+    levels: int | None = None,
+    filters: tuple[int, ...] = (32, 64, 128),
 ) -> keras.Model:
     """A network from images to images, built.
 
     Args:
-      name: "encoder_decoder", the first paper's, or "unet", the second's.
+      name: "encoder_decoder", the first paper's; "unet", the second's; or "small_unet", which has no batch normalisation.
       image_shape: [H, W, C].
       levels: how often a U-Net halves the image; None means down to one pixel.
+      filters: of a small U-Net, from the full size down.
     """
     *size, channels = image_shape
     if name == "unet":
         generator = UNet(channels, levels, tuple(size))
+    elif name == "small_unet":
+        generator = SmallUNet(channels, filters)
     else:
         generator = EncoderDecoderGenerator(channels=channels)
     generator.build((None, *image_shape))

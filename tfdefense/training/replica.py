@@ -34,6 +34,18 @@ class Replica:
         """
         return tf.reduce_sum(values) / self.global_batch
 
+    def clipped(self, gradients: list[tf.Tensor], most: float) -> list[tf.Tensor]:
+        """This replica's shares of gradients, scaled alike so that their sum is of norm `most` at most; 0 for any.
+
+        An optimizer's own clipping would see one replica's share at a time.
+        """
+        if not most:
+            return gradients
+        context = tf.distribute.get_replica_context()
+        norm = tf.linalg.global_norm(context.all_reduce("sum", gradients))
+        scale = most / tf.maximum(norm, most)
+        return [gradient * scale for gradient in gradients]
+
     def uniform(self, low: float = 0.0, high: float = 1.0) -> tf.Tensor:
         """float32 [n], uniform in [low, high): one number for each of this replica's examples."""
         return self._mine(

@@ -1,0 +1,154 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfdefense
+from tests.conftest import SHAPE
+from tfdefense.attacks import FGSM, PGD
+from tfdefense.classifiers import FrozenClassifier
+from tfdefense.defenses import RobustPurifier, named
+from tfdefense.defenses.inner_attack import InnerAttackConfig, inner_attack
+from tfdefense.errors import UserError
+from tfdefense.training import Replica
+
+SMALL = {"filters": (4, 8), "learning_rate": 1e-2}
+
+
+def batch_of(split):
+    return {"clean": tf.constant(split.images), "labels": tf.constant(split.labels)}
+
+
+@pytest.mark.parametrize(
+    ("given", "attack"),
+    [
+        ({}, PGD(epsilon=0.3 * 0.5, steps=5, relative_step_size=0.5, seed=4)),
+        (
+            {"inner_attack": "fast"},
+            PGD(epsilon=0.3 * 0.5, steps=1, relative_step_size=1.25, seed=4),
+        ),
+        ({"inner_attack": "fgsm", "inner_epsilon": 0.2}, FGSM(epsilon=0.2 * 0.5)),
+        (
+            {"inner_norm": "l2", "inner_steps": 2},
+            PGD(epsilon=1.5 * 0.5, steps=2, relative_step_size=1.0, seed=4, norm="l2"),
+        ),
+    ],
+)
+def test_step_descends_the_loss_under_the_inner_attack(toy_model, toy_split, given, attack):
+    """At step 4 of 10 the radius is half of its own: the ramp is all of the training."""
+    hyperparameters = {**SMALL, "ramp": 1.0, "clip": 0.0, "lambda1": 0.7, **given}
+    ours, theirs = (RobustPurifier(toy_model, seed=3, **hyperparameters) for _ in range(2))
+    ours.prepare(10), theirs.prepare(10)
+    batch = batch_of(toy_split)
+    scalars = ours.train_step(batch, Replica(0, tf.constant(4, tf.int64), 24))
+    attacked = attack(theirs.defend(), toy_split.images, toy_split.labels)
+    with tf.GradientTape() as tape:
+        purified = theirs.generator(attacked)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(
+            batch["labels"], toy_model(purified)
+        )
+        loss += 0.7 * tf.reduce_mean(tf.square(purified - batch["clean"]))
+    variables = theirs.generator.trainable_variables
+    theirs.generator_optimizer.apply(tape.gradient(loss, variables), variables)
+    np.testing.assert_allclose(scalars["loss"], loss, rtol=1e-4)
+    mine, other = ours.generator_optimizer.variables, theirs.generator_optimizer.variables
+    for a, b in zip(mine, other, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-6)
+
+
+def test_the_critic_of_ape_gan_pp_may_judge_too(toy_model, toy_split):
+    defense = RobustPurifier(toy_model, **SMALL, lambda2=0.5, inner_steps=1)
+    defense.prepare(10)
+    critic = [variable.numpy() for variable in defense.critic.trainable_variables]
+    scalars = defense.train_step(batch_of(toy_split), Replica(0, tf.constant(0, tf.int64), 24))
+    assert {"loss_adversarial", "loss_critic", "gradient_penalty"} <= set(scalars)
+    moved = [
+        np.any(variable.numpy() != value)
+        for variable, value in zip(defense.critic.trainable_variables, critic, strict=True)
+    ]
+    assert any(moved)
+    assert set(defense.networks()) == {"generator"}  # What is served is the purifier alone.
+    expected = (
+        scalars["loss_classification"] + scalars["loss_mse"] + 0.5 * scalars["loss_adversarial"]
+    )
+    np.testing.assert_allclose(scalars["loss"], expected, rtol=1e-5)
+
+
+def test_it_withstands_an_attacker_who_knows_it(toy_model, toy_split, tmp_path):
+    epsilon = 0.15
+    before = [weight.numpy() for weight in toy_model.weights]
+    given = {"filters": (8, 16), "learning_rate": 1e-2, "inner_epsilon": epsilon}
+    defense = RobustPurifier(toy_model, **given)
+    defense.fit(toy_split, epochs=150, batch_size=24, validation=toy_split, run=tmp_path / "run")
+    for weight, value in zip(toy_model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, value, "the guarded classifier is never changed")
+
+    def standing(model):
+        images = PGD(epsilon=epsilon)(model, toy_split.images, toy_split.labels)
+        return np.mean(np.argmax(model(images), -1) == toy_split.labels)
+
+    assert standing(defense.defend()) > standing(FrozenClassifier(toy_model, SHAPE)) + 0.3
+    path = tfdefense.serving.export(defense, tmp_path / "export")
+    served = tf.saved_model.load(path).signatures["serving_default"](tf.constant(toy_split.images))
+    np.testing.assert_allclose(served["logits"], defense.defend()(toy_split.images), atol=1e-4)
+
+
+def test_noise_and_mask_are_for_training_alone(toy_model, toy_images):
+    defense = RobustPurifier(toy_model, **SMALL, noise=0.1, mask=0.25)
+    half = tf.fill((4, *SHAPE), 0.5)
+    changed = defense._transformed(half, Replica(0, tf.constant(0, tf.int64), 4)).numpy()
+    assert np.mean(changed == 0) == pytest.approx(0.25, abs=0.1)
+    assert np.std(changed[changed > 0]) == pytest.approx(0.1, abs=0.03)
+    np.testing.assert_array_equal(defense.purify(toy_images[:4]), defense.purify(toy_images[:4]))
+
+
+def test_a_part_that_comes_before_is_attacked_with_it(toy_model, toy_split):
+    whole = named("bit_depth+robust_purifier")(toy_model, bits=3, filters=(4, 8), inner_steps=1)
+    whole.fit(toy_split, epochs=1, batch_size=24)
+    assert whole.defend()(toy_split.images).shape == (24, 3)
+
+
+def test_two_replicas_clip_as_one(two_replicas):
+    """The norm that is clipped is that of the whole gradient, not of one replica's share."""
+    gradient = tf.constant([[3.0, 4.0], [0.0, 0.0]])
+
+    def share(context):
+        replica = Replica(0, tf.constant(0, tf.int64), 2)
+        return replica.clipped([gradient[context.replica_id_in_sync_group]], 1.0)
+
+    shares = two_replicas.run(lambda: share(tf.distribute.get_replica_context()))
+    summed = two_replicas.reduce("sum", shares[0], axis=None)
+    np.testing.assert_allclose(summed, [0.6, 0.8], rtol=1e-6)
+    alone = Replica(0, tf.constant(0, tf.int64), 2)
+    np.testing.assert_allclose(alone.clipped([gradient[0]], 1.0)[0], [0.6, 0.8], rtol=1e-6)
+    np.testing.assert_allclose(alone.clipped([gradient[0]], 9.0)[0], [3.0, 4.0])
+    np.testing.assert_allclose(alone.clipped([gradient[0]], 0.0)[0], [3.0, 4.0])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"inner_attack": "fasst"}, "unknown --inner_attack 'fasst'. Did you mean 'fast'"),
+        ({"inner_norm": "l1"}, "unknown --inner_norm 'l1'"),
+        ({"inner_epsilon": 1.5}, r"--inner_epsilon=1.5: a number in \[0, 1\]"),
+        ({"inner_norm": "l2", "inner_epsilon": -1.0}, "--inner_epsilon=-1.0: 0 or more"),
+        ({"ramp": 1.5}, r"--ramp=1.5: a number in \[0, 1\]"),
+        ({"mask": -0.5}, "--mask=-0.5"),
+        ({"noise": -0.5}, "--noise=-0.5: 0 or more"),
+        ({"clip": -1.0}, "--clip=-1.0: 0 or more"),
+        ({"filters": (8,)}, "--filters=8: two or more"),
+        ({"generator": "smal_unet"}, "Did you mean 'small_unet'"),
+        ({"learning_rate": 0.0}, "--learning_rate=0.0"),
+    ],
+)
+def test_bad_hyperparameters_are_named(toy_model, given, message):
+    with pytest.raises(UserError, match=message):
+        RobustPurifier(toy_model, **given)
+
+
+def test_usual_radii_by_norm_and_channels():
+    grey, colour = (28, 28, 1), (32, 32, 3)
+    assert inner_attack(InnerAttackConfig(), grey).epsilon == 0.3
+    assert inner_attack(InnerAttackConfig(), colour).epsilon == 8 / 255
+    assert inner_attack(InnerAttackConfig(inner_norm="l2"), grey).epsilon == 1.5
+    assert inner_attack(InnerAttackConfig(inner_norm="l2"), colour).epsilon == 0.5

@@ -1,0 +1,199 @@
+"""A purifier that is trained against an attacker who knows it: adversarial training of the purifier alone.
+
+The classifier f is frozen and ordinary; the purifier G in front of it learns to withstand attacks on both together:
+
+    min_G E max_{|delta| <= epsilon} [ CE(f(G(x + delta)), y) ] + lambda1 * MSE(G(x + delta), x) + lambda2 * L_WGAN(G)
+
+which is equation (2.1) of Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, with
+theta = G; delta climbs the cross-entropy through f and G. Kin to Lin et al., "Adversarial Training on Purification (AToP)",
+ICLR 2024, whose random transforms are `noise` and `mask`; the other two terms are those of APE-GAN++, equation (1).
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfdefense.attacks import Attack
+from tfdefense.crafting import Examples
+from tfdefense.data.dataset import Split
+from tfdefense.data.disk_array import DiskArray
+from tfdefense.defenses.base import option
+from tfdefense.defenses.gan import (
+    GeneratorConfig,
+    adam,
+    check_rate,
+    check_weights,
+    update_critic,
+)
+from tfdefense.defenses.inner_attack import InnerAttackConfig, inner_attack
+from tfdefense.defenses.purifier import TrainedPurifier
+from tfdefense.errors import require
+from tfdefense.networks.critic import Critic
+from tfdefense.networks.generators import make_generator
+from tfdefense.networks.losses import cross_entropy, mean_squared_error, wasserstein_generator
+from tfdefense.training.replica import Replica
+from tfdefense.training.seeding import seeded
+from tfdefense.training.summaries import image_grid
+
+_WATCHED_IMAGES = 500
+_GRID_IMAGES = 8
+_PENALTY_WEIGHT = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(InnerAttackConfig, GeneratorConfig):
+    """Hyperparameters of the robust purifier."""
+
+    inner_steps: int = option(5, "steps of the inner attack, if that is pgd")
+    ramp: float = option(
+        0.2, "share of the training over which the inner attack's radius grows from 0 to all of it"
+    )
+    lambda1: float = option(1.0, "weight of the squared error between purified and clean image")
+    lambda2: float = option(0.0, "weight of a WGAN-GP critic's judgement, APE-GAN++'s; 0 for none")
+    noise: float = option(
+        0.0, "standard deviation of noise that is added to attacked images while it learns"
+    )
+    mask: float = option(0.0, "share of pixels of attacked images that are hidden while it learns")
+    generator: str = option("small_unet", "small_unet, encoder_decoder or unet")
+    filters: tuple[int, ...] = option((32, 64, 128), "of a small_unet, from the full size down")
+    learning_rate: float = option(1e-3, "Adam's")
+    schedule: str = option("cosine", "learning rate over time: cosine (to zero), or constant")
+    clip: float = option(1.0, "greatest norm of the gradient of a step; 0 for any")
+
+    def __post_init__(self) -> None:
+        InnerAttackConfig.__post_init__(self)
+        GeneratorConfig.__post_init__(self)
+        object.__setattr__(self, "filters", tuple(self.filters))
+        require(
+            len(self.filters) >= 2 and min(self.filters) >= 1,
+            f"--filters={','.join(map(str, self.filters))}: two or more numbers from 1 on needed.",
+        )
+        for name in ("ramp", "mask"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"--{name}={value}: a number in [0, 1] needed.")
+        check_weights(self, "lambda1", "lambda2", "noise", "clip")
+        check_rate(self)
+
+
+class RobustPurifier(TrainedPurifier):
+    """The purifier in front of (and trained with) one frozen classifier.
+
+    Args:
+      classifier: a Keras model or callable from images to logits; never changed.
+      seed: initial weights.
+      **hyperparameters: fields of `Config` in place of their defaults.
+    """
+
+    name = "robust_purifier"
+    summary = "Purifier trained against PGD through itself and a frozen classifier (kin to Madry 2018, AToP 2024)"
+    Config = Config
+
+    def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
+        super().__init__(classifier, seed, **hyperparameters)
+        config = self.config
+        with seeded(seed):
+            self.generator = make_generator(
+                config.generator, self.classifier.image_shape, config.levels, config.filters
+            )
+            if config.lambda2:
+                self.critic = Critic()
+                self.critic.build((None, *self.classifier.image_shape))
+
+    def attacked(self, images: tf.Tensor) -> tf.Tensor:
+        """What the inner attack attacks: logits float32 [N, K] of images, with all that is done to them before."""
+        return self.classifier(self.generator(self.before(images), training=False))
+
+    def inner_attack(self, seed: int | tf.Tensor = 0, share: float | tf.Tensor = 1.0) -> Attack:
+        """The attack of the inner maximisation, at a `share` of its radius."""
+        return inner_attack(self.config, self.classifier.image_shape, seed, share)
+
+    def prepare(self, steps: int) -> None:
+        config = self.config
+        self.generator_optimizer = adam(self.generator, config, steps, (0.9, 0.999), config.average)
+        if config.lambda2:
+            self.critic_optimizer = adam(self.critic, config, steps)
+        self._ramp_steps = max(1.0, config.ramp * steps)
+
+    def arrays(self, train: Split, pairs: Sequence[Examples]) -> dict[str, np.ndarray | DiskArray]:
+        require(not pairs, f"--pairs: --defense={self.name} makes its own examples as it goes.")
+        return {"clean": train.images, "labels": train.labels}
+
+    def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
+        clean, labels = batch["clean"], batch["labels"]
+        share = tf.minimum(1.0, tf.cast(replica.step + 1, tf.float32) / self._ramp_steps)
+        attack = self.inner_attack(replica.step, share)
+        attacked = attack.traced_craft(self.attacked, clean, labels, None).images
+        attacked = self._transformed(self.before(attacked), replica)
+        scalars = self._update_critic(clean, attacked, replica)
+        with tf.GradientTape() as tape:
+            purified = self.generator(attacked, training=True)
+            logits = self.classifier(purified)
+            classification = replica.mean(cross_entropy(labels, logits))
+            squared_error = replica.mean(mean_squared_error(clean, purified))
+            loss = classification + self.config.lambda1 * squared_error
+            if self.config.lambda2:
+                adversarial = replica.mean(wasserstein_generator(self.critic(purified)))
+                loss += self.config.lambda2 * adversarial
+                scalars["loss_adversarial"] = adversarial
+        variables = self.generator.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        clipped = replica.clipped(gradients, self.config.clip)
+        self.generator_optimizer.apply(clipped, variables)
+        withstood = tf.argmax(logits, -1, output_type=tf.int32) == labels
+        return {
+            "loss": loss,
+            "loss_classification": classification,
+            "loss_mse": squared_error,
+            **scalars,
+            "accuracy_attacked": replica.mean(tf.cast(withstood, tf.float32)),
+            "gradient_norm_generator": tf.linalg.global_norm(gradients),
+        }
+
+    def _update_critic(
+        self, clean: tf.Tensor, attacked: tf.Tensor, replica: Replica
+    ) -> dict[str, tf.Tensor]:
+        if not self.config.lambda2:
+            return {}
+        purified = self.generator(attacked, training=True)
+        return update_critic(
+            self.critic, self.critic_optimizer, clean, purified, _PENALTY_WEIGHT, replica
+        )
+
+    def _transformed(self, images: tf.Tensor, replica: Replica) -> tf.Tensor:
+        """With the noise added and the pixels hidden that the purifier is to make good as well."""
+        shape = self.classifier.image_shape
+        if self.config.noise:
+            images = images + self.config.noise * replica.normal(shape)
+        if self.config.mask:
+            # A normal number is above its own quantile as often as wanted.
+            above = tf.sqrt(2.0) * tf.math.erfinv(1.0 - 2.0 * self.config.mask)
+            hidden = replica.normal((*shape[:2], 1)) > above
+            images = tf.where(hidden, 0.0, images)
+        return tf.clip_by_value(images, 0.0, 1.0)
+
+    def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]]:
+        few = validation.take(_WATCHED_IMAGES)
+        images, labels = tf.constant(few.images[:]), tf.constant(few.labels)
+        attack = self.inner_attack()
+
+        @tf.function
+        def look() -> tuple[tf.Tensor, ...]:
+            adversarial = attack.traced_craft(self.attacked, images, labels, None).images
+            return adversarial, self.attacked(images), self.attacked(adversarial)
+
+        def see() -> tuple[dict, dict]:
+            adversarial, clean_logits, logits = look()
+            grid = [few.images[:_GRID_IMAGES], self.purify(images[:_GRID_IMAGES]).numpy()]
+            grid += [adversarial[:_GRID_IMAGES].numpy()]
+            grid += [self.purify(adversarial[:_GRID_IMAGES]).numpy()]
+            right = {
+                "accuracy_clean": np.mean(np.argmax(clean_logits, -1) == few.labels),
+                f"accuracy_white_box_{attack.name}": np.mean(np.argmax(logits, -1) == few.labels),
+            }
+            scalars = {name: float(value) for name, value in right.items()}
+            return scalars, {"clean_then_attacked_and_purified": image_grid(grid)}
+
+        return see
