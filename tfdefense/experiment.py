@@ -8,11 +8,12 @@ from typing import Any
 from tfdefense import data, workers
 from tfdefense.choices import choose_classifier, load_data
 from tfdefense.classifiers.frozen import FrozenClassifier
+from tfdefense.defenses import named
 from tfdefense.defenses.base import Defense
 from tfdefense.errors import require
 from tfdefense.evaluation import Report
 from tfdefense.evaluation.judging import Judging, judge, saved_report
-from tfdefense.planning import Plan, planned, start, untrained
+from tfdefense.planning import Plan, own_hyperparameters, planned, start, untrained
 from tfdefense.runs import Run
 from tfdefense.serving import export
 from tfdefense.serving.export import Variant
@@ -46,8 +47,9 @@ def train(
 
     Args:
       settings: "defense" and any of "dataset", "image_size", "split_seed", "classifier", "input_range",
-        "input_mean", "input_std", "epochs", "train_images", "batch_size", "seed", "mixed_precision" and the defence's hyperparameters. What is
-        left out comes from the run's `config.json` if there is one, else from the defaults.
+        "input_mean", "input_std", "epochs", "train_images", "batch_size", "seed", "mixed_precision", "init_run" and the
+        defence's hyperparameters. What is left out comes from the run's `config.json` if there is one, else from the
+        defaults.
       run: the run directory; None means `<runs_dir>/<dataset>-<classifier>-<defense>`.
       data_dir: where TFDS finds prepared datasets.
       overwrite: throw away what is in the run directory.
@@ -82,8 +84,11 @@ def fitted(plan: Plan, overwrite: bool = False, runs_dir: str | Path = "runs") -
     Raises:
       UserError, WorkFailed: as `start` and the defence's `fit`.
     """
+    beginning = _beginning(plan)
     start(plan, overwrite, runs_dir)
     defense = untrained(plan.run)
+    if beginning is not None:
+        defense.begin_from(beginning)
     if plan.loop is not None:
         defense.fit(
             plan.train,
@@ -97,6 +102,17 @@ def fitted(plan: Plan, overwrite: bool = False, runs_dir: str | Path = "runs") -
             about=plan.about,
         )
     return defense
+
+
+def _beginning(plan: Plan) -> Defense | None:
+    """The defence that a plan begins with, found to fit before anything is written."""
+    if plan.init_run is None:
+        return None
+    beginning, settings = load_defense(plan.init_run), plan.config.settings
+    make_defense = named(settings["defense"])
+    hyperparameters = own_hyperparameters(make_defense, settings)
+    make_defense(beginning.classifier, plan.seed, **hyperparameters).begin_from(beginning)
+    return beginning
 
 
 def export_run(

@@ -1,6 +1,7 @@
 """What a training is asked for, checked and written down before it begins."""
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tfdefense.defenses import DEFENSES, named
 from tfdefense.defenses.base import Defense
 from tfdefense.defenses.learned import LearnedDefense
 from tfdefense.errors import require
+from tfdefense.hashing import hashed
 from tfdefense.progress import say
 from tfdefense.runs import Run, RunConfig
 from tfdefense.training import BATCH_SIZE, LoopConfig
@@ -35,7 +37,8 @@ class Plan:
       dataset, train: the images, and those that the defence learns from.
       examples, seed, loop: on what else, and how long; no loop where nothing is learned.
       classifier: what is guarded; None where the run holds it already.
-      about: what tells data and classifier from others.
+      about: what tells data, classifier and beginning from others.
+      init_run: the trained defence whose weights it begins with; None for weights by the seed.
       config: what the run's `config.json` holds, or will.
     """
 
@@ -47,6 +50,7 @@ class Plan:
     loop: LoopConfig | None
     classifier: Chosen | None
     about: dict[str, Any]
+    init_run: Run | None
     config: RunConfig
 
 
@@ -66,8 +70,10 @@ def planned(
         settings = merged(stored.settings, given)
         settings.pop("pairs", None)
         pairs = pairs or stored.surroundings.get("pairs", ())
+        settings["init_run"] = given.get("init_run") or stored.surroundings.get("init_run")
         data_dir = data_dir or stored.surroundings.get("data_dir")
     settings = {**DEFAULTS, **settings}
+    beginning = settings.pop("init_run", None)
     require("defense" in settings, f"--defense: none given. Known: {', '.join(DEFENSES.names())}.")
     make_defense = named(settings["defense"])
     config = make_defense.Config(**own_hyperparameters(make_defense, settings))
@@ -75,6 +81,8 @@ def planned(
     require(
         learns or not pairs, f"--pairs: --defense={make_defense.name} learns nothing from them."
     )
+    require(learns or not beginning, f"--init_run: --defense={make_defense.name} learns nothing.")
+    init_run = Run(Path(beginning), "init_run") if beginning else None
     batch_size, seed = settings.get("batch_size", BATCH_SIZE), settings["seed"]
     # Here too, so that a bad number is answered before a large dataset is read.
     mixed_precision = settings.get("mixed_precision", "float32")
@@ -93,6 +101,8 @@ def planned(
     train = _first(dataset, settings.get("train_images"))
     if len(train) < len(dataset.train):
         about["train_images"] = len(train)
+    if init_run is not None:
+        about["init_run"] = _described(init_run)
     loop = None
     if learns:
         loop = make_defense.loop_config(
@@ -107,10 +117,11 @@ def planned(
         "data_dir": dataset.data_dir,
         "class_names": list(dataset.class_names),
         "steps": loop.steps(len(train)) if loop else 0,
+        "init_run": str(init_run.path.resolve()) if init_run else None,
         "classifier_path": str(classifier.path) if classifier and classifier.path else None,
     }
     config = RunConfig("defense", full, surroundings)
-    return Plan(run, dataset, train, examples, seed, loop, classifier, about, config)
+    return Plan(run, dataset, train, examples, seed, loop, classifier, about, init_run, config)
 
 
 def start(plan: Plan, overwrite: bool, runs_dir: str | Path) -> None:
@@ -141,6 +152,12 @@ def untrained(run: Run, guarded: FrozenClassifier | None = None) -> Defense:
     return defense
 
 
+def _described(init_run: Run) -> str:
+    """The defence of a run and a hash of its settings, which make it what it is."""
+    settings = init_run.require_kind("defense").settings
+    return f"{settings['defense']}-{hashed([json.dumps(settings, sort_keys=True).encode()])[:12]}"
+
+
 def _first(dataset: data.Dataset, count: int | None) -> data.Split:
     """The first `count` training images, which are in a random order; all of them for None."""
     every = len(dataset.train)
@@ -156,7 +173,7 @@ def own_hyperparameters(make_defense: type[Defense], settings: Mapping[str, Any]
     mine = {field.name for field in dataclasses.fields(make_defense.Config)}
     common = {"defense", "seed", *DATA_SETTINGS, *CLASSIFIER_SETTINGS}
     if issubclass(make_defense, LearnedDefense):
-        common |= {"epochs", "train_images", "batch_size", "mixed_precision", "pairs"}
+        common |= {"epochs", "train_images", "batch_size", "mixed_precision", "pairs", "init_run"}
     for name in settings:
         require(
             name in mine | common,

@@ -74,6 +74,12 @@ def command_flags() -> FlagGroups:
         int,
         "How many of the training images a defence learns from, the first of their random order (default: all).",
     )
+    flags.add(
+        "how",
+        "init_run",
+        str,
+        "Run directory of a trained defence whose networks a new one begins with (default: weights by the seed).",
+    )
     flags.add("how", "batch_size", int, "Images in a step, over all replicas (default: 128).")
     flags.add("how", "seed", int, "Initial weights, order of data, random draws (default: 0).")
     flags.add(

@@ -59,6 +59,23 @@ class LearnedDefense(Defense):
         del validation
         return None
 
+    def begin_from(self, other: Defense) -> None:
+        """Takes the weights of another defence's networks of the same names.
+
+        Raises:
+          UserError: it has no such networks, or they are of other shapes.
+        """
+        theirs = other.networks()
+        for name, network in self.networks().items():
+            values = theirs[name].get_weights() if name in theirs else []
+            require(
+                [value.shape for value in values]
+                == [tuple(each.shape) for each in network.weights],
+                f"--init_run: the {name} of that {other.name} is not like the one of this {self.name}"
+                " (see --generator, --levels, --filters).",
+            )
+            network.set_weights(values)
+
     @classmethod
     def loop_config(
         cls,
