@@ -58,7 +58,7 @@ def test_one_that_does_not_fit_leaves_nothing_behind(settings, tmp_path):
     assert not (tmp_path / "second").exists()
     with pytest.raises(UserError, match=r"--init_run=.*gone"):
         fit(settings, tmp_path / "second", defense="apegan", init_run=str(tmp_path / "gone"))
+    few = {name: settings[name] for name in ("dataset", "classifier")}
     with pytest.raises(UserError, match="--init_run: --defense=bit_depth learns nothing"):
-        few = {name: settings[name] for name in ("dataset", "classifier")}
         fit(few, tmp_path / "second", defense="bit_depth", init_run="x")
     assert not (tmp_path / "second").exists()

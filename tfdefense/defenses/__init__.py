@@ -14,6 +14,7 @@ DEFENSES = Registry(
         "bit_depth": "tfdefense.defenses.bit_depth:BitDepth",
         "cgan": "tfdefense.defenses.cgan:ConditionalGAN",
         "defense_gan": "tfdefense.defenses.defense_gan:DefenseGAN",
+        "denoised_smoothing": "tfdefense.defenses.denoised_smoothing:DenoisedSmoothing",
         "magnet": "tfdefense.defenses.magnet:MagNet",
         "robust_purifier": "tfdefense.defenses.robust_purifier:RobustPurifier",
         "spatial_smoothing": "tfdefense.defenses.spatial_smoothing:SpatialSmoothing",

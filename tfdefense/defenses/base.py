@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -34,6 +34,7 @@ class Defense(abc.ABC):
       seed: as given.
       config: the hyperparameters.
       detects: whether it also refuses images, as `excess` says.
+      certifies: whether it has a `certify`, that gives a class and a radius within which no change can turn it.
       replaces_classifier: whether `defend` decides by a classifier of its own.
       batch_size: images that `purify` does well to get at once.
       judged_images, white_box_images: how many test images reports judge it by, and attack it by, unless told
@@ -48,6 +49,7 @@ class Defense(abc.ABC):
     name: ClassVar[str]
     Config: ClassVar[type]
     detects: bool = False
+    certifies: bool = False
     replaces_classifier: bool = False
     batch_size: int = 250
     judged_images: int | None = None
@@ -105,6 +107,16 @@ class Defense(abc.ABC):
     def purify(self, images: tf.Tensor) -> tf.Tensor:
         """Images float32 [N, H, W, C] in [0, 1] -> the same, cleaned; each independently."""
 
+    def decide(
+        self, classifier: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Purified images [N, H, W, C] and the pipeline's logits [N, K] of images float32 [N, H, W, C] in [0, 1].
+
+        By default the classifier's logits of the purified images.
+        """
+        purified = self.purify(images)
+        return purified, classifier(purified)
+
     def excess(self, images: tf.Tensor) -> tf.Tensor:
         """How far images [N, H, W, C], not purified yet, are past what a detector lets through.
 
@@ -128,7 +140,7 @@ class Defense(abc.ABC):
 
 
 class DefendedClassifier:
-    """`images -> classifier(purify(images))`, logits float32 [N, K], differentiable."""
+    """`images -> classifier(purify(images))`, or whatever the defence decides: logits float32 [N, K], differentiable."""
 
     def __init__(self, defense: Defense, classifier: FrozenClassifier) -> None:
         self.defense = defense
@@ -136,7 +148,7 @@ class DefendedClassifier:
         self.name = f"{defense.name}+{classifier.name}"
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        return self.classifier(self.defense.purify(images))
+        return self.defense.decide(self.classifier, images)[1]
 
 
 class RejectingClassifier:

@@ -178,6 +178,11 @@ def check_order(kinds: Sequence[type[Defense]]) -> None:
     name = "+".join(names)
     require(len(kinds) >= 2, f"compose: {len(kinds)} defences given, at least 2 needed.")
     require(len(set(names)) == len(names), f"--defense={name}: each can be named once only.")
+    for kind in kinds:
+        require(
+            not kind.certifies,
+            f"--defense={name}: {kind.name} certifies what it decides alone, and stands in no sequence.",
+        )
     for kind in kinds[1:]:
         require(
             not kind.detects,

@@ -32,7 +32,7 @@ from tfdefense.defenses.inner_attack import InnerAttackConfig, inner_attack
 from tfdefense.defenses.purifier import TrainedPurifier
 from tfdefense.errors import require
 from tfdefense.networks.critic import Critic
-from tfdefense.networks.generators import make_generator
+from tfdefense.networks.generators import check_filters, make_generator
 from tfdefense.networks.losses import cross_entropy, mean_squared_error, wasserstein_generator
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
@@ -66,11 +66,7 @@ class Config(InnerAttackConfig, GeneratorConfig):
     def __post_init__(self) -> None:
         InnerAttackConfig.__post_init__(self)
         GeneratorConfig.__post_init__(self)
-        object.__setattr__(self, "filters", tuple(self.filters))
-        require(
-            len(self.filters) >= 2 and min(self.filters) >= 1,
-            f"--filters={','.join(map(str, self.filters))}: two or more numbers from 1 on needed.",
-        )
+        check_filters(self)
         for name in ("ramp", "mask"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"--{name}={value}: a number in [0, 1] needed.")

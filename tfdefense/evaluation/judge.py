@@ -84,9 +84,8 @@ class Judge:
     def _judged(self, images: tf.Tensor, clean: tf.Tensor) -> dict[str, tf.Tensor]:
         measured = {"perturbation": sizes(images - clean)}
         if hasattr(self.model, "defense"):
-            purified = self.model.defense.purify(images)
+            purified, logits = self.model.defense.decide(self.model.classifier, images)
             measured["left"] = sizes(purified - clean)
-            logits = self.model.classifier(purified)
         else:
             logits = self.model(images)
         return {**measured, "predicted": tf.argmax(logits, -1, output_type=tf.int32)}

@@ -1,5 +1,7 @@
 """The networks that purify, by name."""
 
+from typing import Any
+
 import keras
 
 from tfdefense.errors import require, unknown_name
@@ -42,4 +44,13 @@ def check_generator(name: str, levels: int | None) -> None:
     require(levels is None or 1 <= levels <= 8, f"--levels={levels}: 1 to 8 needed.")
     require(
         levels is None or name == "unet", f"--levels={levels}: only --generator=unet has levels."
+    )
+
+
+def check_filters(config: Any) -> None:
+    """Makes `config.filters` a tuple; raises `UserError` unless a small U-Net can be made of them."""
+    object.__setattr__(config, "filters", tuple(config.filters))
+    require(
+        len(config.filters) >= 2 and min(config.filters) >= 1,
+        f"--filters={','.join(map(str, config.filters))}: two or more numbers from 1 on needed.",
     )

@@ -10,7 +10,7 @@ from tfdefense.evaluation.tables import markdown_table, share_cell
 from tfdefense.intervals import wilson
 from tfdefense.runs import versions
 from tfdefense.serving.kept import Kept
-from tfdefense.serving.signatures import Signatures
+from tfdefense.serving.signatures import CERTIFY_ALPHA, CERTIFY_VOTES, Signatures
 
 if TYPE_CHECKING:
     from tfdefense.serving.export import Variant
@@ -143,6 +143,12 @@ def _interface(signatures: Signatures, variant: "Variant", class_names: Sequence
             "as `serving_default`",
         ],
     ]
+    if signatures.defense.certifies:
+        sure = (
+            f"`classes` int64 [N], -1 where none is sure, and `radii` float32 [N]: L2 norms within which no change turns the"
+            f" class ({CERTIFY_VOTES:,} votes, right with probability {1 - CERTIFY_ALPHA:g})"
+        )
+        lines.append(["`certify`", images, sure])
     return [
         *markdown_table(lines),
         "",

@@ -5,8 +5,13 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tfdefense.defenses import smoothing
 from tfdefense.defenses.base import Defense
 from tfdefense.serving.inputs import checked_images, decoded_images
+
+# A request is answered while somebody waits: fewer votes than bin/certify takes, so smaller radii, as surely right.
+CERTIFY_VOTES = 1_000
+CERTIFY_ALPHA = 0.001
 
 
 class Signatures:
@@ -22,6 +27,8 @@ class Signatures:
         self.classifier = defense.defend().classifier
         self.image_shape = self.classifier.image_shape
         self.max_batch = max_batch
+        if defense.certifies:
+            self._radii = smoothing.radii_of(CERTIFY_VOTES, CERTIFY_ALPHA, defense.config.sigma)
 
     def functions(
         self, within: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
@@ -29,7 +36,8 @@ class Signatures:
         """Each by its name in the SavedModel.
 
         `serving_default`, `purify`, `classify` take `images`, float32 [N, H, W, C] in [0, 1]; `serving_bytes` takes
-        `image_bytes`, string [N]: PNG or JPEG files.
+        `image_bytes`, string [N]: PNG or JPEG files. A defence that certifies also has `certify`: `images` -> `classes` int64
+        [N], -1 where none is sure, and `radii` float32 [N], within which in L2 no change turns them.
 
         Args:
           within: a context that each is traced in.
@@ -47,11 +55,13 @@ class Signatures:
         # Sizes are left open, so that a wrong one comes as far as the check that says what is wrong with it.
         images = tf.TensorSpec([None, None, None, None], tf.float32, name="images")
         encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
+        certify = {"certify": served(self._certify, images)} if self.defense.certifies else {}
         return {
             "serving_default": served(self._default, images),
             "purify": served(self._purify, images),
             "classify": served(self._classify, images),
             "serving_bytes": served(self._bytes, encoded),
+            **certify,
         }
 
     def answers(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -62,12 +72,13 @@ class Signatures:
           changed; `logits` and `probabilities` float32 [N, K]; `classes` int64 [N]; of a defence that detects
           also `refused`, bool [N].
         """
-        purified = self._purified(images)
+        purified, logits = self.defense.decide(self.classifier, images)
+        purified = self._shaped(purified)
         change = tf.reshape(purified - images, [tf.shape(images)[0], -1])
         answers = {
             "purified": purified,
             "perturbation_norm": tf.norm(change, axis=1),
-            **self._classes(purified),
+            **_answered(logits),
         }
         if self.defense.detects:
             answers["refused"] = self.defense.excess(images) > 0
@@ -77,25 +88,30 @@ class Signatures:
         return self.answers(self._checked(images))
 
     def _purify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"purified": self._purified(self._checked(images))}
+        return {"purified": self._shaped(self.defense.purify(self._checked(images)))}
 
     def _classify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self._classes(self._checked(images))
+        return _answered(self.classifier(self._checked(images)))
+
+    def _certify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        radii = tf.constant(self._radii)
+        classes, found = self.defense.certify(self._checked(images), radii, CERTIFY_VOTES)
+        return {"classes": tf.cast(classes, tf.int64), "radii": found}
 
     def _bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         return self.answers(decoded_images(image_bytes, self.image_shape, self.max_batch))
 
-    def _purified(self, images: tf.Tensor) -> tf.Tensor:
+    def _shaped(self, purified: tf.Tensor) -> tf.Tensor:
         # Some purifiers leave open what size they give, though it is the one that they got.
-        return tf.reshape(self.defense.purify(images), [-1, *self.image_shape])
+        return tf.reshape(purified, [-1, *self.image_shape])
 
     def _checked(self, images: tf.Tensor) -> tf.Tensor:
         return checked_images(images, self.image_shape, self.max_batch)
 
-    def _classes(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = self.classifier(images)
-        return {
-            "logits": logits,
-            "probabilities": tf.nn.softmax(logits),
-            "classes": tf.argmax(logits, axis=-1),
-        }
+
+def _answered(logits: tf.Tensor) -> dict[str, tf.Tensor]:
+    return {
+        "logits": logits,
+        "probabilities": tf.nn.softmax(logits),
+        "classes": tf.argmax(logits, axis=-1),
+    }
