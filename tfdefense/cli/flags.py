@@ -43,6 +43,7 @@ class FlagGroups:
         self.description = description
         self.values = flags.FlagValues()
         self.groups: dict[str, list[str]] = {}
+        self.numbers: dict[str, type] = {}
 
     def add(self, group: str, name: str, kind: type, help: str) -> None:
         """Defines `--name` of type str, int, float, bool or list (comma-separated)."""
@@ -80,7 +81,11 @@ class FlagGroups:
 
     def add_typed(self, group: str, name: str, annotation: Any, help: str) -> None:
         """Defines `--name` for a dataclass field of this annotation."""
-        self.add(group, name, _flag_type(annotation), help)
+        annotation = _present(annotation)
+        if typing.get_origin(annotation) is tuple:
+            self.numbers[name] = typing.get_args(annotation)[0]
+            annotation = list
+        self.add(group, name, annotation, help)
 
     def parse(self, arguments: list[str]) -> dict[str, Any]:
         """Flag name -> value, of those that were given; stray words are added to the `words_to` flag.
@@ -97,7 +102,11 @@ class FlagGroups:
         elif rest:
             raise UserError(f"{rest[0]!r}: not a flag. See: {self.command} --help")
         given = {name: self.values[name].value for group in self.groups.values() for name in group}
-        return {name: value for name, value in given.items() if value is not None}
+        given = {name: value for name, value in given.items() if value is not None}
+        for name, kind in self.numbers.items():
+            if name in given:
+                given[name] = numbers(given[name], name, kind)
+        return given
 
     def help(self) -> str:
         """The help page."""
@@ -227,18 +236,19 @@ def parsed(given: dict[str, Any]) -> dict[str, Any]:
             f"--image_size={given['image_size']}: a number, or HEIGHTxWIDTH, needed.",
         )
         given["image_size"] = tuple(int(side) for side in (sides * 2)[:2])
-    for flag in ("input_range", "input_mean", "input_std", "strengths", "temperatures"):
+    for flag in ("input_range", "input_mean", "input_std"):
         if flag in given:
             given[flag] = numbers(given[flag], flag)
     return given
 
 
-def numbers(values: list[str], flag: str) -> tuple[float, ...]:
+def numbers(values: list[str], flag: str, kind: type = float) -> tuple:
     """The numbers of a comma-separated flag; raises `UserError` for anything else."""
     try:
-        return tuple(float(value) for value in values)
+        return tuple(kind(value) for value in values)
     except ValueError:
-        raise UserError(f"--{flag}={','.join(values)}: numbers with commas needed.") from None
+        needed = "whole numbers" if kind is int else "numbers"
+        raise UserError(f"--{flag}={','.join(values)}: {needed} with commas needed.") from None
 
 
 def installed(command: str) -> str:
@@ -253,8 +263,8 @@ def _default(field: dataclasses.Field) -> str:
     return "" if field.default is None else f" (default: {field.default})"
 
 
-def _flag_type(annotation: Any) -> type:
-    """The flag type for a dataclass field: `tuple[...]` and `X | None` are looked into."""
+def _present(annotation: Any) -> Any:
+    """Of `X | None`, X."""
     if isinstance(annotation, types.UnionType):
-        annotation = next(a for a in typing.get_args(annotation) if a is not types.NoneType)
-    return list if typing.get_origin(annotation) is tuple else annotation
+        return next(a for a in typing.get_args(annotation) if a is not types.NoneType)
+    return annotation

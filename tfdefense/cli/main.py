@@ -6,7 +6,7 @@ import sys
 
 from tfdefense.errors import Preempted, UserError, WorkFailed, unknown_name
 
-COMMANDS = ("train", "attack", "evaluate", "export", "purify", "reproduce")
+COMMANDS = ("train", "attack", "evaluate", "certify", "export", "purify", "reproduce")
 _INTERRUPTED = 130
 _PREEMPTED = 143
 

@@ -1,0 +1,102 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from tests.conftest import make_toy_model
+from tfdefense.cli.main import main
+from tfdefense.defenses import DenoisedSmoothing, smoothing
+from tfdefense.runs import Run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, toy_split):
+    place = tmp_path_factory.mktemp("certify")
+    np.savez(
+        place / "toy.npz",
+        images=(np.tile(toy_split.images, (3, 1, 1, 1)) * 255).astype(np.uint8),
+        labels=np.tile(toy_split.labels, 3),
+    )
+    make_toy_model().save(place / "toy.keras")
+    path = place / "run"
+    arguments = ["--sigma=0.3", "--votes=2", "--filters=4,8", "--epochs=2", "--batch_size=16"]
+    data = [f"--dataset=npz:{place / 'toy.npz'}", f"--classifier={place / 'toy.keras'}"]
+    judged = ["--attacks=fgsm", "--images=3", "--white_box_images=1", f"--run={path}"]
+    assert main(["train", "--defense=denoised_smoothing", *arguments, *data, *judged]) == 0
+    return path
+
+
+def rows(path):
+    with (path / "certified.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_images_are_certified_and_gone_on_with(run, tmp_path, capsys):
+    output = tmp_path / "all"
+    command = ["certify", f"--run={run}", "--images=6", "--draws=60", "--first=20"]
+    assert main([*command, f"--output={output}"]) == 0
+    said = capsys.readouterr().out
+    assert "L2 radius" in said
+    assert "n=6" in said
+    whole = rows(output)
+    assert [row["image"] for row in whole] == list("012345")
+    most = smoothing.radii_of(60, 0.001, 0.3)[-1]
+    for row in whole:
+        assert 0 <= float(row["radius"]) <= most
+        assert (float(row["radius"]) == 0) == (row["class"] == "-1")
+    found = json.loads((output / "certified.json").read_text())
+    right = [row for row in whole if row["class"] == row["label"]]
+    assert found["certified"][0] == {"radius": 0.0, "correct": len(right)}
+    assert "0.00" in (output / "certified.md").read_text()
+    assert (output / "certified.png").read_bytes().startswith(b"\x89PNG")
+
+    # As if killed after the first four.
+    lines = (output / "certified.csv").read_text().splitlines(keepends=True)
+    (output / "certified.csv").write_text("".join(lines[:5]))
+    asked = []
+    original = DenoisedSmoothing.certify
+    DenoisedSmoothing.certify = lambda self, *given: asked.append(1) or original(self, *given)
+    try:
+        assert main([*command, f"--output={output}"]) == 0
+    finally:
+        DenoisedSmoothing.certify = original
+    assert len(asked) == 1  # Traced for the last two.
+    assert rows(output) == whole
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "--run: none given"),
+        (["--run=gone"], "--run=gone: no such"),
+        (["--run={run}", "--draws=0"], "--draws=0: at least 1"),
+        (["--run={run}", "--first=0"], "--first=0: at least 1"),
+        (["--run={run}", "--alpha=1"], "--alpha=1.0: a number above 0 and below 1"),
+        (["--run={run}", "--images=0"], "--images=0: at least 1"),
+        (["--run={run}", "--drawss=5"], "'drawss'. Did you mean: draws"),
+    ],
+)
+def test_bad_input(run, tmp_path, capsys, monkeypatch, flags, said):
+    monkeypatch.chdir(tmp_path)
+    given = [flag.format(run=run) for flag in flags]
+    assert main(["certify", *given]) == 2
+    captured = capsys.readouterr().err
+    assert said in captured
+    assert len(captured.splitlines()) == 1
+    assert not (run / "certified").exists()
+
+
+def test_other_settings_and_other_defenses_are_refused(run, tmp_path, capsys, toy_split):
+    command = ["certify", f"--run={run}", f"--output={tmp_path / 'c'}", "--images=1"]
+    assert main([*command, "--draws=10"]) == 0
+    assert main([*command, "--draws=20"]) == 2
+    assert "--draws (10 there)" in capsys.readouterr().err
+    assert main([*command, "--draws=20", "--overwrite"]) == 0
+    settings = Run(run).config().settings
+    other = ["train", "--defense=bit_depth", f"--dataset={settings['dataset']}"]
+    place = run.parent
+    flags = [f"--classifier={place / 'toy.keras'}", f"--run={tmp_path / 'bits'}", "--attacks=fgsm"]
+    assert main([*other, *flags, "--images=2", "--white_box_images=1"]) == 0
+    assert main(["certify", f"--run={tmp_path / 'bits'}"]) == 2
+    assert "bit_depth certifies nothing" in capsys.readouterr().err
