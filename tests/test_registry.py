@@ -1,5 +1,8 @@
+import dataclasses
+
 import pytest
 
+from tfdefense.defenses import DEFENSES
 from tfdefense.errors import UserError
 from tfdefense.registry import Registry
 
@@ -34,3 +37,12 @@ def test_every_registered_name_can_be_imported():
     ):
         for name in registry.names():
             assert registry.get(name) is not None
+
+
+def test_hyperparameters_of_one_name_have_one_type():
+    """They are one flag."""
+    types = {}
+    for name in DEFENSES.names():
+        for field in dataclasses.fields(DEFENSES.get(name).Config):
+            kind = str(field.type).replace(" | None", "")
+            assert types.setdefault(field.name, kind) == kind, field.name

@@ -20,7 +20,7 @@ def run(tmp_path_factory, toy_split):
     )
     make_toy_model().save(place / "toy.keras")
     path = place / "run"
-    arguments = ["--sigma=0.3", "--votes=2", "--filters=4,8", "--epochs=2", "--batch_size=16"]
+    arguments = ["--sigma=0.3", "--votes=2", "--widths=4,8", "--epochs=2", "--batch_size=16"]
     data = [f"--dataset=npz:{place / 'toy.npz'}", f"--classifier={place / 'toy.keras'}"]
     judged = ["--attacks=fgsm", "--images=3", "--white_box_images=1", f"--run={path}"]
     assert main(["train", "--defense=denoised_smoothing", *arguments, *data, *judged]) == 0

@@ -505,7 +505,7 @@ def test_unfinished_training_is_not_evaluated(run, tmp_path, capsys):
 def test_help_shows_our_flags_in_groups(capsys):
     assert main(["train", "--help"]) == 0
     page = capsys.readouterr().out
-    for needed in ("--defense", "--lambda1", "Hyperparameters of --defense=apeganpp", "--epsilon"):
+    for needed in ("--defense", "--lambda1", "Hyperparameters of --defense=magnet", "--epsilon"):
         assert needed in page
     assert "logtostderr" not in page
     assert main([]) == 0

@@ -10,7 +10,7 @@ from tfdefense.defenses import DenoisedSmoothing, named, smoothing
 from tfdefense.errors import UserError
 from tfdefense.training import Replica
 
-SMALL = {"filters": (4, 8), "learning_rate": 1e-2}
+SMALL = {"widths": (4, 8), "learning_rate": 1e-2}
 
 
 def test_radii_are_cohens():
@@ -80,7 +80,7 @@ def test_a_linear_classifier_is_certified_up_to_its_boundary(toy_images):
 
 @pytest.mark.parametrize("objective", ["stability", "label"])
 def test_step_is_the_papers(toy_model, toy_split, objective):
-    given = {**SMALL, "objective": objective, "lambda1": 0.3, "sigma": 0.4}
+    given = {**SMALL, "objective": objective, "mse_weight": 0.3, "sigma": 0.4}
     ours, theirs = (DenoisedSmoothing(toy_model, seed=3, **given) for _ in range(2))
     ours.prepare(10), theirs.prepare(10)
     batch = {"clean": tf.constant(toy_split.images), "labels": tf.constant(toy_split.labels)}
@@ -103,7 +103,7 @@ def test_step_is_the_papers(toy_model, toy_split, objective):
 
 @pytest.fixture(scope="module")
 def trained(toy_model, toy_split):
-    defense = DenoisedSmoothing(toy_model, filters=(8, 16), learning_rate=1e-2, sigma=0.2, votes=8)
+    defense = DenoisedSmoothing(toy_model, widths=(8, 16), learning_rate=1e-2, sigma=0.2, votes=8)
     return defense.fit(toy_split, epochs=100, batch_size=24, validation=toy_split)
 
 
@@ -158,8 +158,8 @@ def test_the_exported_model_certifies(trained, toy_split, tmp_path):
         ({"sigma": 0.0}, "--sigma=0.0: more than 0"),
         ({"votes": 0}, "--votes=0: at least 1"),
         ({"objective": "stabilty"}, "Did you mean 'stability'"),
-        ({"filters": (0, 4)}, "--filters=0,4"),
-        ({"lambda1": -1.0}, "--lambda1=-1.0"),
+        ({"widths": (0, 4)}, "--widths=0,4"),
+        ({"mse_weight": -1.0}, "--mse_weight=-1.0"),
     ],
 )
 def test_bad_hyperparameters_are_named(toy_model, given, message):

@@ -12,7 +12,7 @@ from tfdefense.defenses.inner_attack import InnerAttackConfig, inner_attack
 from tfdefense.errors import UserError
 from tfdefense.training import Replica
 
-SMALL = {"filters": (4, 8), "learning_rate": 1e-2}
+SMALL = {"widths": (4, 8), "learning_rate": 1e-2}
 
 
 def batch_of(split):
@@ -36,7 +36,7 @@ def batch_of(split):
 )
 def test_step_descends_the_loss_under_the_inner_attack(toy_model, toy_split, given, attack):
     """At step 4 of 10 the radius is half of its own: the ramp is all of the training."""
-    hyperparameters = {**SMALL, "ramp": 1.0, "clip": 0.0, "lambda1": 0.7, **given}
+    hyperparameters = {**SMALL, "ramp": 1.0, "clip": 0.0, "mse_weight": 0.7, **given}
     ours, theirs = (RobustPurifier(toy_model, seed=3, **hyperparameters) for _ in range(2))
     ours.prepare(10), theirs.prepare(10)
     batch = batch_of(toy_split)
@@ -57,7 +57,7 @@ def test_step_descends_the_loss_under_the_inner_attack(toy_model, toy_split, giv
 
 
 def test_the_critic_of_ape_gan_pp_may_judge_too(toy_model, toy_split):
-    defense = RobustPurifier(toy_model, **SMALL, lambda2=0.5, inner_steps=1)
+    defense = RobustPurifier(toy_model, **SMALL, gan_weight=0.5, inner_steps=1)
     defense.prepare(10)
     critic = [variable.numpy() for variable in defense.critic.trainable_variables]
     scalars = defense.train_step(batch_of(toy_split), Replica(0, tf.constant(0, tf.int64), 24))
@@ -77,7 +77,7 @@ def test_the_critic_of_ape_gan_pp_may_judge_too(toy_model, toy_split):
 def test_it_withstands_an_attacker_who_knows_it(toy_model, toy_split, tmp_path):
     epsilon = 0.15
     before = [weight.numpy() for weight in toy_model.weights]
-    given = {"filters": (8, 16), "learning_rate": 1e-2, "inner_epsilon": epsilon}
+    given = {"widths": (8, 16), "learning_rate": 1e-2, "inner_epsilon": epsilon}
     defense = RobustPurifier(toy_model, **given)
     defense.fit(toy_split, epochs=150, batch_size=24, validation=toy_split, run=tmp_path / "run")
     for weight, value in zip(toy_model.weights, before, strict=True):
@@ -103,7 +103,7 @@ def test_noise_and_mask_are_for_training_alone(toy_model, toy_images):
 
 
 def test_a_part_that_comes_before_is_attacked_with_it(toy_model, toy_split):
-    whole = named("bit_depth+robust_purifier")(toy_model, bits=3, filters=(4, 8), inner_steps=1)
+    whole = named("bit_depth+robust_purifier")(toy_model, bits=3, widths=(4, 8), inner_steps=1)
     whole.fit(toy_split, epochs=1, batch_size=24)
     assert whole.defend()(toy_split.images).shape == (24, 3)
 
@@ -136,7 +136,7 @@ def test_two_replicas_clip_as_one(two_replicas):
         ({"mask": -0.5}, "--mask=-0.5"),
         ({"noise": -0.5}, "--noise=-0.5: 0 or more"),
         ({"clip": -1.0}, "--clip=-1.0: 0 or more"),
-        ({"filters": (8,)}, "--filters=8: two or more"),
+        ({"widths": (8,)}, "--widths=8: two or more"),
         ({"generator": "smal_unet"}, "Did you mean 'small_unet'"),
         ({"learning_rate": 0.0}, "--learning_rate=0.0"),
     ],

@@ -25,7 +25,7 @@ from tfdefense.defenses.base import option
 from tfdefense.defenses.gan import GeneratorConfig, adam, check_rate, check_weights
 from tfdefense.defenses.purifier import TrainedPurifier
 from tfdefense.errors import require, unknown_name
-from tfdefense.networks.generators import check_filters, make_generator
+from tfdefense.networks.generators import check_widths, make_generator
 from tfdefense.networks.losses import cross_entropy, mean_squared_error
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
@@ -52,20 +52,22 @@ class Config(GeneratorConfig):
         "what the classifier is to say of a denoised image: what it says of the clean one (stability, as in the paper),"
         " or the label",
     )
-    lambda1: float = option(1.0, "weight of the squared error between denoised and clean image")
+    mse_weight: float = option(1.0, "weight of the squared error between denoised and clean image")
     generator: str = option("small_unet", "small_unet, encoder_decoder or unet")
-    filters: tuple[int, ...] = option((32, 64, 128), "of a small_unet, from the full size down")
+    widths: tuple[int, ...] = option(
+        (32, 64, 128), "filters of a small_unet, from the full size down"
+    )
     learning_rate: float = option(1e-3, "Adam's")
     schedule: str = option("cosine", "learning rate over time: cosine (to zero), or constant")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_filters(self)
+        check_widths(self)
         require(self.sigma > 0, f"--sigma={self.sigma}: more than 0 needed.")
         require(self.votes >= 1, f"--votes={self.votes}: at least 1 needed.")
         if self.objective not in _OBJECTIVES:
             raise unknown_name("--objective", self.objective, _OBJECTIVES)
-        check_weights(self, "lambda1")
+        check_weights(self, "mse_weight")
         check_rate(self)
 
 
@@ -96,7 +98,7 @@ class DenoisedSmoothing(TrainedPurifier):
         config = self.config
         with seeded(seed):
             self.generator = make_generator(
-                config.generator, self.classifier.image_shape, config.levels, config.filters
+                config.generator, self.classifier.image_shape, config.levels, config.widths
             )
 
     def prepare(self, steps: int) -> None:
@@ -118,7 +120,7 @@ class DenoisedSmoothing(TrainedPurifier):
             logits = self.classifier(denoised)
             classification = replica.mean(cross_entropy(labels, logits))
             squared_error = replica.mean(mean_squared_error(clean, denoised))
-            loss = classification + self.config.lambda1 * squared_error
+            loss = classification + self.config.mse_weight * squared_error
         variables = self.generator.trainable_variables
         gradients = tape.gradient(loss, variables)
         self.generator_optimizer.apply(gradients, variables)

@@ -2,7 +2,7 @@
 
 The classifier f is frozen and ordinary; the purifier G in front of it learns to withstand attacks on both together:
 
-    min_G E max_{|delta| <= epsilon} [ CE(f(G(x + delta)), y) ] + lambda1 * MSE(G(x + delta), x) + lambda2 * L_WGAN(G)
+    min_G E max_{|delta| <= epsilon} [ CE(f(G(x + delta)), y) ] + lambda * MSE(G(x + delta), x) + mu * L_WGAN(G)
 
 which is equation (2.1) of Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, with
 theta = G; delta climbs the cross-entropy through f and G. Kin to Lin et al., "Adversarial Training on Purification (AToP)",
@@ -32,7 +32,7 @@ from tfdefense.defenses.inner_attack import InnerAttackConfig, inner_attack
 from tfdefense.defenses.purifier import TrainedPurifier
 from tfdefense.errors import require
 from tfdefense.networks.critic import Critic
-from tfdefense.networks.generators import check_filters, make_generator
+from tfdefense.networks.generators import check_widths, make_generator
 from tfdefense.networks.losses import cross_entropy, mean_squared_error, wasserstein_generator
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
@@ -51,14 +51,18 @@ class Config(InnerAttackConfig, GeneratorConfig):
     ramp: float = option(
         0.2, "share of the training over which the inner attack's radius grows from 0 to all of it"
     )
-    lambda1: float = option(1.0, "weight of the squared error between purified and clean image")
-    lambda2: float = option(0.0, "weight of a WGAN-GP critic's judgement, APE-GAN++'s; 0 for none")
+    mse_weight: float = option(1.0, "weight of the squared error between purified and clean image")
+    gan_weight: float = option(
+        0.0, "weight of a WGAN-GP critic's judgement, APE-GAN++'s; 0 for none"
+    )
     noise: float = option(
         0.0, "standard deviation of noise that is added to attacked images while it learns"
     )
     mask: float = option(0.0, "share of pixels of attacked images that are hidden while it learns")
     generator: str = option("small_unet", "small_unet, encoder_decoder or unet")
-    filters: tuple[int, ...] = option((32, 64, 128), "of a small_unet, from the full size down")
+    widths: tuple[int, ...] = option(
+        (32, 64, 128), "filters of a small_unet, from the full size down"
+    )
     learning_rate: float = option(1e-3, "Adam's")
     schedule: str = option("cosine", "learning rate over time: cosine (to zero), or constant")
     clip: float = option(1.0, "greatest norm of the gradient of a step; 0 for any")
@@ -66,11 +70,11 @@ class Config(InnerAttackConfig, GeneratorConfig):
     def __post_init__(self) -> None:
         InnerAttackConfig.__post_init__(self)
         GeneratorConfig.__post_init__(self)
-        check_filters(self)
+        check_widths(self)
         for name in ("ramp", "mask"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"--{name}={value}: a number in [0, 1] needed.")
-        check_weights(self, "lambda1", "lambda2", "noise", "clip")
+        check_weights(self, "mse_weight", "gan_weight", "noise", "clip")
         check_rate(self)
 
 
@@ -92,9 +96,9 @@ class RobustPurifier(TrainedPurifier):
         config = self.config
         with seeded(seed):
             self.generator = make_generator(
-                config.generator, self.classifier.image_shape, config.levels, config.filters
+                config.generator, self.classifier.image_shape, config.levels, config.widths
             )
-            if config.lambda2:
+            if config.gan_weight:
                 self.critic = Critic()
                 self.critic.build((None, *self.classifier.image_shape))
 
@@ -109,7 +113,7 @@ class RobustPurifier(TrainedPurifier):
     def prepare(self, steps: int) -> None:
         config = self.config
         self.generator_optimizer = adam(self.generator, config, steps, (0.9, 0.999), config.average)
-        if config.lambda2:
+        if config.gan_weight:
             self.critic_optimizer = adam(self.critic, config, steps)
         self._ramp_steps = max(1.0, config.ramp * steps)
 
@@ -129,10 +133,10 @@ class RobustPurifier(TrainedPurifier):
             logits = self.classifier(purified)
             classification = replica.mean(cross_entropy(labels, logits))
             squared_error = replica.mean(mean_squared_error(clean, purified))
-            loss = classification + self.config.lambda1 * squared_error
-            if self.config.lambda2:
+            loss = classification + self.config.mse_weight * squared_error
+            if self.config.gan_weight:
                 adversarial = replica.mean(wasserstein_generator(self.critic(purified)))
-                loss += self.config.lambda2 * adversarial
+                loss += self.config.gan_weight * adversarial
                 scalars["loss_adversarial"] = adversarial
         variables = self.generator.trainable_variables
         gradients = tape.gradient(loss, variables)
@@ -151,7 +155,7 @@ class RobustPurifier(TrainedPurifier):
     def _update_critic(
         self, clean: tf.Tensor, attacked: tf.Tensor, replica: Replica
     ) -> dict[str, tf.Tensor]:
-        if not self.config.lambda2:
+        if not self.config.gan_weight:
             return {}
         purified = self.generator(attacked, training=True)
         return update_critic(

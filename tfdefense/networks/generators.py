@@ -16,7 +16,7 @@ def make_generator(
     name: str,
     image_shape: tuple[int, int, int],
     levels: int | None = None,
-    filters: tuple[int, ...] = (32, 64, 128),
+    widths: tuple[int, ...] = (32, 64, 128),
 ) -> keras.Model:
     """A network from images to images, built.
 
@@ -24,13 +24,13 @@ def make_generator(
       name: "encoder_decoder", the first paper's; "unet", the second's; or "small_unet", which has no batch normalisation.
       image_shape: [H, W, C].
       levels: how often a U-Net halves the image; None means down to one pixel.
-      filters: of a small U-Net, from the full size down.
+      widths: filters of a small U-Net, from the full size down.
     """
     *size, channels = image_shape
     if name == "unet":
         generator = UNet(channels, levels, tuple(size))
     elif name == "small_unet":
-        generator = SmallUNet(channels, filters)
+        generator = SmallUNet(channels, widths)
     else:
         generator = EncoderDecoderGenerator(channels=channels)
     generator.build((None, *image_shape))
@@ -47,10 +47,10 @@ def check_generator(name: str, levels: int | None) -> None:
     )
 
 
-def check_filters(config: Any) -> None:
-    """Makes `config.filters` a tuple; raises `UserError` unless a small U-Net can be made of them."""
-    object.__setattr__(config, "filters", tuple(config.filters))
+def check_widths(config: Any) -> None:
+    """Makes `config.widths` a tuple; raises `UserError` unless a small U-Net can be made of them."""
+    object.__setattr__(config, "widths", tuple(config.widths))
     require(
-        len(config.filters) >= 2 and min(config.filters) >= 1,
-        f"--filters={','.join(map(str, config.filters))}: two or more numbers from 1 on needed.",
+        len(config.widths) >= 2 and min(config.widths) >= 1,
+        f"--widths={','.join(map(str, config.widths))}: two or more numbers from 1 on needed.",
     )
