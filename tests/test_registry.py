@@ -44,5 +44,5 @@ def test_hyperparameters_of_one_name_have_one_type():
     types = {}
     for name in DEFENSES.names():
         for field in dataclasses.fields(DEFENSES.get(name).Config):
-            kind = str(field.type).replace(" | None", "")
+            kind = str(field.type).replace(" | None", "").replace("<class '", "").replace("'>", "")
             assert types.setdefault(field.name, kind) == kind, field.name
