@@ -104,6 +104,16 @@ def test_shards_are_disjoint_and_complete():
     )
 
 
+def test_figures_with_some_classifiers_alone():
+    chosen = paper.load("apeganpp").chosen(["IX"], None, ["CIFAR-CNN"])
+    assert {(each.attacked_classifier, each.trained_with) for each in chosen} == {
+        ("CIFAR-CNN", "CIFAR-CNN")
+    }
+    assert len(chosen) == 5
+    some = paper.load("apeganpp").chosen(["VII"], None, ["MNIST-CNN", "LeNet"])
+    assert {each.trained_with for each in some} == {"MNIST-CNN", "LeNet"}
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -131,6 +131,11 @@ def test_shards_fill_one_table_together(small, capsys):
         (["--paper=small", "--tables=3"], "unknown table of --paper=small '3'"),
         (["--paper=small", "--tables=1", "--all"], "--tables: not with --all"),
         (["--paper=small", "--all", "--dataset=cifar10"], "unknown dataset 'cifar10'"),
+        (["--paper=small", "--all", "--classifiers=Nett"], "unknown classifier 'Nett'. Did you"),
+        (
+            ["--paper=small", "--tables=1", "--classifiers=Other"],
+            "--tables=1: has no figures of --classifiers=Other alone",
+        ),
         (["--paper=small", "--all", "--budget=huge"], "unknown --budget 'huge'. "),
         (["--paper=small", "--all", "--shard=3/2"], "--shard=3/2: I/N with I from 1 to N needed"),
         (["--paper=small", "--all", "--shard=0/2"], "--shard=0/2: I/N with I from 1 to N needed"),

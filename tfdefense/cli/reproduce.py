@@ -23,6 +23,12 @@ def command_flags() -> FlagGroups:
     flags.add(group, "tables", list, "Of the paper's, with commas (default: with --all, all).")
     flags.add(group, "all", bool, "All tables; without --paper, of all papers.")
     flags.add(group, "dataset", str, "mnist or cifar10 alone (default: both).")
+    flags.add(
+        group,
+        "classifiers",
+        list,
+        "Only figures with these classifiers and no others, in the paper's names, such as MNIST-CNN,LeNet (default: all).",
+    )
     budgets = "; ".join(f"{name}: {budget.load(name).about}" for name in budget.names())
     flags.add(group, "budget", str, f"How much is computed (default: cpu). {budgets}.")
     flags.add("where", "output", str, "Tables go to OUTPUT/PAPER (default: results).")
@@ -62,6 +68,7 @@ def _reproductions(given: dict[str, Any]) -> list[Reproduction]:
             given.get("tables"),
             given.get("dataset"),
             _shard(given.get("shard", "1/1")),
+            given.get("classifiers"),
         )
         for name in ([given["paper"]] if "paper" in given else paper.names())
     ]

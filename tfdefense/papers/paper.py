@@ -105,13 +105,23 @@ class Paper:
         return figure.table in self.protocol.get("fooled_only", {}).get("tables", ())
 
     def chosen(
-        self, tables: Sequence[str] | None = None, dataset: str | None = None
+        self,
+        tables: Sequence[str] | None = None,
+        dataset: str | None = None,
+        classifiers: Sequence[str] | None = None,
     ) -> tuple[Figure, ...]:
-        """The figures of some tables (None: all) and of one dataset (None: both).
+        """The figures of some tables (None: all), of one dataset (None: both), with some classifiers alone (None: all).
+
+        Args:
+          tables, dataset: names.
+          classifiers: the paper's names; figures with others, attacked or trained with, are left out.
 
         Raises:
-          UserError: an unknown table or dataset, or a table that has nothing of that dataset.
+          UserError: an unknown table, dataset or classifier, or a table that has nothing of them.
         """
+        for name in classifiers or ():
+            if name not in self.protocol["classifiers"]:
+                raise unknown_name("classifier", name, self.protocol["classifiers"])
         for table in tables or ():
             if table not in self.tables:
                 raise unknown_name(f"table of --paper={self.name}", table, self.tables)
@@ -121,12 +131,20 @@ class Paper:
         found = [
             figure
             for figure in self.figures
-            if (tables is None or figure.table in tables) and dataset in (None, figure.dataset)
+            if (tables is None or figure.table in tables)
+            and dataset in (None, figure.dataset)
+            and (
+                classifiers is None
+                or {figure.attacked_classifier, figure.trained_with} <= {*classifiers, ""}
+            )
         ]
+        asked = [f"--dataset={dataset}"] if dataset else []
+        if classifiers:
+            asked.append(f"--classifiers={','.join(classifiers)} alone")
         for table in tables or ():
             require(
                 any(figure.table == table for figure in found),
-                f"--tables={table}: has no figures of --dataset={dataset}.",
+                f"--tables={table}: has no figures of {' and '.join(asked)}.",
             )
         return tuple(found)
 

@@ -30,6 +30,7 @@ class Reproduction:
       budget: of `budgets.toml`.
       tables: names; None for all.
       dataset: of the paper's; None for all.
+      classifiers: of the paper's, in its names; None for all.
       store: where artefacts lie.
       output: results go to `<output>/<paper>/`.
       shard: (index from 1 on, count): which part of the cells is this machine's.
@@ -48,13 +49,14 @@ class Reproduction:
         tables: Sequence[str] | None = None,
         dataset: str | None = None,
         shard: tuple[int, int] = (1, 1),
+        classifiers: Sequence[str] | None = None,
     ) -> None:
         self.paper = papers.load(paper)
         self.budget = budgets.load(budget)
         self.store = store
         index, count = shard
         require(1 <= index <= count, f"--shard={index}/{count}: I/N with I from 1 to N needed.")
-        figures = self.paper.chosen(tables, dataset)
+        figures = self.paper.chosen(tables, dataset, classifiers)
         self.tables = list(dict.fromkeys(figure.table for figure in figures))
         self.grid = Grid(self.paper, figures, self.budget)
         self.mine = in_order(cell for _, cell in self.grid.of_shard(index, count))
