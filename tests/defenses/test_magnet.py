@@ -176,7 +176,7 @@ def test_bad_hyperparameters_are_named(toy_model, given, message):
 
 
 def test_pairs_are_refused(toy_model, toy_split):
-    with pytest.raises(UserError, match="learns from clean images alone"):
+    with pytest.raises(UserError, match="learns from clean images, and what it makes"):
         MagNet(toy_model).arrays(toy_split, ["something"])
 
 

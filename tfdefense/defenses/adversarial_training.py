@@ -10,7 +10,7 @@ What comes out is a classifier of the same architecture, with weights of its own
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -19,9 +19,7 @@ import tensorflow as tf
 
 from tfdefense.attacks import Attack
 from tfdefense.classifiers.frozen import FrozenClassifier
-from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
-from tfdefense.data.disk_array import DiskArray
 from tfdefense.defenses.base import DefendedClassifier, option
 from tfdefense.defenses.gan import adam, check_rate
 from tfdefense.defenses.inner_attack import InnerAttackConfig, inner_attack
@@ -116,10 +114,6 @@ class AdversarialTraining(LearnedDefense):
 
     def prepare(self, steps: int) -> None:
         self.optimizer = adam(self.network, self.config, steps, betas=(0.9, 0.999))
-
-    def arrays(self, train: Split, pairs: Sequence[Examples]) -> dict[str, np.ndarray | DiskArray]:
-        require(not pairs, f"--pairs: --defense={self.name} makes its own examples as it goes.")
-        return {"clean": train.images, "labels": train.labels}
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         clean, labels, share = batch["clean"], batch["labels"], self.adversarial_share

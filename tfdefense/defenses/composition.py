@@ -16,7 +16,7 @@ from tfdefense.data.disk_array import DiskArray
 from tfdefense.defenses import DEFENSES
 from tfdefense.defenses.base import DefendedClassifier, Defense, option
 from tfdefense.defenses.learned import LearnedDefense
-from tfdefense.defenses.purifier import TrainedPurifier, Watch
+from tfdefense.defenses.purifier import GeneratorDefense, TrainedPurifier, Watch
 from tfdefense.errors import require
 from tfdefense.training.replica import Replica
 
@@ -80,7 +80,7 @@ class LearnedComposition(Composition, LearnedDefense):
         self.learned = [part for part in parts if isinstance(part, LearnedDefense)]
         self.needs_validation = any(part.needs_validation for part in self.learned)
         for position, part in enumerate(parts):
-            if isinstance(part, TrainedPurifier) and position:
+            if isinstance(part, GeneratorDefense) and position:
                 part.before = functools.partial(through, parts[:position])
 
     def prepare(self, steps: int) -> None:

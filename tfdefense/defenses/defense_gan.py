@@ -10,18 +10,15 @@ by L steps of gradient descent from each of R random codes; the nearest of the R
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks import draws
 from tfdefense.attacks.bpda import bpda
-from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
-from tfdefense.data.disk_array import DiskArray
 from tfdefense.defenses.base import option
 from tfdefense.defenses.gan import adam, check_rate, check_weights, update_critic
 from tfdefense.defenses.learned import LearnedDefense
@@ -149,10 +146,6 @@ class DefenseGAN(LearnedDefense):
     def default_epochs(cls, train: Split) -> int:
         """As many as show about a million images."""
         return epochs_for(1_000_000, len(train), least=10, most=400)
-
-    def arrays(self, train: Split, pairs: Sequence[Examples]) -> dict[str, np.ndarray | DiskArray]:
-        require(not pairs, f"--pairs: --defense={self.name} learns from clean images alone.")
-        return {"clean": train.images}
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         codes = replica.normal((self.config.code_size,))

@@ -9,7 +9,7 @@ smoothed classifier of f(D(x)), with f frozen and D trained on noisy images. Its
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,11 @@ import tensorflow as tf
 
 from tfdefense.attacks import draws
 from tfdefense.batched import in_batches
-from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
-from tfdefense.data.disk_array import DiskArray
 from tfdefense.defenses import smoothing
 from tfdefense.defenses.base import option
 from tfdefense.defenses.gan import GeneratorConfig, adam, check_rate, check_weights
-from tfdefense.defenses.purifier import TrainedPurifier
+from tfdefense.defenses.purifier import GeneratorDefense
 from tfdefense.errors import require, unknown_name
 from tfdefense.networks.generators import check_widths, make_generator
 from tfdefense.networks.losses import cross_entropy, mean_squared_error
@@ -71,7 +69,7 @@ class Config(GeneratorConfig):
         check_rate(self)
 
 
-class DenoisedSmoothing(TrainedPurifier):
+class DenoisedSmoothing(GeneratorDefense):
     """The denoiser in front of (and trained with) one frozen classifier, and their vote.
 
     Its logits are the logarithm of the mean probabilities over `votes` noisy copies, so an attack on them follows the mean
@@ -105,10 +103,6 @@ class DenoisedSmoothing(TrainedPurifier):
         self.generator_optimizer = adam(
             self.generator, self.config, steps, (0.9, 0.999), self.config.average
         )
-
-    def arrays(self, train: Split, pairs: Sequence[Examples]) -> dict[str, np.ndarray | DiskArray]:
-        require(not pairs, f"--pairs: --defense={self.name} learns from clean images alone.")
-        return {"clean": train.images, "labels": train.labels}
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         clean, labels = batch["clean"], batch["labels"]

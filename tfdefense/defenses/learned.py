@@ -20,8 +20,8 @@ from tfdefense.training import BATCH_SIZE, LoopConfig, Replica, Trainer, epochs_
 class LearnedDefense(Defense):
     """A defence with networks of its own.
 
-    A subclass makes its networks in `__init__`, its optimizers in `prepare`, says in `arrays` what it learns
-    from, and owns `train_step`.
+    A subclass makes its networks in `__init__`, its optimizers in `prepare`, and owns `train_step`; `arrays` says what it
+    learns from.
     """
 
     stopped = False  # It is trained for as long as was asked.
@@ -42,13 +42,17 @@ class LearnedDefense(Defense):
         kept = (keras.layers.Layer, keras.optimizers.Optimizer)
         return {name: value for name, value in vars(self).items() if isinstance(value, kept)}
 
-    @abc.abstractmethod
     def arrays(self, train: Split, pairs: Sequence[Examples]) -> dict[str, np.ndarray | DiskArray]:
-        """Name -> [N, ...]: what batches are drawn from.
+        """Name -> [N, ...]: what batches are drawn from; by default `clean` images and `labels`.
 
         Raises:
-          UserError: examples in `pairs` of other images.
+          UserError: examples in `pairs` of other images, or of a defence that does not learn from them.
         """
+        require(
+            not pairs,
+            f"--pairs: --defense={self.name} learns from clean images, and what it makes of them itself.",
+        )
+        return {"clean": train.images, "labels": train.labels}
 
     @abc.abstractmethod
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:

@@ -8,7 +8,7 @@ reconstruction in place of the image.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -17,9 +17,7 @@ import tensorflow as tf
 
 from tfdefense.attacks import default_epsilon
 from tfdefense.batched import in_batches
-from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
-from tfdefense.data.disk_array import DiskArray
 from tfdefense.data.pairs import perturbed
 from tfdefense.defenses.base import option
 from tfdefense.defenses.gan import adam, check_rate
@@ -176,10 +174,6 @@ class MagNet(LearnedDefense):
     def default_epochs(cls, train: Split) -> int:
         """As many as show about two million images: its networks are tiny."""
         return epochs_for(2_000_000, len(train), least=20, most=400)
-
-    def arrays(self, train: Split, pairs: Sequence[Examples]) -> dict[str, np.ndarray | DiskArray]:
-        require(not pairs, f"--pairs: --defense={self.name} learns from clean images alone.")
-        return {"clean": train.images}
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         clean = batch["clean"]

@@ -22,11 +22,10 @@ _ATTACKED_IMAGES = 500
 _BATCH = 500
 
 
-class TrainedPurifier(LearnedDefense):
-    """A defence that trains a network `generator` on adversarial pairs (`data.pairs.drawn`).
+class GeneratorDefense(LearnedDefense):
+    """A defence that is one trained network `generator`.
 
-    Its `Config` has `strengths`, the epsilons of the FGSM examples that it learns from where it is given
-    no others, and `average`, which its `generator_optimizer` keeps of the generator's weights.
+    Its `Config` has `average`, which its `generator_optimizer` keeps of the generator's weights.
 
     Attributes:
       generator: the network.
@@ -38,24 +37,31 @@ class TrainedPurifier(LearnedDefense):
     generator_optimizer: keras.optimizers.Optimizer
     before: Callable[[tf.Tensor], tf.Tensor] = staticmethod(tf.identity)
 
-    def adversarial(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> tf.Tensor:
-        """An adversarial image for each of a batch of `arrays`, as the generator will meet it."""
-        return self.before(drawn(batch, self.strengths, replica))
-
     def finish(self) -> None:
         if self.config.average:
             self.generator_optimizer.finalize_variable_values(self.generator.trainable_variables)
-
-    @property
-    def strengths(self) -> tuple[float, ...]:
-        """Epsilons of the adversarial examples that it trains on."""
-        return self.config.strengths or default_strengths(self.classifier.image_shape)
 
     def networks(self) -> dict[str, keras.Model]:
         return {"generator": self.generator}
 
     def purify(self, images: tf.Tensor) -> tf.Tensor:
         return self.generator(images, training=False)
+
+
+class TrainedPurifier(GeneratorDefense):
+    """One whose generator learns from adversarial pairs (`data.pairs.drawn`).
+
+    Its `Config` has `strengths`, the epsilons of the FGSM examples that it learns from where it is given no others.
+    """
+
+    def adversarial(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> tf.Tensor:
+        """An adversarial image for each of a batch of `arrays`, as the generator will meet it."""
+        return self.before(drawn(batch, self.strengths, replica))
+
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """Epsilons of the adversarial examples that it trains on."""
+        return self.config.strengths or default_strengths(self.classifier.image_shape)
 
     def arrays(self, train: Split, pairs: Sequence[Examples]) -> dict[str, np.ndarray | DiskArray]:
         return crafted_pairs(pairs, train) if pairs else fgsm_pairs(self.classifier, train)

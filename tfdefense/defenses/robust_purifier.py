@@ -10,16 +10,14 @@ ICLR 2024, whose random transforms are `noise` and `mask`; the other two terms a
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks import Attack
-from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
-from tfdefense.data.disk_array import DiskArray
 from tfdefense.defenses.base import option
 from tfdefense.defenses.gan import (
     GeneratorConfig,
@@ -29,7 +27,7 @@ from tfdefense.defenses.gan import (
     update_critic,
 )
 from tfdefense.defenses.inner_attack import InnerAttackConfig, inner_attack
-from tfdefense.defenses.purifier import TrainedPurifier
+from tfdefense.defenses.purifier import GeneratorDefense
 from tfdefense.errors import require
 from tfdefense.networks.critic import Critic
 from tfdefense.networks.generators import check_widths, make_generator
@@ -78,7 +76,7 @@ class Config(InnerAttackConfig, GeneratorConfig):
         check_rate(self)
 
 
-class RobustPurifier(TrainedPurifier):
+class RobustPurifier(GeneratorDefense):
     """The purifier in front of (and trained with) one frozen classifier.
 
     Args:
@@ -116,10 +114,6 @@ class RobustPurifier(TrainedPurifier):
         if config.gan_weight:
             self.critic_optimizer = adam(self.critic, config, steps)
         self._ramp_steps = max(1.0, config.ramp * steps)
-
-    def arrays(self, train: Split, pairs: Sequence[Examples]) -> dict[str, np.ndarray | DiskArray]:
-        require(not pairs, f"--pairs: --defense={self.name} makes its own examples as it goes.")
-        return {"clean": train.images, "labels": train.labels}
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         clean, labels = batch["clean"], batch["labels"]
