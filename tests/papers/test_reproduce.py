@@ -82,6 +82,9 @@ def test_a_paper_is_reproduced_and_gone_on_with(small, capsys):
     records = json.loads((small / "results" / "small" / "2.json").read_text())
     assert [record["figure"]["accuracy_percent"] for record in records] == [80.0, 20.0]
     assert all(record["cell"]["white_box"]["n"] == 2 for record in records)
+    index = (small / "results" / "small" / "README.md").read_text()
+    assert "| [2](2.md): two defences | 2 of 2 | 50.00 |" in index
+    assert "## More than 3 points below the paper" in index
     choices = (small / "results" / "small" / "choices.md").read_text()
     assert "| Rounding | bit_depth | because |" in choices
     assert "| digits | lenet | magnet | - | 1 | all | - |" in choices

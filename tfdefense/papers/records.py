@@ -2,13 +2,17 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from tfdefense.evaluation.tables import markdown_table
 from tfdefense.papers.artefacts import Trained
 from tfdefense.papers.cells import Cell
 from tfdefense.papers.paper import Figure, Paper
+from tfdefense.papers.results import Line
 from tfdefense.papers.store import Store
 from tfdefense.runs import write_text
 
@@ -66,4 +70,65 @@ def _row(trained: Trained) -> list[str]:
         str(trained.passes) if learns else "-",
         images if learns else "-",
         ", ".join(each.attack for each in trained.pairs) or "-",
+    ]
+
+
+def save_index(paper: Paper, grids: Mapping[str, Sequence[Line]], path: Path) -> None:
+    """Markdown: what every table amounts to, and each figure that falls more than three points short of the paper's.
+
+    Args:
+      paper: whose.
+      grids: table -> its lines.
+      path: where to.
+    """
+    header = [["table", "measured", "paper's mean", "our mean", "white box"]]
+    rows, short = [], []
+    for table, lines in grids.items():
+        measured = [line for line in lines if not math.isnan(line.difference)]
+        if not measured:
+            continue
+        knowing = [line.outcome.white_box.percent for line in measured if line.outcome.white_box]
+        rows.append(
+            [
+                f"[{table}]({table}.md): {paper.tables[table]}",
+                f"{len(measured)} of {len(lines)}",
+                f"{np.mean([line.figure.accuracy_percent for line in measured]):.2f}",
+                f"{np.mean([line.outcome.ours.percent for line in measured]):.2f}",
+                f"{np.mean(knowing):.2f}" if knowing else "-",
+            ]
+        )
+        short += [_short(line) for line in measured if line.difference < -_SHORT_POINTS]
+    text = [
+        f"# {paper.title} ({paper.year})",
+        "",
+        "Means over the figures that were measured, in percent; each table has the figures with n and interval.",
+        "",
+        *markdown_table(header + rows),
+        "",
+        f"## More than {_SHORT_POINTS:g} points below the paper",
+        "",
+        *(markdown_table(_SHORT + short) if short else ["None."]),
+        "",
+    ]
+    write_text(path, "\n".join(text))
+
+
+_SHORT_POINTS = 3.0
+_SHORT = [
+    ["table", "classifier", "defence", "trained with", "attack", "paper", "ours", "difference"]
+]
+
+
+def _short(line: Line) -> list[str]:
+    figure, ours = line.figure, line.outcome.ours
+    low, high = ours.interval
+    return [
+        figure.table,
+        f"{figure.attacked_classifier} ({figure.dataset})",
+        figure.defense,
+        figure.trained_with or "-",
+        figure.attack,
+        f"{figure.accuracy_percent:.2f}",
+        f"{ours.percent:.2f} [{low:.1f}, {high:.1f}] n={ours.n:,}",
+        f"{line.difference:+.2f}",
     ]

@@ -7,12 +7,14 @@ from pathlib import Path
 from tfdefense.errors import UserError, require
 from tfdefense.papers import budget as budgets
 from tfdefense.papers import paper as papers
-from tfdefense.papers.artefacts import Artefact
+from tfdefense.papers.artefacts import Artefact, Trained
+from tfdefense.papers.cells import Cell
 from tfdefense.papers.cost import Cost, spoken
 from tfdefense.papers.curves import save_curves
 from tfdefense.papers.grid import Grid, in_order
 from tfdefense.papers.making import make_all
-from tfdefense.papers.records import save_cells, save_choices
+from tfdefense.papers.paper import Figure
+from tfdefense.papers.records import save_cells, save_choices, save_index
 from tfdefense.papers.results import lines_of, save_table, summary
 from tfdefense.papers.store import Store
 from tfdefense.progress import say
@@ -115,18 +117,21 @@ class Reproduction:
         datasets = {cell.classifier.dataset for _, cell in self.grid.cells}
         notes = sorted({self.store.dataset(name).test.note for name in datasets} - {""})
         about = " ".join([about, *notes])
+        # All of the paper, also what other calls measured of it.
+        every = Grid(self.paper, self.paper.figures, self.budget).cells
+        cells = {
+            table: [(figure, cell) for figure, cell in every if figure.table == table]
+            for table in self.paper.tables
+        }
+        lines = {table: lines_of(of_table, self.store) for table, of_table in cells.items()}
         for table in self.tables:
-            # All of the table, also what other calls measured of it.
-            whole = Grid(self.paper, self.paper.chosen([table]), self.budget)
-            lines = lines_of(whole.cells, self.store)
-            save_table(self.paper, table, lines, self.directory, about)
-            save_cells(whole.cells, self.store, self.directory / f"{table}.json")
-            trained = {cell.defense.key: cell.defense for _, cell in whole.cells if cell.defense}
-            save_curves(trained.values(), self.store, self.directory / f"{table}-training.png")
-            say(f"Table {table}: {summary(lines)} {self.directory / f'{table}.md'}")
-        every = Grid(self.paper, self.paper.figures, self.budget)
-        trained = {cell.defense.key: cell.defense for _, cell in every.cells if cell.defense}
-        save_choices(self.paper, trained.values(), self.directory / "choices.md")
+            save_table(self.paper, table, lines[table], self.directory, about)
+            save_cells(cells[table], self.store, self.directory / f"{table}.json")
+            curves = self.directory / f"{table}-training.png"
+            save_curves(_trained(cells[table]), self.store, curves)
+            say(f"Table {table}: {summary(lines[table])} {self.directory / f'{table}.md'}")
+        save_index(self.paper, lines, self.directory / "README.md")
+        save_choices(self.paper, _trained(every), self.directory / "choices.md")
 
     def _seconds(self, artefacts: Sequence[Artefact]) -> float:
         return sum(self.cost.seconds(each) for each in artefacts)
@@ -157,3 +162,9 @@ class Reproduction:
             same,
             f"--output={self.directory.parent}: holds results of {there}; {self.budget.name}, schema {SCHEMA}, given. Name another --output.",
         )
+
+
+def _trained(cells: Sequence[tuple[Figure, Cell]]) -> list[Trained]:
+    """The defences of some cells, each once."""
+    found = {cell.defense.key: cell.defense for _, cell in cells if cell.defense}
+    return list(found.values())
