@@ -1,6 +1,7 @@
 """Random numbers that belong to an image."""
 
 import numpy as np
+import pytest
 import scipy.stats
 import tensorflow as tf
 
@@ -48,3 +49,11 @@ def test_integers_and_signs_cover_their_range_evenly():
     signs = draws.signs(keys(4000), [], 0).numpy()
     assert set(signs) == {-1.0, 1.0}
     assert abs(signs.mean()) < 0.06
+
+
+@pytest.mark.parametrize("drawn", [0.0, 1 - 2.0**-24, 0.5])
+def test_normal_numbers_are_finite_whatever_is_drawn(monkeypatch, drawn):
+    monkeypatch.setattr(draws, "uniform", lambda keys, shape, stream: tf.fill([2, 3], drawn))
+    numbers = draws.normal(tf.constant([1, 2], tf.uint32), [3], 0)
+    assert np.isfinite(numbers).all()
+    assert np.abs(numbers).max() < 6

@@ -7,6 +7,8 @@ numbers from a generator of the batch's shape, and give other results. Here they
 
 import tensorflow as tf
 
+_FURTHEST = 1 - 2.0**-22
+
 
 def image_keys(images: tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
     """uint32 [N] from images float32 [N, H, W, C] and a seed."""
@@ -33,8 +35,9 @@ def uniform(keys: tf.Tensor, shape: list[int | tf.Tensor], stream: int | tf.Tens
 
 def normal(keys: tf.Tensor, shape: list[int | tf.Tensor], stream: int | tf.Tensor) -> tf.Tensor:
     """float32 [N, *shape], standard normal."""
-    # Half a grain off 0 and 1, where the inverse is infinite.
-    return 2**0.5 * tf.math.erfinv(2 * uniform(keys, shape, stream) - 1 + 2.0**-24)
+    # Half a grain off 0 and 1, where the inverse is infinite; in float32 it is so a grain before 1 already.
+    centred = 2 * uniform(keys, shape, stream) - 1 + 2.0**-24
+    return 2**0.5 * tf.math.erfinv(tf.clip_by_value(centred, -_FURTHEST, _FURTHEST))
 
 
 def signs(keys: tf.Tensor, shape: list[int | tf.Tensor], stream: int | tf.Tensor) -> tf.Tensor:
