@@ -3,9 +3,14 @@
 import dataclasses
 import threading
 import time
+import weakref
 
+import numpy as np
 import pytest
 
+from tests.conftest import SHAPE, make_toy_model
+from tfdefense.attacks import FGSM
+from tfdefense.classifiers import FrozenClassifier
 from tfdefense.errors import UserError, WorkFailed
 from tfdefense.papers import making
 from tfdefense.papers.artefacts import Artefact
@@ -95,3 +100,21 @@ def test_what_another_machine_makes_is_waited_for(store, monkeypatch, capsys):
     other.join()
     assert cost.seen == ["free", "mine"]
     assert "Waiting for another machine" in capsys.readouterr().out
+
+
+def test_what_was_compiled_for_one_artefact_does_not_stay(store, toy_images):
+    """A grid of hundreds would fill the memory with the models of those that are done."""
+    seen = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Attacked(Part):
+        kind = "parts"
+
+        def make(self, store):
+            model = FrozenClassifier(make_toy_model(), SHAPE)
+            FGSM(epsilon=0.1)(model, toy_images[:4], np.zeros(4, np.int32))
+            seen.append(weakref.ref(model))
+            super().make(store)
+
+    make_all([Attacked("a"), Attacked("b")], store, NoCost())
+    assert [reference() for reference in seen] == [None, None]

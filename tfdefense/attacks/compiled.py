@@ -98,6 +98,11 @@ def _compile(attack: "Attack", model: "Model", shape: tuple, whole: bool) -> Com
     return CompiledAttack(attack, model, shape, whole)
 
 
+def forget() -> None:
+    """Lets go of all attacks kept compiled, and of the models that they keep alive."""
+    _compile.cache_clear()
+
+
 def _radii(attack: "Attack", epsilon: Any, count: int) -> tf.Tensor:
     """Epsilon of each image, float32 [N, 1, 1, 1]."""
     radii = tf.reshape(tf.cast(epsilon, tf.float32), [-1, 1, 1, 1])

@@ -1,8 +1,10 @@
 """Makes all that a grid needs, in order; other machines may do the same in the same folder."""
 
+import gc
 import time
 from collections.abc import Sequence
 
+from tfdefense.attacks.compiled import forget
 from tfdefense.errors import UserError, WorkFailed
 from tfdefense.papers.artefacts import Artefact
 from tfdefense.papers.cost import Cost, spoken
@@ -73,5 +75,9 @@ def _made(artefact: Artefact, store: Store, cost: Cost) -> str | None:
         artefact.make(store)
     except (UserError, WorkFailed) as error:
         return str(error)
+    finally:
+        # The next artefact loads its networks anew; hundreds of these would fill the memory.
+        forget()
+        gc.collect()
     cost.made(artefact, time.monotonic() - began)
     return None
