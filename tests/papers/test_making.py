@@ -84,12 +84,20 @@ def test_what_cannot_be_made_keeps_only_its_own_from_being_made(store):
 def test_what_another_machine_makes_is_waited_for(store, monkeypatch, capsys):
     monkeypatch.setattr(making, "_WAIT_SECONDS", 0.02)
     theirs, mine = Part("theirs"), Part("mine", Part("theirs"))
-    holding = threading.Event()
+    holding, waited_for = threading.Event(), threading.Event()
+    sleep = time.sleep
+
+    def waiting(seconds):
+        if threading.current_thread() is threading.main_thread():
+            waited_for.set()
+        sleep(seconds)
+
+    monkeypatch.setattr(making.time, "sleep", waiting)
 
     def other_machine():
         with lease(theirs.path(store)):
             holding.set()
-            time.sleep(0.3)
+            waited_for.wait(60)
             theirs.make(store)
 
     other = threading.Thread(target=other_machine)
