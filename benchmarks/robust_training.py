@@ -38,7 +38,11 @@ def ours(defense, images, labels):
     """A function that takes one step."""
     defense.prepare(1_000)
     batch = {"clean": tf.constant(images), "labels": tf.constant(labels)}
-    step = tf.function(lambda number: defense.train_step(batch, Replica(0, number, BATCH)))
+
+    @tf.function(autograph=False)
+    def step(number):
+        return defense.train_step(batch, Replica(0, number, BATCH))
+
     return lambda number: [value.numpy() for value in step(tf.constant(number, tf.int64)).values()]
 
 

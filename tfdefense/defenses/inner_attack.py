@@ -75,10 +75,9 @@ def inner_attack(
     if tf.is_tensor(share) or share != 1.0:
         epsilon = tf.reshape(epsilon * share, [1, 1, 1, 1])
     bounds = {"epsilon": epsilon, "norm": config.inner_norm}
-    match config.inner_attack:
-        case "fgsm":
-            return FGSM(**bounds)
-        case "fast":
-            return PGD(**bounds, steps=1, relative_step_size=_FAST_STEP, seed=seed)
-    size = min(1.0, _PGD_REACH / config.inner_steps)
-    return PGD(**bounds, steps=config.inner_steps, relative_step_size=size, seed=seed)
+    if config.inner_attack == "fgsm":
+        return FGSM(**bounds)
+    steps, size = config.inner_steps, min(1.0, _PGD_REACH / config.inner_steps)
+    if config.inner_attack == "fast":
+        steps, size = 1, _FAST_STEP
+    return PGD(**bounds, steps=steps, relative_step_size=size, seed=seed)
