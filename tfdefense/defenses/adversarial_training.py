@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks import Attack
 from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.data.dataset import Split
+from tfdefense.defenses.attacked_watch import watch_attacked
 from tfdefense.defenses.base import DefendedClassifier, option
 from tfdefense.defenses.gan import adam, check_rate
 from tfdefense.defenses.inner_attack import InnerAttackConfig, inner_attack
@@ -29,10 +29,6 @@ from tfdefense.networks.losses import cross_entropy
 from tfdefense.networks.widened import widened
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
-from tfdefense.training.summaries import image_grid
-
-_WATCHED_IMAGES = 500
-_GRID_IMAGES = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,23 +137,4 @@ class AdversarialTraining(LearnedDefense):
         return widened(self.network(images, training=True))
 
     def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]]:
-        few = validation.take(_WATCHED_IMAGES)
-        images, labels = tf.constant(few.images[:]), tf.constant(few.labels)
-        attack = self.inner_attack()
-
-        @tf.function
-        def attacked() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            adversarial = attack.traced_craft(self._attacked, images, labels, None).images
-            return adversarial, self._attacked(images), self._attacked(adversarial)
-
-        def see() -> tuple[dict, dict]:
-            adversarial, clean_logits, logits = attacked()
-            rows = [few.images[:_GRID_IMAGES], adversarial.numpy()[:_GRID_IMAGES]]
-            right = {
-                "accuracy_clean": np.mean(np.argmax(clean_logits, -1) == few.labels),
-                f"accuracy_{attack.name}": np.mean(np.argmax(logits, -1) == few.labels),
-            }
-            scalars = {name: float(value) for name, value in right.items()}
-            return scalars, {"clean_then_adversarial": image_grid(rows)}
-
-        return see
+        return watch_attacked(self._attacked, self.inner_attack(), validation)

@@ -13,11 +13,11 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks import Attack
 from tfdefense.data.dataset import Split
+from tfdefense.defenses.attacked_watch import watch_attacked
 from tfdefense.defenses.base import option
 from tfdefense.defenses.gan import (
     GeneratorConfig,
@@ -34,10 +34,7 @@ from tfdefense.networks.generators import check_widths, make_generator
 from tfdefense.networks.losses import cross_entropy, mean_squared_error, wasserstein_generator
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
-from tfdefense.training.summaries import image_grid
 
-_WATCHED_IMAGES = 500
-_GRID_IMAGES = 8
 _PENALTY_WEIGHT = 10.0
 
 
@@ -170,25 +167,4 @@ class RobustPurifier(GeneratorDefense):
         return tf.clip_by_value(images, 0.0, 1.0)
 
     def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]]:
-        few = validation.take(_WATCHED_IMAGES)
-        images, labels = tf.constant(few.images[:]), tf.constant(few.labels)
-        attack = self.inner_attack()
-
-        @tf.function
-        def look() -> tuple[tf.Tensor, ...]:
-            adversarial = attack.traced_craft(self.attacked, images, labels, None).images
-            return adversarial, self.attacked(images), self.attacked(adversarial)
-
-        def see() -> tuple[dict, dict]:
-            adversarial, clean_logits, logits = look()
-            grid = [few.images[:_GRID_IMAGES], self.purify(images[:_GRID_IMAGES]).numpy()]
-            grid += [adversarial[:_GRID_IMAGES].numpy()]
-            grid += [self.purify(adversarial[:_GRID_IMAGES]).numpy()]
-            right = {
-                "accuracy_clean": np.mean(np.argmax(clean_logits, -1) == few.labels),
-                f"accuracy_white_box_{attack.name}": np.mean(np.argmax(logits, -1) == few.labels),
-            }
-            scalars = {name: float(value) for name, value in right.items()}
-            return scalars, {"clean_then_attacked_and_purified": image_grid(grid)}
-
-        return see
+        return watch_attacked(self.attacked, self.inner_attack(), validation, self.purify)
