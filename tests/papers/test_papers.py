@@ -10,6 +10,7 @@ from tfdefense.papers import budget, paper
 from tfdefense.papers.artefacts import Classifier, Examples, Trained
 from tfdefense.papers.cells import Cell
 from tfdefense.papers.grid import Grid, in_order
+from tfdefense.papers.store import Store
 
 SHARED = Path(__file__).parents[3] / "shared" / "papers" / "figures.csv"
 
@@ -57,8 +58,8 @@ def test_the_cells_of_table_vii_cross_classifiers():
     assert cell.defense.defense == "apeganpp"
 
 
-def test_what_cells_share_is_made_once():
-    artefacts = in_order(cell for _, cell in grid(dataset="mnist").cells)
+def test_what_cells_share_is_made_once(tmp_path):
+    artefacts = in_order((cell for _, cell in grid(dataset="mnist").cells), Store(tmp_path))
     kinds = [type(each) for each in artefacts]
     # Four classifiers under five attacks; apegan, apeganpp, three that learn nothing, adversarial training before each.
     assert [kinds.count(kind) for kind in (Classifier, Examples, Trained, Cell)] == [4, 20, 24, 204]

@@ -66,6 +66,7 @@ def test_a_paper_is_reproduced_and_gone_on_with(small, capsys):
     assert main(COMMAND) == 0
     said = capsys.readouterr().out
     assert "0 of 10 artefacts are there; 10 to make" in said
+    assert (small / "results" / "small" / "2.json").is_file()
     with (small / "results" / "small" / "2.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["accuracy_percent"] for row in rows] == ["80.0", "20.0"]
@@ -94,10 +95,28 @@ def test_a_paper_is_reproduced_and_gone_on_with(small, capsys):
     cells = sorted((small / "runs" / "reproduce" / "cells").iterdir())
     before = {path: path.read_text() for path in cells}
     cells[0].write_text(cells[0].read_text()[:40])  # Half-written by somebody.
+    for table in "12":
+        (small / "results" / "small" / f"{table}.json").write_text("[{")  # So are these.
     assert main(COMMAND) == 0
-    assert "9 of 10 artefacts are there; 1 to make" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "2.json: damaged; what it told is measured again." in said
+    # The three cells that are whole, what the fourth needs, and itself.
+    assert "; 1 to make" in said
     again = json.loads(cells[0].read_text())
     assert again["ours"] == json.loads(before[cells[0]])["ours"]
+
+
+def test_what_stands_in_the_results_is_not_measured_again_elsewhere(small, capsys):
+    assert main([*COMMAND[:2], "--tables=1", *COMMAND[3:]]) == 0
+    table = small / "results" / "small" / "1.md"
+    before = table.read_text()
+    capsys.readouterr()
+    assert main([*COMMAND, "--store=another", "--dry_run"]) == 0
+    assert "cells           4 needed,    2 to make" in capsys.readouterr().out
+    assert main([*COMMAND[:2], "--tables=1", *COMMAND[3:], "--store=another"]) == 0
+    assert "2 of 2 artefacts are there; 0 to make" in capsys.readouterr().out
+    assert table.read_text() == before
+    assert not (small / "another" / "classifiers").exists()
 
 
 def test_a_cell_is_what_a_few_lines_of_numpy_measure(small):

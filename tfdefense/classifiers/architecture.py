@@ -6,6 +6,7 @@ from collections.abc import Callable
 import keras
 
 from tfdefense.errors import require
+from tfdefense.training import epochs_for
 
 ImageShape = tuple[int, int, int]
 
@@ -15,7 +16,7 @@ class Recipe:
     """How a network is trained, where the command line does not say otherwise.
 
     Attributes:
-      training_images: how many images it should see; `epochs_for` turns them into passes, 3 or more.
+      training_images: how many images it should see; `passes` turns them into passes, 3 or more.
       most_epochs: passes at most, for small datasets.
       optimizer: "adam", or "sgd" with Nesterov momentum 0.9. The rate falls to zero along a cosine.
       learning_rate: at its highest; SGD warms up to it during the first twentieth of the steps.
@@ -34,6 +35,10 @@ class Recipe:
     batch_size: int = 128
     augmentation: str = "none"
     label_smoothing: float = 0.0
+
+    def passes(self, count: int) -> int:
+        """How many passes over `count` training images it asks for."""
+        return epochs_for(self.training_images, count, 3, self.most_epochs)
 
 
 @dataclasses.dataclass(frozen=True)

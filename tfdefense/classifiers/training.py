@@ -15,7 +15,7 @@ from tfdefense.classifiers.architecture import Architecture, Recipe
 from tfdefense.data.dataset import Dataset, Split
 from tfdefense.errors import require, unknown_name
 from tfdefense.networks.widened import widened
-from tfdefense.training import LoopConfig, Replica, Trainer, epochs_for
+from tfdefense.training import LoopConfig, Replica, Trainer
 from tfdefense.training.best import BestWeights
 from tfdefense.training.seeding import seeded
 from tfdefense.training.summaries import image_grid
@@ -96,9 +96,7 @@ class ClassifierTraining:
         self.patience = config.patience
         self.recipe = config.applied_to(architecture.recipe(data.image_shape))
         count = len(data.train)
-        recipe = self.recipe
-        passes = epochs_for(recipe.training_images, count, 3, recipe.most_epochs)
-        epochs = config.epochs or passes
+        epochs = config.epochs or self.recipe.passes(count)
         self.loop = LoopConfig(epochs, self.recipe.batch_size, seed, config.mixed_precision)
         with seeded(seed):
             self.model = architecture.build(data.image_shape, data.num_classes)

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,18 +94,18 @@ class Cell(Artefact):
     def is_done(self, store: Store) -> bool:
         return self.outcome(store) is not None
 
+    def record(self, store: Store) -> Mapping[str, Any] | None:
+        """All that was written down when it was measured, here or elsewhere; None if it was not, or the file is damaged."""
+        with contextlib.suppress(OSError, ValueError):
+            here = json.loads(self.path(store).read_text())
+            if _outcome(here) is not None:
+                return here
+        elsewhere = store.measured.get(self.key)
+        return elsewhere if _outcome(elsewhere) is not None else None
+
     def outcome(self, store: Store) -> Outcome | None:
-        """What was measured; None if nothing was, or the file is damaged."""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            found = json.loads(self.path(store).read_text())
-            if found["schema"] == SCHEMA:
-                return Outcome(
-                    Measured(**found["ours"]),
-                    Measured(**found["undefended"]),
-                    Measured(**found["white_box"]) if found["white_box"] else None,
-                    found["seconds"],
-                )
-        return None
+        """What was measured; None if nothing was."""
+        return _outcome(self.record(store))
 
     def make(self, store: Store) -> None:
         began = time.monotonic()
@@ -154,6 +155,19 @@ class Cell(Artefact):
             "made_with": versions(),
         }
         return json.dumps(about, indent=2) + "\n"
+
+
+def _outcome(record: Any) -> Outcome | None:
+    """What a record tells; None of one that is damaged or of another version."""
+    with contextlib.suppress(KeyError, TypeError):
+        if record["schema"] == SCHEMA:
+            return Outcome(
+                Measured(**record["ours"]),
+                Measured(**record["undefended"]),
+                Measured(**record["white_box"]) if record["white_box"] else None,
+                record["seconds"],
+            )
+    return None
 
 
 def _measured(correct: np.ndarray) -> Measured:

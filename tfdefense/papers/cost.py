@@ -20,7 +20,6 @@ _STEP_MACS = {"defense_gan": 6e7, "cgan": 6e8, "apegan": 6e7, "apeganpp": 1.3e8}
 _OTHER_MACS = 1e6
 # Gradients through the classifier for each training image: once, for the direction of FGSM, and with each pass.
 _GRADIENTS = {"apegan": (1, 0), "apeganpp": (1, 1), "cgan": (1, 1), "adversarial_training": (0, 2)}
-_RECIPE_PASSES = 30
 _OVERHEAD_SECONDS = 5.0
 
 
@@ -48,8 +47,9 @@ class Cost:
         """In all."""
         match artefact:
             case Classifier():
-                passes = artefact.passes or _RECIPE_PASSES
-                return passes * self._train(artefact) * _BACKWARD * self._macs(artefact)
+                train = self._train(artefact)
+                passes = artefact.passes or self._recipe_passes(artefact)
+                return passes * train * _BACKWARD * self._macs(artefact)
             case Examples():
                 images = artefact.images or self._train(artefact.classifier)
                 return images * self._attack(artefact, self._macs(artefact.classifier))
@@ -97,6 +97,11 @@ class Cost:
     def _train(self, classifier: Classifier) -> int:
         """How many training images there are."""
         return len(self.store.dataset(classifier.dataset).train)
+
+    def _recipe_passes(self, classifier: Classifier) -> int:
+        image_shape = self.store.dataset(classifier.dataset).image_shape
+        recipe = CLASSIFIERS.get(classifier.name).recipe(image_shape)
+        return recipe.passes(self._train(classifier))
 
     def _pixels(self, classifier: Classifier) -> float:
         """Of an image, as a share of MNIST's."""

@@ -6,6 +6,7 @@ from tfdefense.papers.artefacts import Artefact, Classifier, Examples, Trained
 from tfdefense.papers.budget import Budget
 from tfdefense.papers.cells import Cell
 from tfdefense.papers.paper import Figure, Paper
+from tfdefense.papers.store import Store
 
 
 class Grid:
@@ -73,8 +74,8 @@ class Grid:
         return self.budget.value(name, classifier.dataset, classifier.name, defense, short)
 
 
-def in_order(cells: Iterable[Artefact]) -> list[Artefact]:
-    """The cells and all that they need, each once, and after what it needs."""
+def in_order(cells: Iterable[Cell], store: Store) -> list[Artefact]:
+    """The cells, and all that those not measured yet need, each once, and after what it needs."""
     found: dict[str, Artefact] = {}
 
     def visit(artefact: Artefact) -> None:
@@ -85,7 +86,10 @@ def in_order(cells: Iterable[Artefact]) -> list[Artefact]:
         found[artefact.key] = artefact
 
     for cell in cells:
-        visit(cell)
+        if cell.is_done(store):
+            found[cell.key] = cell
+        else:
+            visit(cell)
     return list(found.values())
 
 

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,19 +15,34 @@ from tfdefense.papers.cells import Cell
 from tfdefense.papers.paper import Figure, Paper
 from tfdefense.papers.results import Line
 from tfdefense.papers.store import Store
+from tfdefense.progress import say
 from tfdefense.runs import write_text
 
 
 def save_cells(cells: Sequence[tuple[Figure, Cell]], store: Store, path: Path) -> None:
     """A JSON list of figures with all that was written down when their cells were measured; null where none was."""
     records = [
-        {
-            "figure": dataclasses.asdict(figure),
-            "cell": json.loads(cell.path(store).read_text()) if cell.is_done(store) else None,
-        }
-        for figure, cell in cells
+        {"figure": dataclasses.asdict(figure), "cell": cell.record(store)} for figure, cell in cells
     ]
     write_text(path, json.dumps(records, indent=1) + "\n")
+
+
+def measured_cells(paper: Paper, directory: Path) -> dict[str, dict[str, Any]]:
+    """Key -> record of the cells that `save_cells` wrote for a paper's tables, wherever they were measured.
+
+    A damaged file is passed over and named: its cells are measured again.
+    """
+    found = {}
+    for table in paper.tables:
+        path = directory / f"{table}.json"
+        if not path.is_file():
+            continue
+        try:
+            cells = [record["cell"] for record in json.loads(path.read_text())]
+            found |= {cell["key"]: cell for cell in cells if cell is not None}
+        except (OSError, ValueError, KeyError, TypeError):
+            say(f"{path}: damaged; what it told is measured again.")
+    return found
 
 
 def save_choices(paper: Paper, trained: Iterable[Trained], path: Path) -> None:

@@ -1,5 +1,6 @@
 """A paper's tables, run again: what is missing is built, measured and written beside what the paper prints."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +11,11 @@ from tfdefense.papers import paper as papers
 from tfdefense.papers.artefacts import Artefact, Trained
 from tfdefense.papers.cells import Cell
 from tfdefense.papers.cost import Cost, spoken
-from tfdefense.papers.curves import save_curves
+from tfdefense.papers.curves import curves_of, save_curves
 from tfdefense.papers.grid import Grid, in_order
 from tfdefense.papers.making import make_all
 from tfdefense.papers.paper import Figure
-from tfdefense.papers.records import save_cells, save_choices, save_index
+from tfdefense.papers.records import measured_cells, save_cells, save_choices, save_index
 from tfdefense.papers.results import lines_of, save_table, summary
 from tfdefense.papers.store import Store
 from tfdefense.progress import say
@@ -22,6 +23,7 @@ from tfdefense.runs import versions, write_text
 
 SCHEMA = 1
 _MADE = "made.json"
+_CURVES = "training"
 
 
 class Reproduction:
@@ -34,7 +36,8 @@ class Reproduction:
       dataset: of the paper's; None for all.
       classifiers: of the paper's, in its names; None for all.
       store: where artefacts lie.
-      output: results go to `<output>/<paper>/`.
+      output: results go to `<output>/<paper>/`; cells that stand there already, measured with any store, are not measured
+        again.
       shard: (index from 1 on, count): which part of the cells is this machine's.
 
     Raises:
@@ -55,16 +58,17 @@ class Reproduction:
     ) -> None:
         self.paper = papers.load(paper)
         self.budget = budgets.load(budget)
-        self.store = store
         index, count = shard
         require(1 <= index <= count, f"--shard={index}/{count}: I/N with I from 1 to N needed.")
         figures = self.paper.chosen(tables, dataset, classifiers)
         self.tables = list(dict.fromkeys(figure.table for figure in figures))
         self.grid = Grid(self.paper, figures, self.budget)
-        self.mine = in_order(cell for _, cell in self.grid.of_shard(index, count))
-        self.cost = Cost(store)
         self.directory = output / paper
         self._require_same_results()
+        measured = measured_cells(self.paper, self.directory)
+        self.store = dataclasses.replace(store, measured=measured)
+        self.mine = in_order((cell for _, cell in self.grid.of_shard(index, count)), self.store)
+        self.cost = Cost(self.store)
 
     def plan(self) -> str:
         """What would be made, and about how long it would take."""
@@ -127,8 +131,8 @@ class Reproduction:
         for table in self.tables:
             save_table(self.paper, table, lines[table], self.directory, about)
             save_cells(cells[table], self.store, self.directory / f"{table}.json")
-            curves = self.directory / f"{table}-training.png"
-            save_curves(_trained(cells[table]), self.store, curves)
+            known = curves_of(_trained(cells[table]), self.store, self.directory / _CURVES)
+            save_curves(known, self.directory / f"{table}-training.png")
             say(f"Table {table}: {summary(lines[table])} {self.directory / f'{table}.md'}")
         save_index(self.paper, lines, self.directory / "README.md")
         save_choices(self.paper, _trained(every), self.directory / "choices.md")

@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tfdefense import data
 
@@ -14,10 +16,12 @@ class Store:
     Attributes:
       path: the folder.
       data_dir: where TFDS finds prepared datasets, on this machine.
+      measured: key of a cell -> what was written down when another store had it measured.
     """
 
     path: Path
     data_dir: str | None = None
+    measured: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def dataset(self, name: str) -> data.Dataset:
         """A dataset, read once."""
