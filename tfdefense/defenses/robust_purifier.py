@@ -58,6 +58,9 @@ class Config(InnerAttackConfig, GeneratorConfig):
     widths: tuple[int, ...] = option(
         (32, 64, 128), "filters of a small_unet, from the full size down"
     )
+    thresholds: int = option(
+        6, "learned thresholds of a small_unet, that each pixel is held against first; 0 for none"
+    )
     learning_rate: float = option(1e-3, "Adam's")
     schedule: str = option("cosine", "learning rate over time: cosine (to zero), or constant")
     clip: float = option(1.0, "greatest norm of the gradient of a step; 0 for any")
@@ -66,6 +69,8 @@ class Config(InnerAttackConfig, GeneratorConfig):
         InnerAttackConfig.__post_init__(self)
         GeneratorConfig.__post_init__(self)
         check_widths(self)
+        given = f"--thresholds={self.thresholds}: "
+        require(0 <= self.thresholds <= 64, f"{given}0 to 64 needed.")
         for name in ("ramp", "mask"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"--{name}={value}: a number in [0, 1] needed.")
@@ -92,7 +97,11 @@ class RobustPurifier(GeneratorDefense):
         config = self.config
         with seeded(seed):
             self.generator = make_generator(
-                config.generator, self.classifier.image_shape, config.levels, config.widths
+                config.generator,
+                self.classifier.image_shape,
+                config.levels,
+                config.widths,
+                config.thresholds,
             )
             if config.gan_weight:
                 self.critic = Critic()

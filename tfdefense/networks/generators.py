@@ -17,6 +17,7 @@ def make_generator(
     image_shape: tuple[int, int, int],
     levels: int | None = None,
     widths: tuple[int, ...] = (32, 64, 128),
+    thresholds: int = 0,
 ) -> keras.Model:
     """A network from images to images, built.
 
@@ -25,12 +26,13 @@ def make_generator(
       image_shape: [H, W, C].
       levels: how often a U-Net halves the image; None means down to one pixel.
       widths: filters of a small U-Net, from the full size down.
+      thresholds: of a small U-Net, that each pixel is held against first.
     """
     *size, channels = image_shape
     if name == "unet":
         generator = UNet(channels, levels, tuple(size))
     elif name == "small_unet":
-        generator = SmallUNet(channels, widths)
+        generator = SmallUNet(channels, widths, thresholds)
     else:
         generator = EncoderDecoderGenerator(channels=channels)
     generator.build((None, *image_shape))

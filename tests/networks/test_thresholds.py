@@ -1,0 +1,46 @@
+"""Pixels held against thresholds, alone and in front of a small U-Net."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfdefense.networks.small_unet import SmallUNet
+from tfdefense.networks.thresholds import Thresholds
+
+
+def test_each_pixel_is_held_against_every_threshold():
+    layer = Thresholds(3, slope=2.0)
+    images = np.random.default_rng(0).random((2, 4, 5, 2)).astype(np.float32)
+    found = np.asarray(layer(images))
+    expected = [
+        np.maximum(2.0 * (images[..., channel] - threshold), 0.0)
+        for channel in range(2)
+        for threshold in (0, 1 / 3, 2 / 3)
+    ]
+    np.testing.assert_allclose(found, np.stack(expected, -1), atol=1e-6)
+    assert layer.compute_output_shape((None, 4, 5, 2)) == (None, 4, 5, 6)
+
+
+def test_a_small_unet_with_thresholds_learns_them_and_is_kept_whole(tmp_path):
+    network = SmallUNet(1, (4, 8), thresholds=6)
+    network.build((None, 7, 7, 1))
+    plain = SmallUNet(1, (4, 8))
+    plain.build((None, 7, 7, 1))
+    # Six thresholds and slopes; five more images for the first convolution to look at.
+    assert network.count_params() - plain.count_params() == 12 + 5 * 9 * 4
+    images = tf.random.stateless_uniform([3, 7, 7, 1], [0, 0])
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(network(images))
+    gradients = tape.gradient(loss, network.trainable_variables)
+    assert all(gradient is not None for gradient in gradients)
+    # The first is at 0, where most pixels of a picture are; the rest must move too.
+    moved = [
+        np.asarray(g)
+        for g, v in zip(gradients, network.trainable_variables, strict=True)
+        if "thresholds" in v.path
+    ]
+    assert moved[0].shape == (1, 6)
+    assert np.any(moved[0])
+    network.save(tmp_path / "network.keras")
+    again = keras.models.load_model(tmp_path / "network.keras")
+    np.testing.assert_array_equal(again(images), network(images))
