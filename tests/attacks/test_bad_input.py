@@ -37,6 +37,8 @@ def test_epsilon_out_of_range(name, epsilon):
         (lambda: BIM(steps=0), "bim: steps 0 given, at least 1"),
         (lambda: BIM(relative_step_size=-1), "relative_step_size -1 given"),
         (lambda: PGD(restarts=0), "pgd: restarts 0 given"),
+        (lambda: PGD(start="block"), "unknown pgd: start 'block'. Did you mean 'blocks'"),
+        (lambda: PGD(start="blocks", norm="l2"), "start 'blocks' given with norm 'l2', 'linf'"),
         (lambda: FGSM(norm="l3"), r"unknown fgsm: norm 'l3'.*Known: l2, linf"),
         (lambda: DeepFool(norm="linv"), "Did you mean 'linf'"),
         (lambda: Square(norm="l1"), "unknown square: norm 'l1'.*Known: l2, linf"),

@@ -35,6 +35,7 @@ BOUNDED = [
     MIM(epsilon=0.2),
     PGD(epsilon=0.2, steps=7, relative_step_size=0.25),
     PGD(epsilon=0.2, steps=5, relative_step_size=0.4, restarts=3, stop_at_success=True),
+    PGD(epsilon=0.2, steps=4, relative_step_size=0.5, restarts=2, start="blocks"),
     PGD(epsilon=2.0, steps=5, relative_step_size=0.4, restarts=2, norm="l2"),
     APGDCE(epsilon=0.2, steps=12),
     APGDCE(epsilon=2.0, steps=12, norm="l2", stop_at_success=False),

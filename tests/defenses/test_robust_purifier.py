@@ -137,6 +137,8 @@ def test_two_replicas_clip_as_one(two_replicas):
         ({"noise": -0.5}, "--noise=-0.5: 0 or more"),
         ({"clip": -1.0}, "--clip=-1.0: 0 or more"),
         ({"widths": (8,)}, "--widths=8: two or more"),
+        ({"inner_start": "block"}, "Did you mean 'blocks'"),
+        ({"inner_start": "blocks", "inner_norm": "l2"}, "--inner_start=blocks: only for"),
         ({"thresholds": -1}, "--thresholds=-1: 0 to 64"),
         ({"generator": "smal_unet"}, "Did you mean 'small_unet'"),
         ({"learning_rate": 0.0}, "--learning_rate=0.0"),

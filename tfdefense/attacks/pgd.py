@@ -9,7 +9,10 @@ from tfdefense.attacks.base import Crafted, Model
 from tfdefense.attacks.gradients import cross_entropy, fooled
 from tfdefense.attacks.iterative import IterativeAttack
 from tfdefense.attacks.restarts import best_of
-from tfdefense.errors import require
+from tfdefense.errors import require, unknown_name
+
+STARTS = ("uniform", "blocks")
+_SIDES = (1, 2, 4, 8, 16, 32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +24,8 @@ class PGD(IterativeAttack):
 
     Attributes:
       restarts: random starts, at least 1. The best fools, and has the highest loss. With `stop_at_success`, an image that fell needs no more.
+      start: "uniform", anywhere in the ball, or "blocks", at its corners: blocks and stripes of one sign, as the square attack
+        begins with (linf alone). Where pixels near their clean values have no gradient, those at the corners may.
       seed: fixes the starts; they are a function of it and the image, whatever batch that is in.
     """
 
@@ -29,12 +34,19 @@ class PGD(IterativeAttack):
     steps: int = 40
     relative_step_size: float = 1 / 30
     restarts: int = 1
+    start: str = "uniform"
     seed: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(
             self.restarts >= 1, f"{self.name}: restarts {self.restarts} given, at least 1 needed."
+        )
+        if self.start not in STARTS:
+            raise unknown_name(f"{self.name}: start", self.start, STARTS)
+        require(
+            self.start == "uniform" or self.norm == "linf",
+            f"{self.name}: start {self.start!r} given with norm {self.norm!r}, 'linf' needed.",
         )
 
     def craft(
@@ -45,7 +57,7 @@ class PGD(IterativeAttack):
         def one_run(number: tf.Tensor, constants: tuple) -> tuple:
             images, labels, targets, epsilon, keys = constants
             targets = None if untargeted else targets
-            start = images + random_change(keys, images, number, epsilon, self.norm)
+            start = images + self._change(keys, images, number, epsilon)
             run = self.iterate(model, images, labels, targets, start, epsilon)
             logits = model(run.images)
             sign, aim = (1, labels) if untargeted else (-1, targets)
@@ -61,6 +73,13 @@ class PGD(IterativeAttack):
         )
         return best_of(one_run, self.restarts, images, constants, self.stop_at_success)
 
+    def _change(
+        self, keys: tf.Tensor, images: tf.Tensor, stream: tf.Tensor, epsilon: tf.Tensor
+    ) -> tf.Tensor:
+        if self.start == "blocks":
+            return epsilon * block_signs(keys, images, stream)
+        return random_change(keys, images, stream, epsilon, self.norm)
+
 
 def random_change(
     keys: tf.Tensor, images: tf.Tensor, stream: int | tf.Tensor, epsilon: tf.Tensor, norm: str
@@ -72,3 +91,16 @@ def random_change(
         return epsilon * box
     radius = norms.per_image(draws.uniform(keys, [], 2 * stream + 1))
     return epsilon * radius * norms.steepest(box, norm)
+
+
+def block_signs(keys: tf.Tensor, images: tf.Tensor, stream: int | tf.Tensor) -> tf.Tensor:
+    """-1 and 1, float32 [N, H, W, C]: equal within blocks of each image, whose height and width are drawn apart.
+
+    A block as high as the image makes stripes; a block of one pixel, noise.
+    """
+    height, width, channels = (images.shape[i] or tf.shape(images)[i] for i in (1, 2, 3))
+    signs = draws.signs(keys, [height, width, channels], 3 * stream)
+    for axis, size in ((1, height), (2, width)):
+        side = tf.gather(_SIDES, draws.integers(keys, len(_SIDES), 3 * stream + axis))
+        signs = tf.gather(signs, tf.range(size) // side[:, tf.newaxis], axis=axis, batch_dims=1)
+    return signs

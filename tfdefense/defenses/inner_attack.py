@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfdefense.attacks import FGSM, PGD, Attack, default_epsilon
 from tfdefense.attacks import norms as norms_of
+from tfdefense.attacks.pgd import STARTS
 from tfdefense.defenses.base import option
 from tfdefense.errors import require, unknown_name
 
@@ -36,6 +37,11 @@ class InnerAttackConfig:
     )
     inner_steps: int = option(10, "steps of the inner attack, if that is pgd")
 
+    inner_start: str = option(
+        "uniform",
+        "where pgd starts: uniform, anywhere in the ball, or blocks, at its corners, in blocks and stripes of one sign",
+    )
+
     def __post_init__(self) -> None:
         if self.inner_attack not in NAMES:
             raise unknown_name("--inner_attack", self.inner_attack, NAMES)
@@ -47,6 +53,13 @@ class InnerAttackConfig:
         else:
             fits, needed = epsilon is None or epsilon >= 0, "0 or more"
         require(fits, f"--inner_epsilon={epsilon}: {needed} needed.")
+        if self.inner_start not in STARTS:
+            raise unknown_name("--inner_start", self.inner_start, STARTS)
+        require(
+            self.inner_start == "uniform"
+            or (self.inner_attack, self.inner_norm) == ("pgd", "linf"),
+            f"--inner_start={self.inner_start}: only for --inner_attack=pgd --inner_norm=linf.",
+        )
         require(self.inner_steps >= 1, f"--inner_steps={self.inner_steps}: at least 1 needed.")
 
 
@@ -77,7 +90,8 @@ def inner_attack(
     bounds = {"epsilon": epsilon, "norm": config.inner_norm}
     if config.inner_attack == "fgsm":
         return FGSM(**bounds)
-    steps, size = config.inner_steps, min(1.0, _PGD_REACH / config.inner_steps)
     if config.inner_attack == "fast":
-        steps, size = 1, _FAST_STEP
-    return PGD(**bounds, steps=steps, relative_step_size=size, seed=seed)
+        return PGD(**bounds, steps=1, relative_step_size=_FAST_STEP, seed=seed)
+    steps = config.inner_steps
+    size = min(1.0, _PGD_REACH / steps)
+    return PGD(**bounds, steps=steps, relative_step_size=size, start=config.inner_start, seed=seed)
