@@ -22,7 +22,14 @@ def batch_of(split):
 @pytest.mark.parametrize(
     ("given", "attack"),
     [
-        ({}, PGD(epsilon=0.3 * 0.5, steps=5, relative_step_size=0.5, seed=4)),
+        (
+            {},
+            PGD(epsilon=0.3 * 0.5, steps=5, relative_step_size=0.5, start="blocks", seed=4),
+        ),
+        (
+            {"inner_start": "uniform", "inner_steps": 4},
+            PGD(epsilon=0.3 * 0.5, steps=4, relative_step_size=0.625, seed=4),
+        ),
         (
             {"inner_attack": "fast"},
             PGD(epsilon=0.3 * 0.5, steps=1, relative_step_size=1.25, seed=4),

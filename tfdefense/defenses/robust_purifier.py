@@ -43,6 +43,11 @@ class Config(InnerAttackConfig, GeneratorConfig):
     """Hyperparameters of the robust purifier."""
 
     inner_steps: int = option(5, "steps of the inner attack, if that is pgd")
+    inner_start: str | None = option(
+        None,
+        "where pgd starts: uniform, anywhere in the ball, or blocks, at its corners, in blocks and stripes of one sign"
+        " (default: blocks for linf)",
+    )
     ramp: float = option(
         0.2, "share of the training over which the inner attack's radius grows from 0 to all of it"
     )
@@ -56,7 +61,7 @@ class Config(InnerAttackConfig, GeneratorConfig):
     mask: float = option(0.0, "share of pixels of attacked images that are hidden while it learns")
     generator: str = option("small_unet", "small_unet, encoder_decoder or unet")
     widths: tuple[int, ...] = option(
-        (32, 64, 128), "filters of a small_unet, from the full size down"
+        (16, 32, 64), "filters of a small_unet, from the full size down"
     )
     thresholds: int = option(
         6, "learned thresholds of a small_unet, that each pixel is held against first; 0 for none"
@@ -66,6 +71,9 @@ class Config(InnerAttackConfig, GeneratorConfig):
     clip: float = option(1.0, "greatest norm of the gradient of a step; 0 for any")
 
     def __post_init__(self) -> None:
+        if self.inner_start is None:
+            cornered = (self.inner_attack, self.inner_norm) == ("pgd", "linf")
+            object.__setattr__(self, "inner_start", "blocks" if cornered else "uniform")
         InnerAttackConfig.__post_init__(self)
         GeneratorConfig.__post_init__(self)
         check_widths(self)
