@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.defenses import AdversarialTraining, RobustPurifier
-from tfdefense.networks.small_unet import SmallUNet
+from tfdefense.networks.generators import make_generator
 from tfdefense.training import Replica
 
 BATCH = 128
@@ -90,7 +90,8 @@ def arts(network, attack, images, labels):
 
 def network():
     """Small U-Net and MNIST-CNN as one Keras model."""
-    unet = SmallUNet(1)
+    config = RobustPurifier.Config()
+    unet = make_generator("small_unet", SHAPE, None, config.widths, config.thresholds)
     classifier = CLASSIFIERS.get("mnist_cnn").build(SHAPE, 10)
     images = keras.Input(SHAPE)
     return keras.Model(images, classifier(unet(images)), name="both")
@@ -108,7 +109,9 @@ def main():
     for attack in ("pgd", "fast"):
         given = {"inner_attack": attack, "inner_steps": STEPS}
         steps = {
-            "purifier": ours(RobustPurifier(classifier, **given), images, labels),
+            "purifier": ours(
+                RobustPurifier(classifier, inner_start="uniform", **given), images, labels
+            ),
             "whole": ours(AdversarialTraining(network(), **given), images, labels),
         }
         if not arguments.without_art:
