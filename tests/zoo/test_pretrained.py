@@ -1,12 +1,15 @@
 import json
 
+import keras
 import numpy as np
 import pytest
 
 import tfdefense
-from tfdefense import zoo
+from tfdefense import experiment, zoo
 from tfdefense.errors import UserError
-from tfdefense.zoo.build import main
+from tfdefense.evaluation.judging import Judging
+from tfdefense.runs import Run
+from tfdefense.zoo.build import build, main
 from tfdefense.zoo.pretrained import MODELS, load, names, save
 
 
@@ -74,6 +77,37 @@ def test_all_of_it_is_small():
     assert sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file()) < 5_000_000
 
 
-def test_build_without_a_store_says_so(capsys, tmp_path):
+def test_a_run_with_a_report_is_put_in_and_one_without_is_not(tmp_path, digits, capsys):
+    layers = [keras.layers.Flatten(), keras.layers.Dense(10)]
+    toy = keras.Sequential([keras.Input((28, 28, 1)), *layers], name="toy")
+    toy.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    toy.fit(digits.train.images, digits.train.labels, epochs=5, verbose=0)
+    toy.save(tmp_path / "toy.keras")
+    given = {
+        "defense": "apegan",
+        "dataset": "digits",
+        "classifier": str(tmp_path / "toy.keras"),
+        "epochs": 1,
+        "train_images": 128,
+    }
+    run = Run(tmp_path / "run")
+    judging = Judging(images=20, white_box_images=5, attacks=("fgsm",))
+    experiment.train(given, run=run, judging=judging, runs_dir=tmp_path)
+    models = tmp_path / "models"
+    assert build(run, models) == "apegan/digits/toy"
+    pretrained = load("apegan/digits/toy", models)
+    images = digits.test.take(30).images
+    expected = experiment.load_defense(run).purify(images)
+    np.testing.assert_allclose(pretrained.purify(images), expected, atol=2e-3)
+    assert "| fgsm 0.3 |" in pretrained.card
+    assert "apegan, white box" in pretrained.card
+    assert "1 passes over the first 128 training images" in pretrained.card
+    assert "of 360 times" in pretrained.card
+    (run.path / "report.json").unlink()
+    assert main([str(run.path)]) == 2
+    assert "no report in it; bin/evaluate makes one" in capsys.readouterr().err
+
+
+def test_build_of_nothing_says_so(capsys):
     assert main([]) == 2
-    assert "STORE: one folder needed" in capsys.readouterr().err
+    assert "RUN: one or more run directories needed" in capsys.readouterr().err
