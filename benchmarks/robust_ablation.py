@@ -42,7 +42,7 @@ ROWS = {
     "as it is, seed 2": {"seed": 2},
     "filters 32-64-128": {"widths": (32, 64, 128)},
 }
-ATTACKS = ("pgd:steps=40", "apgd_ce:steps=50", "square:queries=1000")
+ATTACKS = ("pgd:steps=40", "apgd_ce:steps=50", "square:queries=500")
 
 
 def measured(name, arguments, test):
