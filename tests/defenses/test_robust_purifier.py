@@ -5,7 +5,7 @@ import tensorflow as tf
 
 import tfdefense
 from tests.conftest import SHAPE
-from tfdefense.attacks import FGSM, PGD
+from tfdefense.attacks import FGSM, PGD, Square
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import RobustPurifier, named
 from tfdefense.defenses.inner_attack import InnerAttackConfig, inner_attack
@@ -61,6 +61,22 @@ def test_step_descends_the_loss_under_the_inner_attack(toy_model, toy_split, giv
     mine, other = ours.generator_optimizer.variables, theirs.generator_optimizer.variables
     for a, b in zip(mine, other, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-6)
+
+
+def test_every_second_image_may_be_attacked_by_squares(toy_model, toy_split):
+    """Which ones is drawn for the image, so that replicas agree; each gets what either attack makes of it alone."""
+    defense = RobustPurifier(toy_model, **SMALL, inner_queries=12)
+    images, labels = tf.constant(toy_split.images), tf.constant(toy_split.labels)
+    step, share = tf.constant(4, tf.int64), tf.constant(0.5)
+    made = tf.function(defense._attack, autograph=False)(images, labels, step, share).numpy()
+    followed = PGD(epsilon=0.15, steps=5, relative_step_size=0.5, start="blocks", seed=4)
+    asked = Square(epsilon=0.15, queries=12, seed=4)
+    of = [attack(defense.defend(), images, labels) for attack in (followed, asked)]
+    fits = [np.abs(made - np.asarray(each)).max(axis=(1, 2, 3)) < 1e-5 for each in of]
+    assert np.all(fits[0] | fits[1])
+    assert 0.3 < np.mean(fits[0]) < 0.7
+    few = defense._attack(images[5:9], labels[5:9], step, share).numpy()
+    np.testing.assert_allclose(few, made[5:9], atol=1e-5)
 
 
 def test_the_critic_of_ape_gan_pp_may_judge_too(toy_model, toy_split):
@@ -146,6 +162,7 @@ def test_two_replicas_clip_as_one(two_replicas):
         ({"widths": (8,)}, "--widths=8: two or more"),
         ({"inner_start": "block"}, "Did you mean 'blocks'"),
         ({"inner_start": "blocks", "inner_norm": "l2"}, "--inner_start=blocks: only for"),
+        ({"inner_queries": -1}, "--inner_queries=-1: 0 or more"),
         ({"thresholds": -1}, "--thresholds=-1: 0 to 64"),
         ({"generator": "smal_unet"}, "Did you mean 'small_unet'"),
         ({"learning_rate": 0.0}, "--learning_rate=0.0"),

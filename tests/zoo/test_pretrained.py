@@ -9,6 +9,7 @@ from tfdefense import experiment, zoo
 from tfdefense.errors import UserError
 from tfdefense.evaluation.judging import Judging
 from tfdefense.runs import Run
+from tfdefense.zoo import pretrained as pretrained_module
 from tfdefense.zoo.build import build, main
 from tfdefense.zoo.pretrained import MODELS, load, names, save
 
@@ -30,6 +31,18 @@ def test_what_is_saved_purifies_alike(saved, toy_images, toy_model):
     assert again.trained_with == "cnn"
     np.testing.assert_allclose(again.purify(toy_images[:8]), expected, atol=2e-3)
     np.testing.assert_allclose(pretrained.purify(toy_images[:8]), expected, atol=2e-3)
+
+
+def test_a_small_classifier_comes_along_and_a_large_one_does_not(
+    saved, toy_images, toy_model, monkeypatch
+):
+    defense, models = saved
+    classifier = load("apegan/toy/cnn", models).classifier()
+    np.testing.assert_allclose(classifier(toy_images), toy_model(toy_images), atol=1e-5)
+    monkeypatch.setattr(pretrained_module, "_LARGEST_CLASSIFIER", 100)
+    save(defense, "apegan/toy/large", "", models)
+    with pytest.raises(UserError, match="apegan/toy/large: its classifier is too large"):
+        load("apegan/toy/large", models).classifier()
 
 
 def test_another_classifier_of_other_images_is_refused(saved):

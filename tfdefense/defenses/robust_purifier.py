@@ -15,7 +15,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.attacks import Attack
+from tfdefense.attacks import Attack, Square, draws
 from tfdefense.data.dataset import Split
 from tfdefense.defenses.attacked_watch import watch_attacked
 from tfdefense.defenses.base import option
@@ -48,6 +48,11 @@ class Config(InnerAttackConfig, GeneratorConfig):
         "where pgd starts: uniform, anywhere in the ball, or blocks, at its corners, in blocks and stripes of one sign"
         " (default: blocks for linf)",
     )
+    inner_queries: int = option(
+        0,
+        "queries of the square attack, which attacks every second image in place of the inner attack; 0 for none. Without it,"
+        " the purifier may learn to hide its gradient",
+    )
     ramp: float = option(
         0.2, "share of the training over which the inner attack's radius grows from 0 to all of it"
     )
@@ -79,6 +84,7 @@ class Config(InnerAttackConfig, GeneratorConfig):
         check_widths(self)
         given = f"--thresholds={self.thresholds}: "
         require(0 <= self.thresholds <= 64, f"{given}0 to 64 needed.")
+        require(self.inner_queries >= 0, f"--inner_queries={self.inner_queries}: 0 or more needed.")
         for name in ("ramp", "mask"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"--{name}={value}: a number in [0, 1] needed.")
@@ -133,8 +139,7 @@ class RobustPurifier(GeneratorDefense):
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         clean, labels = batch["clean"], batch["labels"]
         share = tf.minimum(1.0, tf.cast(replica.step + 1, tf.float32) / self._ramp_steps)
-        attack = self.inner_attack(replica.step, share)
-        attacked = attack.traced_craft(self.attacked, clean, labels, None).images
+        attacked = self._attack(clean, labels, replica.step, share)
         attacked = self._transformed(self.before(attacked), replica)
         scalars = self._update_critic(clean, attacked, replica)
         with tf.GradientTape() as tape:
@@ -160,6 +165,30 @@ class RobustPurifier(GeneratorDefense):
             "accuracy_attacked": replica.mean(tf.cast(withstood, tf.float32)),
             "gradient_norm_generator": tf.linalg.global_norm(gradients),
         }
+
+    def _attack(
+        self, images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor, share: tf.Tensor
+    ) -> tf.Tensor:
+        """What the inner attack makes of images, and the square attack of every second of them, as a draw decides."""
+        following = self.inner_attack(step, share)
+        if not self.config.inner_queries:
+            return following.traced_craft(self.attacked, images, labels, None).images
+        asking = Square(
+            epsilon=following.epsilon,
+            norm=following.norm,
+            queries=self.config.inner_queries,
+            seed=step,
+        )
+        part = draws.integers(draws.image_keys(images, step), 2, 0)
+        places = tf.dynamic_partition(tf.range(tf.shape(images)[0]), part, 2)
+        made = [
+            attack.traced_craft(
+                self.attacked, tf.gather(images, those), tf.gather(labels, those), None
+            ).images
+            for attack, those in zip((following, asking), places, strict=True)
+        ]
+        attacked = tf.dynamic_stitch(places, made)
+        return tf.ensure_shape(attacked, images.shape)
 
     def _update_critic(
         self, clean: tf.Tensor, attacked: tf.Tensor, replica: Replica

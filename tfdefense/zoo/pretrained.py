@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -19,6 +20,8 @@ from tfdefense.runs import versions, write_text
 SCHEMA = 1
 MODELS = Path(__file__).parent / "models"
 _CONFIG, _WEIGHTS, _CARD = "config.json", "weights.npz", "card.md"
+_CLASSIFIER = "classifier.keras"
+_LARGEST_CLASSIFIER = 1_000_000  # Bytes; larger ones are not kept beside the purifier.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Pretrained:
       seed: that it was trained with.
       weights: "<network>/<index>" -> float16 array.
       card: what it withstands, Markdown.
+      classifier_path: the classifier that it was trained before; None where that was too large to come along.
     """
 
     name: str
@@ -44,6 +48,20 @@ class Pretrained:
     seed: int
     weights: Mapping[str, np.ndarray]
     card: str
+    classifier_path: Path | None = None
+
+    def classifier(self) -> FrozenClassifier:
+        """The classifier that it was trained before.
+
+        Raises:
+          UserError: it did not come along.
+        """
+        require(
+            self.classifier_path is not None,
+            f"{self.name}: its classifier is too large to come along; train one by its name.",
+        )
+        model = keras.models.load_model(self.classifier_path, compile=False)
+        return FrozenClassifier(model, self.image_shape, self.num_classes)
 
     def before(self, classifier: Any) -> Defense:
         """The defence before a classifier, to be judged, exported or called.
@@ -109,11 +127,19 @@ def load(name: str, models: Path = MODELS) -> Pretrained:
         shape = tuple(config["image_shape"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{directory}: damaged ({error}); install the package again.") from error
-    return Pretrained(name=name, image_shape=shape, weights=weights, card=card, **fields)
+    beside = directory / _CLASSIFIER
+    return Pretrained(
+        name=name,
+        image_shape=shape,
+        weights=weights,
+        card=card,
+        classifier_path=beside if beside.is_file() else None,
+        **fields,
+    )
 
 
 def save(defense: Defense, name: str, card: str, models: Path = MODELS) -> Path:
-    """Writes the networks of a trained defence as `load` reads them.
+    """Writes the networks of a trained defence as `load` reads them, and its classifier where that is small.
 
     Args:
       defense: trained.
@@ -130,6 +156,11 @@ def save(defense: Defense, name: str, card: str, models: Path = MODELS) -> Path:
     }
     np.savez_compressed(directory / _WEIGHTS, **weights)
     write_text(directory / _CARD, card)
+    if isinstance(defense.classifier.model, keras.Model):
+        path = directory / _CLASSIFIER
+        defense.classifier.model.save(path)
+        if path.stat().st_size > _LARGEST_CLASSIFIER:
+            path.unlink()
     about = {
         "schema": SCHEMA,
         "defense": defense.name,
