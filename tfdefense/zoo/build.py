@@ -28,7 +28,8 @@ def build(run: Run, models: Path = MODELS) -> str:
     Raises:
       UserError: a run without a report or without a purifier.
     """
-    defense, settings = load_defense(run), run.require_kind("defense").settings
+    defense, stored = load_defense(run), run.require_kind("defense")
+    settings = stored.settings
     require(defense.networks(), f"RUN={run.path}: {defense.name} has learned nothing.")
     report = saved_report(run, None)
     require(report is not None, f"RUN={run.path}: no report in it; bin/evaluate makes one.")
@@ -39,12 +40,15 @@ def build(run: Run, models: Path = MODELS) -> str:
     before = Judge(defense.defend(), defense.batch_size).predict(test)
     after = Judge(pretrained.before(defense.classifier).defend(), defense.batch_size).predict(test)
     kept = f"{int((before == after).sum()):,} of {len(test):,}"
-    write_text(directory / "card.md", _card(pretrained, settings, report, kept, test.note))
+    begun = stored.surroundings.get("init_run") is not None
+    write_text(directory / "card.md", _card(pretrained, settings, begun, report, kept, test.note))
     say(f"{name}: the class that float32 weights give on {kept} clean test images. {directory}")
     return name
 
 
-def _card(pretrained: Pretrained, settings: dict, report: Report, kept: str, note: str) -> str:
+def _card(
+    pretrained: Pretrained, settings: dict, begun: bool, report: Report, kept: str, note: str
+) -> str:
     ways = ", ".join(
         f"{name}={value}" for name, value in pretrained.hyperparameters.items() if value is not None
     )
@@ -64,6 +68,7 @@ def _card(pretrained: Pretrained, settings: dict, report: Report, kept: str, not
         *(f"- {each}" for each in report.notes),
         f"- {settings['epochs']} passes over {'all' if images is None else f'the first {images:,}'} training images, seed"
         f" {pretrained.seed}; {ways}.",
+        *(["- It began with the networks of another training."] if begun else []),
         f"- Weights are kept in float16. On clean test images they give the class of the float32 ones {kept} times.",
         f"- Versions: {', '.join(f'{key} {value}' for key, value in versions().items())}.",
         *([f"- {note}"] if note else []),
