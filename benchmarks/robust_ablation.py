@@ -23,7 +23,7 @@ import numpy as np
 from tfdefense import data, experiment
 from tfdefense.attacks.labels import attack_from
 from tfdefense.evaluation.judge import Judge
-from tfdefense.evaluation.tables import markdown_table
+from tfdefense.evaluation.tables import markdown_table, share_cell
 from tfdefense.intervals import wilson
 from tfdefense.planning import planned
 from tfdefense.runs import Run
@@ -73,14 +73,10 @@ def measured(name, arguments, test):
     return row
 
 
-def percent(counts, with_interval=False):
-    """98.1, or 98.1 [97.0, 98.9]."""
+def cell(counts):
+    """Share, interval and n of (right, count)."""
     right, count = counts
-    text = f"{100 * right / count:.1f}"
-    if with_interval:
-        low, high = wilson(right, count)
-        text += f" [{100 * low:.1f}, {100 * high:.1f}]"
-    return text
+    return share_cell(right / count, *wilson(right, count), count)
 
 
 def main():
@@ -109,9 +105,7 @@ def main():
     table = [
         [
             row["row"],
-            percent(row["clean"]),
-            *(percent(row[label]) for label in ATTACKS),
-            percent(row["worst"], with_interval=True),
+            *(cell(row[name]) for name in ("clean", *ATTACKS, "worst")),
             str(row["seconds"]),
         ]
         for row in sorted(rows, key=lambda row: list(ROWS).index(row["row"]))

@@ -39,6 +39,9 @@ def test_a_small_classifier_comes_along_and_a_large_one_does_not(
     defense, models = saved
     classifier = load("apegan/toy/cnn", models).classifier()
     np.testing.assert_allclose(classifier(toy_images), toy_model(toy_images), atol=1e-5)
+    (models / "apegan" / "toy" / "cnn" / "classifier.keras").write_bytes(b"PK and no more")
+    with pytest.raises(UserError, match=r"classifier\.keras: cannot be loaded"):
+        load("apegan/toy/cnn", models).classifier()
     monkeypatch.setattr(pretrained_module, "_LARGEST_CLASSIFIER", 100)
     save(defense, "apegan/toy/large", "", models)
     with pytest.raises(UserError, match="apegan/toy/large: its classifier is too large"):

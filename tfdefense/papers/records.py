@@ -133,7 +133,17 @@ def save_index(paper: Paper, grids: Mapping[str, Sequence[Line]], path: Path) ->
 
 _SHORT_POINTS = 3.0
 _SHORT = [
-    ["table", "classifier", "defence", "trained with", "attack", "paper", "ours", "difference"]
+    [
+        "table",
+        "classifier",
+        "defence",
+        "trained with",
+        "attack",
+        "paper",
+        "ours",
+        "difference",
+        "white box",
+    ]
 ]
 
 
@@ -143,7 +153,7 @@ def _falls_short(line: Line) -> bool:
 
 
 def _short(line: Line) -> list[str]:
-    figure, ours = line.figure, line.outcome.ours
+    figure, ours, knowing = line.figure, line.outcome.ours, line.outcome.white_box
     low, high = ours.interval
     return [
         figure.table,
@@ -154,4 +164,5 @@ def _short(line: Line) -> list[str]:
         f"{figure.accuracy_percent:.2f}",
         f"{ours.percent:.2f} [{low:.1f}, {high:.1f}] n={ours.n:,}",
         f"{line.difference:+.2f}",
+        f"{knowing.percent:.1f} n={knowing.n:,}" if knowing else "-",
     ]

@@ -15,12 +15,11 @@ from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.defenses import named
 from tfdefense.defenses.base import Defense
 from tfdefense.errors import UserError, require, unknown_name
-from tfdefense.runs import versions, write_text
+from tfdefense.runs import Run, versions, write_text
 
 SCHEMA = 1
 MODELS = Path(__file__).parent / "models"
 _CONFIG, _WEIGHTS, _CARD = "config.json", "weights.npz", "card.md"
-_CLASSIFIER = "classifier.keras"
 _LARGEST_CLASSIFIER = 1_000_000  # Bytes; larger ones are not kept beside the purifier.
 
 
@@ -54,13 +53,13 @@ class Pretrained:
         """The classifier that it was trained before.
 
         Raises:
-          UserError: it did not come along.
+          UserError: it did not come along, or its file is damaged.
         """
         require(
             self.classifier_path is not None,
             f"{self.name}: its classifier is too large to come along; train one by its name.",
         )
-        model = keras.models.load_model(self.classifier_path, compile=False)
+        model = Run(self.classifier_path.parent).load_classifier()
         return FrozenClassifier(model, self.image_shape, self.num_classes)
 
     def before(self, classifier: Any) -> Defense:
@@ -127,7 +126,7 @@ def load(name: str, models: Path = MODELS) -> Pretrained:
         shape = tuple(config["image_shape"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{directory}: damaged ({error}); install the package again.") from error
-    beside = directory / _CLASSIFIER
+    beside = Run(directory).classifier_path
     return Pretrained(
         name=name,
         image_shape=shape,
@@ -157,10 +156,10 @@ def save(defense: Defense, name: str, card: str, models: Path = MODELS) -> Path:
     np.savez_compressed(directory / _WEIGHTS, **weights)
     write_text(directory / _CARD, card)
     if isinstance(defense.classifier.model, keras.Model):
-        path = directory / _CLASSIFIER
-        defense.classifier.model.save(path)
-        if path.stat().st_size > _LARGEST_CLASSIFIER:
-            path.unlink()
+        beside = Run(directory)
+        beside.save_classifier(defense.classifier.model)
+        if beside.classifier_path.stat().st_size > _LARGEST_CLASSIFIER:
+            beside.classifier_path.unlink()
     about = {
         "schema": SCHEMA,
         "defense": defense.name,
