@@ -11,6 +11,7 @@ from tfdefense.attacks import FGSM
 from tfdefense.cli.main import main
 from tfdefense.papers import paper
 from tfdefense.papers import reproduce as reproduce_module
+from tfdefense.papers.records import how_made
 from tfdefense.papers.reproduce import Reproduction
 from tfdefense.papers.store import Store
 
@@ -79,7 +80,10 @@ def test_a_paper_is_reproduced_and_gone_on_with(small, capsys):
     markdown = (small / "results" / "small" / "1.md").read_text()
     assert "2 of 2 figures measured" in markdown
     assert "n=12" in markdown
-    assert "bin/reproduce --paper=small --budget=smoke" in markdown
+    assert (
+        f"Made by `bin/reproduce --paper=small --budget=smoke`, with tfdefense {tfdefense.__version__}, "
+        in markdown
+    )
     records = json.loads((small / "results" / "small" / "2.json").read_text())
     assert [record["figure"]["accuracy_percent"] for record in records] == [80.0, 20.0]
     assert all(record["cell"]["white_box"]["n"] == 2 for record in records)
@@ -92,6 +96,7 @@ def test_a_paper_is_reproduced_and_gone_on_with(small, capsys):
     assert (small / "results" / "small" / "1.tex").read_text().count(r"\\") == 3
     assert (small / "results" / "small" / "2.png").read_bytes().startswith(b"\x89PNG")
 
+    picture = (small / "results" / "small" / "2.svg").read_bytes()
     cells = sorted((small / "runs" / "reproduce" / "cells").iterdir())
     before = {path: path.read_text() for path in cells}
     cells[0].write_text(cells[0].read_text()[:40])  # Half-written by somebody.
@@ -104,6 +109,7 @@ def test_a_paper_is_reproduced_and_gone_on_with(small, capsys):
     assert "; 1 to make" in said
     again = json.loads(cells[0].read_text())
     assert again["ours"] == json.loads(before[cells[0]])["ours"]
+    assert (small / "results" / "small" / "2.svg").read_bytes() == picture
 
 
 def test_what_stands_in_the_results_is_not_measured_again_elsewhere(small, capsys):
@@ -194,3 +200,13 @@ def test_a_table_with_nothing_measured_is_written_too(small):
     assert reproduce_module.SCHEMA == 1
     reproduction.write()
     assert "None of 2 figures measured" in (small / "results" / "small" / "1.md").read_text()
+    assert "To be made by `bin/reproduce" in (small / "results" / "small" / "1.md").read_text()
+
+
+def test_a_table_tells_what_each_of_its_cells_was_made_with():
+    records = [
+        {"made_with": {"keras": "3.1"}, "note": ""},
+        {"made_with": {"keras": "3.2", "numpy": "2.4"}, "note": "JPEG."},
+        {"made_with": {"keras": "3.1"}},  # From before there were notes.
+    ]
+    assert how_made(records) == ("keras 3.1 and 3.2, numpy 2.4", ["JPEG."])

@@ -45,6 +45,18 @@ def measured_cells(paper: Paper, directory: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
+def how_made(records: Iterable[Mapping[str, Any]]) -> tuple[str, list[str]]:
+    """What some cells were measured with, "<name> <version>, ...", and what is to be said of their images."""
+    found: dict[str, dict[str, None]] = {}
+    notes = set()
+    for record in records:
+        notes.add(record.get("note", ""))
+        for name, version in record.get("made_with", {}).items():
+            found.setdefault(name, {})[version] = None
+    made_with = ", ".join(f"{name} {' and '.join(each)}" for name, each in found.items())
+    return made_with, sorted(notes - {""})
+
+
 def save_choices(paper: Paper, trained: Iterable[Trained], path: Path) -> None:
     """Markdown: what each name of the paper is here and why, and how each defence was trained."""
     header = [["in the paper", "here", "why"]]

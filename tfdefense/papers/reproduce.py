@@ -15,7 +15,7 @@ from tfdefense.papers.curves import curves_of, save_curves
 from tfdefense.papers.grid import Grid, in_order
 from tfdefense.papers.making import make_all
 from tfdefense.papers.paper import Figure
-from tfdefense.papers.records import measured_cells, save_cells, save_choices, save_index
+from tfdefense.papers.records import how_made, measured_cells, save_cells, save_choices, save_index
 from tfdefense.papers.results import lines_of, save_table, summary
 from tfdefense.papers.store import Store
 from tfdefense.progress import say
@@ -112,15 +112,6 @@ class Reproduction:
 
     def write(self) -> None:
         """Writes the tables with what is measured so far."""
-        about = (
-            f"Made by `bin/reproduce --paper={self.paper.name} --budget={self.budget.name}`, with"
-            f" {', '.join(f'{name} {version}' for name, version in versions().items())}."
-        )
-        if self.budget.dataset is not None:
-            about += f" Every figure of ours is of {self.budget.dataset}, whatever stands in the paper's columns: {self.budget.about}."
-        datasets = {cell.classifier.dataset for _, cell in self.grid.cells}
-        notes = sorted({self.store.dataset(name).test.note for name in datasets} - {""})
-        about = " ".join([about, *notes])
         # All of the paper, also what other calls measured of it.
         every = Grid(self.paper, self.paper.figures, self.budget).cells
         cells = {
@@ -129,13 +120,27 @@ class Reproduction:
         }
         lines = {table: lines_of(of_table, self.store) for table, of_table in cells.items()}
         for table in self.tables:
-            save_table(self.paper, table, lines[table], self.directory, about)
+            save_table(self.paper, table, lines[table], self.directory, self._about(cells[table]))
             save_cells(cells[table], self.store, self.directory / f"{table}.json")
             known = curves_of(_trained(cells[table]), self.store, self.directory / _CURVES)
             save_curves(known, self.directory / f"{table}-training.png")
             say(f"Table {table}: {summary(lines[table])} {self.directory / f'{table}.md'}")
         save_index(self.paper, lines, self.directory / "README.md")
         save_choices(self.paper, _trained(every), self.directory / "choices.md")
+
+    def _about(self, cells: Sequence[tuple[Figure, Cell]]) -> str:
+        """How what is measured of a table was made, in a line."""
+        records = [record for _, cell in cells if (record := cell.record(self.store))]
+        made_with, notes = how_made(records)
+        command = f"bin/reproduce --paper={self.paper.name} --budget={self.budget.name}"
+        text = [
+            f"Made by `{command}`, with {made_with}." if records else f"To be made by `{command}`."
+        ]
+        if self.budget.dataset is not None:
+            text.append(
+                f"Every figure of ours is of {self.budget.dataset}, whatever stands in the paper's columns: {self.budget.about}."
+            )
+        return " ".join([*text, *notes])
 
     def _seconds(self, artefacts: Sequence[Artefact]) -> float:
         return sum(self.cost.seconds(each) for each in artefacts)
