@@ -26,6 +26,8 @@ def test_what_is_saved_purifies_alike(saved, toy_images, toy_model):
     assert names(models) == ["apegan/toy/cnn"]
     pretrained = load("apegan/toy/cnn", models)
     assert pretrained.card == "# what it withstands\n"
+    assert "apegan/toy/cnn" in repr(pretrained)
+    assert "array" not in repr(pretrained)  # Weights would flood a notebook.
     expected = np.asarray(defense.purify(toy_images[:8]))
     again = pretrained.before(toy_model)
     assert again.trained_with == "cnn"

@@ -45,8 +45,8 @@ class Pretrained:
     image_shape: tuple[int, int, int]
     num_classes: int
     seed: int
-    weights: Mapping[str, np.ndarray]
-    card: str
+    weights: Mapping[str, np.ndarray] = dataclasses.field(repr=False)
+    card: str = dataclasses.field(repr=False)
     classifier_path: Path | None = None
 
     def classifier(self) -> FrozenClassifier:
