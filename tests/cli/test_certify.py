@@ -64,6 +64,17 @@ def test_images_are_certified_and_gone_on_with(run, tmp_path, capsys):
     assert len(asked) == 1  # Traced for the last two.
     assert rows(output) == whole
 
+    grown = tmp_path / "grown"
+    four = [*command[:2], "--images=4", *command[3:], f"--output={grown}"]
+    assert main(four) == 0
+    assert rows(grown) == whole[:4]
+    assert main([*command, f"--output={grown}"]) == 0
+    assert rows(grown) == whole
+    # Of fewer again: the table is theirs, and what was certified beyond them stays.
+    assert main(four) == 0
+    assert rows(grown) == whole
+    assert json.loads((grown / "certified.json").read_text())["n"] == 4
+
 
 @pytest.mark.parametrize(
     ("flags", "said"),

@@ -17,7 +17,7 @@ def command_flags() -> FlagGroups:
     flags = FlagGroups(
         "bin/certify",
         "certifies test images by randomized smoothing: for each a class and an L2 radius within which no change turns it. The"
-        " same command again goes on where it stopped.",
+        " same command again goes on where it stopped, also with more images.",
     )
     flags.add("what", "run", str, "Run directory of a trained --defense=denoised_smoothing.")
     flags.add("what", "images", int, f"How many test images (default: {_IMAGES}).")

@@ -75,7 +75,7 @@ def certify(
     alpha: float = 0.001,
     overwrite: bool = False,
 ) -> Certificate:
-    """Certifies images one after the other into `run`; goes on where an earlier call was killed.
+    """Certifies images one after the other into `run`; goes on where an earlier call ended, of fewer images or killed.
 
     Certify of Cohen et al. 2019 (figure 2): `first` draws choose a class, `draws` others judge it.
 
@@ -103,7 +103,6 @@ def certify(
         "defense": defense.name,
         "classifier": defense.classifier.name,
         "dataset": split.dataset,
-        "images": len(split),
         "draws": draws,
         "first": first,
         "alpha": alpha,
@@ -120,7 +119,9 @@ def certify(
     def once(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return defense.certify(images, radii_of, draws, first)
 
-    with Progress(f"certifying {defense.defend().name}", len(split), len(rows)) as progress:
+    with Progress(
+        f"certifying {defense.defend().name}", len(split), min(len(rows), len(split))
+    ) as progress:
         for start in range(len(rows), len(split), _CHUNK):
             part = slice(start, min(start + _CHUNK, len(split)))
             classes, radii = once(tf.constant(split.images[part]))
@@ -134,7 +135,7 @@ def certify(
             rows += found
             _write(path, rows)
             progress.advance(part.stop - part.start)
-    columns = list(zip(*rows, strict=True))
+    columns = list(zip(*rows[: len(split)], strict=True))
     labels, classes, radii = (np.array(columns[place]) for place in (1, 2, 3))
     return Certificate(settings, labels, classes, radii, split.note)
 
@@ -186,7 +187,8 @@ def _read(path: Path, split: Split) -> list[Row]:
             (int(image), int(label), int(found), float(radius))
             for image, label, found, radius in list(csv.reader(file))[1:]
         ]
-    same = [row[:2] for row in rows] == list(enumerate(split.labels[: len(rows)].tolist()))
+    count = min(len(rows), len(split))
+    same = [row[:2] for row in rows[:count]] == list(enumerate(split.labels[:count].tolist()))
     require(same, f"{path}: is of other images; --overwrite begins anew.")
     return rows
 
