@@ -2,18 +2,15 @@
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tfdefense.evaluation.tables import markdown_table
 from tfdefense.papers.artefacts import Trained
 from tfdefense.papers.cells import Cell
 from tfdefense.papers.paper import Figure, Paper
-from tfdefense.papers.results import Line
+from tfdefense.papers.results import COLUMNS, Line, Means, cells_of
 from tfdefense.papers.store import Store
 from tfdefense.progress import say
 from tfdefense.runs import write_text
@@ -112,20 +109,19 @@ def save_index(paper: Paper, grids: Mapping[str, Sequence[Line]], path: Path) ->
     header = [["table", "measured", "paper's mean", "our mean", "white box"]]
     rows, short = [], []
     for table, lines in grids.items():
-        measured = [line for line in lines if not math.isnan(line.difference)]
-        if not measured:
+        means = Means.of(lines)
+        if means is None:
             continue
-        knowing = [line.outcome.white_box.percent for line in measured if line.outcome.white_box]
         rows.append(
             [
                 f"[{table}]({table}.md): {paper.tables[table]}",
-                f"{len(measured)} of {len(lines)}",
-                f"{np.mean([line.figure.accuracy_percent for line in measured]):.2f}",
-                f"{np.mean([line.outcome.ours.percent for line in measured]):.2f}",
-                f"{np.mean(knowing):.2f}" if knowing else "-",
+                f"{means.measured} of {means.figures}",
+                f"{means.paper:.2f}",
+                f"{means.ours:.2f}",
+                f"{means.white_box:.2f}" if means.white_box is not None else "-",
             ]
         )
-        short += [_short(line) for line in measured if _falls_short(line)]
+        short += [_short(line) for line in lines if _falls_short(line)]
     text = [
         f"# {paper.title} ({paper.year})",
         "",
@@ -144,19 +140,7 @@ def save_index(paper: Paper, grids: Mapping[str, Sequence[Line]], path: Path) ->
 
 
 _SHORT_POINTS = 3.0
-_SHORT = [
-    [
-        "table",
-        "classifier",
-        "defence",
-        "trained with",
-        "attack",
-        "paper",
-        "ours",
-        "difference",
-        "white box",
-    ]
-]
+_SHORT = [["table", "classifier", *COLUMNS[2:]]]
 
 
 def _falls_short(line: Line) -> bool:
@@ -165,16 +149,5 @@ def _falls_short(line: Line) -> bool:
 
 
 def _short(line: Line) -> list[str]:
-    figure, ours, knowing = line.figure, line.outcome.ours, line.outcome.white_box
-    low, high = ours.interval
-    return [
-        figure.table,
-        f"{figure.attacked_classifier} ({figure.dataset})",
-        figure.defense,
-        figure.trained_with or "-",
-        figure.attack,
-        f"{figure.accuracy_percent:.2f}",
-        f"{ours.percent:.2f} [{low:.1f}, {high:.1f}] n={ours.n:,}",
-        f"{line.difference:+.2f}",
-        f"{knowing.percent:.1f} n={knowing.n:,}" if knowing else "-",
-    ]
+    dataset, classifier, *others = cells_of(line)
+    return [line.figure.table, f"{classifier} ({dataset})", *others]

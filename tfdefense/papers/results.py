@@ -82,45 +82,78 @@ def to_csv(lines: Sequence[Line]) -> str:
     return text.getvalue()
 
 
+@dataclasses.dataclass(frozen=True)
+class Means:
+    """Of the figures that are measured, in percent.
+
+    Attributes:
+      measured, figures: how many are, of how many.
+      paper, ours: over those that are measured.
+      white_box: over those of them that have one; None where none has.
+    """
+
+    measured: int
+    figures: int
+    paper: float
+    ours: float
+    white_box: float | None
+
+    @classmethod
+    def of(cls, lines: Sequence[Line]) -> "Means | None":
+        """None where nothing is measured."""
+        measured = [line for line in lines if not math.isnan(line.difference)]
+        if not measured:
+            return None
+        knowing = [line.outcome.white_box.percent for line in measured if line.outcome.white_box]
+        return cls(
+            len(measured),
+            len(lines),
+            float(np.mean([line.figure.accuracy_percent for line in measured])),
+            float(np.mean([line.outcome.ours.percent for line in measured])),
+            float(np.mean(knowing)) if knowing else None,
+        )
+
+
 def summary(lines: Sequence[Line]) -> str:
     """How many are measured, and the means of both."""
-    measured = [line for line in lines if not math.isnan(line.difference)]
-    if not measured:
+    means = Means.of(lines)
+    if means is None:
         return f"None of {len(lines)} figures measured."
-    paper = np.mean([line.figure.accuracy_percent for line in measured])
-    ours = np.mean([line.outcome.ours.percent for line in measured])
-    knowing = [line.outcome.white_box.percent for line in measured if line.outcome.white_box]
-    white_box = f"; white box {np.mean(knowing):.2f} %" if knowing else ""
+    white_box = f"; white box {means.white_box:.2f} %" if means.white_box is not None else ""
     return (
-        f"{len(measured)} of {len(lines)} figures measured. Mean of the paper's {paper:.2f} %, of ours"
-        f" {ours:.2f} %{white_box}."
+        f"{means.measured} of {means.figures} figures measured. Mean of the paper's {means.paper:.2f} %, of ours"
+        f" {means.ours:.2f} %{white_box}."
     )
 
 
+COLUMNS = (
+    "dataset",
+    "classifier",
+    "defence",
+    "trained with",
+    "attack",
+    "paper",
+    "ours",
+    "difference",
+    "white box",
+)
+
+
+def cells_of(line: Line) -> list[str]:
+    """A line of a table, under `COLUMNS`."""
+    return [
+        line.figure.dataset,
+        line.figure.attacked_classifier,
+        line.figure.defense,
+        line.figure.trained_with or "-",
+        line.figure.attack,
+        f"{line.figure.accuracy_percent:.2f}",
+        *_ours(line),
+    ]
+
+
 def _cells(lines: Sequence[Line]) -> list[list[str]]:
-    header = [
-        "dataset",
-        "classifier",
-        "defence",
-        "trained with",
-        "attack",
-        "paper",
-        "ours",
-        "difference",
-        "white box",
-    ]
-    return [header] + [
-        [
-            line.figure.dataset,
-            line.figure.attacked_classifier,
-            line.figure.defense,
-            line.figure.trained_with or "-",
-            line.figure.attack,
-            f"{line.figure.accuracy_percent:.2f}",
-            *_ours(line),
-        ]
-        for line in lines
-    ]
+    return [list(COLUMNS), *map(cells_of, lines)]
 
 
 def _ours(line: Line) -> list[str]:
