@@ -26,7 +26,6 @@ import tensorflow as tf
 
 from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.defenses import AdversarialTraining, RobustPurifier
-from tfdefense.networks.generators import make_generator
 from tfdefense.training import Replica
 
 BATCH = 128
@@ -90,8 +89,7 @@ def arts(network, attack, images, labels):
 
 def network():
     """Small U-Net and MNIST-CNN as one Keras model."""
-    config = RobustPurifier.Config()
-    unet = make_generator("small_unet", SHAPE, None, config.widths, config.thresholds)
+    unet = RobustPurifier.Config().make_generator(SHAPE)
     classifier = CLASSIFIERS.get("mnist_cnn").build(SHAPE, 10)
     images = keras.Input(SHAPE)
     return keras.Model(images, classifier(unet(images)), name="both")

@@ -1,10 +1,11 @@
-"""Pixels held against thresholds, alone and in front of a small U-Net."""
+"""Pixels held against thresholds, alone and in front of every generator."""
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from tfdefense.networks.small_unet import SmallUNet
+from tfdefense.networks.generators import GENERATORS, make_generator
 from tfdefense.networks.thresholds import Thresholds
 
 
@@ -21,14 +22,16 @@ def test_each_pixel_is_held_against_every_threshold():
     assert layer.compute_output_shape((None, 4, 5, 2)) == (None, 4, 5, 6)
 
 
-def test_a_small_unet_with_thresholds_learns_them_and_is_kept_whole(tmp_path):
-    network = SmallUNet(1, (4, 8), thresholds=6)
-    network.build((None, 7, 7, 1))
-    plain = SmallUNet(1, (4, 8))
-    plain.build((None, 7, 7, 1))
+@pytest.mark.parametrize("name", GENERATORS)
+def test_a_generator_with_thresholds_learns_them_and_is_kept_whole(name, tmp_path):
+    shape = (7, 7, 1)
+    network = make_generator(name, shape, widths=(4, 8), thresholds=6)
+    plain = make_generator(name, shape, widths=(4, 8))
     # Six thresholds and slopes; five more images for the first convolution to look at.
-    assert network.count_params() - plain.count_params() == 12 + 5 * 9 * 4
-    images = tf.random.stateless_uniform([3, 7, 7, 1], [0, 0])
+    first = next(weight for weight in plain.weights if len(weight.shape) == 4)
+    height, width, _, filters = first.shape
+    assert network.count_params() - plain.count_params() == 12 + 5 * height * width * filters
+    images = tf.random.stateless_uniform([3, *shape], [0, 0])
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(network(images))
     gradients = tape.gradient(loss, network.trainable_variables)

@@ -17,7 +17,6 @@ from tfdefense.defenses.base import option
 from tfdefense.defenses.gan import GeneratorConfig, adam, check_rate, check_strengths, check_weights
 from tfdefense.defenses.purifier import TrainedPurifier
 from tfdefense.networks.critic import Critic
-from tfdefense.networks.generators import make_generator
 from tfdefense.networks.losses import gan_discriminator, gan_generator, mean_squared_error
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
@@ -59,9 +58,7 @@ class APEGAN(TrainedPurifier):
         super().__init__(classifier, seed, **hyperparameters)
         images = (None, *self.classifier.image_shape)
         with seeded(seed):
-            self.generator = make_generator(
-                self.config.generator, self.classifier.image_shape, self.config.levels
-            )
+            self.generator = self.config.make_generator(self.classifier.image_shape)
             # Its score is a logit here.
             self.discriminator = Critic(name="discriminator")
             self.discriminator.build(images)

@@ -28,7 +28,6 @@ from tfdefense.defenses.gan import (
 )
 from tfdefense.defenses.purifier import TrainedPurifier
 from tfdefense.networks.critic import Critic
-from tfdefense.networks.generators import make_generator
 from tfdefense.networks.losses import (
     cross_entropy,
     mean_squared_error,
@@ -80,9 +79,7 @@ class APEGANPlusPlus(TrainedPurifier):
         super().__init__(classifier, seed, **hyperparameters)
         images = (None, *self.classifier.image_shape)
         with seeded(seed):
-            self.generator = make_generator(
-                self.config.generator, self.classifier.image_shape, self.config.levels
-            )
+            self.generator = self.config.make_generator(self.classifier.image_shape)
             self.critic = Critic()
             self.critic.build(images)
 

@@ -25,7 +25,6 @@ from tfdefense.defenses.gan import (
     watched_apart,
 )
 from tfdefense.defenses.purifier import TrainedPurifier
-from tfdefense.networks.generators import make_generator
 from tfdefense.networks.losses import (
     cross_entropy,
     gan_discriminator,
@@ -77,9 +76,7 @@ class ConditionalGAN(TrainedPurifier):
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)
         with seeded(seed):
-            self.generator = make_generator(
-                self.config.generator, self.classifier.image_shape, self.config.levels
-            )
+            self.generator = self.config.make_generator(self.classifier.image_shape)
             self.discriminator = PatchGAN()
             self.discriminator.build((None, *self.classifier.image_shape))
 

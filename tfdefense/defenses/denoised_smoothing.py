@@ -23,7 +23,6 @@ from tfdefense.defenses.base import option
 from tfdefense.defenses.gan import GeneratorConfig, adam, check_rate, check_weights
 from tfdefense.defenses.purifier import GeneratorDefense
 from tfdefense.errors import require, unknown_name
-from tfdefense.networks.generators import check_widths, make_generator
 from tfdefense.networks.losses import cross_entropy, mean_squared_error
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
@@ -52,15 +51,11 @@ class Config(GeneratorConfig):
     )
     mse_weight: float = option(1.0, "weight of the squared error between denoised and clean image")
     generator: str = option("small_unet", "small_unet, encoder_decoder or unet")
-    widths: tuple[int, ...] = option(
-        (32, 64, 128), "filters of a small_unet, from the full size down"
-    )
     learning_rate: float = option(1e-3, "Adam's")
     schedule: str = option("cosine", "learning rate over time: cosine (to zero), or constant")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_widths(self)
         require(self.sigma > 0, f"--sigma={self.sigma}: more than 0 needed.")
         require(self.votes >= 1, f"--votes={self.votes}: at least 1 needed.")
         if self.objective not in _OBJECTIVES:
@@ -93,11 +88,8 @@ class DenoisedSmoothing(GeneratorDefense):
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)
-        config = self.config
         with seeded(seed):
-            self.generator = make_generator(
-                config.generator, self.classifier.image_shape, config.levels, config.widths
-            )
+            self.generator = self.config.make_generator(self.classifier.image_shape)
 
     def prepare(self, steps: int) -> None:
         self.generator_optimizer = adam(

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfdefense.defenses.base import option
 from tfdefense.errors import require
-from tfdefense.networks.generators import check_generator
+from tfdefense.networks.generators import check_generator, make_generator
 from tfdefense.networks.losses import gradient_penalty, wasserstein_critic
 from tfdefense.training.replica import Replica
 
@@ -25,6 +25,14 @@ class GeneratorConfig:
     levels: int | None = option(
         None, "how often the U-Net halves the image (default: down to one pixel)"
     )
+    widths: tuple[int, ...] = option(
+        (32, 64, 128), "filters of a small_unet, from the full size down"
+    )
+    thresholds: int = option(
+        0,
+        "learned thresholds that each pixel is held against before the generator sees it, such as 6; 0 for none, as in the"
+        " papers",
+    )
     average: float = option(
         0.0,
         "momentum of a moving average of the generator's weights, such as 0.999, that takes their place at the end; 0 for"
@@ -32,9 +40,21 @@ class GeneratorConfig:
     )
 
     def __post_init__(self) -> None:
-        check_generator(self.generator, self.levels)
+        object.__setattr__(self, "widths", tuple(self.widths))
+        check_generator(self.generator, self.levels, self.widths, self.thresholds)
+        usual = next(each.default for each in dataclasses.fields(self) if each.name == "widths")
+        require(
+            self.widths == usual or self.generator == "small_unet",
+            f"--widths={','.join(map(str, self.widths))}: only --generator=small_unet has widths.",
+        )
         average = self.average
         require(0 <= average < 1, f"--average={average}: 0 or more and below 1 needed.")
+
+    def make_generator(self, image_shape: tuple[int, int, int]) -> keras.Model:
+        """The network for images of [H, W, C], built."""
+        return make_generator(
+            self.generator, image_shape, self.levels, self.widths, self.thresholds
+        )
 
 
 def adam(

@@ -30,7 +30,6 @@ from tfdefense.defenses.inner_attack import InnerAttackConfig, inner_attack
 from tfdefense.defenses.purifier import GeneratorDefense
 from tfdefense.errors import require
 from tfdefense.networks.critic import Critic
-from tfdefense.networks.generators import check_widths, make_generator
 from tfdefense.networks.losses import cross_entropy, mean_squared_error, wasserstein_generator
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
@@ -69,7 +68,7 @@ class Config(InnerAttackConfig, GeneratorConfig):
         (16, 32, 64), "filters of a small_unet, from the full size down"
     )
     thresholds: int = option(
-        6, "learned thresholds of a small_unet, that each pixel is held against first; 0 for none"
+        6, "learned thresholds that each pixel is held against first; 0 for none"
     )
     learning_rate: float = option(1e-3, "Adam's")
     schedule: str = option("cosine", "learning rate over time: cosine (to zero), or constant")
@@ -81,9 +80,6 @@ class Config(InnerAttackConfig, GeneratorConfig):
             object.__setattr__(self, "inner_start", "blocks" if cornered else "uniform")
         InnerAttackConfig.__post_init__(self)
         GeneratorConfig.__post_init__(self)
-        check_widths(self)
-        given = f"--thresholds={self.thresholds}: "
-        require(0 <= self.thresholds <= 64, f"{given}0 to 64 needed.")
         require(self.inner_queries >= 0, f"--inner_queries={self.inner_queries}: 0 or more needed.")
         for name in ("ramp", "mask"):
             value = getattr(self, name)
@@ -110,13 +106,7 @@ class RobustPurifier(GeneratorDefense):
         super().__init__(classifier, seed, **hyperparameters)
         config = self.config
         with seeded(seed):
-            self.generator = make_generator(
-                config.generator,
-                self.classifier.image_shape,
-                config.levels,
-                config.widths,
-                config.thresholds,
-            )
+            self.generator = config.make_generator(self.classifier.image_shape)
             if config.gan_weight:
                 self.critic = Critic()
                 self.critic.build((None, *self.classifier.image_shape))

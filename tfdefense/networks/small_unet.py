@@ -5,7 +5,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdefense.networks.thresholds import Thresholds
 from tfdefense.networks.widened import widened
 
 
@@ -23,21 +22,14 @@ class SmallUNet(keras.Model):
     Args:
       channels: C, the number of image channels.
       filters: of each level, from the full size down.
-      thresholds: learned ones that each pixel is held against first; 0 for none.
     """
 
     def __init__(
-        self,
-        channels: int = 1,
-        filters: tuple[int, ...] = (32, 64, 128),
-        thresholds: int = 0,
-        **kwargs: Any,
+        self, channels: int = 1, filters: tuple[int, ...] = (32, 64, 128), **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.channels = channels
         self.filters = tuple(filters)
-        self.thresholds = thresholds
-        self.before = [Thresholds(thresholds)] if thresholds else []
         given = {"padding": "same", "activation": "relu", "kernel_initializer": "he_uniform"}
         self.first = keras.layers.Conv2D(self.filters[0], 3, **given)
         self.down = [keras.layers.Conv2D(count, 4, 2, **given) for count in self.filters[1:]]
@@ -56,9 +48,6 @@ class SmallUNet(keras.Model):
         batch, height, width, channels = input_shape
         shape = (batch, height + -height % self.multiple, width + -width % self.multiple, channels)
         shapes = []
-        for layer in self.before:
-            layer.build(shape)
-            shape = layer.compute_output_shape(shape)
         for layer in (self.first, *self.down):
             layer.build(shape)
             shape = layer.compute_output_shape(shape)
@@ -75,8 +64,6 @@ class SmallUNet(keras.Model):
         height, width = images.shape[1:3]
         pad = [[0, 0], [0, -height % self.multiple], [0, -width % self.multiple], [0, 0]]
         hidden = tf.pad(images, pad) if any(after for _, after in pad) else images
-        for layer in self.before:
-            hidden = layer(hidden)
         encoded = []
         for layer in (self.first, *self.down):
             hidden = layer(hidden)
@@ -86,9 +73,4 @@ class SmallUNet(keras.Model):
         return tf.sigmoid(widened(self.last(hidden)))[:, :height, :width, :]
 
     def get_config(self) -> dict[str, Any]:
-        own = {
-            "channels": self.channels,
-            "filters": self.filters,
-            "thresholds": self.thresholds,
-        }
-        return {**super().get_config(), **own}
+        return {**super().get_config(), "channels": self.channels, "filters": self.filters}
