@@ -174,6 +174,8 @@ def test_the_average_of_the_weights_takes_their_place_at_the_end(toy_model, toy_
         (APEGAN, {"generator": "unet", "levels": 2}),
         (APEGANPlusPlus, {"generator": "unet", "levels": 2}),
         (ConditionalGAN, {"generator": "encoder_decoder"}),
+        (APEGANPlusPlus, {"thresholds": 3}),
+        (APEGAN, {"generator": "small_unet", "widths": (4, 8)}),
     ],
 )
 def test_another_generator_learns_and_is_found_again(toy_model, toy_split, kind, given, tmp_path):
@@ -190,6 +192,8 @@ def test_another_generator_learns_and_is_found_again(toy_model, toy_split, kind,
         ({"generator": "u_net"}, "unknown --generator 'u_net'. Did you mean 'unet'"),
         ({"levels": 3}, "--levels=3: only --generator=unet has levels"),
         ({"generator": "unet", "levels": 9}, "--levels=9: 1 to 8 needed"),
+        ({"widths": (4, 8)}, "--widths=4,8: only --generator=small_unet has widths"),
+        ({"thresholds": 65}, "--thresholds=65: 0 to 64 needed"),
         ({"average": 1.0}, "--average=1.0: 0 or more and below 1 needed"),
     ],
 )
