@@ -12,11 +12,11 @@ from tfdefense.papers.cells import Cell
 from tfdefense.papers.store import Store
 
 # Multiplications with additions a second, of two CPU cores with a training step: where nothing is known yet.
-_FIRST_RATE = 2e10
+_FIRST_RATE = 3.5e10
 _BACKWARD = 3  # A gradient costs its forward pass and twice as much again.
 # For one image of 28x28x1: forward through what purifies it, and a training step of that.
 _PURIFY_MACS = {"defense_gan": 2.5e10, "cgan": 1.2e8, "apegan": 1e7, "apeganpp": 1e7}
-_STEP_MACS = {"defense_gan": 6e7, "cgan": 6e8, "apegan": 6e7, "apeganpp": 1.3e8}
+_STEP_MACS = {"defense_gan": 6e7, "cgan": 3e8, "apegan": 6e7, "apeganpp": 1e8}
 _OTHER_MACS = 1e6
 # Gradients through the classifier for each training image: once, for the direction of FGSM, and with each pass.
 _GRADIENTS = {"apegan": (1, 0), "apeganpp": (1, 1), "cgan": (1, 1), "adversarial_training": (0, 2)}

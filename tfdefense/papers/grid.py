@@ -16,7 +16,6 @@ class Grid:
       paper: whose.
       figures: of its figures, those that are wanted.
       budget: how much is computed.
-      seed: of classifiers and defences.
     """
 
     def __init__(self, paper: Paper, figures: Sequence[Figure], budget: Budget) -> None:
