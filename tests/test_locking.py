@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from tfdefense.errors import UserError
+from tfdefense.locking import release
 from tfdefense.runs import Run, RunConfig
 
 HOLD = """
@@ -29,6 +30,21 @@ def other_process(tmp_path):
     yield process
     process.kill()
     process.wait()
+
+
+def test_what_is_released_is_open_to_others(tmp_path):
+    run = Run(tmp_path)
+    run.lock()
+    held = subprocess.run(
+        [sys.executable, "-c", HOLD, str(tmp_path)], input="", capture_output=True, text=True
+    )
+    assert "works in it" in held.stderr
+    release(tmp_path)
+    release(tmp_path)
+    free = subprocess.run(
+        [sys.executable, "-c", HOLD, str(tmp_path)], input="", capture_output=True, text=True
+    )
+    assert free.stdout == "held\n"
 
 
 def test_the_second_process_is_refused_and_the_first_may_come_again(tmp_path, other_process):

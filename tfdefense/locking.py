@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tfdefense.errors import Locked
 
-# Held until the process ends, however it ends: the system lets go of them.
+# Held until released, or until the process ends, however it ends: the system lets go of them.
 _held: dict[tuple[int, int], int] = {}
 
 
@@ -39,3 +39,12 @@ def lock(directory: Path, flag: str) -> None:
     with contextlib.suppress(OSError):
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)
+
+
+def release(directory: Path) -> None:
+    """Lets other processes into a directory; nothing where it is not held."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        about = os.stat(directory / ".lock")
+        handle = _held.pop((about.st_dev, about.st_ino), None)
+        if handle is not None:
+            os.close(handle)

@@ -1,6 +1,8 @@
 """The order in which artefacts are made, and what happens when one cannot be."""
 
 import dataclasses
+import fcntl
+import os
 import threading
 import time
 import weakref
@@ -12,6 +14,7 @@ from tests.conftest import SHAPE, make_toy_model
 from tfdefense.attacks import FGSM
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.errors import UserError, WorkFailed
+from tfdefense.locking import lock
 from tfdefense.papers import making
 from tfdefense.papers.artefacts import Artefact
 from tfdefense.papers.leases import lease
@@ -56,6 +59,25 @@ class NoCost:
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path)
+
+
+class Directory(Part):
+    """A directory that its maker holds while it is made."""
+
+    def is_done(self, store):
+        return self.path(store).is_dir()
+
+    def make(self, store):
+        self.path(store).mkdir()
+        lock(self.path(store), "store")
+
+
+def test_what_is_made_is_open_to_other_processes(store):
+    part = Directory("held")
+    make_all([part], store, NoCost())
+    handle = os.open(part.path(store) / ".lock", os.O_RDWR)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(handle)
 
 
 def test_each_is_made_once_and_after_what_it_needs(store, capsys):

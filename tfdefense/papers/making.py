@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tfdefense.attacks.compiled import forget
 from tfdefense.errors import UserError, WorkFailed
+from tfdefense.locking import release
 from tfdefense.papers.artefacts import Artefact
 from tfdefense.papers.cost import Cost, spoken
 from tfdefense.papers.leases import lease
@@ -76,6 +77,7 @@ def _made(artefact: Artefact, store: Store, cost: Cost) -> str | None:
     except (UserError, WorkFailed) as error:
         return str(error)
     finally:
+        release(artefact.path(store))
         # The next artefact loads its networks anew; hundreds of these would fill the memory.
         forget()
         gc.collect()
