@@ -26,7 +26,7 @@ def curves_of(
     """What is known of the trainings of some defences: from the store, or from what an earlier call wrote down.
 
     Args:
-      trained: which; those that learn nothing, and those not trained yet, are left out.
+      trained: which; those that learn nothing, are no GAN that purifies, or are not trained yet, are left out.
       store: where they lie.
       directory: a JSON file for each is written there, with at most 60 points a curve.
 
@@ -51,13 +51,14 @@ def curves_of(
 
 
 def _panels(trained: Trained, store: Store) -> dict[str, Any]:
-    """Of a GAN, its three panels; of anything else, none."""
+    """Of a GAN that purifies, its three panels; of anything else, none. Defense-GAN's own training has no images to purify."""
     run = trained.run(store)
     curves = training_curves(run)
-    if _GENERATOR not in curves:
+    accuracies = [tag for tag in curves if tag.startswith("validation/accuracy_fgsm")]
+    if _GENERATOR not in curves or not accuracies:
         return {}
     opponent = next(tag for tag in _OPPONENTS if tag in curves)
-    accuracy = max(tag for tag in curves if tag.startswith("validation/accuracy_fgsm"))
+    accuracy = max(accuracies)
     steps_of_pass = run.config().surroundings["steps"] / trained.passes
     panels = {}
     for tag in (_GENERATOR, opponent, accuracy):
