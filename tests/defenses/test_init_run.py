@@ -37,7 +37,12 @@ def weights(defense):
 
 def test_it_begins_where_the_other_ended(settings, tmp_path):
     first = fit(settings, tmp_path / "first", defense="apegan")
-    tiny = {"generator": "encoder_decoder", "inner_steps": 1, "learning_rate": 1e-9}
+    tiny = {
+        "generator": "encoder_decoder",
+        "thresholds": 0,
+        "inner_steps": 1,
+        "learning_rate": 1e-9,
+    }
     second = {"defense": "robust_purifier", "init_run": str(tmp_path / "first"), **tiny}
     begun = fit(settings, tmp_path / "second", **second)
     np.testing.assert_allclose(weights(begun), weights(first), atol=1e-6)

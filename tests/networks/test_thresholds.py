@@ -6,11 +6,11 @@ import pytest
 import tensorflow as tf
 
 from tfdefense.networks.generators import GENERATORS, make_generator
-from tfdefense.networks.thresholds import Thresholds
+from tfdefense.networks.thresholds import PixelThresholds
 
 
 def test_each_pixel_is_held_against_every_threshold():
-    layer = Thresholds(3, slope=2.0)
+    layer = PixelThresholds(3, slope=2.0)
     images = np.random.default_rng(0).random((2, 4, 5, 2)).astype(np.float32)
     found = np.asarray(layer(images))
     expected = [

@@ -76,7 +76,7 @@ class LearnedDefense(Defense):
                 [value.shape for value in values]
                 == [tuple(each.shape) for each in network.weights],
                 f"--init_run: the {name} of that {other.name} is not like the one of this {self.name}"
-                " (see --generator, --levels, --widths).",
+                " (see --generator, --levels, --widths, --thresholds).",
             )
             network.set_weights(values)
 

@@ -5,7 +5,7 @@ import keras
 from tfdefense.errors import require, unknown_name
 from tfdefense.networks.generator import EncoderDecoderGenerator
 from tfdefense.networks.small_unet import SmallUNet
-from tfdefense.networks.thresholds import Thresholds
+from tfdefense.networks.thresholds import PixelThresholds
 from tfdefense.networks.unet import UNet
 
 GENERATORS = ("encoder_decoder", "unet", "small_unet")
@@ -35,7 +35,7 @@ def make_generator(
     else:
         generator = EncoderDecoderGenerator(channels=channels)
     if thresholds:
-        return keras.Sequential([keras.Input(image_shape), Thresholds(thresholds), generator])
+        return keras.Sequential([keras.Input(image_shape), PixelThresholds(thresholds), generator])
     generator.build((None, *image_shape))
     return generator
 

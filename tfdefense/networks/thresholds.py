@@ -7,7 +7,7 @@ import tensorflow as tf
 
 
 @keras.saving.register_keras_serializable("tfdefense")
-class Thresholds(keras.layers.Layer):
+class PixelThresholds(keras.layers.Layer):
     """float32 [N, H, W, C] in [0, 1] -> [N, H, W, C * count]: relu(slope * (pixel - threshold)), both learned.
 
     No change of less than half carries a black pixel past the middle. A convolution, which sums over neighbours that were all
