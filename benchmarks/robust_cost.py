@@ -26,7 +26,7 @@ ACCURACY = "validation/accuracy_"
 
 
 def points(run):
-    """Minutes that the training took; images that it saw and accuracies by name, at each of its validations."""
+    """Minutes that the training took and images that it saw; both, and accuracies by name, at each of its validations."""
     curves = training_curves(run)
     if SPEED not in curves:
         sys.exit(f"robust_cost: {run.path} has no {SPEED}: no training that was logged")
@@ -40,7 +40,7 @@ def points(run):
                 minutes = float(np.interp(step, steps, seconds) / 60)
                 point = at.setdefault(int(step), {"minutes": minutes, "images": step * batch_size})
                 point[tag.removeprefix(ACCURACY)] = float(value)
-    return float(seconds[-1] / 60), [at[step] for step in sorted(at)]
+    return float(seconds[-1] / 60), int(steps[-1]) * batch_size, [at[step] for step in sorted(at)]
 
 
 def main():
@@ -50,12 +50,14 @@ def main():
     arguments = parser.parse_args()
     spent_minutes, spent_images, every = 0.0, 0, []
     for path in arguments.runs:
-        minutes, found = points(Run(path))
+        minutes, images, found = points(Run(path))
         for point in found:
             shifted = {"minutes": spent_minutes + point["minutes"]}
             every.append({**point, **shifted, "images": spent_images + point["images"]})
         spent_minutes += minutes
-        spent_images = every[-1]["images"] if every else 0
+        spent_images += images
+    if not every:
+        sys.exit("robust_cost: no validation was logged in any of these runs")
     names = [name for name in every[-1] if name not in ("minutes", "images")]
     figure, axis = subplots(1, 1, figsize=(6, 3.2))
     for name, color in zip(names, COLORS, strict=False):
