@@ -4,6 +4,7 @@ import keras
 
 from tfdefense.errors import require, unknown_name
 from tfdefense.networks.generator import EncoderDecoderGenerator
+from tfdefense.networks.pixel_change import PixelChange
 from tfdefense.networks.small_unet import SmallUNet
 from tfdefense.networks.thresholds import PixelThresholds
 from tfdefense.networks.unet import UNet
@@ -17,6 +18,7 @@ def make_generator(
     levels: int | None = None,
     widths: tuple[int, ...] = (32, 64, 128),
     thresholds: int = 0,
+    residual: bool = False,
 ) -> keras.Model:
     """A network from images to images, built.
 
@@ -26,6 +28,7 @@ def make_generator(
       levels: how often a U-Net halves the image; None means down to one pixel.
       widths: filters of a small U-Net, from the full size down.
       thresholds: that each pixel is held against before the network sees it; 0 for none, as in the papers.
+      residual: whether the network says how to change the image, beginning with next to nothing; the papers' make it anew.
     """
     *size, channels = image_shape
     if name == "unet":
@@ -35,9 +38,15 @@ def make_generator(
     else:
         generator = EncoderDecoderGenerator(channels=channels)
     if thresholds:
-        return keras.Sequential([keras.Input(image_shape), PixelThresholds(thresholds), generator])
-    generator.build((None, *image_shape))
-    return generator
+        generator = keras.Sequential(
+            [keras.Input(image_shape), PixelThresholds(thresholds), generator]
+        )
+    else:
+        generator.build((None, *image_shape))
+    if not residual:
+        return generator
+    images = keras.Input(image_shape)
+    return keras.Model(images, PixelChange(dtype="float32")([images, generator(images)]))
 
 
 def check_generator(
