@@ -69,6 +69,7 @@ class Classifier(Artefact):
     Attributes:
       dataset, name: registered names.
       passes: over the training images; None for the recipe's.
+      options: of the training that are not the recipe's, as (name, value) in order.
     """
 
     kind = "classifiers"
@@ -76,10 +77,18 @@ class Classifier(Artefact):
     dataset: str
     name: str
     passes: int | None = None
+    options: tuple[tuple[str, Any], ...] = ()
 
     @property
     def title(self) -> str:
         return f"{self.dataset} {self.name}"
+
+    def depends_on(self) -> dict[str, Any]:
+        # One without options keeps the name that it had before there were any.
+        every = super().depends_on()
+        if not self.options:
+            del every["options"]
+        return every
 
     def run(self, store: Store) -> Run:
         """Its run directory."""
@@ -89,7 +98,7 @@ class Classifier(Artefact):
         return self.run(store).classifier_path.is_file()
 
     def make(self, store: Store) -> None:
-        settings = {"dataset": self.dataset, "classifier": self.name}
+        settings = {"dataset": self.dataset, "classifier": self.name, **dict(self.options)}
         if self.passes is not None:
             settings["epochs"] = self.passes
         classifier_experiment.train(settings, self.run(store), store.data_dir)

@@ -60,7 +60,8 @@ class Grid:
     def _classifier(self, figure: Figure, name: str) -> Classifier:
         name, dataset = self.paper.classifier(name), self.budget.dataset or figure.dataset
         passes = self.budget.value("classifier_passes", dataset, name)
-        return Classifier(dataset, name, passes)
+        options = self.budget.value("classifier_options", dataset, name) or {}
+        return Classifier(dataset, name, passes, tuple(sorted(options.items())))
 
     def _value(
         self,
