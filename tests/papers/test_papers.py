@@ -84,9 +84,14 @@ def test_names_tell_what_things_depend_on():
         Examples(Classifier("mnist", "lenet"), "fgsm:epsilon=0.2", 100),
         Examples(Classifier("mnist", "lenet"), "fgsm:epsilon=0.3", 200),
         Examples(Classifier("mnist", "lenet", 3), "fgsm:epsilon=0.3", 100),
+        Examples(
+            Classifier("mnist", "lenet", options=(("batch_size", 64),)), "fgsm:epsilon=0.3", 100
+        ),
         Examples(Classifier("digits", "lenet"), "fgsm:epsilon=0.3", 100),
     ):
         assert other.key != one.key
+    # What was made before classifiers had options keeps its name.
+    assert one.classifier.depends_on() == {"dataset": "mnist", "name": "lenet", "passes": None}
     options = {"schedule": "cosine", "learning_rate": 1e-3}
     same = [
         Trained.of(one.classifier, "cgan", dict(reversed(o)), 2)
@@ -141,6 +146,24 @@ def test_rules_of_a_budget():
     )
     assert cpu.value("images", "mnist", "lenet", "defense_gan", "fgsm") == 100
     assert cpu.value("options", "mnist", "lenet") is None
+
+
+def test_a_budget_says_how_a_classifier_is_trained(monkeypatch, tmp_path):
+    options = {"mixed_precision": "bfloat16", "batch_size": 64}
+    rule = {"classifier": "rnet", "classifier_passes": 2, "classifier_options": options}
+    own = budget.Budget("own", "", [{"images": 5, "white_box_images": 1}, rule])
+    cgan = paper.load("cgan")
+    cells = Grid(cgan, cgan.chosen(["3"], None), own).cells
+    made = {cell.classifier.name: cell.classifier for _, cell in cells}
+    assert made["rnet"] == Classifier("cifar10", "rnet", 2, tuple(sorted(options.items())))
+    assert made["dnet"] == Classifier("cifar10", "dnet")
+    given = []
+    monkeypatch.setattr(
+        "tfdefense.papers.artefacts.classifier_experiment.train",
+        lambda settings, run, data_dir: given.append(settings),
+    )
+    made["rnet"].make(Store(tmp_path, None))
+    assert given == [{"dataset": "cifar10", "classifier": "rnet", "epochs": 2, **options}]
 
 
 def test_choices_have_reasons():
