@@ -4,7 +4,7 @@ import keras
 
 from tfdefense.errors import require, unknown_name
 from tfdefense.networks.generator import EncoderDecoderGenerator
-from tfdefense.networks.pixel_change import PixelChange
+from tfdefense.networks.residual_generator import ResidualGenerator
 from tfdefense.networks.small_unet import SmallUNet
 from tfdefense.networks.thresholds import PixelThresholds
 from tfdefense.networks.unet import UNet
@@ -43,10 +43,10 @@ def make_generator(
         )
     else:
         generator.build((None, *image_shape))
-    if not residual:
-        return generator
-    images = keras.Input(image_shape)
-    return keras.Model(images, PixelChange(dtype="float32")([images, generator(images)]))
+    if residual:
+        generator = ResidualGenerator(generator)
+        generator.build((None, *image_shape))
+    return generator
 
 
 def check_generator(

@@ -6,7 +6,14 @@ import pytest
 import tensorflow as tf
 
 from tfdefense.networks.generators import GENERATORS, make_generator
-from tfdefense.networks.pixel_change import PixelChange
+from tfdefense.networks.residual_generator import ResidualGenerator
+from tfdefense.training.precision import computing
+
+
+def residual(network, shape, gain=0.1):
+    generator = ResidualGenerator(network, gain)
+    generator.build((None, *shape))
+    return generator
 
 
 @pytest.mark.parametrize("gain", [0.1, 3.0, -1.0])
@@ -14,7 +21,8 @@ def test_a_pixel_is_moved_a_share_of_its_way_to_white_or_black(gain):
     rng = np.random.default_rng(0)
     images, output = rng.random((2, 3, 4, 5, 2)).astype(np.float32)
     images[0, 0, 0], output[0, 0, 0] = (0.0, 1.0), (0.0, 1.0)
-    changed = np.asarray(PixelChange(gain)([images, output]))
+    says = keras.layers.Lambda(lambda seen: 0 * seen + output)
+    changed = np.asarray(residual(says, output.shape[1:], gain)(images))
     expected = np.empty_like(images)
     for place in np.ndindex(images.shape):
         share = np.tanh(gain) * (2 * output[place] - 1)
@@ -26,15 +34,18 @@ def test_a_pixel_is_moved_a_share_of_its_way_to_white_or_black(gain):
 
 
 def test_a_half_leaves_the_image_and_still_learns():
-    layer = PixelChange(0.1)
     images = tf.constant(np.random.default_rng(1).random((2, 3, 3, 1)), tf.float32)
-    output = tf.fill(images.shape, 0.5)
+    half = keras.layers.Dense(
+        1, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(0.5)
+    )
+    half.build((None, 3, 3, 1))
+    generator = residual(half, (3, 3, 1))
     with tf.GradientTape() as tape:
-        tape.watch([images, output])
-        changed = layer([images, output])
+        tape.watch(images)
+        changed = generator(images)
         loss = tf.reduce_sum(changed)
     np.testing.assert_array_equal(changed, images)
-    through_image, through_output = tape.gradient(loss, [images, output])
+    through_image, through_output = tape.gradient(loss, [images, half.bias.value])
     np.testing.assert_allclose(through_image, np.ones(images.shape))
     assert np.all(through_output.numpy() > 0)
 
@@ -55,3 +66,13 @@ def test_a_residual_generator_begins_near_the_identity_and_is_kept_whole(
     network.save(tmp_path / "network.keras")
     again = keras.models.load_model(tmp_path / "network.keras")
     np.testing.assert_array_equal(again(images), network(images))
+
+
+def test_images_stay_float32_while_the_network_computes_in_bfloat16():
+    network = make_generator("small_unet", (8, 8, 3), widths=(4, 8), residual=True)
+    network.gains.assign(np.zeros(3, np.float32))
+    images = tf.random.stateless_uniform([2, 8, 8, 3], [0, 0])
+    with computing([network], "bfloat16"):
+        purified = network(images)
+    assert purified.dtype == tf.float32
+    np.testing.assert_array_equal(purified, images)
