@@ -175,7 +175,6 @@ def test_the_average_of_the_weights_takes_their_place_at_the_end(toy_model, toy_
         (APEGANPlusPlus, {"generator": "unet", "levels": 2}),
         (ConditionalGAN, {"generator": "encoder_decoder"}),
         (APEGANPlusPlus, {"thresholds": 3}),
-        (APEGANPlusPlus, {"residual": True}),
         (APEGAN, {"generator": "small_unet", "widths": (4, 8)}),
     ],
 )

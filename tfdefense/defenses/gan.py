@@ -33,11 +33,6 @@ class GeneratorConfig:
         "learned thresholds that each pixel is held against before the generator sees it, such as 6; 0 for none, as in the"
         " papers",
     )
-    residual: bool = option(
-        False,
-        "whether the generator says how to change an image, beginning with next to nothing, and does not make it anew as in the"
-        " papers",
-    )
     average: float = option(
         0.0,
         "momentum of a moving average of the generator's weights, such as 0.999, that takes their place at the end; 0 for"
@@ -58,12 +53,7 @@ class GeneratorConfig:
     def make_generator(self, image_shape: tuple[int, int, int]) -> keras.Model:
         """The network for images of [H, W, C], built."""
         return make_generator(
-            self.generator,
-            image_shape,
-            self.levels,
-            self.widths,
-            self.thresholds,
-            self.residual,
+            self.generator, image_shape, self.levels, self.widths, self.thresholds
         )
 
 

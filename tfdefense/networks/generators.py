@@ -4,7 +4,6 @@ import keras
 
 from tfdefense.errors import require, unknown_name
 from tfdefense.networks.generator import EncoderDecoderGenerator
-from tfdefense.networks.residual_generator import ResidualGenerator
 from tfdefense.networks.small_unet import SmallUNet
 from tfdefense.networks.thresholds import PixelThresholds
 from tfdefense.networks.unet import UNet
@@ -18,7 +17,6 @@ def make_generator(
     levels: int | None = None,
     widths: tuple[int, ...] = (32, 64, 128),
     thresholds: int = 0,
-    residual: bool = False,
 ) -> keras.Model:
     """A network from images to images, built.
 
@@ -28,7 +26,6 @@ def make_generator(
       levels: how often a U-Net halves the image; None means down to one pixel.
       widths: filters of a small U-Net, from the full size down.
       thresholds: that each pixel is held against before the network sees it; 0 for none, as in the papers.
-      residual: whether the network says how to change the image, beginning with next to nothing; the papers' make it anew.
     """
     *size, channels = image_shape
     if name == "unet":
@@ -38,14 +35,8 @@ def make_generator(
     else:
         generator = EncoderDecoderGenerator(channels=channels)
     if thresholds:
-        generator = keras.Sequential(
-            [keras.Input(image_shape), PixelThresholds(thresholds), generator]
-        )
-    else:
-        generator.build((None, *image_shape))
-    if residual:
-        generator = ResidualGenerator(generator)
-        generator.build((None, *image_shape))
+        return keras.Sequential([keras.Input(image_shape), PixelThresholds(thresholds), generator])
+    generator.build((None, *image_shape))
     return generator
 
 
