@@ -11,7 +11,7 @@ from tfdefense.attacks import FGSM
 from tfdefense.cli.main import main
 from tfdefense.papers import paper
 from tfdefense.papers import reproduce as reproduce_module
-from tfdefense.papers.records import how_made
+from tfdefense.papers.records import how_made, save_index
 from tfdefense.papers.reproduce import Reproduction
 from tfdefense.papers.store import Store
 
@@ -93,6 +93,7 @@ def test_a_paper_is_reproduced_and_gone_on_with(small, capsys):
     choices = (small / "results" / "small" / "choices.md").read_text()
     assert "| Rounding | bit_depth | because |" in choices
     assert "| digits | lenet | magnet | - | 1 | all | - |" in choices
+    assert "| digits | mnist_cnn | - | 2 |" in choices
     assert (small / "results" / "small" / "1.tex").read_text().count(r"\\") == 3
     assert (small / "results" / "small" / "2.png").read_bytes().startswith(b"\x89PNG")
 
@@ -210,3 +211,8 @@ def test_a_table_tells_what_each_of_its_cells_was_made_with():
         {"made_with": {"keras": "3.1"}},  # From before there were notes.
     ]
     assert how_made(records) == ("keras 3.1 and 3.2, numpy 2.4", ["JPEG."])
+
+
+def test_the_index_says_what_is_to_be_said_of_the_images(small):
+    save_index(paper.load("small"), {}, ["JPEG."], small / "README.md")
+    assert "with n and interval.\nJPEG.\n" in (small / "README.md").read_text()

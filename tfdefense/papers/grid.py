@@ -61,7 +61,8 @@ class Grid:
         name, dataset = self.paper.classifier(name), self.budget.dataset or figure.dataset
         passes = self.budget.value("classifier_passes", dataset, name)
         options = self.budget.value("classifier_options", dataset, name) or {}
-        return Classifier(dataset, name, passes, tuple(sorted(options.items())))
+        own = {key: _hashable(value) for key, value in options.items()}
+        return Classifier(dataset, name, passes, tuple(sorted(own.items())))
 
     def _value(
         self,

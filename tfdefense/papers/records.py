@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tfdefense.evaluation.tables import markdown_table
-from tfdefense.papers.artefacts import Trained
+from tfdefense.papers.artefacts import Classifier, Trained
 from tfdefense.papers.cells import Cell
 from tfdefense.papers.paper import Figure, Paper
 from tfdefense.papers.results import COLUMNS, Line, Means, cells_of
@@ -54,8 +54,10 @@ def how_made(records: Iterable[Mapping[str, Any]]) -> tuple[str, list[str]]:
     return made_with, sorted(notes - {""})
 
 
-def save_choices(paper: Paper, trained: Iterable[Trained], path: Path) -> None:
-    """Markdown: what each name of the paper is here and why, and how each defence was trained."""
+def save_choices(
+    paper: Paper, classifiers: Iterable[Classifier], trained: Iterable[Trained], path: Path
+) -> None:
+    """Markdown: what each name of the paper is here and why, and how each classifier and each defence was trained."""
     header = [["in the paper", "here", "why"]]
     text = [
         f"# {paper.title} ({paper.year}): what it leaves open",
@@ -64,10 +66,24 @@ def save_choices(paper: Paper, trained: Iterable[Trained], path: Path) -> None:
         "",
         "## What was trained, and how far",
         "",
+        *markdown_table(_CLASSIFIERS + [_classifier_row(each) for each in classifiers]),
+        "",
         *markdown_table(_TRAINED + [_row(each) for each in trained]),
         "",
     ]
     write_text(path, "\n".join(text))
+
+
+_CLASSIFIERS = [["dataset", "classifier", "not the recipe's", "passes"]]
+
+
+def _classifier_row(classifier: Classifier) -> list[str]:
+    return [
+        classifier.dataset,
+        classifier.name,
+        _written(classifier.options),
+        "the recipe's" if classifier.passes is None else str(classifier.passes),
+    ]
 
 
 _TRAINED = [
@@ -83,27 +99,33 @@ _TRAINED = [
 ]
 
 
+def _written(options: Iterable[tuple[str, Any]]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in options) or "-"
+
+
 def _row(trained: Trained) -> list[str]:
-    options = ", ".join(f"{name}={value}" for name, value in trained.options)
     images = "all" if trained.train_images is None else f"{trained.train_images:,}"
     learns = trained.passes is not None
     return [
         trained.classifier.dataset,
         trained.classifier.name,
         trained.defense,
-        options or "-",
+        _written(trained.options),
         str(trained.passes) if learns else "-",
         images if learns else "-",
         ", ".join(each.attack for each in trained.pairs) or "-",
     ]
 
 
-def save_index(paper: Paper, grids: Mapping[str, Sequence[Line]], path: Path) -> None:
+def save_index(
+    paper: Paper, grids: Mapping[str, Sequence[Line]], notes: Sequence[str], path: Path
+) -> None:
     """Markdown: what every table amounts to, and each figure that falls more than three points short of the paper's.
 
     Args:
       paper: whose.
       grids: table -> its lines.
+      notes: what is to be said of the images that figures were measured on.
       path: where to.
     """
     header = [["table", "measured", "paper's mean", "our mean", "white box"]]
@@ -126,6 +148,7 @@ def save_index(paper: Paper, grids: Mapping[str, Sequence[Line]], path: Path) ->
         f"# {paper.title} ({paper.year})",
         "",
         "Means over the figures that were measured, in percent; each table has the figures with n and interval.",
+        *notes,
         "",
         *markdown_table(header + rows),
         "",

@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tfdefense.errors import UserError, require
 from tfdefense.papers import budget as budgets
@@ -125,12 +126,17 @@ class Reproduction:
             known = curves_of(_trained(cells[table]), self.store, self.directory / _CURVES)
             save_curves(known, self.directory / f"{table}-training.png")
             say(f"Table {table}: {summary(lines[table])} {self.directory / f'{table}.md'}")
-        save_index(self.paper, lines, self.directory / "README.md")
-        save_choices(self.paper, _trained(every), self.directory / "choices.md")
+        _, notes = how_made(self._records(every))
+        save_index(self.paper, lines, notes, self.directory / "README.md")
+        classifiers = dict.fromkeys(cell.classifier for _, cell in every)
+        save_choices(self.paper, classifiers, _trained(every), self.directory / "choices.md")
+
+    def _records(self, cells: Sequence[tuple[Figure, Cell]]) -> list[Mapping[str, Any]]:
+        return [record for _, cell in cells if (record := cell.record(self.store))]
 
     def _about(self, cells: Sequence[tuple[Figure, Cell]]) -> str:
         """How what is measured of a table was made, in a line."""
-        records = [record for _, cell in cells if (record := cell.record(self.store))]
+        records = self._records(cells)
         made_with, notes = how_made(records)
         command = f"bin/reproduce --paper={self.paper.name} --budget={self.budget.name}"
         text = [
