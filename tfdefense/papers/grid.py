@@ -1,6 +1,6 @@
 """From the figures of a paper to the cells, and all that they need, under a budget."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tfdefense.papers.artefacts import Artefact, Classifier, Examples, Trained
 from tfdefense.papers.budget import Budget
@@ -38,7 +38,7 @@ class Grid:
                 **named.options,
                 **(self._value("options", before, named.defense) or {}),
             }
-            options = {name: _hashable(value) for name, value in options.items()}
+            options = _hashable(options)
             passes = self._value("passes", before, named.defense)
             few = self._value("train_images", before, named.defense)
             defense = Trained.of(before, named.defense, options, passes, few, named.pairs)
@@ -61,8 +61,7 @@ class Grid:
         name, dataset = self.paper.classifier(name), self.budget.dataset or figure.dataset
         passes = self.budget.value("classifier_passes", dataset, name)
         options = self.budget.value("classifier_options", dataset, name) or {}
-        own = {key: _hashable(value) for key, value in options.items()}
-        return Classifier(dataset, name, passes, tuple(sorted(own.items())))
+        return Classifier(dataset, name, passes, tuple(sorted(_hashable(options).items())))
 
     def _value(
         self,
@@ -94,5 +93,8 @@ def in_order(cells: Iterable[Cell], store: Store) -> list[Artefact]:
     return list(found.values())
 
 
-def _hashable(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
+def _hashable(options: Mapping[str, object]) -> dict[str, object]:
+    """Options as TOML has them, with tuples in place of lists."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
+    }
