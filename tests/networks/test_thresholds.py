@@ -22,6 +22,20 @@ def test_each_pixel_is_held_against_every_threshold():
     assert layer.compute_output_shape((None, 4, 5, 2)) == (None, 4, 5, 6)
 
 
+def test_only_towards_images_is_there_a_gradient_below_the_thresholds():
+    layer = PixelThresholds(2)
+    images = tf.constant([0.1, 0.7], shape=(1, 1, 2, 1))
+    layer.build(images.shape)
+    layer.thresholds.assign([[0.3, 0.5]])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(images)
+        loss = tf.reduce_sum(layer(images))
+    # Slope 2 above; a tenth of it, below both thresholds.
+    np.testing.assert_allclose(tape.gradient(loss, images)[0, 0, :, 0], [0.4, 4.0], rtol=1e-6)
+    np.testing.assert_allclose(tape.gradient(loss, layer.thresholds.value), [[-2.0, -2.0]])
+    np.testing.assert_allclose(tape.gradient(loss, layer.slopes.value), [[0.4, 0.2]], rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", GENERATORS)
 def test_a_generator_with_thresholds_learns_them_and_is_kept_whole(name, tmp_path):
     shape = (7, 7, 1)
