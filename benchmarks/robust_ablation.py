@@ -40,7 +40,8 @@ ROWS = {
     "without thresholds": {"thresholds": 0},
     "as it is, seed 1": {"seed": 1},
     "as it is, seed 2": {"seed": 2},
-    "filters 32-64-128": {"widths": (32, 64, 128)},
+    "filters 16-32-64": {"widths": (16, 32, 64)},
+    "filters 16-32-64-128-256": {"widths": (16, 32, 64, 128, 256)},
 }
 ATTACKS = ("pgd:steps=40", "apgd_ce:steps=50", "square:queries=500")
 

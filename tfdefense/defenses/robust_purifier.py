@@ -65,7 +65,7 @@ class Config(InnerAttackConfig, GeneratorConfig):
     mask: float = option(0.0, "share of pixels of attacked images that are hidden while it learns")
     generator: str = option("small_unet", "small_unet, encoder_decoder or unet")
     widths: tuple[int, ...] = option(
-        (16, 32, 64), "filters of a small_unet, from the full size down"
+        (16, 32, 64, 128), "filters of a small_unet, from the full size down"
     )
     thresholds: int = option(
         6, "learned thresholds that each pixel is held against first; 0 for none"
