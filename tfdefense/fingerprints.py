@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from typing import Any
 
 from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.data.dataset import Split
@@ -28,8 +29,8 @@ def model_fingerprint(model: FrozenClassifier | DefendedClassifier) -> str:
     """
     networks = {}
     if isinstance(model, DefendedClassifier):
-        networks = model.defense.networks()
         defense = model.defense
+        networks = defense.networks()
         described = [defense.name, repr(defense.config), defense.seed]
         model = model.classifier
     else:
@@ -42,6 +43,15 @@ def model_fingerprint(model: FrozenClassifier | DefendedClassifier) -> str:
                 f"classifier {model.name!r}: a Keras model needed, to tell its adversarial examples"
                 " from another's."
             )
-        parts += [name.encode(), json.dumps(network.get_config(), default=str).encode()]
+        parts += [name.encode(), json.dumps(_nameless(network.get_config()), default=str).encode()]
         parts += network.get_weights()
     return hashed(parts)
+
+
+def _nameless(config: Any) -> Any:
+    """A network's config without names: Keras numbers those in the order in which a process builds things."""
+    if isinstance(config, dict):
+        return {key: _nameless(value) for key, value in config.items() if key != "name"}
+    if isinstance(config, list | tuple):
+        return [_nameless(value) for value in config]
+    return config
