@@ -153,12 +153,12 @@ def test_validation_is_of_every_strength_and_of_bim(toy_model, toy_split):
 @pytest.mark.parametrize("kind", [APEGAN, APEGANPlusPlus, ConditionalGAN])
 def test_the_average_of_the_weights_takes_their_place_at_the_end(toy_model, toy_split, kind):
     batch = {name: tf.constant(a) for name, a in fgsm_pairs(toy_model, toy_split).items()}
-    defense = make(kind, toy_model, average=0.6)
+    defense = make(kind, toy_model, average=0.25)
     expected = None
     for step in range(4):
         defense.train_step(batch, Replica(0, tf.constant(step, tf.int64), 24))
         weights = [np.array(v) for v in defense.generator.trainable_variables]
-        momentum = 0.6 if step else 0.0
+        momentum = min(0.25, (1 + step) / (10 + step)) if step else 0.0
         expected = [
             momentum * before + (1 - momentum) * now
             for before, now in zip(expected or weights, weights, strict=True)

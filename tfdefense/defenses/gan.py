@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdefense.defenses.averaging import AveragingAdam
 from tfdefense.defenses.base import option
 from tfdefense.errors import require
 from tfdefense.networks.generators import check_generator, make_generator
@@ -35,8 +36,8 @@ class GeneratorConfig:
     )
     average: float = option(
         0.0,
-        "momentum of a moving average of the generator's weights, such as 0.999, that takes their place at the end; 0 for"
-        " none, as in the paper",
+        "momentum of a moving average of the generator's weights, such as 0.999, that takes their place at the end; less in"
+        " the first steps; 0 for none, as in the paper",
     )
 
     def __post_init__(self) -> None:
@@ -76,8 +77,9 @@ def adam(
     rate = config.learning_rate
     if config.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
-    kept = {"use_ema": True, "ema_momentum": average} if average else {}
-    optimizer = keras.optimizers.Adam(rate, beta_1=betas[0], beta_2=betas[1], **kept)
+    optimizer = AveragingAdam(
+        momentum=average, learning_rate=rate, beta_1=betas[0], beta_2=betas[1]
+    )
     optimizer.build(network.trainable_variables)
     return optimizer
 
