@@ -87,7 +87,7 @@ def test_what_comes_with_the_package_does_what_its_card_says(name, shared_data):
     assert purified.shape == images.shape
     assert purified.min() >= 0
     assert purified.max() <= 1
-    assert np.mean((purified - images) ** 2) < 0.1 * np.mean(images**2)
+    assert np.mean((purified - images) ** 2) < 0.15 * np.mean(images**2)
     assert "white box" in pretrained.card
 
 
