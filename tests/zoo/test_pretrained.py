@@ -87,7 +87,9 @@ def test_what_comes_with_the_package_does_what_its_card_says(name, shared_data):
     assert purified.shape == images.shape
     assert purified.min() >= 0
     assert purified.max() <= 1
-    assert np.mean((purified - images) ** 2) < 0.15 * np.mean(images**2)
+    # What withstands an attacker who knows it draws the digits anew, 0.112 away; the others clean them.
+    near = 0.12 if pretrained.defense == "robust_purifier" else 0.1
+    assert np.mean((purified - images) ** 2) < near * np.mean(images**2)
     assert "white box" in pretrained.card
 
 
