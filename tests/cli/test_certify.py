@@ -98,12 +98,23 @@ def test_bad_input(run, tmp_path, capsys, monkeypatch, flags, said):
     assert not (run / "certified").exists()
 
 
-def test_other_settings_and_other_defenses_are_refused(run, tmp_path, capsys, toy_split):
+def test_other_settings_and_other_defenses_are_refused(run, tmp_path, capsys, monkeypatch):
     command = ["certify", f"--run={run}", f"--output={tmp_path / 'c'}", "--images=1"]
     assert main([*command, "--draws=10"]) == 0
     assert main([*command, "--draws=20"]) == 2
     assert "--draws (10 there)" in capsys.readouterr().err
     assert main([*command, "--draws=20", "--overwrite"]) == 0
+    original = DenoisedSmoothing.networks
+
+    def retrained(self):
+        for network in original(self).values():
+            network.set_weights([weight + 0.1 for weight in network.get_weights()])
+        return original(self)
+
+    monkeypatch.setattr(DenoisedSmoothing, "networks", retrained)
+    assert main([*command, "--draws=20"]) == 2
+    assert "--weights (" in capsys.readouterr().err
+    monkeypatch.undo()
     settings = Run(run).config().settings
     other = ["train", "--defense=bit_depth", f"--dataset={settings['dataset']}"]
     place = run.parent

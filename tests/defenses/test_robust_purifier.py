@@ -5,7 +5,7 @@ import tensorflow as tf
 
 import tfdefense
 from tests.conftest import SHAPE
-from tfdefense.attacks import FGSM, PGD, Square
+from tfdefense.attacks import FGSM, PGD, Square, draws
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import RobustPurifier, named
 from tfdefense.defenses.inner_attack import InnerAttackConfig, inner_attack
@@ -75,8 +75,15 @@ def test_every_second_image_may_be_attacked_by_squares(toy_model, toy_split):
     fits = [np.abs(made - np.asarray(each)).max(axis=(1, 2, 3)) < 1e-5 for each in of]
     assert np.all(fits[0] | fits[1])
     assert 0.3 < np.mean(fits[0]) < 0.7
+    # Who attacks an image says nothing of where either begins: both signs on both sides.
+    keys = draws.image_keys(images, 4)
+    first = draws.signs(keys, [1], 0).numpy()[:, 0]
+    for fit in fits:
+        assert set(first[fit]) == {-1.0, 1.0}
     few = defense._attack(images[5:9], labels[5:9], step, share).numpy()
     np.testing.assert_allclose(few, made[5:9], atol=1e-5)
+    one = tf.function(defense._attack, autograph=False)(images[:1], labels[:1], step, share)
+    np.testing.assert_allclose(one.numpy(), made[:1], atol=1e-5)
 
 
 def test_the_critic_of_ape_gan_pp_may_judge_too(toy_model, toy_split):

@@ -14,6 +14,7 @@ from tfdefense.defenses.learned import LearnedDefense
 from tfdefense.errors import UserError
 from tfdefense.evaluation.judge import Judge
 from tfdefense.runs import Run
+from tfdefense.training.trainer import Trainer
 
 LEARNED = [name for name in DEFENSES.names() if issubclass(DEFENSES.get(name), LearnedDefense)]
 FEW = {
@@ -42,8 +43,17 @@ def state(defense):
 
 
 @pytest.mark.parametrize("name", LEARNED)
-def test_two_replicas_update_as_one(toy_split, two_replicas, name):
-    """Same weights, data and draws: synchronised norms, summed gradients, split randomness."""
+def test_two_replicas_update_as_one(toy_split, two_replicas, name, monkeypatch):
+    """Same weights, data and draws: synchronised norms, summed gradients, split randomness; and the same is logged."""
+    logged = []
+    run = Trainer.run
+
+    def recorded(*given):
+        scalars = run(*given)
+        logged.append(dict(scalars))  # Before the rate at which it ran joins them.
+        return scalars
+
+    monkeypatch.setattr(Trainer, "run", recorded)
     # Adam's first step has little but the gradient's sign, which for a bias before a normalisation is that of
     # rounding: so small a step that it does not matter to what comes after, and Adam's moments are compared.
     rates = {"learning_rate": 1e-7}
@@ -52,7 +62,12 @@ def test_two_replicas_update_as_one(toy_split, two_replicas, name):
     with tf.distribute.OneDeviceStrategy("CPU:0").scope():
         one = state(trained(name, toy_split, 24, rates))
     with two_replicas.scope():
+        half = len(logged)
         two = state(trained(name, toy_split, 24, rates))
+    for scalars, shared in zip(logged[:half], logged[half:], strict=True):
+        assert any("gradient_norm" in key for key in scalars)
+        for key, value in scalars.items():
+            np.testing.assert_allclose(shared[key], value, rtol=1e-3, atol=1e-5, err_msg=key)
     assert one.keys() == two.keys()
     for key, value in one.items():
         least = 1e-6 + 1e-4 * np.abs(value).max()

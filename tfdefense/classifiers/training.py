@@ -155,7 +155,7 @@ class ClassifierTraining:
         return {
             "loss": loss,
             "accuracy": replica.mean(tf.cast(correct, tf.float32)),
-            "gradient_norm": tf.linalg.global_norm(gradients),
+            "gradient_norm": replica.gradient_norm(gradients),
         }
 
     def _validate(self) -> tuple[dict[str, float], dict[str, np.ndarray]]:

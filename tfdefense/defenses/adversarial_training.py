@@ -130,7 +130,7 @@ class AdversarialTraining(LearnedDefense):
             "loss": loss,
             "loss_adversarial": adversarial_loss,
             "accuracy_adversarial": replica.mean(tf.cast(withstood, tf.float32)),
-            "gradient_norm": tf.linalg.global_norm(gradients),
+            "gradient_norm": replica.gradient_norm(gradients),
         }
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:

@@ -92,7 +92,7 @@ class APEGAN(TrainedPurifier):
             "loss_generator": loss,
             "loss_mse": squared_error,
             "loss_adversarial": adversarial_loss,
-            "gradient_norm_generator": tf.linalg.global_norm(gradients),
+            "gradient_norm_generator": replica.gradient_norm(gradients),
             **discriminator_scalars,
         }
 
@@ -111,5 +111,5 @@ class APEGAN(TrainedPurifier):
             "loss_discriminator": loss,
             "discriminator_real": replica.mean(tf.sigmoid(real)),
             "discriminator_fake": replica.mean(tf.sigmoid(fake)),
-            "gradient_norm_discriminator": tf.linalg.global_norm(gradients),
+            "gradient_norm_discriminator": replica.gradient_norm(gradients),
         }

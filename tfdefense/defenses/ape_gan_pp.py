@@ -111,7 +111,7 @@ class APEGANPlusPlus(TrainedPurifier):
         return {
             **generator_scalars,
             **critic_scalars,
-            "gradient_norm_generator": tf.linalg.global_norm(gradients),
+            "gradient_norm_generator": replica.gradient_norm(gradients),
         }
 
     def _generator_loss(

@@ -108,7 +108,7 @@ class ConditionalGAN(TrainedPurifier):
         return {
             **generator_scalars,
             **discriminator_scalars,
-            "gradient_norm_generator": tf.linalg.global_norm(gradients),
+            "gradient_norm_generator": replica.gradient_norm(gradients),
         }
 
     def _update_discriminator(
@@ -127,7 +127,7 @@ class ConditionalGAN(TrainedPurifier):
         self.discriminator_optimizer.apply(gradients, variables)
         return {
             "loss_discriminator": loss,
-            "gradient_norm_discriminator": tf.linalg.global_norm(gradients),
+            "gradient_norm_discriminator": replica.gradient_norm(gradients),
         }
 
     def _generator_loss(

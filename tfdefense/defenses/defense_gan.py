@@ -170,7 +170,7 @@ class DefenseGAN(LearnedDefense):
         return {
             "loss_generator": loss,
             **critic_scalars,
-            "gradient_norm_generator": tf.linalg.global_norm(gradients),
+            "gradient_norm_generator": replica.gradient_norm(gradients),
         }
 
     def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]]:

@@ -1,11 +1,13 @@
 """Denoised smoothing: a purifier that removes Gaussian noise makes an ordinary classifier certifiably robust in L2.
 
 Salman, Sun, Yang, Kapoor, Kolter, "Denoised Smoothing: A Provable Defense for Pretrained Classifiers", NeurIPS 2020: the
-smoothed classifier of f(D(x)), with f frozen and D trained on noisy images. Its objectives (section 3.2) are
+smoothed classifier of f(D(x)), with f frozen and D trained on noisy images. Its objectives (section 3.2), the first here a
+mean over pixels and added with `mse_weight` to the second, are
 
     L_MSE = E ||D(x + delta) - x||^2        L_Stab = E CE(f(D(x + delta)), f(x)),    delta ~ N(0, sigma^2 I)
 
-`bin/certify` gives each image a radius within which no change whatsoever turns the vote.
+`bin/certify` gives each image a radius within which no change whatsoever turns the majority's vote. What it certifies is that
+vote, with as many draws as it takes; `decide` answers with mean probabilities over a few.
 """
 
 import dataclasses
@@ -116,7 +118,7 @@ class DenoisedSmoothing(GeneratorDefense):
             "loss_classification": classification,
             "loss_mse": squared_error,
             "accuracy_noisy": replica.mean(tf.cast(right, tf.float32)),
-            "gradient_norm_generator": tf.linalg.global_norm(gradients),
+            "gradient_norm_generator": replica.gradient_norm(gradients),
         }
 
     def denoised_logits(self, images: tf.Tensor) -> tf.Tensor:

@@ -113,7 +113,7 @@ def update_critic(
         "loss_critic": loss,
         "wasserstein_estimate": -wasserstein,
         "gradient_penalty": penalty,
-        "gradient_norm_critic": tf.linalg.global_norm(gradients),
+        "gradient_norm_critic": replica.gradient_norm(gradients),
     }
 
 

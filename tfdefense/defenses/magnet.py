@@ -188,7 +188,7 @@ class MagNet(LearnedDefense):
             gradients = tape.gradient(loss, variables)
             optimizer.apply(gradients, variables)
             scalars[f"loss_{autoencoder.name}"] = loss
-            scalars[f"gradient_norm_{autoencoder.name}"] = tf.linalg.global_norm(gradients)
+            scalars[f"gradient_norm_{autoencoder.name}"] = replica.gradient_norm(gradients)
         return scalars
 
     def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]]:

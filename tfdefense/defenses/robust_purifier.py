@@ -5,8 +5,9 @@ The classifier f is frozen and ordinary; the purifier G in front of it learns to
     min_G E max_{|delta| <= epsilon} [ CE(f(G(x + delta)), y) ] + lambda * MSE(G(x + delta), x) + mu * L_WGAN(G)
 
 which is equation (2.1) of Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, with
-theta = G; delta climbs the cross-entropy through f and G. Kin to Lin et al., "Adversarial Training on Purification (AToP)",
-ICLR 2024, whose random transforms are `noise` and `mask`; the other two terms are those of APE-GAN++, equation (1).
+theta = G; delta climbs the cross-entropy through f and G, as they are when they serve. Kin to Lin et al., "Adversarial
+Training on Purification (AToP)", ICLR 2024, whose random transforms are `noise` and `mask`, here of attacked images and in
+training alone; the other two terms are those of APE-GAN++, equation (1).
 """
 
 import dataclasses
@@ -35,6 +36,8 @@ from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
 
 _PENALTY_WEIGHT = 10.0
+# Read by no attack: a stream in common would tie where an attack begins to whether an image gets it.
+_PARTS_STREAM = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +156,7 @@ class RobustPurifier(GeneratorDefense):
             "loss_mse": squared_error,
             **scalars,
             "accuracy_attacked": replica.mean(tf.cast(withstood, tf.float32)),
-            "gradient_norm_generator": tf.linalg.global_norm(gradients),
+            "gradient_norm_generator": replica.gradient_norm(gradients),
         }
 
     def _attack(
@@ -169,12 +172,22 @@ class RobustPurifier(GeneratorDefense):
             queries=self.config.inner_queries,
             seed=step,
         )
-        part = draws.integers(draws.image_keys(images, step), 2, 0)
+        part = draws.integers(draws.image_keys(images, step), 2, _PARTS_STREAM)
         places = tf.dynamic_partition(tf.range(tf.shape(images)[0]), part, 2)
+
+        def crafted(attack: Attack, those: tf.Tensor) -> tf.Tensor:
+            clean = tf.gather(images, those)
+            # A small batch may fall to one part whole, and a convolution of no images fails.
+            return tf.cond(
+                tf.size(those) > 0,
+                lambda: (
+                    attack.traced_craft(self.attacked, clean, tf.gather(labels, those), None).images
+                ),
+                lambda: clean,
+            )
+
         made = [
-            attack.traced_craft(
-                self.attacked, tf.gather(images, those), tf.gather(labels, those), None
-            ).images
+            crafted(attack, those)
             for attack, those in zip((following, asking), places, strict=True)
         ]
         attacked = tf.dynamic_stitch(places, made)

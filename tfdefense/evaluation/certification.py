@@ -16,6 +16,7 @@ from tfdefense.defenses.base import Defense
 from tfdefense.errors import require
 from tfdefense.evaluation.figures import STYLE, save_figure, subplots
 from tfdefense.evaluation.tables import markdown_table, share_cell
+from tfdefense.fingerprints import model_fingerprint
 from tfdefense.intervals import wilson
 from tfdefense.progress import Progress
 from tfdefense.runs import Run, RunConfig, versions, write_text
@@ -102,6 +103,7 @@ def certify(
     settings = {
         "defense": defense.name,
         "classifier": defense.classifier.name,
+        "weights": model_fingerprint(defense.defend()),
         "dataset": split.dataset,
         "draws": draws,
         "first": first,

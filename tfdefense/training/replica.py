@@ -41,10 +41,17 @@ class Replica:
         """
         if not most:
             return gradients
-        context = tf.distribute.get_replica_context()
-        norm = tf.linalg.global_norm(context.all_reduce("sum", gradients))
+        norm = self._norm_of_all(gradients)
         scale = most / tf.maximum(norm, most)
         return [gradient * scale for gradient in gradients]
+
+    def gradient_norm(self, gradients: list[tf.Tensor | None]) -> tf.Tensor:
+        """This replica's share of the norm of the whole gradient, of which `gradients` are its share.
+
+        The norms of the shares would add up to more than the norm of their sum.
+        """
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        return self._norm_of_all(gradients) / replicas
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> tf.Tensor:
         """float32 [n], uniform in [low, high): one number for each of this replica's examples."""
@@ -62,6 +69,11 @@ class Replica:
         """float32 [n]: for each of this replica's examples, one of `values`, all equally likely."""
         index = tf.cast(self.uniform(0.0, float(len(values))), tf.int32)
         return tf.gather(tf.constant(values, tf.float32), tf.minimum(index, len(values) - 1))
+
+    def _norm_of_all(self, gradients: list[tf.Tensor | None]) -> tf.Tensor:
+        context = tf.distribute.get_replica_context()
+        known = [gradient for gradient in gradients if gradient is not None]
+        return tf.linalg.global_norm(context.all_reduce("sum", known))
 
     def _next_seed(self) -> tf.Tensor:
         draw = self.step * _DRAWS_PER_STEP + self._draws
