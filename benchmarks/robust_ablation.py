@@ -40,6 +40,10 @@ ROWS = {
     "without thresholds": {"thresholds": 0},
     "as it is, seed 1": {"seed": 1},
     "as it is, seed 2": {"seed": 2},
+    "uniform starts, seed 1": {"inner_start": "uniform", "seed": 1},
+    "uniform starts, seed 2": {"inner_start": "uniform", "seed": 2},
+    "with GAN loss, weight 0.1, seed 1": {"gan_weight": 0.1, "seed": 1},
+    "with GAN loss, weight 0.1, seed 2": {"gan_weight": 0.1, "seed": 2},
     "filters 16-32-64": {"widths": (16, 32, 64)},
     "filters 16-32-64-128-256": {"widths": (16, 32, 64, 128, 256)},
 }

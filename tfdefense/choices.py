@@ -7,9 +7,9 @@ from tfdefense import classifiers, data
 from tfdefense.classifiers import InputFormat
 from tfdefense.classifiers.chosen import SETTINGS as CLASSIFIER_SETTINGS
 from tfdefense.classifiers.chosen import Chosen
+from tfdefense.data.dataset import DATA_SETTINGS
 
 DEFAULTS = {"dataset": "digits", "seed": 0}
-DATA_SETTINGS = ("dataset", "image_size", "split_seed")
 _FORMAT = ("input_range", "input_mean", "input_std")
 
 

@@ -161,7 +161,7 @@ def find(
       UserError: it is not trained yet, or otherwise; and as every stage says for itself.
     """
     plan = planned(settings, None, data_dir, False, runs_dir, (), unsafe_load)
-    path = plan.run.path
+    path, dataset = plan.run.path, plan.dataset
     if plan.loop is None:
         start(plan, False, runs_dir)
     else:
@@ -172,7 +172,10 @@ def find(
             f" flags to bin/train train it.",
         )
         plan.run.require_same(plan.config, only=settings)
-    return plan.run, load_defense(plan.run), plan.dataset
+        if not dataset.named_by(plan.run.config().settings):
+            # Of another split, test images may be some that it was trained on.
+            dataset = load_dataset(plan.run, data_dir)
+    return plan.run, load_defense(plan.run), dataset
 
 
 def load_defense(run: Run, guarded: FrozenClassifier | None = None) -> Defense:

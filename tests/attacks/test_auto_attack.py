@@ -6,6 +6,7 @@ import pytest
 from tests.attacks.conftest import Linear
 from tfdefense.attacks import (
     APGDCE,
+    APGDDLR,
     BIM,
     FGSM,
     AutoAttack,
@@ -13,6 +14,7 @@ from tfdefense.attacks import (
     Square,
     StrongestOf,
 )
+from tfdefense.errors import UserError
 
 
 def test_an_image_falls_if_any_attack_fells_it(victim, victim_images, victim_labels):
@@ -45,6 +47,13 @@ def test_auto_attack_suits_any_number_of_classes(classes):
     result = AutoAttack(epsilon=0.3).run(model, images, labels)
     assert np.asarray(result.success).all()
     assert np.asarray(result.linf).max() <= 0.3 + 1e-6
+
+
+def test_too_few_classes_for_one_of_several_attacks_are_named():
+    model = Linear(shape=(6, 6, 1), classes=2)
+    images = np.full((2, 6, 6, 1), 0.5, np.float32)
+    with pytest.raises(UserError, match="a model of 2 classes given, at least 3 needed"):
+        StrongestOf((FGSM(epsilon=0.1), APGDDLR(epsilon=0.1)))(model, images, np.zeros(2, np.int32))
 
 
 def test_auto_attack_leaves_what_no_attack_can_reach(linear, linear_images):

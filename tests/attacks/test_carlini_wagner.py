@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.attacks.conftest import SHAPE
 from tests.attacks.test_deepfool import nearest
 from tfdefense.attacks import CarliniWagnerL2, DeepFool
 
@@ -61,3 +62,15 @@ def test_images_that_cannot_be_fooled_come_back_as_they_were(victim, victim_imag
     )
     np.testing.assert_array_equal(result.images, victim_images)
     assert not np.asarray(result.success).any()
+
+
+@pytest.mark.parametrize("box", ["projected", "tanh"])
+def test_black_and_white_pixels_stay_within_range(box, linear):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 5, (8, *SHAPE)).astype(np.float32) / 4
+    labels = np.argmax(linear.numpy(images), 1).astype(np.int32)
+    attack = CarliniWagnerL2(searches=4, steps=30, learning_rate=0.1, box=box)
+    result = attack.run(linear, images, labels)
+    assert np.asarray(result.success).any()
+    assert np.min(result.images) >= 0
+    assert np.max(result.images) <= 1

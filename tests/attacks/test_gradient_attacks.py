@@ -8,7 +8,8 @@ import tensorflow as tf
 from cleverhans.tf2.attacks.momentum_iterative_method import momentum_iterative_method
 from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
 
-from tfdefense.attacks import APGDCE, BIM, FGSM, MIM, PGD, DeepFool, FGSMPredicted, Square
+from tests.attacks.conftest import SHAPE
+from tfdefense.attacks import APGDCE, BIM, FGSM, MIM, PGD, DeepFool, FGSMPredicted, Square, norms
 
 
 def test_fgsm_on_a_linear_model_is_the_closed_form(linear, linear_images):
@@ -152,3 +153,41 @@ def test_more_iterations_are_never_weaker(attack, field, victim, victim_images, 
         fell.append(np.mean(changed.run(victim, victim_images, victim_labels).success))
     assert fell == sorted(fell)
     assert fell[-1] > fell[0]
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        FGSM(epsilon=3.0, norm="l2"),
+        BIM(epsilon=3.0, norm="l2", steps=10),
+        PGD(epsilon=3.0, norm="l2", steps=10),
+        APGDCE(epsilon=3.0, norm="l2", steps=10),
+    ],
+    ids=lambda attack: attack.name,
+)
+@pytest.mark.parametrize("confidence", [1.0, 20.0, 40.0])
+def test_a_confident_model_is_no_harder_in_l2(attack, confidence):
+    """Its gradients are tiny, and lead where those of the same model without its confidence do."""
+    rng = np.random.default_rng(0)
+    weights = tf.constant(rng.standard_normal(200), tf.float32)
+    images = 0.5 + 0.01 * rng.standard_normal((6, *SHAPE)).astype(np.float32)
+
+    def model(given):
+        flat = tf.reshape(given - 0.5, [-1, 200])
+        # So far from the boundary, in L2.
+        ahead = tf.linalg.matvec(flat, weights) / tf.norm(weights) - 0.5
+        return confidence * tf.stack([-ahead, ahead], axis=-1)
+
+    result = attack.run(model, images, np.zeros(6, np.int32))
+    assert not np.asarray(result.no_gradient).any()
+    assert np.asarray(result.success).all()
+
+
+def test_the_steepest_step_has_its_length_however_small_the_gradient():
+    rng = np.random.default_rng(0)
+    slope = rng.standard_normal((2, *SHAPE)).astype(np.float32)
+    for scale in (1.0, 1e-7, 1e-30):
+        step = norms.steepest(tf.constant(slope * np.float32(scale)), "l2")
+        expected = slope / np.linalg.norm(slope.reshape(2, -1), axis=1)[:, None, None, None]
+        np.testing.assert_allclose(step, expected, rtol=1e-4, atol=1e-6)
+    assert not np.any(norms.steepest(tf.zeros((2, *SHAPE)), "l2"))

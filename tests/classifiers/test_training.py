@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 
 import keras
@@ -157,6 +158,25 @@ def test_a_run_of_a_classifier_holds_its_summary(digits, tmp_path, capsys):
     other = dataclasses.replace(digits, source="dir:/elsewhere")
     with pytest.raises(UserError, match=r"is a classifier of --dataset=digits, one of"):
         trained.load(LINEAR, other, tmp_path)
+
+
+@pytest.mark.parametrize(("one", "other"), [(0, 5), (5, 0)])
+def test_a_classifier_of_another_split_is_refused(toy_split, tmp_path, one, other):
+    """It was trained on some of what are test images now."""
+    np.savez(
+        tmp_path / "toy.npz",
+        images=np.tile(toy_split.images, (4, 1, 1, 1)),
+        labels=np.tile(toy_split.labels, 4),
+    )
+    load = functools.partial(tfdefense.data.load, f"npz:{tmp_path / 'toy.npz'}")
+    trained.train(
+        LINEAR,
+        load(split_seed=one),
+        trained.run_of(LINEAR, load(), tmp_path),
+        config=Config(epochs=1),
+    )
+    with pytest.raises(UserError, match="split_seed=5"):
+        trained.load(LINEAR, load(split_seed=other), tmp_path)
 
 
 def test_what_somebody_began_with_settings_of_her_own_is_gone_on_with(digits, tmp_path):

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 import tfdefense
-from tests.conftest import make_toy_model
+from tests.conftest import SHAPE, make_toy_model
 from tfdefense.attacks import BIM, FGSM, DeepFool, default_epsilon
+from tfdefense.attacks.labels import label_of
 from tfdefense.errors import UserError
 from tfdefense.evaluation import Report, evaluate, save_gallery
+from tfdefense.evaluation.judging import Judging
 from tfdefense.evaluation.pages import to_latex, to_markdown, to_text
 from tfdefense.evaluation.threats import THREAT_MODELS
 from tfdefense.intervals import wilson
@@ -171,6 +173,27 @@ def test_bad_calls_are_named(toy_split, digits):
         evaluate(defense, toy_split, attacks=[])
     with pytest.raises(UserError, match="--white_box_images=0"):
         evaluate(defense, toy_split, white_box_images=0)
+
+
+def test_each_norm_has_its_usual_radius_and_a_worst_case_over_several_has_none(
+    bit_depth, toy_split
+):
+    judging = Judging(attacks=("pgd:steps=2", "pgd:steps=2:norm=l2", "fgsm:epsilon=0.1"))
+    assert [attack.epsilon for attack in judging.chosen(SHAPE)] == [0.3, 1.5, 0.1]
+    assert [attack.epsilon for attack in judging.chosen((32, 32, 3))] == [8 / 255, 0.5, 0.1]
+    given = Judging(attacks=("pgd:norm=l2",), epsilon=0.7).chosen(SHAPE)
+    assert given[0].epsilon == 0.7
+    attacks = judging.chosen(SHAPE)[:2]
+    report = evaluate(bit_depth, toy_split.take(6), attacks)
+    worst = report.row("bit_depth", "worst_case", "white_box")
+    assert worst.epsilon is None
+    both = [
+        report.cells[f"bit_depth/{label_of(attack)}/white_box"].predicted == toy_split.labels[:6]
+        for attack in attacks
+    ]
+    before = report.cells["bit_depth/none/none"].predicted == toy_split.labels[:6]
+    assert worst.accuracy == np.mean(both[0] & both[1] & before)
+    assert any("in l2 and linf, each within its own radius" in note for note in report.notes)
 
 
 def test_attacks_without_a_radius_stay_out_of_the_worst_case(defense, toy_split):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 import tfdefense
-from tfdefense.attacks import BIM, FGSM, DeepFool, FGSMPredicted, Square
+from tfdefense.attacks import BIM, FGSM, PGD, DeepFool, FGSMPredicted, Square
+from tfdefense.attacks.labels import label_of
 from tfdefense.errors import UserError
 from tfdefense.evaluation import Threats, evaluate
 from tfdefense.evaluation.evaluate import with_neighbours
@@ -43,6 +44,20 @@ def test_fooled_only_counts_what_fooled_the_classifier(
         "count only the images that the classifier was right about" in note
         for note in full_report.notes
     )
+
+
+def test_fooled_only_counts_the_same_in_the_worst_case(bit_depth, toy_split, full_report):
+    weak, weaker = BIM(epsilon=0.12), PGD(epsilon=0.1)
+    report = evaluate(bit_depth, toy_split, [weak, weaker], 3, Threats(fooled_only=True))
+    rows = [report.row("bit_depth", label_of(attack), "grey_box") for attack in (weak, weaker)]
+    worst = report.row("bit_depth", "worst_case", "grey_box")
+    assert 0 < rows[1].n <= rows[0].n <= worst.n < 24
+    assert worst.accuracy <= rows[0].accuracy
+    assert report.row("none", "worst_case", "white_box").n == 24
+    # Of several attacks, the images that any of them fooled the classifier with.
+    cells = [full_report.cells[f"bit_depth/{name}/grey_box"] for name in ("fgsm", "fgsm_predicted")]
+    union = cells[0].counted | cells[1].counted
+    assert full_report.row("bit_depth", "worst_case", "grey_box").n == union.sum()
 
 
 def test_black_box_is_square_on_the_whole(full_report, toy_split, bit_depth):

@@ -95,7 +95,8 @@ class APGDDLR(APGD):
     """APGD on the difference of logits ratio, which no rescaling of the logits flattens.
 
     Section 5 of the paper, equation (6): -(z_y - max_{i != y} z_i) / (z_1 - z_3), z_1 >= z_2 >= ...
-    the sorted logits; and, given targets t, equation (7): -(z_y - z_t) / (z_1 - (z_3 + z_4) / 2).
+    the sorted logits; and, given targets t, equation (7): -(z_y - z_t) / (z_1 - (z_3 + z_4) / 2), for which a
+    model of four classes is needed.
     """
 
     name = "apgd_dlr"

@@ -31,10 +31,10 @@ class StrongestOf(Attack):
     without (DeepFool, JSMA, C&W) fools every image in the end, from however far.
 
     Attributes:
-      attacks: at least one.
+      attacks: at least one; their radii are numbers.
 
     Raises:
-      UserError: no attack.
+      UserError: no attack, or one with a radius for each image.
     """
 
     name = "strongest_of"
@@ -45,6 +45,16 @@ class StrongestOf(Attack):
     def __post_init__(self) -> None:
         object.__setattr__(self, "attacks", tuple(self.attacks))
         require(len(self.attacks) > 0, f"{self.name}: no attacks given, at least one needed.")
+        for attack in self.attacks:
+            require(
+                not tf.is_tensor(getattr(attack, "epsilon", None)),
+                f"{self.name}: {attack.name} with an epsilon for each image given, one number needed.",
+            )
+
+    @property
+    def least_classes(self) -> int:
+        """Of the model, so that each attack can be."""
+        return max(attack.least_classes for attack in self.attacks)
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

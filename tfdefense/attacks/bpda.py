@@ -15,7 +15,8 @@ def bpda(forward: Step, backward: Step | None = None) -> Step:
     attack it without is to measure nothing.
 
     Args:
-      forward: images float32 [N, H, W, C] -> images; may be anything, also a `tf.numpy_function`.
+      forward: images float32 [N, H, W, C] -> images; may be anything, also a `tf.numpy_function` that keeps
+        the shape.
       backward: a differentiable function of the same shapes that is near `forward`; None means the
         identity.
 
@@ -26,7 +27,8 @@ def bpda(forward: Step, backward: Step | None = None) -> Step:
     @tf.custom_gradient
     def step(images: tf.Tensor) -> tuple:
         outputs = forward(images)
-        outputs = tf.ensure_shape(outputs, images.shape if backward is None else outputs.shape)
+        if backward is None or outputs.shape.rank is None:
+            outputs = tf.ensure_shape(outputs, images.shape)
 
         def gradient(upstream: tf.Tensor, variables: list | None = None) -> tuple:
             if backward is None:

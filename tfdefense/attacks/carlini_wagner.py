@@ -131,7 +131,10 @@ class CarliniWagnerL2(TargetedAttack):
 
     def _image(self, point: tf.Tensor) -> tf.Tensor:
         """The images that it stands for."""
-        return point if self.box == "projected" else (tf.tanh(point) / _SMOOTHER + 1) / 2
+        if self.box == "projected":
+            return point
+        # What black and white pixels begin at is inside by less than rounding.
+        return tf.clip_by_value((tf.tanh(point) / _SMOOTHER + 1) / 2, 0.0, 1.0)
 
     def _begin(self, images: tf.Tensor) -> _Search:
         numbers = tf.zeros_like(images[:, 0, 0, 0])

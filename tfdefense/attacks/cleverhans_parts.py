@@ -5,14 +5,16 @@ cleverhans 4.0.0's own entry points do not survive this stack: the default sanit
 loop in Python, silently starts without a random start, and takes one epsilon for the whole batch.
 The functions below them work, inside `tf.function` and with an epsilon for each image, so the
 attacks here call those. `compute_gradient` is called without its own `tf.function`, which would
-keep every model that it ever saw alive.
+keep every model that it ever saw alive. `optimize_linear` is not among them: in L2 it divides by 1e-6
+at least, so that a gradient that is smaller, as those of a confident model are, makes no step;
+`norms.steepest` has no such end.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from cleverhans.tf2.utils import clip_eta, compute_gradient, optimize_linear
+from cleverhans.tf2.utils import clip_eta, compute_gradient
 
 from tfdefense.attacks.expectation import over_draws
 from tfdefense.attacks.gradients import existing
@@ -35,11 +37,6 @@ def gradient(
         return existing(function(model, _LOSS, images, aim, targeted=targets is not None))
 
     return over_draws(model, once)
-
-
-def step_along(gradient: tf.Tensor, size: float | tf.Tensor, norm: str) -> tf.Tensor:
-    """The step of length `size` in `norm` that follows the gradient best: float32 [N, H, W, C]."""
-    return optimize_linear(gradient, size, _ORDERS[norm])
 
 
 def project(

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfdefense.attacks import norms
 from tfdefense.attacks.active import while_active
 from tfdefense.attacks.base import Crafted, Model
-from tfdefense.attacks.cleverhans_parts import project, step_along
+from tfdefense.attacks.cleverhans_parts import project
 from tfdefense.attacks.gradients import Loss, fooled, is_zero, loss_gradient
 
 _MOMENTUM = 0.75
@@ -133,7 +133,7 @@ def checkpoints(steps: int) -> list[int]:
 
 def _move(state: Climb, target: Target, norm: str, momentum: tf.Tensor) -> tf.Tensor:
     """The next iterate: a projected step, with what is left of the last one."""
-    ahead = state.point + step_along(state.slope, state.step_size, norm)
+    ahead = state.point + state.step_size * norms.steepest(state.slope, norm)
     ahead = project(ahead, target.images, target.epsilon, norm)
     mixed = (
         state.point

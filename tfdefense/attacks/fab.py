@@ -57,9 +57,11 @@ class FABT(Attack):
         for field in ("steps", "target_classes", "eta"):
             value = getattr(self, field)
             require(value >= 1, f"{self.name}: {field} {value} given, at least 1 needed.")
-        for field in ("alpha_max", "beta"):
-            value = getattr(self, field)
-            require(0 < value <= 1, f"{self.name}: {field} {value} given, in (0, 1] needed.")
+        require(
+            0 < self.alpha_max <= 1,
+            f"{self.name}: alpha_max {self.alpha_max} given, in (0, 1] needed.",
+        )
+        require(0 < self.beta < 1, f"{self.name}: beta {self.beta} given, in (0, 1) needed.")
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

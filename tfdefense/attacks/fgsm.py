@@ -5,8 +5,9 @@ from typing import ClassVar
 
 import tensorflow as tf
 
+from tfdefense.attacks import norms
 from tfdefense.attacks.base import BoundedAttack, Crafted, Model
-from tfdefense.attacks.cleverhans_parts import gradient, project, step_along
+from tfdefense.attacks.cleverhans_parts import gradient, project
 from tfdefense.attacks.gradients import is_zero
 
 
@@ -26,7 +27,7 @@ class FGSM(BoundedAttack):
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> Crafted:
         slope = gradient(model, images, labels, targets)
-        moved = images + step_along(slope, self.epsilon, self.norm)
+        moved = images + self.epsilon * norms.steepest(slope, self.norm)
         moved = project(moved, images, self.epsilon, self.norm)
         return Crafted(moved, queries=1, gradients=1, no_gradient=is_zero(slope))
 

@@ -5,9 +5,10 @@ from typing import ClassVar
 
 import tensorflow as tf
 
+from tfdefense.attacks import norms
 from tfdefense.attacks.active import while_active
 from tfdefense.attacks.base import BoundedAttack, Crafted, Model
-from tfdefense.attacks.cleverhans_parts import gradient, project, step_along
+from tfdefense.attacks.cleverhans_parts import gradient, project
 from tfdefense.attacks.gradients import fooled, is_zero
 from tfdefense.errors import require
 
@@ -72,8 +73,8 @@ class IterativeAttack(BoundedAttack):
             images, labels, targets, epsilon = constants
             slope = gradient(model, adversarial, labels, None if untargeted else targets)
             along, memory = self.direction(slope, memory)
-            moved = adversarial + step_along(along, epsilon * self.relative_step_size, self.norm)
-            adversarial = project(moved, images, epsilon, self.norm)
+            step = epsilon * self.relative_step_size * norms.steepest(along, self.norm)
+            adversarial = project(adversarial + step, images, epsilon, self.norm)
             blind = tf.where(number == 0, is_zero(slope), blind)
             active = standing(adversarial, labels, targets)
             return (adversarial, memory, steps + 1, blind), active

@@ -1,6 +1,7 @@
 """An attack in a few letters: its name and what is not as usual, `pgd:restarts=5:steps=100`."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from tfdefense.attacks import ATTACKS, is_bounded, make
@@ -22,12 +23,12 @@ def label_of(attack: Attack) -> str:
     return ":".join(parts)
 
 
-def attack_from(label: str, epsilon: float | None = None) -> Attack:
+def attack_from(label: str, epsilon: float | Mapping[str, float] | None = None) -> Attack:
     """The attack of a label.
 
     Args:
       label: such as "cw" or "cw:targets=random:confidence=1".
-      epsilon: the radius, where the attack has one and the label does not say it.
+      epsilon: the radius, or one for each norm, where the attack has one and the label does not say it.
 
     Raises:
       UserError: an unknown name or hyperparameter, or a value that will not do.
@@ -43,6 +44,9 @@ def attack_from(label: str, epsilon: float | None = None) -> Attack:
         )
         given[key] = _read(text, defaults[key], f"{name}:{key}") if key in defaults else text
     if epsilon is not None and is_bounded(name):
+        if isinstance(epsilon, Mapping):
+            # An unknown norm is named by the attack itself.
+            epsilon = epsilon.get(given.get("norm", defaults["norm"]), defaults["epsilon"])
         given.setdefault("epsilon", epsilon)
     return make(name, **given)
 

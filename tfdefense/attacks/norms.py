@@ -63,7 +63,9 @@ def steepest(gradient: tf.Tensor, norm: str) -> tf.Tensor:
     """The change of size 1 that makes that most; zero where the gradient is."""
     if norm == "linf":
         return tf.sign(gradient)
-    return gradient / per_image(tf.maximum(l2(gradient), 1e-12))
+    # In two steps, for the squares of a confident model's gradients underflow.
+    scaled = tf.math.divide_no_nan(gradient, per_image(linf(gradient)))
+    return tf.math.divide_no_nan(scaled, per_image(l2(scaled)))
 
 
 def per_image(values: tf.Tensor) -> tf.Tensor:

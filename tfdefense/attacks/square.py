@@ -44,7 +44,7 @@ class Square(BoundedAttack):
     Attack via Random Search", ECCV 2020, algorithm 1 with algorithms 2 ("linf") and 3 ("l2").
 
     Attributes:
-      queries: for each image, at least 1.
+      queries: for each image, at least 1, besides the one that asks of it as it is.
       first_area: share of the image that the first squares cover, in (0, 1].
       seed: fixes the squares.
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfdefense.attacks import draws
 from tfdefense.attacks.base import Model
-from tfdefense.attacks.cleverhans_parts import gradient, project, step_along
+from tfdefense.attacks.cleverhans_parts import gradient, project
 from tfdefense.attacks.gradients import cross_entropy, is_zero, misclassified
 from tfdefense.attacks.pgd import random_change
 
@@ -62,7 +62,7 @@ def watched_pgd(
         blind: tf.Tensor,
     ) -> tuple:
         slope = gradient(model, moved, labels, None)
-        moved = project(moved + step_along(slope, step_size, "linf"), images, epsilon, "linf")
+        moved = project(moved + step_size * tf.sign(slope), images, epsilon, "linf")
         logits = model(moved)
         now = tf.where(misclassified(logits, labels), number + 1, steps + 1)
         blind = tf.where(number == 0, is_zero(slope), blind)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tfdefense import workers
 from tfdefense.classifiers.architecture import Architecture
 from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.classifiers.training import ClassifierTraining, Config, correct, inference
-from tfdefense.data.dataset import Dataset
+from tfdefense.data.dataset import DATA_SETTINGS, Dataset
 from tfdefense.errors import require
 from tfdefense.intervals import wilson
 from tfdefense.progress import say
@@ -73,13 +74,18 @@ def load(
 def require_classifier(run: Run, data: Dataset) -> dict[str, Any]:
     """The settings of a classifier's run; raises `UserError` if it is not one for `data`."""
     settings = dict(run.require_kind("classifier").settings)
-    theirs = {name: settings.get(name) for name in data.settings()}
     require(
-        theirs == data.settings(),
-        f"--{run.flag}={run.path}: is a classifier of --dataset={settings['dataset']}, one of"
-        f" --dataset={data.source} needed.",
+        data.named_by(settings),
+        f"--{run.flag}={run.path}: is a classifier of {_flags(settings)}, one of {_flags(data.settings())} needed.",
     )
     return settings
+
+
+def _flags(settings: Mapping[str, Any]) -> str:
+    """Those that name images, as they are typed."""
+    sizes = {"image_size": lambda size: "x".join(map(str, size))}
+    given = {name: settings[name] for name in DATA_SETTINGS if name in settings}
+    return " ".join(f"--{name}={sizes.get(name, str)(value)}" for name, value in given.items())
 
 
 def stored_config(settings: dict[str, Any]) -> Config:

@@ -1,5 +1,6 @@
 """bin/attack: flags in front of `crafting.craft`."""
 
+import dataclasses
 from typing import Any
 
 from tfdefense.attacks import ATTACKS, default_epsilon, make
@@ -67,7 +68,7 @@ def command_flags() -> FlagGroups:
         if option.name == "epsilon":
             text = (
                 "Radius of the ball around each image; in [0, 1] for linf (default: 0.3 for grey"
-                " images, 8/255 for colour; fab_t: none)."
+                " images, 8/255 for colour; for l2 1.5 and 0.5; fab_t: none)."
             )
         flags.add_typed("the attack", option.name, option.annotation, text)
     return flags
@@ -106,9 +107,10 @@ def _attack(given: dict[str, Any]) -> None:
         model = classifier.open(dataset, "runs", DEFAULTS["seed"])
     split = getattr(dataset, part)
     split = split if count is None else split.take(count)
-    if "epsilon" not in given and getattr(make(name), "epsilon", None) is not None:
-        given["epsilon"] = default_epsilon(dataset.image_shape)
     attack = make(name, **given)
+    if "epsilon" not in given and getattr(attack, "epsilon", None) is not None:
+        radius = default_epsilon(dataset.image_shape, attack.norm)
+        attack = dataclasses.replace(attack, epsilon=radius)
     examples = craft(model, split, attack, part, batch_size, output)
     save_summary(examples, split)
     print(f"\n{summary_table(examples, split)}")

@@ -75,7 +75,7 @@ def add_evaluation_flags(flags: FlagGroups) -> None:
         group,
         "epsilon",
         float,
-        "Radius of the attacks, in [0, 1] (default: 0.3 for grey images, 8/255 for colour).",
+        "Radius of the attacks, in [0, 1] (default: 0.3 for grey images, 8/255 for colour; of norm=l2 1.5 and 0.5).",
     )
     flags.add(
         group,

@@ -11,6 +11,9 @@ import numpy as np
 from tfdefense.data.disk_array import DiskArray
 from tfdefense.errors import UserError, require
 
+# By flag name; those after the first are `DataOptions.settings`.
+DATA_SETTINGS = ("dataset", "image_size", "split_seed")
+
 
 @dataclass(frozen=True)
 class DataOptions:
@@ -121,6 +124,11 @@ class Dataset:
     def settings(self) -> dict[str, Any]:
         """What tells these images from others, by flag name."""
         return {"dataset": self.source, **self.options}
+
+    def named_by(self, settings: Mapping[str, Any]) -> bool:
+        """Whether a run's settings name just these images, cut into just these splits."""
+        ours = self.settings()
+        return all(settings.get(name) == ours.get(name) for name in DATA_SETTINGS)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

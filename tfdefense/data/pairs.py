@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks.base import Model
-from tfdefense.attacks.cleverhans_parts import gradient, step_along
+from tfdefense.attacks.cleverhans_parts import gradient
 from tfdefense.batched import each_batch, over_replicas
 from tfdefense.crafting import Examples
 from tfdefense.data.dataset import Split
@@ -35,7 +35,7 @@ def fgsm_pairs(model: Model, split: Split) -> dict[str, np.ndarray]:
     signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec([None], tf.int32)]
 
     def direction(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return tf.cast(step_along(gradient(model, images, labels), 1.0, "linf"), tf.int8)
+        return tf.cast(tf.sign(gradient(model, images, labels)), tf.int8)
 
     direction = tf.function(over_replicas(direction), input_signature=signature)
     directions = empty(split.images.shape, np.int8)

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import keras
@@ -158,7 +158,9 @@ class _Evaluation:
 
     def report(self, attacks: Sequence[Attack]) -> Report:
         measure = self.measure
-        measure.add_worst_cases()
+        norms = {attack.norm for attack in _bounded(attacks)}
+        measure.add_worst_cases(mixed_norms=len(norms) > 1)
+        within = [label_of(attack) for attack in _bounded(attacks, "linf")]
         names = [column.name for column in self.defended]
         # The checks are of purifier and classifier: a detector is no part of the gradient's way.
         probe = Probe(
@@ -166,7 +168,7 @@ class _Evaluation:
             self.pipeline,
             self.few.take(self.defense.checked_images),
             self._epsilon(attacks),
-            measure.standing(names[-1], "white_box") if _linf_radii(attacks) else None,
+            measure.standing(names[-1], "white_box", within) if within else None,
             self.defense.random_draws,
             self.defense.checked_steps,
         ).ascend()
@@ -174,7 +176,7 @@ class _Evaluation:
             rows=tuple(measure.rows),
             attacks=tuple(f"`{attack}`" for attack in attacks),
             sanity=all_checks(measure, probe, names),
-            notes=self._notes(),
+            notes=self._notes(norms),
             detections=detections(measure.cells),
             restored=restored(measure.cells, self.test.labels, self.defense.name),
             curve={"n": probe.n, "steps": probe.steps, **probe.curve},
@@ -227,10 +229,15 @@ class _Evaluation:
 
     def _epsilon(self, attacks: Sequence[Attack]) -> float:
         """The radius in L-infinity that the report is about."""
-        return max(_linf_radii(attacks), default=default_epsilon(self.test.image_shape))
+        radii = [float(attack.epsilon) for attack in _bounded(attacks, "linf")]
+        return max(radii, default=default_epsilon(self.test.image_shape))
 
-    def _notes(self) -> tuple[str, ...]:
+    def _notes(self, norms: Collection[str]) -> tuple[str, ...]:
         notes = [self.test.note] if self.test.note else []
+        if len(norms) > 1:
+            notes.append(
+                f"worst_case is over attacks in {' and '.join(sorted(norms))}, each within its own radius."
+            )
         if self.threats.fooled_only:
             notes.append(
                 "Grey-box and transfer rows count only the images that the classifier was right about, and is not after the attack."
@@ -240,7 +247,7 @@ class _Evaluation:
         return tuple(notes)
 
 
-def _linf_radii(attacks: Sequence[Attack]) -> list[float]:
-    """Of those that are bounded in L-infinity; DeepFool, for one, has that norm and no radius."""
+def _bounded(attacks: Sequence[Attack], norm: str | None = None) -> list[Attack]:
+    """Those with a radius, in this norm (None: in any); DeepFool, for one, has a norm and no radius."""
     bounded = [attack for attack in attacks if getattr(attack, "epsilon", None) is not None]
-    return [float(attack.epsilon) for attack in bounded if attack.norm == "linf"]
+    return [attack for attack in bounded if norm in (None, attack.norm)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfdefense import workers
-from tfdefense.attacks import Attack, default_epsilon
+from tfdefense.attacks import Attack, default_epsilon, norms
 from tfdefense.attacks.labels import attack_from
 from tfdefense.choices import choose_classifier
 from tfdefense.data.dataset import Dataset
@@ -78,11 +78,12 @@ class Judging:
 
     def chosen(self, image_shape: tuple[int, int, int]) -> tuple[Attack, ...]:
         """The attacks on images of this shape."""
-        epsilon = default_epsilon(image_shape) if self.epsilon is None else self.epsilon
+        usual = {norm: default_epsilon(image_shape, norm) for norm in norms.NAMES}
         if self.attacks is None:
-            return default_attacks(epsilon)
+            return default_attacks(usual["linf"] if self.epsilon is None else self.epsilon)
         require(len(self.attacks) > 0, "--attacks: none given, at least one needed.")
-        return tuple(attack_from(label, epsilon) for label in self.attacks)
+        radius = usual if self.epsilon is None else self.epsilon
+        return tuple(attack_from(label, radius) for label in self.attacks)
 
     def threats(self, dataset: Dataset, runs_dir: str | Path = "runs", seed: int = 0) -> Threats:
         """Who attacks; the source is trained first if it is one of ours and not trained yet."""

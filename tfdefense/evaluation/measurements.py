@@ -1,6 +1,7 @@
 """Collects what was measured of every image, and counts it: the rows of a report."""
 
 import time
+from collections.abc import Collection
 
 import numpy as np
 
@@ -57,31 +58,55 @@ class Measurements:
         right = predicted == self.test.labels[: len(predicted)]
         return right if key.endswith("/none/none") else right | (predicted == REFUSED)
 
-    def standing(self, defense: str, threat_model: str) -> np.ndarray:
+    def standing(
+        self, defense: str, threat_model: str, attacks: Collection[str] | None = None
+    ) -> np.ndarray:
         """bool [n]: right before every attack of this column that has a radius, and after it.
 
         Attacks without one fool every image, from however far; they count only where there are no others.
+
+        Args:
+          defense, threat_model: the column.
+          attacks: labels of those that count; None for all.
         """
-        keys = [
-            f"{defense}/{row.attack}/{threat_model}"
-            for row in self._decisive()
-            if (row.defense, row.threat_model) == (defense, threat_model)
-        ]
+        keys = self._decisive_keys(defense, threat_model, attacks)
         n = min(len(self.cells[key]) for key in keys)
         before = self.right(f"{defense}/none/none")[:n]
         return np.all([before, *(self.right(key)[:n] for key in keys)], axis=0)
 
-    def add_worst_cases(self) -> None:
-        """Per column, the images that withstood every attack: what an attacker with a choice leaves."""
+    def add_worst_cases(self, mixed_norms: bool) -> None:
+        """Per column, the images that withstood every attack: what an attacker with a choice leaves.
+
+        Where rows count only images that fooled the classifier, so does this: those that some attack fooled it with.
+
+        Args:
+          mixed_norms: the radii are of several norms, so that there is none to name.
+        """
         radii: dict[tuple[str, str], list[float | None]] = {}
         for row in self._decisive():
             radii.setdefault((row.defense, row.threat_model), []).append(row.epsilon)
         for (defense, threat_model), epsilons in radii.items():
-            epsilon = None if None in epsilons else max(epsilons)
+            epsilon = None if mixed_norms or None in epsilons else max(epsilons)
             standing = self.standing(defense, threat_model)
-            self._add_row(
-                defense, "worst_case", epsilon, threat_model, standing, np.ones(len(standing), bool)
-            )
+            counted = self._counted(defense, threat_model, len(standing))
+            self._add_row(defense, "worst_case", epsilon, threat_model, standing, counted)
+
+    def _decisive_keys(
+        self, defense: str, threat_model: str, attacks: Collection[str] | None = None
+    ) -> list[str]:
+        return [
+            f"{defense}/{row.attack}/{threat_model}"
+            for row in self._decisive()
+            if (row.defense, row.threat_model) == (defense, threat_model)
+            and (attacks is None or row.attack in attacks)
+        ]
+
+    def _counted(self, defense: str, threat_model: str, n: int) -> np.ndarray:
+        """bool [n]: counted in some row of the column."""
+        counted = [self.cells[key].counted for key in self._decisive_keys(defense, threat_model)]
+        if any(images is None for images in counted):
+            return np.ones(n, bool)
+        return np.any([images[:n] for images in counted], axis=0)
 
     def _decisive(self) -> list[Row]:
         attacked = [row for row in self.rows if row.attack not in ("none", "worst_case")]
