@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 import tests.serving.stand_in as stand_in
+import tfdefense
 from tests.conftest import SHAPE
 from tfdefense.cli.main import main
+from tfdefense.defenses import BitDepth
 from tfdefense.serving import open_model
 
 
@@ -138,6 +140,30 @@ def test_the_same_command_goes_on(folder, exported, tmp_path, capsys, monkeypatc
     assert sum(asked) == 11 + 24 + 5
     assert len(rows_of(target)) == 11 + 24 + 5
     assert "13 files" in capsys.readouterr().out
+
+
+def test_another_model_of_the_same_name_and_other_bytes_of_the_same_name_are_not_done(
+    exported, toy_model, folder, tmp_path
+):
+    for name in ("cut.png", "empty.jpg", "nan.npz"):
+        (folder / name).unlink()
+    target = tmp_path / "out"
+    flags = [f"--input={folder}", f"--output={target}"]
+    assert main(["purify", f"--model={exported}", *flags]) == 0
+    first = rows_of(target)
+    picture = Image.open(folder / "0.png")
+    Image.fromarray(255 - np.asarray(picture)).save(folder / "0.png")
+    assert main(["purify", f"--model={exported}", *flags]) == 0
+    second = rows_of(target)
+    assert {key for key in first if first[key] != second[key]} == {("0.png", "")}
+    assert len((target / "predictions.csv").read_text().splitlines()) == 1 + len(first)
+    other = tmp_path.joinpath(*exported.parts[-2:])
+    tfdefense.serving.export(BitDepth(toy_model, bits=1), other.parent, version=int(other.name))
+    assert main(["purify", f"--model={other}", *flags]) == 0
+    third = rows_of(target)
+    assert third.keys() == first.keys()
+    assert all(third[key]["model"] != first[key]["model"] for key in first)
+    assert set(np.unique(np.asarray(Image.open(target / "1.png")))) <= {0, 255}
 
 
 def test_a_noted_orientation_is_followed(exported, toy_images, tmp_path):

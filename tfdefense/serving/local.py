@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.errors import UserError, reason_of, require
+from tfdefense.hashing import file_fingerprint
 from tfdefense.serving import saved_model, tflite
 from tfdefense.serving.inputs import checked_images, decoded_images
 from tfdefense.serving.saved_model import CLASS_NAMES
@@ -48,7 +49,8 @@ class _Model:
 
     def __init__(self, path: Path, place: str = "") -> None:
         self.place = place or str(path)
-        self.version = "/".join(path.resolve().parts[-2:])
+        # The last parts of the path alone are the same for every run's first export.
+        self.version = f"{'/'.join(path.resolve().parts[-2:])}@{file_fingerprint(path)[:12]}"
         self.class_names = _class_names(path)
         self.open(path)
 

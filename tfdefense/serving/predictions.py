@@ -1,12 +1,13 @@
 """`predictions.csv`: what a served model took each image for, and what is done already."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tfdefense.hashing import file_fingerprint
 from tfdefense.whole import whole
 
 FILE = "predictions.csv"
@@ -19,6 +20,7 @@ _COLUMNS = (
     "probability",
     "perturbation_norm",
     "refused",
+    "source_hash",
 )
 
 
@@ -28,18 +30,31 @@ class Predictions:
     Args:
       directory: where the file lies, or will.
       model: its version; lines of another model are dropped.
+      sources: by name, the files that are to be purified; lines of other bytes under such a name are dropped.
       class_names: K names, or none where they are not known.
       afresh: drop all lines.
     """
 
     def __init__(
-        self, directory: Path, model: str, class_names: Sequence[str], afresh: bool = False
+        self,
+        directory: Path,
+        model: str,
+        sources: Mapping[str, Path],
+        class_names: Sequence[str],
+        afresh: bool = False,
     ) -> None:
         self.path = directory / FILE
         self.model = model
+        self.sources = sources
         self.class_names = class_names
         kept = [] if afresh else self._kept()
-        self.done = {row["file"] for row in kept if (directory / row["file"]).is_file()}
+        hashes = {row["file"]: row["source_hash"] for row in kept}
+        self.done = {
+            name
+            for name, of in hashes.items()
+            if (directory / name).is_file()
+            and (name not in sources or file_fingerprint(sources[name]) == of)
+        }
         # Written anew, so that a line that was cut off when an earlier call was killed is gone.
         with whole(self.path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
@@ -48,11 +63,16 @@ class Predictions:
 
     def add(self, file: str, answers: Sequence[tuple[str, dict[str, np.ndarray]]]) -> None:
         """Appends the lines of a file: (index, what the model answered) for each of its images."""
+        source_hash = file_fingerprint(self.sources[file])
         with self.path.open("a", newline="") as lines:
             writer = csv.DictWriter(lines, _COLUMNS, lineterminator="\n")
-            writer.writerows(self._row(file, index, answer) for index, answer in answers)
+            writer.writerows(
+                self._row(file, index, answer, source_hash) for index, answer in answers
+            )
 
-    def _row(self, file: str, index: str, answer: dict[str, np.ndarray]) -> dict[str, Any]:
+    def _row(
+        self, file: str, index: str, answer: dict[str, np.ndarray], source_hash: str
+    ) -> dict[str, Any]:
         number = int(answer["classes"])
         return {
             "file": file,
@@ -63,6 +83,7 @@ class Predictions:
             "probability": f"{float(answer['probabilities'][number]):.6f}",
             "perturbation_norm": f"{float(answer['perturbation_norm']):.6f}",
             "refused": int(answer["refused"]) if "refused" in answer else "",
+            "source_hash": source_hash,
         }
 
     def _kept(self) -> list[dict[str, str]]:
@@ -70,6 +91,4 @@ class Predictions:
             return []
         with self.path.open(newline="") as file:
             rows = list(csv.DictReader(file))
-        return [
-            row for row in rows if row.get("model") == self.model and row.get("refused") is not None
-        ]
+        return [row for row in rows if row.get("model") == self.model and row.get("source_hash")]

@@ -26,7 +26,7 @@ class Purifying:
 
     Writes each image under its own name and in its own format (PNG, JPEG, .npz), at the model's size, and
     `predictions.csv`. A file that cannot be used is named and skipped. What a call that was killed left done, of the same
-    model, is not done again.
+    model and the same bytes, is not done again.
 
     Args:
       model: what purifies.
@@ -60,7 +60,10 @@ class Purifying:
         self.skipped = 0
         try:
             target.mkdir(parents=True, exist_ok=True)
-            self.predictions = Predictions(target, model.version, model.class_names, overwrite)
+            sources = {self._name(path): path for path in self.files}
+            self.predictions = Predictions(
+                target, model.version, sources, model.class_names, overwrite
+            )
         except OSError as error:
             raise UserError(f"--output={target}: cannot be written ({error.strerror}).") from error
 
