@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 
+from tfdefense.attacks import BIM
 from tfdefense.errors import UserError
-from tfdefense.evaluation import Report
+from tfdefense.evaluation import Report, evaluate
 from tfdefense.evaluation.comparison import Comparison, compare
 from tfdefense.evaluation.judging import save
 from tfdefense.evaluation.pages import to_html, to_markdown
@@ -93,6 +94,36 @@ def test_comparison_keeps_every_grey_box_beside_its_white_box(report, tmp_path):
     assert (tmp_path / "compared" / "comparison.png").stat().st_size > 5_000
     rows = (tmp_path / "compared" / "comparison.csv").read_text().splitlines()
     assert len(rows) == 1 + 2 * len(report.rows)
+
+
+def test_worst_cases_over_other_attacks_have_a_line_of_their_own(report, defense, toy_split):
+    other = renamed(evaluate(defense, toy_split, [BIM(epsilon=0.3)], 9), defense="other")
+    comparison = Comparison({"apeganpp": report, "other": other})
+    lines = {line[0]: line[1:] for line in comparison.table()}
+    both, alone = (
+        lines[f"worst_case 0.3 ({over})"] for over in ("fgsm, fgsm_predicted, bim", "bim")
+    )
+    assert both[3:] == alone[1:3] == ["-", "-"]
+    assert alone[0] == lines["bim 0.3"][0]
+
+
+def test_seeds_in_directories_of_one_name_are_all_compared(report, tmp_path):
+    runs = [Run(tmp_path / f"seed{seed}" / "mnist") for seed in range(3)]
+    for run in runs:
+        run.path.mkdir(parents=True)
+        (run.path / "report.json").write_text(report.to_json())
+    assert len(compare(runs).reports) == 3
+    with pytest.raises(UserError, match=r"seed2/mnist: given more than once"):
+        compare([*runs, runs[2]])
+
+
+@pytest.mark.parametrize("what", ["classifier", "images"])
+def test_others_of_the_same_name_are_not_compared(report, what):
+    assert set(report.fingerprints) == {"classifier", "images"}
+    assert Report.from_json(report.to_json()).fingerprints == report.fingerprints
+    other = dataclasses.replace(report, fingerprints={**report.fingerprints, what: "another"})
+    with pytest.raises(UserError, match=f"are of {what} of the same name, yet not the same"):
+        Comparison({"one": report, "other": other})
 
 
 def test_what_cannot_be_compared_is_named(report, tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -15,6 +16,19 @@ from tfdefense.evaluation.row import Row, row_cell
 from tfdefense.evaluation.tables import latex_table, markdown_table
 from tfdefense.evaluation.threats import TITLES
 from tfdefense.runs import Run, write_text
+
+
+class Line(NamedTuple):
+    """What a line of the table is of.
+
+    Attributes:
+      attack, epsilon: as in `Row`.
+      over: of a worst case, the attacks that it is over.
+    """
+
+    attack: str
+    epsilon: float | None
+    over: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,20 +54,38 @@ class Comparison:
                     ours == theirs,
                     f"--compare: {first[0]} is of {field} {ours}, {name} of {theirs}; the same needed.",
                 )
+            for what in ("classifier", "images"):
+                ours, theirs = (r.fingerprints.get(what) for r in (first[1], report))
+                require(
+                    ours == theirs or None in (ours, theirs),
+                    f"--compare: {first[0]} and {name} are of {what} of the same name, yet not the same (other weights, or"
+                    " another --split_seed); the same needed.",
+                )
 
-    def lines(self) -> list[tuple[str, float | None]]:
-        """Attack and epsilon of each line of the table; clean images first, worst cases last."""
+    def lines(self) -> list[Line]:
+        """Those of the table; clean images first, worst cases last."""
         found = dict.fromkeys(
-            (row.attack, row.epsilon) for report in self.reports.values() for row in report.rows
+            Line(row.attack, row.epsilon, _over(report, row))
+            for report in self.reports.values()
+            for row in report.rows
         )
-        return sorted(found, key=lambda line: (line[0] != "none", line[0] == "worst_case"))
+        return sorted(found, key=lambda line: (line.attack != "none", line.attack == "worst_case"))
 
-    def cell(self, name: str, line: tuple[str, float | None], box: str) -> Row | None:
+    def title(self, line: Line) -> str:
+        """What a line of the table begins with; of worst cases over different attacks, over which."""
+        if line.attack == "none":
+            return "none (clean)"
+        title = line.attack if not line.epsilon else f"{line.attack} {line.epsilon:.3g}"
+        alone = len({other.over for other in self.lines() if other.attack == line.attack}) == 1
+        return title if alone else f"{title} ({', '.join(line.over)})"
+
+    def cell(self, name: str, line: Line, box: str) -> Row | None:
         """Of one report, by threat model; "undefended" is the classifier's own white box."""
         report = self.reports[name]
         defense, box = ("none", "white_box") if box == "undefended" else (report.defense, box)
-        row = report.row(defense, line[0], "none" if line[0] == "none" else box)
-        return row if row and row.epsilon == line[1] else None
+        row = report.row(defense, line.attack, "none" if line.attack == "none" else box)
+        found = row and (row.epsilon, _over(report, row)) == (line.epsilon, line.over)
+        return row if found else None
 
     def table(self) -> list[list[str]]:
         """Header and one line an attack: undefended, then grey and white box of each defence."""
@@ -63,11 +95,8 @@ class Comparison:
         titles = [f"{name}, {TITLES[box]}" for name, box in columns]
         lines = [["attack", "undefended", *titles]]
         for line in self.lines():
-            attack, epsilon = line
-            title = "none (clean)" if attack == "none" else attack
-            title += "" if not epsilon else f" {epsilon:.3g}"
             bare = (self.cell(name, line, "undefended") for name in self.reports)
-            lines.append([title, row_cell(next((row for row in bare if row), None))])
+            lines.append([self.title(line), row_cell(next((row for row in bare if row), None))])
             lines[-1] += [row_cell(self.cell(name, line, box)) for name, box in columns]
         return lines
 
@@ -114,7 +143,7 @@ class Comparison:
         """Accuracy over attacks, a line a defence: grey box beside white box."""
         boxes = [box for box in ("grey_box", "white_box") if self._has(box)]
         lines = self.lines()
-        names = ["clean" if attack == "none" else attack.split(":")[0] for attack, _ in lines]
+        names = ["clean" if line.attack == "none" else line.attack.split(":")[0] for line in lines]
         with matplotlib.rc_context(STYLE):
             size = (max(3.5, 0.45 * len(lines)) * len(boxes), 3.0)
             figure, axes = subplots(1, len(boxes), figsize=size, sharey=True, squeeze=False)
@@ -141,7 +170,7 @@ class Comparison:
         axis: Axes,
         style: tuple[str, str, str, str],
         box: str,
-        lines: Sequence[tuple[str, float | None]],
+        lines: Sequence[Line],
     ) -> None:
         name, column, color, marker = style
         places, values = [], []
@@ -185,5 +214,17 @@ def compare(runs: Sequence[Run]) -> Comparison:
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: damaged, or of another version.") from error
         name = report.defense
-        reports[name if name not in reports else f"{name} ({run.path.name})"] = report
+        name = name if name not in reports else f"{name} ({run.path})"
+        require(name not in reports, f"--compare={run.path}: given more than once.")
+        reports[name] = report
     return Comparison(reports)
+
+
+def _over(report: Report, row: Row) -> tuple[str, ...]:
+    """Of a worst case, the attacks that it is over; of another row, none."""
+    if row.attack != "worst_case":
+        return ()
+    column = (row.defense, row.threat_model)
+    rows = [each for each in report.rows if (each.defense, each.threat_model) == column]
+    bounded = [each for each in rows if each.epsilon is not None]
+    return tuple(each.attack for each in bounded or rows if each.attack != "worst_case")

@@ -32,6 +32,7 @@ from tfdefense.evaluation.probe import Probe
 from tfdefense.evaluation.report import Report
 from tfdefense.evaluation.restored import restored, successful
 from tfdefense.evaluation.threats import Threats
+from tfdefense.fingerprints import data_fingerprint, model_fingerprint
 
 
 def default_attacks(epsilon: float) -> tuple[Attack, ...]:
@@ -180,6 +181,7 @@ class _Evaluation:
             detections=detections(measure.cells),
             restored=restored(measure.cells, self.test.labels, self.defense.name),
             curve={"n": probe.n, "steps": probe.steps, **probe.curve},
+            fingerprints=self._fingerprints(),
             labels=self.test.labels,
             cells=measure.cells,
         )
@@ -231,6 +233,13 @@ class _Evaluation:
         """The radius in L-infinity that the report is about."""
         radii = [float(attack.epsilon) for attack in _bounded(attacks, "linf")]
         return max(radii, default=default_epsilon(self.test.image_shape))
+
+    def _fingerprints(self) -> dict[str, str]:
+        # One image tells splits apart, and reports of more images from none.
+        found = {"images": data_fingerprint(self.test.take(1))}
+        if isinstance(self.defense.classifier.model, keras.Model):
+            found["classifier"] = model_fingerprint(self.defense.classifier)
+        return found
 
     def _notes(self, norms: Collection[str]) -> tuple[str, ...]:
         notes = [self.test.note] if self.test.note else []

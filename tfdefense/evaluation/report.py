@@ -41,6 +41,8 @@ class Report:
       detections: what the defence's detector refused, if it has one.
       restored: of the images that fooled the classifier, how many are right after purifying.
       curve: accuracy over "epsilon": "undefended", "grey_box", "white_box", each on "n" images.
+      fingerprints: of "classifier" and "images", so that reports of others of the same names are told apart; a
+        classifier that is no Keras model has none.
       labels: true classes int32 [N] of the images of the cells.
       cells: "defense/attack/threat_model" -> what was measured of each image.
     """
@@ -53,6 +55,7 @@ class Report:
     detections: tuple[Detection, ...] = ()
     restored: tuple[Restored, ...] = ()
     curve: dict[str, Any] = dataclasses.field(default_factory=dict)
+    fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
     labels: np.ndarray | None = dataclasses.field(default=None, repr=False)
     cells: dict[str, Cell] = dataclasses.field(default_factory=dict, repr=False)
 
@@ -173,6 +176,7 @@ class Report:
             "restored": [dataclasses.asdict(each) for each in self.restored],
             "detections": [dataclasses.asdict(each) for each in self.detections],
             "curve": self.curve,
+            "fingerprints": self.fingerprints,
             "made_with": versions(),
         }
         return json.dumps(content, indent=2) + "\n"
@@ -190,6 +194,7 @@ class Report:
             tuple(Detection(**each) for each in content["detections"]),
             tuple(Restored(**each) for each in content["restored"]),
             content["curve"],
+            content.get("fingerprints", {}),
         )
 
     def save_examples(self, path: Path) -> None:
