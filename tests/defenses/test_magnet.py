@@ -1,14 +1,16 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdefense.attacks import PGD
+from tfdefense.attacks import FABT, PGD, Attack, AutoAttack, DeepFool, FGSMPredicted
 from tfdefense.data.dataset import Split
 from tfdefense.defenses import MagNet
 from tfdefense.defenses.base import RejectingClassifier
 from tfdefense.defenses.magnet import thresholds_for
 from tfdefense.errors import UserError
-from tfdefense.evaluation import evaluate
+from tfdefense.evaluation import Threats, evaluate
 from tfdefense.evaluation.figures import save_figure, subplots
 from tfdefense.evaluation.judging import save
 from tfdefense.evaluation.pages import to_markdown
@@ -95,6 +97,45 @@ def test_an_attack_on_both_evades_the_detector(trained, toy_split):
         return np.mean(wrong & (defense.excess(images).numpy() <= 0))
 
     assert through(knowing) > through(blind)
+
+
+@pytest.mark.parametrize(
+    ("attack", "aiming"),
+    [
+        (PGD(epsilon=0.5), "pgd"),
+        (FGSMPredicted(epsilon=0.5), "fgsm"),
+        (DeepFool(), "cw"),
+        (FABT(epsilon=0.5), "apgd_t"),
+        (FABT(), "cw"),
+        (AutoAttack(epsilon=0.5), "apgd_ce, apgd_t, square"),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_what_takes_no_targets_has_a_stand_in_that_aims_past_the_detector(attack, aiming):
+    found = attack.aiming(num_classes=4)
+    parts = getattr(found, "attacks", (found,))
+    assert ", ".join(part.name for part in parts) == aiming
+    assert all(part.takes_targets for part in parts)
+    radius = getattr(attack, "epsilon", None)
+    assert {getattr(part, "epsilon", None) for part in parts} == {radius}
+
+
+def test_an_attack_without_targets_follows_the_detector_too(trained, toy_split):
+    defense, _ = trained
+    attacks = [FGSMPredicted(epsilon=0.5), FABT(epsilon=0.5, steps=10)]
+    report = evaluate(defense, toy_split.take(8), attacks, threats=Threats(("white_box",)))
+    said = [note for note in report.notes if "takes no targets" in note]
+    assert said[0].startswith("fgsm_predicted takes no targets: past the detector fgsm aims")
+    assert "past the detector apgd_t aims in its place" in said[1]
+    judged = {
+        name: report.cells[f"{name}/fab_t:steps=10/white_box"].perturbation
+        for name in ("magnet", "magnet_without_detector")
+    }
+    assert np.any(judged["magnet"] != judged["magnet_without_detector"])
+    without = dataclasses.make_dataclass("Bare", [], bases=(DeepFool,), frozen=True)
+    without.name, without.aiming = "bare", Attack.aiming
+    with pytest.raises(UserError, match="bare takes no targets and has no stand-in that does"):
+        evaluate(defense, toy_split, [without()])
 
 
 def test_reports_count_what_is_refused(trained, toy_split):

@@ -98,6 +98,12 @@ class AutoAttack(BoundedAttack):
         ratio = (APGDT(**seeded),) if num_classes >= 4 else dlr
         return APGDCE(**seeded), *ratio, FABT(**radius), Square(**seeded)
 
+    def aiming(self, num_classes: int) -> StrongestOf:
+        # Its loss needs four classes to aim at one of them.
+        unfit = (FABT, APGDDLR) if num_classes < 4 else FABT
+        members = self.attacks(num_classes)
+        return StrongestOf([attack for attack in members if not isinstance(attack, unfit)])
+
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> Crafted:

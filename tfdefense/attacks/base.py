@@ -142,6 +142,15 @@ class Attack(abc.ABC):
             no_gradient=tf.broadcast_to(crafted.no_gradient, count),
         )
 
+    def aiming(self, num_classes: int) -> "Attack | None":
+        """An attack as far-reaching that takes targets: itself, or what stands in where it takes none; None for nothing.
+
+        Args:
+          num_classes: of the model that it is for.
+        """
+        del num_classes
+        return self if self.takes_targets else None
+
     def goal(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor | None:
         """The classes aimed at where the call gives none, int32 [N]; None: any wrong one will do."""
         del model, images, labels

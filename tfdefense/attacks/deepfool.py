@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfdefense.attacks import norms
 from tfdefense.attacks.active import while_active
 from tfdefense.attacks.base import Attack, Crafted, Model
+from tfdefense.attacks.carlini_wagner import CarliniWagnerL2
 from tfdefense.attacks.gradients import class_gradients, is_zero, misclassified
 from tfdefense.attacks.targets import most_likely_others
 from tfdefense.errors import require
@@ -48,6 +49,10 @@ class DeepFool(Attack):
         for field, least in (("steps", 1), ("overshoot", 0), ("candidates", 2)):
             value = getattr(self, field)
             require(value >= least, f"{self.name}: {field} {value} given, {least} or more needed.")
+
+    def aiming(self, num_classes: int) -> Attack:
+        del num_classes
+        return CarliniWagnerL2()
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

@@ -7,7 +7,9 @@ import tensorflow as tf
 
 from tfdefense.attacks import norms
 from tfdefense.attacks.active import while_active
+from tfdefense.attacks.apgd import APGDCE, APGDT
 from tfdefense.attacks.base import Attack, Crafted, Model
+from tfdefense.attacks.carlini_wagner import CarliniWagnerL2
 from tfdefense.attacks.gradients import is_zero, loss_gradient, misclassified
 from tfdefense.attacks.restarts import best_of
 from tfdefense.attacks.targets import most_likely_others
@@ -62,6 +64,12 @@ class FABT(Attack):
             f"{self.name}: alpha_max {self.alpha_max} given, in (0, 1] needed.",
         )
         require(0 < self.beta < 1, f"{self.name}: beta {self.beta} given, in (0, 1) needed.")
+
+    def aiming(self, num_classes: int) -> Attack:
+        if self.epsilon is None:
+            return CarliniWagnerL2()
+        kind = APGDT if num_classes >= APGDT.least_classes else APGDCE
+        return kind(epsilon=self.epsilon, norm=self.norm)
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

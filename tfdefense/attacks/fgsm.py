@@ -6,7 +6,7 @@ from typing import ClassVar
 import tensorflow as tf
 
 from tfdefense.attacks import norms
-from tfdefense.attacks.base import BoundedAttack, Crafted, Model
+from tfdefense.attacks.base import Attack, BoundedAttack, Crafted, Model
 from tfdefense.attacks.cleverhans_parts import gradient, project
 from tfdefense.attacks.gradients import is_zero
 
@@ -43,6 +43,10 @@ class FGSMPredicted(FGSM):
 
     name = "fgsm_predicted"
     takes_targets: ClassVar[bool] = False
+
+    def aiming(self, num_classes: int) -> Attack:
+        del num_classes
+        return FGSM(**dataclasses.asdict(self))
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

@@ -49,10 +49,9 @@ class _DetectingColumn(Column):
     def attacked_further(self, attack: Attack, split: Split, crafted: Split) -> Split:
         """Where that is refused, or did not fool, an attack on detector and pipeline at once.
 
-        It aims at the class that `crafted` reached, or else at the runner-up.
+        It aims at the class that `crafted` reached, or else at the runner-up; what takes no targets has a stand-in.
         """
-        if not attack.takes_targets:
-            return crafted
+        attack = attack.aiming(split.num_classes + 1)  # A class beside the others is "refused".
         cell = self.pipeline.judge(crafted, split)
         reached, judged = cell.predicted, self.judge(crafted, cell).predicted
         through = (judged != REFUSED) & (judged != split.labels)

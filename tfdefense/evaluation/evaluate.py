@@ -88,6 +88,8 @@ def evaluate(
     labels = [label_of(attack) for attack in attacks]
     for label in labels:
         require(labels.count(label) == 1, f"attacks: {label} given more than once.")
+    if defense.detects:
+        _require_aim(attacks, test.num_classes + 1)
     evaluation = _Evaluation(defense, test, white_box_images, threats or Threats(), runs_dir)
     evaluation.judge_clean()
     for attack in attacks:
@@ -177,7 +179,7 @@ class _Evaluation:
             rows=tuple(measure.rows),
             attacks=tuple(f"`{attack}`" for attack in attacks),
             sanity=all_checks(measure, probe, names),
-            notes=self._notes(norms),
+            notes=self._notes(attacks, norms),
             detections=detections(measure.cells),
             restored=restored(measure.cells, self.test.labels, self.defense.name),
             curve={"n": probe.n, "steps": probe.steps, **probe.curve},
@@ -241,8 +243,15 @@ class _Evaluation:
             found["classifier"] = model_fingerprint(self.defense.classifier)
         return found
 
-    def _notes(self, norms: Collection[str]) -> tuple[str, ...]:
+    def _notes(self, attacks: Sequence[Attack], norms: Collection[str]) -> tuple[str, ...]:
         notes = [self.test.note] if self.test.note else []
+        if self.defense.detects:
+            aiming = {attack: attack.aiming(self.test.num_classes + 1) for attack in attacks}
+            notes += [
+                f"{label_of(attack)} takes no targets: past the detector {_named(other)} aims in its place."
+                for attack, other in aiming.items()
+                if other != attack
+            ]
         if len(norms) > 1:
             notes.append(
                 f"worst_case is over attacks in {' and '.join(sorted(norms))}, each within its own radius."
@@ -254,6 +263,21 @@ class _Evaluation:
         if "transfer" in self.threats:
             notes.append(f"Transfer: the attack saw {self.threats.source.name}, and nothing else.")
         return tuple(notes)
+
+
+def _named(attack: Attack) -> str:
+    """With all parts of one that has several."""
+    return ", ".join(part.name for part in getattr(attack, "attacks", (attack,)))
+
+
+def _require_aim(attacks: Sequence[Attack], num_classes: int) -> None:
+    """A figure of an attack that cannot follow the detector would not be one of a white box."""
+    for attack in attacks:
+        require(
+            attack.aiming(num_classes) is not None,
+            f"attacks: {attack.name} takes no targets and has no stand-in that does (`aiming`), so it cannot aim past a"
+            " detector.",
+        )
 
 
 def _bounded(attacks: Sequence[Attack], norm: str | None = None) -> list[Attack]:
