@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import tfdefense
-from tfdefense.attacks import FGSM, PGD
+from tfdefense.attacks import FGSM, PGD, Square
 from tfdefense.attacks.watched import watched_pgd
 from tfdefense.defenses.base import Defense
 from tfdefense.errors import UserError
@@ -51,6 +51,23 @@ def failed(toy_model, toy_split):
         return report, {check.name for check in report.failures}
 
     return failed
+
+
+def test_what_square_alone_finds_is_told_where_square_is_one_of_the_attacks(toy_model, toy_split):
+    """It must not vouch for itself: what it fells counts against the attacks that follow gradients."""
+    attacks = [PGD(epsilon=0.25), Square(epsilon=0.25, queries=300)]
+
+    def check(function):
+        report = evaluate(Planted(toy_model, function), toy_split, attacks, 24)
+        return next(check for check in report.sanity if check.name.startswith("White box"))
+
+    honest, masked = (
+        check(lambda images: images),
+        check(lambda images: tf.round(3 * images) / 3 + 0 * images),
+    )
+    assert honest.passed
+    assert "(square)" in honest.verdict
+    assert not masked.passed
 
 
 def test_an_honest_pipeline_passes(failed):

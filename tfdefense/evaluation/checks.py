@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tfdefense.attacks import Square
 from tfdefense.evaluation.measurements import Measurements
 from tfdefense.evaluation.probe import Probe
 from tfdefense.intervals import wilson
@@ -76,19 +77,24 @@ def no_label_leaking(measure: Measurements, defense: str) -> Check:
 
 
 def white_box_is_strongest(measure: Measurements, probe: Probe, judged: Sequence[str]) -> Check:
-    """Whoever knows everything does at least as well as those who know less."""
+    """Whoever knows everything does at least as well as those who know less, and with gradients as without."""
     name = "White box is the strongest attacker"
-    white, others, verdicts = measure.standing(judged[0], "white_box"), [], []
+    blind, following = _blind_and_following(measure)
+    # Beside attacks that follow gradients, square is a witness of what those miss, and no part of them.
+    white = measure.standing(judged[0], "white_box", following or None)
+    others, verdicts = {}, []
     for threat_model in ("grey_box", "transfer", "black_box"):
         if any(row.threat_model == threat_model for row in measure.rows):
-            others.append((threat_model, measure.standing(judged[0], threat_model)))
+            others[threat_model] = measure.standing(judged[0], threat_model)
+    if blind and following:
+        others["square"] = measure.standing(judged[0], "white_box", blind)
     passed = True
-    for threat_model, standing in others:
+    for who, standing in others.items():
         n = min(len(white), len(standing))
         missed = int(np.sum(white[:n] & ~standing[:n]))
         passed &= _few(missed, n)
-        verdicts.append(f"{missed} of {n:,} ({threat_model.replace('_', ' ')})")
-    if not any(threat_model == "black_box" for threat_model, _ in others):
+        verdicts.append(f"{missed} of {n:,} ({who.replace('_', ' ')})")
+    if not others.keys() & {"black_box", "square"}:
         missed = int(np.sum(probe.square_fell()))
         passed &= _few(missed, probe.n)
         verdicts.append(f"{missed} of {probe.n:,} (square, {probe.queries:,} queries)")
@@ -98,6 +104,16 @@ def white_box_is_strongest(measure: Measurements, probe: Probe, judged: Sequence
         passed,
         told + _unless(passed, "The white-box attacks here are too weak, or gradients are masked."),
     )
+
+
+def _blind_and_following(measure: Measurements) -> tuple[set[str], set[str]]:
+    """Labels of the square attacks of the white box, and of the others with a radius in the same norms."""
+    white = [row for row in measure.rows if row.threat_model == "white_box"]
+    attacks = {row.attack for row in white if row.epsilon is not None} - {"worst_case"}
+    blind = {label for label in attacks if label.split(":")[0] == Square.name}
+    norms = {"norm=l2" in label for label in blind}
+    same = {label for label in attacks if ("norm=l2" in label) in norms}
+    return blind, same - blind
 
 
 def gradients_exist(probe: Probe) -> Check:
