@@ -113,7 +113,7 @@ def test_other_settings_and_other_defenses_are_refused(run, tmp_path, capsys, mo
 
     monkeypatch.setattr(DenoisedSmoothing, "networks", retrained)
     assert main([*command, "--draws=20"]) == 2
-    assert "--weights (" in capsys.readouterr().err
+    assert "holds certificates of other weights, of the same settings" in capsys.readouterr().err
     monkeypatch.undo()
     settings = Run(run).config().settings
     other = ["train", "--defense=bit_depth", f"--dataset={settings['dataset']}"]

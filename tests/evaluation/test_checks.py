@@ -57,7 +57,7 @@ def test_what_square_alone_finds_is_told_where_square_is_one_of_the_attacks(toy_
     """It must not vouch for itself: what it fells counts against the attacks that follow gradients."""
     attacks = [PGD(epsilon=0.25), Square(epsilon=0.25, queries=300)]
 
-    def check(function):
+    def check(function, attacks=attacks):
         report = evaluate(Planted(toy_model, function), toy_split, attacks, 24)
         return next(check for check in report.sanity if check.name.startswith("White box"))
 
@@ -68,6 +68,13 @@ def test_what_square_alone_finds_is_told_where_square_is_one_of_the_attacks(toy_
     assert honest.passed
     assert "(square)" in honest.verdict
     assert not masked.passed
+    # A larger ball, or one in another norm, is no fair witness.
+    weak = PGD(epsilon=0.02)
+    larger = check(lambda images: images, [weak, Square(epsilon=0.25, queries=50)])
+    assert "(square)" not in larger.verdict
+    mixed = check(lambda images: images, [PGD(epsilon=3.0, norm="l2"), *attacks])
+    assert mixed.passed
+    assert "(square)" in mixed.verdict
 
 
 def test_an_honest_pipeline_passes(failed):

@@ -18,6 +18,7 @@ from tests.conftest import SHAPE
 from tfdefense.cli.main import main
 from tfdefense.defenses import BitDepth
 from tfdefense.serving import open_model
+from tfdefense.serving.predictions import Predictions
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +144,7 @@ def test_the_same_command_goes_on(folder, exported, tmp_path, capsys, monkeypatc
 
 
 def test_another_model_of_the_same_name_and_other_bytes_of_the_same_name_are_not_done(
-    exported, toy_model, folder, tmp_path
+    exported, toy_model, folder, tmp_path, monkeypatch
 ):
     for name in ("cut.png", "empty.jpg", "nan.npz"):
         (folder / name).unlink()
@@ -153,7 +154,19 @@ def test_another_model_of_the_same_name_and_other_bytes_of_the_same_name_are_not
     first = rows_of(target)
     picture = Image.open(folder / "0.png")
     Image.fromarray(255 - np.asarray(picture)).save(folder / "0.png")
+    add = Predictions.add
+
+    def killed_after_its_line(*given):
+        add(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictions, "add", killed_after_its_line)
+        assert main(["purify", f"--model={exported}", *flags]) == 130
+    before = np.asarray(Image.open(target / "1.png"))
     assert main(["purify", f"--model={exported}", *flags]) == 0
+    assert (target / "0.png").is_file()
+    np.testing.assert_array_equal(np.asarray(Image.open(target / "1.png")), before)
     second = rows_of(target)
     assert {key for key in first if first[key] != second[key]} == {("0.png", "")}
     assert len((target / "predictions.csv").read_text().splitlines()) == 1 + len(first)

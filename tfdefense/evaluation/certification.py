@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 import matplotlib
 import numpy as np
 import tensorflow as tf
@@ -103,7 +104,6 @@ def certify(
     settings = {
         "defense": defense.name,
         "classifier": defense.classifier.name,
-        "weights": model_fingerprint(defense.defend()),
         "dataset": split.dataset,
         "draws": draws,
         "first": first,
@@ -111,7 +111,15 @@ def certify(
         "sigma": sigma,
         "seed": defense.seed,
     }
-    run.start(RunConfig("certificate", settings), overwrite)
+    keras_model = isinstance(defense.classifier.model, keras.Model)
+    weights = model_fingerprint(defense.defend()) if keras_model else None
+    run.start(RunConfig("certificate", settings, {"weights": weights}), overwrite)
+    there = run.config().surroundings.get("weights")
+    require(
+        None in (there, weights) or there == weights,
+        f"--{run.flag}={run.path}: holds certificates of other weights, of the same settings. Name another --{run.flag},"
+        " or start afresh with --overwrite.",
+    )
     path = run.path / ROWS
     rows = _read(path, split)
 

@@ -227,4 +227,4 @@ def _over(report: Report, row: Row) -> tuple[str, ...]:
     column = (row.defense, row.threat_model)
     rows = [each for each in report.rows if (each.defense, each.threat_model) == column]
     bounded = [each for each in rows if each.epsilon is not None]
-    return tuple(each.attack for each in bounded or rows if each.attack != "worst_case")
+    return tuple(sorted(each.attack for each in bounded or rows if each.attack != "worst_case"))

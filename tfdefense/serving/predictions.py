@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdefense.hashing import file_fingerprint
+from tfdefense.hashing import hashed
 from tfdefense.whole import whole
 
 FILE = "predictions.csv"
@@ -22,6 +22,18 @@ _COLUMNS = (
     "refused",
     "source_hash",
 )
+
+
+def source_hash_of(source: bytes) -> str:
+    """Tells the bytes of one source from another's."""
+    return hashed([source])
+
+
+def _hash_of_file(path: Path) -> str | None:
+    try:
+        return source_hash_of(path.read_bytes())
+    except OSError:  # Whoever is to purify it says so.
+        return None
 
 
 class Predictions:
@@ -45,7 +57,6 @@ class Predictions:
     ) -> None:
         self.path = directory / FILE
         self.model = model
-        self.sources = sources
         self.class_names = class_names
         kept = [] if afresh else self._kept()
         hashes = {row["file"]: row["source_hash"] for row in kept}
@@ -53,7 +64,7 @@ class Predictions:
             name
             for name, of in hashes.items()
             if (directory / name).is_file()
-            and (name not in sources or file_fingerprint(sources[name]) == of)
+            and (name not in sources or _hash_of_file(sources[name]) == of)
         }
         # Written anew, so that a line that was cut off when an earlier call was killed is gone.
         with whole(self.path) as partial, partial.open("w", newline="") as file:
@@ -61,9 +72,10 @@ class Predictions:
             writer.writeheader()
             writer.writerows(row for row in kept if row["file"] in self.done)
 
-    def add(self, file: str, answers: Sequence[tuple[str, dict[str, np.ndarray]]]) -> None:
-        """Appends the lines of a file: (index, what the model answered) for each of its images."""
-        source_hash = file_fingerprint(self.sources[file])
+    def add(
+        self, file: str, answers: Sequence[tuple[str, dict[str, np.ndarray]]], source_hash: str
+    ) -> None:
+        """Appends the lines of a file: (index, what the model answered) for each of its images; `source_hash_of` what was read."""
         with self.path.open("a", newline="") as lines:
             writer = csv.DictWriter(lines, _COLUMNS, lineterminator="\n")
             writer.writerows(

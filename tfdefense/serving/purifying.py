@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from tfdefense.errors import UserError, WorkFailed, require
 from tfdefense.progress import Progress, say
 from tfdefense.serving.archive import each_answer, purified_archive
-from tfdefense.serving.predictions import Predictions
+from tfdefense.serving.predictions import Predictions, source_hash_of
 from tfdefense.serving.served import Refused, ServedModel
 from tfdefense.whole import whole
 
@@ -93,16 +93,22 @@ class Purifying:
         return len(self.files)
 
     def _purify_files(self, paths: Sequence[Path]) -> None:
-        found = {path: encoded for path in paths if (encoded := self._encoded(path)) is not None}
-        for path, answer in self._answered("serving_bytes", list(found), list(found.values())):
+        sources = {path: source for path in paths if (source := self._read(path)) is not None}
+        encoded = [_upright(source) for source in sources.values()]
+        for path, answer in self._answered("serving_bytes", list(sources), encoded):
             pixels = np.uint8(np.round(255 * np.clip(answer["purified"], 0, 1)))
             picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
             options = {} if path.suffix.lower() == ".png" else {"quality": _JPEG_QUALITY}
             with whole(self._place(path)) as partial:
                 picture.save(partial, **options)
-                self.predictions.add(self._name(path), [("", answer)])
+                self._note(path, [("", answer)], source_hash_of(sources[path]))
 
     def _purify_archive(self, path: Path) -> None:
+        source = self._read(path)
+        if source is None:
+            return
+        source_hash = source_hash_of(source)
+        del source  # It may be large, and is read again.
         try:
             arrays, answers = purified_archive(self.model, path, self.batch_size)
         except UserError as error:
@@ -110,8 +116,14 @@ class Purifying:
             return
         with whole(self._place(path)) as partial:
             np.savez_compressed(partial, **arrays)
-            # Before the file has its name: lines of a file that is not there do not count as done.
-            self.predictions.add(self._name(path), answers)
+            self._note(path, answers, source_hash)
+
+    def _note(
+        self, path: Path, answers: Sequence[tuple[str, dict[str, np.ndarray]]], source_hash: str
+    ) -> None:
+        """The lines of a file, before it has its name: those of a file that is not there do not count as done."""
+        self._place(path).unlink(missing_ok=True)  # Of another model, or of other bytes.
+        self.predictions.add(self._name(path), answers, source_hash)
 
     def _answered(
         self, signature: str, paths: Sequence[Path], values: Sequence[Any]
@@ -130,22 +142,12 @@ class Purifying:
             return
         yield from zip(paths, each_answer(answers, len(paths)), strict=True)
 
-    def _encoded(self, path: Path) -> bytes | None:
-        """What is sent for a file: itself, or upright, where it notes that it is not."""
+    def _read(self, path: Path) -> bytes | None:
         try:
-            encoded = path.read_bytes()
+            return path.read_bytes()
         except OSError as error:
             self._skip(path, f"cannot be read ({error.strerror})")
             return None
-        try:
-            with Image.open(io.BytesIO(encoded)) as image:
-                if image.getexif().get(_ORIENTATION, 1) == 1:
-                    return encoded
-                upright = io.BytesIO()
-                ImageOps.exif_transpose(image).save(upright, "PNG")
-                return upright.getvalue()
-        except Exception:  # The model says better what is wrong with it.
-            return encoded
 
     def _skip(self, path: Path, reason: str) -> None:
         self.skipped += 1
@@ -158,6 +160,19 @@ class Purifying:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
+
+
+def _upright(encoded: bytes) -> bytes:
+    """What is sent for a file: itself, or upright, where it notes that it is not."""
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            if image.getexif().get(_ORIENTATION, 1) == 1:
+                return encoded
+            upright = io.BytesIO()
+            ImageOps.exif_transpose(image).save(upright, "PNG")
+            return upright.getvalue()
+    except Exception:  # The model says better what is wrong with it.
+        return encoded
 
 
 def _files(source: Path) -> list[Path]:
