@@ -155,19 +155,40 @@ def test_logarithms_of_probabilities_invert_a_softmax():
 
 
 class Touching(tf.Module):
-    """Writes a file each time that it is asked."""
+    """Writes a file each time that it is asked, in the given way."""
+
+    def __init__(self, touch):
+        self.touch = touch
 
     @tf.function(input_signature=[tf.TensorSpec([None, *SHAPE], tf.float32)])
     def serve(self, images):
-        with tf.control_dependencies([tf.io.write_file("touched", "x")]):
+        with tf.control_dependencies([self.touch()]):
             return tf.reshape(images, [-1, 784])[:, :10]
 
 
-def test_a_graph_that_writes_files_is_refused(digits, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("touch", "operation"),
+    [
+        (lambda: tf.io.write_file("touched", "x"), "WriteFile"),
+        (lambda: tf.print("x", output_stream="file://touched"), "PrintV2"),
+        (
+            lambda: (
+                tf.raw_ops.ReaderReadV2(
+                    reader_handle=tf.raw_ops.WholeFileReaderV2(),
+                    queue_handle=tf.raw_ops.FIFOQueueV2(component_types=[tf.string]),
+                ).key
+            ),
+            "ReaderReadV2, WholeFileReaderV2",
+        ),
+    ],
+)
+def test_a_graph_that_touches_files_is_refused(digits, tmp_path, monkeypatch, touch, operation):
     monkeypatch.chdir(tmp_path)
-    module = Touching()
+    module = Touching(touch)
     tf.saved_model.save(module, "graph", signatures=module.serve)
-    with pytest.raises(UserError, match=r"graph: contains WriteFile, which touch.*--unsafe_load"):
+    with pytest.raises(
+        UserError, match=rf"graph: contains {operation}, which touch.*--unsafe_load"
+    ):
         own.load("graph", digits)
     assert not (tmp_path / "touched").exists()
 

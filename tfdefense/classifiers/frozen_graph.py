@@ -5,7 +5,8 @@ Such a layer needs none of the Python that made the model, fits into a `.keras` 
 
 import hashlib
 import itertools
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,14 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from tfdefense.errors import UserError, require
 
-# What a graph may not do when it is merely asked for logits: touch files, or call Python.
-_UNSAFE = {
-    "CreateSummaryFileWriter",
-    "EagerPyFunc",
-    "MatchingFiles",
-    "PyFunc",
-    "PyFuncStateless",
-    "ReadFile",
-    "WriteFile",
-}
+# What a graph may not do when it is merely asked for logits: touch files (PrintV2 writes to any), call Python or others. By
+# parts of names, for each has many forms, and newer versions of TensorFlow bring more.
+_UNSAFE = re.compile(
+    "PyFunc|File|Reader|RecordInput|Summary|Event|Print|Debug|Dump|Dataset|Iterator|Checkpoint|Save|Restore|ImmutableConst"
+    "|LoadAndRemap|FixedUnigram|StoreMinibatch|Rpc|RemoteCall"
+)
 # Every SavedModel has these, in the functions that save and restore it, which are never called here.
-_UNSAFE_WHERE_IT_RUNS = _UNSAFE | {"RestoreV2", "Save", "SaveSlices", "SaveV2"}
+_OF_SAVING = {"MergeV2Checkpoints", "RestoreV2", "SaveV2", "ShardedFilename"}
 
 
 @keras.saving.register_keras_serializable("tfdefense")
@@ -122,7 +119,7 @@ def from_saved_model(
     name = _output(signature, path)
     frozen = convert_variables_to_constants_v2(signature)
     if not unsafe:
-        _require_none(_UNSAFE_WHERE_IT_RUNS, [frozen.graph.as_graph_def()], path)
+        _require_safe_graphs([frozen.graph.as_graph_def()], path)
     position = sorted(signature.structured_outputs).index(name)
     layer = _layer(frozen, frozen.outputs[position], path)
     return layer, tuple(spec.shape.as_list())
@@ -193,14 +190,14 @@ def _require_safe(path: Path) -> None:
         saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
     except Exception as error:  # Protobuf's DecodeError, or the file system's.
         raise UserError(f"--classifier={path}: saved_model.pb is damaged.") from error
-    _require_none(_UNSAFE, [meta.graph_def for meta in saved.meta_graphs], path)
+    _require_safe_graphs([meta.graph_def for meta in saved.meta_graphs], path, _OF_SAVING)
 
 
-def _require_none(unsafe: set[str], graphs: Iterable[Any], path: Path) -> None:
+def _require_safe_graphs(graphs: Iterable[Any], path: Path, allowed: Collection[str] = ()) -> None:
     for graph in graphs:
         functions = (function.node_def for function in graph.library.function)
         nodes = itertools.chain(graph.node, *functions)
-        found = sorted({node.op for node in nodes} & unsafe)
+        found = sorted({node.op for node in nodes if _UNSAFE.search(node.op)} - set(allowed))
         require(
             not found,
             f"--classifier={path}: contains {', '.join(found)}, which touch files or call Python. If you"
