@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 
+from tfdefense.attacks import FGSM
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import APEGAN, BitDepth, MagNet, SpatialSmoothing, compose, named
 from tfdefense.errors import UserError
+from tfdefense.evaluation import evaluate
 from tfdefense.runs import Run
+from tfdefense.serving import export
 
 
 def first_pixels(images):
@@ -19,6 +22,21 @@ def test_images_pass_through_the_parts_in_order(toy_model, toy_split):
         np.testing.assert_array_equal(whole.purify(toy_split.images), expected)
         np.testing.assert_array_equal(whole.defend()(toy_split.images), toy_model(expected))
     assert compose([bits, median]).name == "bit_depth+spatial_smoothing"
+
+
+def test_what_is_composed_is_judged_and_exported(toy_model, toy_split, tmp_path):
+    whole = compose([BitDepth(toy_model, bits=2), SpatialSmoothing(toy_model, window=3)])
+    report = evaluate(whole, toy_split.take(6), [FGSM(epsilon=0.1)])
+    assert report.row("bit_depth+spatial_smoothing", "fgsm", "white_box").trained_with == "toy"
+    card = (export(whole, tmp_path / "model") / "model_card.md").read_text()
+    assert "- bit_depth_bits: 2" in card
+    assert "- spatial_smoothing_window: 3" in card
+
+
+def test_a_classifier_of_its_own_at_the_end_guards_no_other(toy_model):
+    whole = named("bit_depth+adversarial_training")(toy_model, inner_steps=1)
+    assert whole.replaces_classifier
+    assert not named("bit_depth+spatial_smoothing")(toy_model).replaces_classifier
 
 
 def test_a_name_makes_the_parts_with_their_hyperparameters(toy_model, toy_split):

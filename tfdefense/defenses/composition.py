@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -27,7 +28,7 @@ class Composition(Defense):
     Args:
       parts: before the same classifier. If the last one has a classifier of its own, as adversarial training
         has, that is the one that decides.
-      config: what `settings` tells; None where nobody will ask.
+      config: what `settings` tells; None for that of the parts, as "part_name".
 
     Attributes:
       parts: as given.
@@ -48,7 +49,10 @@ class Composition(Defense):
         self.name = "+".join(part.name for part in parts)
         self.classifier = parts[0].classifier
         self.seed = parts[0].seed
-        self.config = config if config is not None else tuple(part.config for part in parts)
+        self.trained_with = parts[-1].trained_with
+        self.replaces_classifier = parts[-1].replaces_classifier
+        of_parts = _together({part.name: vars(part.config) for part in parts})
+        self.config = types.SimpleNamespace(**of_parts) if config is None else config
         self.detects = parts[0].detects
         self.batch_size = min(part.batch_size for part in parts)
         judged = [part.judged_images for part in parts if part.judged_images is not None]
