@@ -64,6 +64,10 @@ def test_without_validation_a_part_of_train_is_held_out(tmp_path):
         ({"images": IMAGES, "labels": LABELS + 1}, "class '0' has 0 images"),
         ({"images": IMAGES, "labels": 0 * LABELS}, "one class only"),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, "no images"),
+        ({"images": np.uint8(3), "labels": LABELS}, r"no images \(shape \(\) given\)"),
+        ({"images": IMAGES[:, :0], "labels": LABELS}, r"no images \(shape \(60, 0, 8\) given\)"),
+        ({"images": IMAGES, "labels": LABELS + 2**32}, "values from 4294967296 to 4294967298"),
+        ({"images": IMAGES, "labels": LABELS + 10**8}, "classes from 0 to 99,999 needed"),
         ({"images": np.array([None] * 60), "labels": LABELS}, "it holds Python objects"),
     ],
 )

@@ -36,6 +36,18 @@ def test_one_at_a_time(tmp_path):
     assert list((tmp_path / "below").iterdir()) == []
 
 
+def test_who_was_thought_dead_leaves_the_next_ones_lease_alone(tmp_path, monkeypatch):
+    path, file = tmp_path / "thing", tmp_path / "thing.lease"
+    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.05)
+    with lease(path) as mine:
+        assert mine
+        file.write_text('{"lease": "of who took over"}')
+        os.utime(file, (1, 1))
+        time.sleep(0.3)
+        assert file.stat().st_mtime == 1, "kept another's lease alive"
+    assert file.read_text() == '{"lease": "of who took over"}'
+
+
 def test_it_is_given_back_when_the_work_fails(tmp_path):
     try:
         with lease(tmp_path / "thing"):

@@ -19,6 +19,7 @@ _SPLITS = {
     "test": (("x_test", "y_test"), ("test_images", "test_labels")),
     "all": (("images", "labels"), ("x", "y")),
 }
+_MOST_CLASSES = 100_000
 _NEEDED = "x_train, y_train, x_test, y_test (or train_images, ...), or images, labels, needed"
 
 
@@ -96,7 +97,9 @@ def _checked(
 ) -> tuple[np.ndarray, np.ndarray]:
     images, labels = archive[keys[0]], archive[keys[1]]
     where = f"--dataset={name}: {keys[0]}"
-    require(len(images) > 0, f"{where}: no images.")
+    require(
+        images.ndim > 0 and images.size > 0, f"{where}: no images (shape {images.shape} given)."
+    )
     if images.ndim == 3:
         images = images[..., np.newaxis]
     require(
@@ -115,6 +118,12 @@ def _checked(
         labels.shape == (len(images),) and np.issubdtype(labels.dtype, np.integer),
         f"--dataset={name}: {keys[1]}: {labels.dtype} of shape {labels.shape} given, {len(images):,} whole"
         f" numbers needed{hot}.",
+    )
+    # Before they become int32, which larger ones would fit into by losing their heads.
+    lowest, highest = int(labels.min()), int(labels.max())
+    require(
+        lowest > -_MOST_CLASSES and highest < _MOST_CLASSES,
+        f"--dataset={name}: {keys[1]}: values from {lowest} to {highest} given, classes from 0 to {_MOST_CLASSES - 1:,} needed.",
     )
     return images.astype(np.float32, copy=False), labels.astype(np.int32)
 

@@ -6,6 +6,7 @@ import os
 import platform
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,15 +26,16 @@ def lease(path: Path) -> Iterator[bool]:
     if not _taken(file) and not (_is_dead(file) and _put_aside(file) and _taken(file)):
         yield False
         return
-    done = threading.Event()
-    beating = threading.Thread(target=_beat, args=(file, done), daemon=True)
+    about, done = file.read_text(), threading.Event()
+    beating = threading.Thread(target=_beat, args=(file, about, done), daemon=True)
     beating.start()
     try:
         yield True
     finally:
         done.set()
         beating.join()
-        file.unlink(missing_ok=True)
+        if _is_ours(file, about):
+            file.unlink(missing_ok=True)
 
 
 def _taken(file: Path) -> bool:
@@ -44,8 +46,15 @@ def _taken(file: Path) -> bool:
         return False
     with os.fdopen(handle, "w") as opened:
         about = {"host": platform.node(), "machine": _machine(), "process": os.getpid()}
-        json.dump(about, opened)
+        json.dump({**about, "lease": uuid.uuid4().hex}, opened)
     return True
+
+
+def _is_ours(file: Path, about: str) -> bool:
+    """Whether the file is still the one that was made: who was thought dead must not touch another's."""
+    with contextlib.suppress(OSError):
+        return file.read_text() == about
+    return False
 
 
 def _machine() -> str:
@@ -97,7 +106,8 @@ def _put_aside(file: Path) -> bool:
     return True
 
 
-def _beat(file: Path, done: threading.Event) -> None:
+def _beat(file: Path, about: str, done: threading.Event) -> None:
     while not done.wait(BEAT_SECONDS):
         with contextlib.suppress(OSError):
-            os.utime(file)
+            if _is_ours(file, about):
+                os.utime(file)
