@@ -4,6 +4,8 @@ import itertools
 import json
 from typing import Any
 
+import keras
+
 from tfdefense.classifiers.frozen import FrozenClassifier
 from tfdefense.data.dataset import Split
 from tfdefense.defenses.base import DefendedClassifier
@@ -46,6 +48,12 @@ def model_fingerprint(model: FrozenClassifier | DefendedClassifier) -> str:
         parts += [name.encode(), json.dumps(_nameless(network.get_config()), default=str).encode()]
         parts += network.get_weights()
     return hashed(parts)
+
+
+def known_fingerprint(model: FrozenClassifier | DefendedClassifier) -> str | None:
+    """The same, or None of a classifier that is no Keras model."""
+    classifier = getattr(model, "classifier", model)
+    return model_fingerprint(model) if isinstance(classifier.model, keras.Model) else None
 
 
 def _nameless(config: Any) -> Any:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import keras
 import matplotlib
 import numpy as np
 import tensorflow as tf
@@ -17,7 +16,7 @@ from tfdefense.defenses.base import Defense
 from tfdefense.errors import require
 from tfdefense.evaluation.figures import STYLE, save_figure, subplots
 from tfdefense.evaluation.tables import markdown_table, share_cell
-from tfdefense.fingerprints import model_fingerprint
+from tfdefense.fingerprints import known_fingerprint
 from tfdefense.intervals import wilson
 from tfdefense.progress import Progress
 from tfdefense.runs import Run, RunConfig, versions, write_text
@@ -111,8 +110,7 @@ def certify(
         "sigma": sigma,
         "seed": defense.seed,
     }
-    keras_model = isinstance(defense.classifier.model, keras.Model)
-    weights = model_fingerprint(defense.defend()) if keras_model else None
+    weights = known_fingerprint(defense.defend())
     run.start(RunConfig("certificate", settings, {"weights": weights}), overwrite)
     there = run.config().surroundings.get("weights")
     require(

@@ -32,7 +32,7 @@ from tfdefense.evaluation.probe import Probe
 from tfdefense.evaluation.report import Report
 from tfdefense.evaluation.restored import restored, successful
 from tfdefense.evaluation.threats import Threats
-from tfdefense.fingerprints import data_fingerprint, model_fingerprint
+from tfdefense.fingerprints import data_fingerprint, known_fingerprint
 
 
 def default_attacks(epsilon: float) -> tuple[Attack, ...]:
@@ -238,10 +238,11 @@ class _Evaluation:
 
     def _fingerprints(self) -> dict[str, str]:
         # One image tells splits apart, and reports of more images from none.
-        found = {"images": data_fingerprint(self.test.take(1))}
-        if isinstance(self.defense.classifier.model, keras.Model):
-            found["classifier"] = model_fingerprint(self.defense.classifier)
-        return found
+        found = {
+            "images": data_fingerprint(self.test.take(1)),
+            "classifier": known_fingerprint(self.defense.classifier),
+        }
+        return {what: fingerprint for what, fingerprint in found.items() if fingerprint}
 
     def _notes(self, attacks: Sequence[Attack], norms: Collection[str]) -> tuple[str, ...]:
         notes = [self.test.note] if self.test.note else []
