@@ -4,7 +4,6 @@ import keras
 from keras import layers
 
 from tfdefense.classifiers.architecture import Architecture, ImageShape, require_size
-from tfdefense.networks.normalization import batch_normalization
 
 
 def build(image_shape: ImageShape, num_classes: int) -> keras.Model:
@@ -33,7 +32,7 @@ def _block(filters: int) -> list[keras.Layer]:
         for _ in range(2)
         for layer in (
             layers.Conv2D(filters, 3, padding="same"),
-            batch_normalization(),
+            layers.BatchNormalization(),
             layers.ReLU(),
         )
     ]

@@ -8,7 +8,6 @@ import keras
 from keras import layers
 
 from tfdefense.classifiers.architecture import Architecture, ImageShape, deep_recipes, require_size
-from tfdefense.networks.normalization import batch_normalization
 
 
 def densenet(image_shape: ImageShape, num_classes: int) -> keras.Model:
@@ -53,7 +52,7 @@ def _densenet(
 
 
 def _activation(features: keras.KerasTensor) -> keras.KerasTensor:
-    return layers.ReLU()(batch_normalization()(features))
+    return layers.ReLU()(layers.BatchNormalization()(features))
 
 
 def _convolution(features: keras.KerasTensor, filters: int, size: int) -> keras.KerasTensor:

@@ -9,7 +9,6 @@ import keras
 from keras import layers
 
 from tfdefense.classifiers.architecture import Architecture, ImageShape, deep_recipes, require_size
-from tfdefense.networks.normalization import batch_normalization
 
 
 def resnet18(image_shape: ImageShape, num_classes: int) -> keras.Model:
@@ -64,7 +63,7 @@ def _convolution(
     features = layers.Conv2D(
         filters, size, strides, "same", use_bias=False, kernel_initializer="he_normal"
     )(features)
-    return batch_normalization()(features)
+    return layers.BatchNormalization()(features)
 
 
 def _projection(features: keras.KerasTensor, filters: int, strides: int) -> keras.KerasTensor:

@@ -9,7 +9,6 @@ import keras
 from keras import layers
 
 from tfdefense.classifiers.architecture import Architecture, ImageShape, deep_recipes, require_size
-from tfdefense.networks.normalization import batch_normalization
 
 _STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
@@ -24,7 +23,7 @@ def build(image_shape: ImageShape, num_classes: int) -> keras.Model:
     for filters, convolutions in _STAGES:
         for _ in range(convolutions):
             model.add(layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal"))
-            model.add(batch_normalization())
+            model.add(layers.BatchNormalization())
             model.add(layers.ReLU())
         # Padded, so that 28x28 come to 1x1 as 32x32 do, instead of to nothing.
         model.add(layers.MaxPooling2D(2, padding="same"))

@@ -6,7 +6,6 @@ import keras
 import tensorflow as tf
 
 from tfdefense.networks.activations import leaky_relu
-from tfdefense.networks.normalization import batch_normalization
 from tfdefense.networks.widened import widened
 
 
@@ -38,7 +37,7 @@ class EncoderDecoderGenerator(keras.Model):
             keras.layers.Conv2DTranspose(f, 4, 2, padding="same") for f in decoder_filters
         ]
         between = len(self.encoder) + len(self.decoder) - 1
-        self.norms = [batch_normalization(momentum=0.9) for _ in range(between)]
+        self.norms = [keras.layers.BatchNormalization(momentum=0.9) for _ in range(between)]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         multiple = 2 ** len(self.encoder)

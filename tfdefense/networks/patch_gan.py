@@ -5,7 +5,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdefense.networks.normalization import batch_normalization
 from tfdefense.networks.widened import widened
 
 
@@ -35,7 +34,7 @@ class PatchGAN(keras.Model):
 
         strides = [*([2] * (len(self.filters) - 1)), 1]
         self.convolutions = [convolution(*pair) for pair in zip(self.filters, strides, strict=True)]
-        self.norms = [batch_normalization(momentum=0.9) for _ in self.filters[1:]]
+        self.norms = [keras.layers.BatchNormalization(momentum=0.9) for _ in self.filters[1:]]
         self.score = convolution(1, 1)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

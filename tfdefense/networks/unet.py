@@ -5,8 +5,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdefense.networks.dropout import Dropout
-from tfdefense.networks.normalization import batch_normalization
 from tfdefense.networks.widened import widened
 
 _FILTERS = (64, 128, 256, 512, 512, 512, 512, 512)
@@ -54,9 +52,11 @@ class UNet(keras.Model):
             convolution(keras.layers.Conv2DTranspose, count) for count in decoder_filters
         ]
         # None before the first and the innermost encoder layer, and before the output.
-        self.encoder_norms = [batch_normalization(momentum=0.9) for _ in filters[1:-1]]
-        self.decoder_norms = [batch_normalization(momentum=0.9) for _ in decoder_filters[:-1]]
-        self.dropouts = [Dropout(0.5) for _ in decoder_filters[:-1][:_DROPOUTS]]
+        self.encoder_norms = [keras.layers.BatchNormalization(momentum=0.9) for _ in filters[1:-1]]
+        self.decoder_norms = [
+            keras.layers.BatchNormalization(momentum=0.9) for _ in decoder_filters[:-1]
+        ]
+        self.dropouts = [keras.layers.Dropout(0.5) for _ in decoder_filters[:-1][:_DROPOUTS]]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         multiple = 2**self.levels

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -15,6 +16,7 @@ from tfdefense.errors import Preempted, WorkFailed, require, unknown_name
 from tfdefense.progress import Progress, say
 from tfdefense.training import precision
 from tfdefense.training.checkpoints import Checkpoints
+from tfdefense.training.global_batch import seen_by
 from tfdefense.training.preemption import Preemption
 from tfdefense.training.replica import Replica
 from tfdefense.training.summaries import Summaries
@@ -191,8 +193,10 @@ class Trainer:
         Raises:
           WorkFailed: a scalar is not finite.
         """
-        networks = self.task.checkpoint_items().values()
-        with precision.computing(networks, self.config.mixed_precision):
+        items = self.task.checkpoint_items().values()
+        networks = [item for item in items if isinstance(item, keras.Layer)]
+        computing = precision.computing(networks, self.config.mixed_precision)
+        with computing, seen_by(networks, self.strategy.num_replicas_in_sync):
             rows = self._loop(iterator, tf.constant(first, tf.int64), tf.constant(count, tf.int64))
         rows = rows.numpy()
         bad = ~np.isfinite(rows)

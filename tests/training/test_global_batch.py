@@ -1,0 +1,92 @@
+"""A network learns on two replicas what it learns on one, whatever layers Keras gave it."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfdefense.classifiers import ClassifierTraining
+from tfdefense.classifiers.architecture import Architecture, Recipe
+from tfdefense.data.dataset import Dataset
+from tfdefense.defenses.adversarial_training import AdversarialTraining
+from tfdefense.training.global_batch import seen_by
+
+SHAPE = (12, 12, 1)
+
+
+def with_dropout_and_norm(image_shape=SHAPE, num_classes=3):
+    """Some of the layers are in a model within the model, and one dropout is there twice."""
+    keras.utils.set_random_seed(0)
+    images = keras.Input(image_shape)
+    dropout = keras.layers.Dropout(0.3)
+    features = dropout(keras.layers.Conv2D(4, 3, strides=2)(images))
+    features = dropout(keras.layers.BatchNormalization()(features))
+    head = [keras.layers.Flatten(), keras.layers.Dropout(0.5), keras.layers.Dense(num_classes)]
+    return keras.Model(images, keras.Sequential([keras.Input(features.shape[1:]), *head])(features))
+
+
+def adversarially_trained(split, file):
+    classifier = keras.models.load_model(file)
+    defense = AdversarialTraining(
+        classifier, inner_attack="fgsm", learning_rate=1e-7, adversarial_share=0.5
+    )
+    defense.fit(split, 1, batch_size=8)
+    return [*defense.network.variables, *defense.optimizer.variables]
+
+
+def trained_as_classifier(split, file):
+    recipe = Recipe(batch_size=8, learning_rate=1e-7, training_images=len(split))
+    architecture = Architecture("both", "both layers", with_dropout_and_norm, grey=recipe)
+    training = ClassifierTraining(architecture, Dataset("toy", split, split, split))
+    model = training.fit()
+    return [*model.variables, *training.optimizer.variables]
+
+
+@pytest.mark.parametrize("train", [adversarially_trained, trained_as_classifier])
+def test_two_replicas_learn_as_one(toy_split, two_replicas, tmp_path, train):
+    file = tmp_path / "of_one_replica.keras"
+    with_dropout_and_norm().save(file)
+    with tf.distribute.OneDeviceStrategy("CPU:0").scope():
+        one = [np.asarray(variable) for variable in train(toy_split, file)]
+    with two_replicas.scope():
+        two = [np.asarray(variable) for variable in train(toy_split, file)]
+    for alone, shared in zip(one, two, strict=True):
+        least = 1e-6 + 1e-4 * np.abs(alone).max()
+        np.testing.assert_allclose(shared, alone, rtol=1e-3, atol=least)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_masks_are_those_that_one_replica_draws(two_replicas, dtype):
+    ones = tf.ones([6, 50], dtype)
+    alone = keras.layers.Dropout(0.3, seed=5, dtype=dtype)(ones, training=True)
+    with two_replicas.scope():
+        layer = keras.layers.Dropout(0.3, seed=5, dtype=dtype)
+
+    @tf.function
+    def step():
+        return two_replicas.run(lambda: layer(ones[:3], training=True))
+
+    with seen_by([layer], replicas=2):
+        parts = two_replicas.experimental_local_results(step())
+    shared = np.concatenate([np.asarray(part, np.float32) for part in parts])
+    np.testing.assert_allclose(shared, np.asarray(alone, np.float32), rtol=0.01)
+
+
+def test_afterwards_the_layers_are_keras_own_again(two_replicas):
+    with two_replicas.scope():
+        model = with_dropout_and_norm()
+    before = model.to_json()
+    dropout = next(each for each in model.layers if isinstance(each, keras.layers.Dropout))
+    with seen_by([model], replicas=2):
+        assert "call" in vars(dropout)
+        assert model.to_json() != before  # Its batch norm is synchronised.
+    assert "call" not in vars(dropout)
+    assert model.to_json() == before
+
+
+def test_one_replica_changes_nothing():
+    model = with_dropout_and_norm()
+    before = model.to_json()
+    with seen_by([model], replicas=1):
+        assert model.to_json() == before
+        assert not any("call" in vars(layer) for layer in model.layers)
