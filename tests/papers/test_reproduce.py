@@ -1,6 +1,7 @@
 """A small paper of our own, reproduced on the embedded digits: a new paper is a new file."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -194,6 +195,23 @@ def test_bad_input(small, flags, said, capsys):
     assert main(["reproduce", *flags]) == 2
     assert said in capsys.readouterr().err
     assert not (small / "runs").exists()
+
+
+def test_a_store_is_made_of_the_same_images_throughout(small, capsys, monkeypatch):
+    assert main([*COMMAND[:2], "--tables=1", *COMMAND[3:]]) == 0
+    lossy = tfdefense.data.load("digits")
+    other = dataclasses.replace(lossy.test, images=lossy.test.images.round(1))
+    lossy = dataclasses.replace(lossy, test=other)
+    monkeypatch.setattr("tfdefense.papers.store._dataset", lambda name, data_dir: lossy)
+    capsys.readouterr()
+    assert main(COMMAND) == 2
+    said = capsys.readouterr().err
+    assert "--store=runs/reproduce: was made of other images of 'digits'" in said
+    assert not (small / "results" / "small" / "2.md").exists()
+    assert main([*COMMAND[:2], "--tables=1", *COMMAND[3:]]) == 0  # There is nothing to make.
+    (small / "runs/reproduce/images.json").write_text("{")
+    assert main(COMMAND) == 2
+    assert "images.json: damaged" in capsys.readouterr().err
 
 
 def test_a_table_with_nothing_measured_is_written_too(small):

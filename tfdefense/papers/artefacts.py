@@ -1,6 +1,8 @@
 """What a grid is made of: classifiers, adversarial examples, trained defences, and the cells measured with them.
 
 Each lies under a name that ends in a hash of all that it depends on; it is made once, and used by every cell that needs it.
+Of a dataset that is its name: `Store` holds to its images. Of recipes and defaults it is `SCHEMA`, to be raised when one
+changes that figures depend on; a test notices the change.
 """
 
 import dataclasses

@@ -97,6 +97,7 @@ class Reproduction:
         """Makes what is missing, and writes the tables, also where something could not be made.
 
         Raises:
+          UserError: the store was made of other images.
           WorkFailed: something could not be made.
         """
         try:
@@ -105,6 +106,9 @@ class Reproduction:
             raise UserError(
                 f"--output={self.directory.parent}: cannot be written ({error.strerror})."
             ) from error
+        missing = [each for each in self.mine if not each.is_done(self.store)]
+        cells = [each for each in missing if isinstance(each, Cell)]
+        self.store.hold_to_images(dict.fromkeys(cell.classifier.dataset for cell in cells))
         write_text(self.directory / _MADE, json.dumps(self._made_with(), indent=2) + "\n")
         try:
             make_all(self.mine, self.store, self.cost)
