@@ -10,7 +10,8 @@ import pytest
 import tfdefense
 from tfdefense.attacks import FGSM
 from tfdefense.cli.main import main
-from tfdefense.papers import paper
+from tfdefense.errors import UserError
+from tfdefense.papers import paper, store
 from tfdefense.papers import reproduce as reproduce_module
 from tfdefense.papers.records import how_made, save_index
 from tfdefense.papers.reproduce import Reproduction
@@ -197,21 +198,66 @@ def test_bad_input(small, flags, said, capsys):
     assert not (small / "runs").exists()
 
 
-def test_a_store_is_made_of_the_same_images_throughout(small, capsys, monkeypatch):
-    assert main([*COMMAND[:2], "--tables=1", *COMMAND[3:]]) == 0
-    lossy = tfdefense.data.load("digits")
-    other = dataclasses.replace(lossy.test, images=lossy.test.images.round(1))
-    lossy = dataclasses.replace(lossy, test=other)
-    monkeypatch.setattr("tfdefense.papers.store._dataset", lambda name, data_dir: lossy)
-    capsys.readouterr()
-    assert main(COMMAND) == 2
-    said = capsys.readouterr().err
-    assert "--store=runs/reproduce: was made of other images of 'digits'" in said
+@pytest.fixture
+def other_images(monkeypatch):
+    """A call after which the embedded digits are a lossy copy of themselves."""
+    digits = tfdefense.data.load("digits")
+    lossy = dataclasses.replace(digits.test, images=digits.test.images.round(1))
+    lossy = dataclasses.replace(digits, test=lossy)
+
+    def replace():
+        store._fingerprints.cache_clear()
+        monkeypatch.setattr(store, "_dataset", lambda name, data_dir: lossy)
+
+    store._fingerprints.cache_clear()
+    yield replace
+    store._fingerprints.cache_clear()
+
+
+ONE_TABLE = [*COMMAND[:2], "--tables=1", *COMMAND[3:]]
+
+
+def test_a_store_is_made_of_the_same_images_throughout(small, capsys, other_images):
+    assert main(ONE_TABLE) == 0
+    other_images()
+    for dry_run in ([], ["--dry_run"]):
+        capsys.readouterr()
+        assert main([*COMMAND, *dry_run]) == 2
+        said = capsys.readouterr().err
+        assert "--store=runs/reproduce: was made of other images of 'digits'" in said
     assert not (small / "results" / "small" / "2.md").exists()
-    assert main([*COMMAND[:2], "--tables=1", *COMMAND[3:]]) == 0  # There is nothing to make.
-    (small / "runs/reproduce/images.json").write_text("{")
+    assert main(ONE_TABLE) == 0  # There is nothing to make.
+    (small / "runs/reproduce/images/digits.json").write_text("{")
     assert main(COMMAND) == 2
-    assert "images.json: damaged" in capsys.readouterr().err
+    assert "digits.json: damaged" in capsys.readouterr().err
+
+
+def test_so_is_a_table_whatever_store_its_cells_come_from(small, capsys, other_images):
+    assert main(ONE_TABLE) == 0
+    other_images()
+    capsys.readouterr()
+    assert main([*COMMAND, "--store=another"]) == 2
+    said = capsys.readouterr().err
+    assert "measured earlier: was made of other images of 'digits'" in said
+    assert not (small / "another").exists()
+
+
+class Late(Store):
+    """One with other images, which another with the right ones forestalls."""
+
+    def fingerprints(self, name):
+        return {**super().fingerprints(name), "test": "other"}
+
+    def _written(self, name, prints):
+        Store(self.path).hold_to_images([name])
+        return super()._written(name, prints)
+
+
+def test_of_machines_that_begin_at_once_the_first_one_s_images_count(tmp_path):
+    with pytest.raises(UserError, match="was made of other images of 'digits'"):
+        Late(tmp_path).hold_to_images(["digits"])
+    Store(tmp_path).hold_to_images(["digits"])
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["digits.json"]
 
 
 def test_a_table_with_nothing_measured_is_written_too(small):

@@ -55,21 +55,47 @@ def test_two_replicas_learn_as_one(toy_split, two_replicas, tmp_path, train):
         np.testing.assert_allclose(shared, alone, rtol=1e-3, atol=least)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_masks_are_those_that_one_replica_draws(two_replicas, dtype):
-    ones = tf.ones([6, 50], dtype)
-    alone = keras.layers.Dropout(0.3, seed=5, dtype=dtype)(ones, training=True)
+L = keras.layers
+DROPPING = {
+    "float32": lambda: L.Dropout(0.3, seed=5),
+    "bfloat16": lambda: L.Dropout(0.3, seed=5, dtype="bfloat16"),
+    "large seed": lambda: L.Dropout(0.3, seed=3_000_000_000),
+    "columns": lambda: L.Dropout(0.3, noise_shape=(None, 1, None, 1), seed=5),
+    "one mask for all": lambda: L.Dropout(0.3, noise_shape=(1, None, None, None), seed=5),
+    "channels": lambda: L.SpatialDropout2D(0.3, data_format="channels_last", seed=5),
+    "channels first": lambda: L.SpatialDropout2D(0.3, data_format="channels_first", seed=5),
+    "all": lambda: L.Dropout(1.0),
+    "within a layer": lambda: L.TimeDistributed(L.Dropout(0.3, seed=5)),
+}
+
+
+@pytest.mark.parametrize("name", DROPPING)
+def test_the_masks_are_those_that_one_replica_draws(two_replicas, name):
+    ones = tf.ones([6, 5, 4, 7])
+    alone = DROPPING[name]()(ones, training=True)
     with two_replicas.scope():
-        layer = keras.layers.Dropout(0.3, seed=5, dtype=dtype)
+        layer = DROPPING[name]()
+        layer.build(tuple(ones.shape))
 
     @tf.function
     def step():
-        return two_replicas.run(lambda: layer(ones[:3], training=True))
+        def on_replica():
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            mine = ones[replica * 3 : replica * 3 + 3]
+            with tf.GradientTape() as tape:
+                tape.watch(mine)
+                dropped = layer(mine, training=True)
+            return dropped, tape.gradient(dropped, mine, unconnected_gradients="zero")
+
+        return two_replicas.run(on_replica)
 
     with seen_by([layer], replicas=2):
-        parts = two_replicas.experimental_local_results(step())
+        parts, gradients = map(two_replicas.experimental_local_results, step())
     shared = np.concatenate([np.asarray(part, np.float32) for part in parts])
-    np.testing.assert_allclose(shared, np.asarray(alone, np.float32), rtol=0.01)
+    alone = np.asarray(alone, np.float32)
+    np.testing.assert_allclose(shared, alone, rtol=0.01)
+    gradient = np.concatenate([np.asarray(part, np.float32) for part in gradients])
+    np.testing.assert_allclose(gradient, alone, rtol=0.01)  # Of what is linear in ones.
 
 
 def test_afterwards_the_layers_are_keras_own_again(two_replicas):

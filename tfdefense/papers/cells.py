@@ -130,7 +130,7 @@ class Cell(Artefact):
             white_box if self.examples is not None else None,
             round(time.monotonic() - began, 1),
         )
-        write_text(self.path(store), self._text(outcome, clean.note))
+        write_text(self.path(store), self._text(outcome, clean.note, store))
 
     def _pipeline(self, store: Store, classifier: FrozenClassifier) -> DefendedClassifier | None:
         if self.defense is None:
@@ -145,7 +145,7 @@ class Cell(Artefact):
         attacked = judged.attack(attack_from(self.examples.attack), few)
         return _measured(judged.predict(attacked) == attacked.labels)
 
-    def _text(self, outcome: Outcome, note: str) -> str:
+    def _text(self, outcome: Outcome, note: str, store: Store) -> str:
         about: dict[str, Any] = {
             "schema": SCHEMA,
             "title": self.title,
@@ -153,6 +153,8 @@ class Cell(Artefact):
             "depends_on": self.depends_on(),
             **dataclasses.asdict(outcome),
             "made_with": versions(),
+            "dataset": self.classifier.dataset,
+            "images": store.fingerprints(self.classifier.dataset),
             "note": note,
         }
         return json.dumps(about, indent=2) + "\n"

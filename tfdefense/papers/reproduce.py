@@ -72,7 +72,12 @@ class Reproduction:
         self.cost = Cost(self.store)
 
     def plan(self) -> str:
-        """What would be made, and about how long it would take."""
+        """What would be made, and about how long it would take.
+
+        Raises:
+          UserError: the store, or a table, was made of other images.
+        """
+        self.store.hold_to_images(self._datasets(), keep=False)
         missing = [each for each in self.mine if not each.is_done(self.store)]
         lines = [
             f"{self.paper.title}: tables {', '.join(self.tables)}; budget {self.budget.name}: {self.budget.about}"
@@ -97,23 +102,28 @@ class Reproduction:
         """Makes what is missing, and writes the tables, also where something could not be made.
 
         Raises:
-          UserError: the store was made of other images.
+          UserError: the store, or a table, was made of other images.
           WorkFailed: something could not be made.
         """
+        self.store.hold_to_images(self._datasets(), keep=False)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
                 f"--output={self.directory.parent}: cannot be written ({error.strerror})."
             ) from error
-        missing = [each for each in self.mine if not each.is_done(self.store)]
-        cells = [each for each in missing if isinstance(each, Cell)]
-        self.store.hold_to_images(dict.fromkeys(cell.classifier.dataset for cell in cells))
+        self.store.hold_to_images(self._datasets())
         write_text(self.directory / _MADE, json.dumps(self._made_with(), indent=2) + "\n")
         try:
             make_all(self.mine, self.store, self.cost)
         finally:
             self.write()
+
+    def _datasets(self) -> list[str]:
+        """Names of those that something is still to be measured on."""
+        missing = [each for each in self.mine if not each.is_done(self.store)]
+        cells = [each for each in missing if isinstance(each, Cell)]
+        return list(dict.fromkeys(cell.classifier.dataset for cell in cells))
 
     def write(self) -> None:
         """Writes the tables with what is measured so far."""

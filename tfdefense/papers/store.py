@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import json
+import os
+import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,8 @@ from typing import Any
 from tfdefense import data
 from tfdefense.errors import UserError, require
 from tfdefense.fingerprints import data_fingerprint
-from tfdefense.runs import write_text
 
-_IMAGES = "images.json"
+Fingerprints = dict[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,37 +34,83 @@ class Store:
         """A dataset, read once."""
         return _dataset(name, self.data_dir)
 
-    def hold_to_images(self, names: Iterable[str]) -> None:
-        """Sees to it that all that is made here is made of the same images: keys of artefacts have a dataset's name alone.
+    def fingerprints(self, name: str) -> Fingerprints:
+        """Of a dataset's images and labels, split by split."""
+        return _fingerprints(name, self.data_dir)
+
+    def hold_to_images(self, names: Iterable[str], keep: bool = True) -> None:
+        """Sees to it that one store, and one table, is made of the same images: keys of artefacts have a dataset's name alone.
+
+        Args:
+          names: of datasets.
+          keep: whether to write down what images they are, where nothing is known of them yet.
 
         Raises:
-          UserError: what lies here was made of other images of that name, such as a lossy copy of them.
+          UserError: what lies here, or was measured elsewhere, was made of other images of that name, such as a lossy
+            copy of them; or the folder cannot be written.
         """
-        path = self.path / _IMAGES
-        known = _known_images(path)
         for name in names:
-            found = self.dataset(name)
-            prints = [data_fingerprint(found.train), data_fingerprint(found.test)]
-            require(
-                known.get(name, prints) == prints,
-                f"--store={self.path}: was made of other images of {name!r} than --data_dir={self.data_dir} has."
-                " Name another --store, or give it the same images.",
-            )
-            if name not in known:
-                known[name] = prints
-                self.path.mkdir(parents=True, exist_ok=True)
-                write_text(path, json.dumps(known, indent=2) + "\n")
+            prints = self.fingerprints(name)
+            self._require_same(f"--store={self.path}: was made", name, self._known(name), prints)
+            for record in self.measured.values():
+                if record.get("dataset") == name:
+                    what = f"{record['title']}, measured earlier: was made"
+                    self._require_same(what, name, record.get("images"), prints)
+            if keep:
+                first = self._written(name, prints)
+                self._require_same(f"--store={self.path}: was made", name, first, prints)
 
+    def _require_same(
+        self, what: str, name: str, known: Fingerprints | None, prints: Fingerprints
+    ) -> None:
+        where = (
+            f"--data_dir={self.data_dir} has" if self.data_dir else "are found without --data_dir"
+        )
+        require(
+            known in (None, prints),
+            f"{what} of other images of {name!r} than {where}. The same images, or another --store and --output, needed.",
+        )
 
-def _known_images(path: Path) -> dict[str, list[str]]:
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise UserError(f"{path}: damaged ({error}). Delete it to start it anew.") from error
+    def _known(self, name: str) -> Fingerprints | None:
+        path = self._images_path(name)
+        try:
+            known = json.loads(path.read_text())
+            require(isinstance(known, dict), f"{path}: damaged.")
+        except OSError:
+            return None
+        except ValueError as error:
+            raise UserError(f"{path}: damaged ({error}).") from error
+        return known
+
+    def _written(self, name: str, prints: Fingerprints) -> Fingerprints | None:
+        """What stands in the file, of several machines that write it at once the first one's."""
+        path = self._images_path(name)
+        mine = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            mine.write_text(json.dumps(prints, indent=2) + "\n")
+            try:
+                os.link(mine, path)
+            except FileExistsError:
+                return self._known(name)
+            finally:
+                mine.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"--store={self.path}: cannot be written ({error.strerror})."
+            ) from error
+        return prints
+
+    def _images_path(self, name: str) -> Path:
+        return self.path / "images" / f"{name}.json"
 
 
 @functools.lru_cache(maxsize=1)
 def _dataset(name: str, data_dir: str | None) -> data.Dataset:
     return data.load(name, data_dir)
+
+
+@functools.lru_cache
+def _fingerprints(name: str, data_dir: str | None) -> Fingerprints:
+    found = _dataset(name, data_dir)
+    return {"train": data_fingerprint(found.train), "test": data_fingerprint(found.test)}

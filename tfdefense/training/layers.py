@@ -7,10 +7,10 @@ import keras
 
 def with_parts(networks: Iterable[keras.Layer]) -> Iterator[keras.Layer]:
     """Each of `networks` and of the layers within them, at any depth, once."""
-    waiting, met = list(networks), set()
-    while waiting:
-        layer = waiting.pop()
-        if id(layer) not in met:
-            met.add(id(layer))
-            waiting.extend(getattr(layer, "layers", ()))
-            yield layer
+    met = set()
+    for network in networks:
+        # Keras makes no public list of the layers of a layer, as of an attention's dropout.
+        for layer in network._flatten_layers():
+            if id(layer) not in met:
+                met.add(id(layer))
+                yield layer
