@@ -28,24 +28,25 @@ from tfdefense.intervals import wilson
 from tfdefense.planning import planned
 from tfdefense.runs import Run
 
+CORNERS = {"inner_start": "blocks"}
 ROWS = {
     "as it is, seed 0": {},
-    "without MSE": {"mse_weight": 0.0},
-    "with GAN loss, weight 0.1": {"gan_weight": 0.1},
-    "without ramp": {"ramp": 0.0},
-    "inner attack FGSM": {"inner_attack": "fgsm"},
-    "inner attack fast": {"inner_attack": "fast"},
-    "10 inner steps": {"inner_steps": 10},
-    "uniform starts": {"inner_start": "uniform"},
-    "without thresholds": {"thresholds": 0},
     "as it is, seed 1": {"seed": 1},
     "as it is, seed 2": {"seed": 2},
-    "uniform starts, seed 1": {"inner_start": "uniform", "seed": 1},
-    "uniform starts, seed 2": {"inner_start": "uniform", "seed": 2},
-    "with GAN loss, weight 0.1, seed 1": {"gan_weight": 0.1, "seed": 1},
-    "with GAN loss, weight 0.1, seed 2": {"gan_weight": 0.1, "seed": 2},
-    "filters 16-32-64": {"widths": (16, 32, 64)},
-    "filters 16-32-64-128-256": {"widths": (16, 32, 64, 128, 256)},
+    "inner attack FGSM": {"inner_attack": "fgsm"},
+    "inner attack fast": {"inner_attack": "fast"},
+    "from corners, seed 0": CORNERS,
+    "from corners, seed 1": {**CORNERS, "seed": 1},
+    "from corners, seed 2": {**CORNERS, "seed": 2},
+    "corners, without thresholds": {**CORNERS, "thresholds": 0},
+    "corners, filters 16-32-64": {**CORNERS, "widths": (16, 32, 64)},
+    "corners, filters 16-32-64-128-256": {**CORNERS, "widths": (16, 32, 64, 128, 256)},
+    "corners, without MSE": {**CORNERS, "mse_weight": 0.0},
+    "corners, with GAN loss, seed 0": {**CORNERS, "gan_weight": 0.1},
+    "corners, with GAN loss, seed 1": {**CORNERS, "gan_weight": 0.1, "seed": 1},
+    "corners, with GAN loss, seed 2": {**CORNERS, "gan_weight": 0.1, "seed": 2},
+    "corners, without ramp": {**CORNERS, "ramp": 0.0},
+    "corners, 10 inner steps": {**CORNERS, "inner_steps": 10},
 }
 ATTACKS = ("pgd:steps=40", "apgd_ce:steps=50", "square:queries=500")
 

@@ -107,9 +107,7 @@ def main():
     for attack in ("pgd", "fast"):
         given = {"inner_attack": attack, "inner_steps": STEPS}
         steps = {
-            "purifier": ours(
-                RobustPurifier(classifier, inner_start="uniform", **given), images, labels
-            ),
+            "purifier": ours(RobustPurifier(classifier, **given), images, labels),
             "whole": ours(AdversarialTraining(network(), **given), images, labels),
         }
         if not arguments.without_art:

@@ -36,7 +36,6 @@ class InnerAttackConfig:
         "radius of the inner attack (default: 0.3 for grey images, 8/255 for colour; in l2 1.5 and 0.5)",
     )
     inner_steps: int = option(10, "steps of the inner attack, if that is pgd")
-
     inner_start: str = option(
         "uniform",
         "where pgd starts: uniform, anywhere in the ball, or blocks, at its corners, in blocks and stripes of one sign",

@@ -45,11 +45,6 @@ class Config(InnerAttackConfig, GeneratorConfig):
     """Hyperparameters of the robust purifier."""
 
     inner_steps: int = option(5, "steps of the inner attack, if that is pgd")
-    inner_start: str | None = option(
-        None,
-        "where pgd starts: uniform, anywhere in the ball, or blocks, at its corners, in blocks and stripes of one sign"
-        " (default: blocks for linf)",
-    )
     inner_queries: int = option(
         0,
         "queries of the square attack, which attacks every second image in place of the inner attack; 0 for none. Without it,"
@@ -78,9 +73,6 @@ class Config(InnerAttackConfig, GeneratorConfig):
     clip: float = option(1.0, "greatest norm of the gradient of a step; 0 for any")
 
     def __post_init__(self) -> None:
-        if self.inner_start is None:
-            cornered = (self.inner_attack, self.inner_norm) == ("pgd", "linf")
-            object.__setattr__(self, "inner_start", "blocks" if cornered else "uniform")
         InnerAttackConfig.__post_init__(self)
         GeneratorConfig.__post_init__(self)
         require(self.inner_queries >= 0, f"--inner_queries={self.inner_queries}: 0 or more needed.")
