@@ -30,9 +30,9 @@ from tfdefense.runs import Run
 
 CORNERS = {"inner_start": "blocks"}
 ROWS = {
-    "as it is, seed 0": {},
-    "as it is, seed 1": {"seed": 1},
-    "as it is, seed 2": {"seed": 2},
+    "uniform starts, seed 0": {"inner_start": "uniform"},
+    "uniform starts, seed 1": {"inner_start": "uniform", "seed": 1},
+    "uniform starts, seed 2": {"inner_start": "uniform", "seed": 2},
     "inner attack FGSM": {"inner_attack": "fgsm"},
     "inner attack fast": {"inner_attack": "fast"},
     "from corners, seed 0": CORNERS,
@@ -99,6 +99,7 @@ def main():
     output.mkdir(parents=True, exist_ok=True)
     file = output / "rows.jsonl"
     rows = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    rows = [row for row in rows if row["row"] in ROWS]
     test = data.load("mnist", arguments.data_dir).test
     for name in arguments.rows.split(";") if arguments.rows else ROWS:
         if name in [row["row"] for row in rows]:

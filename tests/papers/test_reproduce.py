@@ -238,8 +238,16 @@ def test_so_is_a_table_whatever_store_its_cells_come_from(small, capsys, other_i
     capsys.readouterr()
     assert main([*COMMAND, "--store=another"]) == 2
     said = capsys.readouterr().err
-    assert "measured earlier: was made of other images of 'digits'" in said
+    assert "What was measured earlier: was made of other images of 'digits'" in said
     assert not (small / "another").exists()
+    elsewhere = ["--store=another", "--output=other"]
+    part = [*COMMAND[:2], "--tables=2", "--classifiers=Net", *COMMAND[3:]]
+    assert main([*part, *elsewhere]) == 0
+    before = (small / "results" / "small" / "2.md").exists()
+    capsys.readouterr()
+    assert main([*COMMAND, *elsewhere[:1]]) == 2
+    assert "on other images of 'digits' than other cells of its table" in capsys.readouterr().err
+    assert (small / "results" / "small" / "2.md").exists() == before
 
 
 class Late(Store):

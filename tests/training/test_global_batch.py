@@ -62,6 +62,7 @@ DROPPING = {
     "large seed": lambda: L.Dropout(0.3, seed=3_000_000_000),
     "columns": lambda: L.Dropout(0.3, noise_shape=(None, 1, None, 1), seed=5),
     "one mask for all": lambda: L.Dropout(0.3, noise_shape=(1, None, None, None), seed=5),
+    "a short shape": lambda: L.Dropout(0.3, noise_shape=(4, 7), seed=5),
     "channels": lambda: L.SpatialDropout2D(0.3, data_format="channels_last", seed=5),
     "channels first": lambda: L.SpatialDropout2D(0.3, data_format="channels_first", seed=5),
     "all": lambda: L.Dropout(1.0),

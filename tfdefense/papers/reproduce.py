@@ -18,7 +18,7 @@ from tfdefense.papers.making import make_all
 from tfdefense.papers.paper import Figure
 from tfdefense.papers.records import how_made, measured_cells, save_cells, save_choices, save_index
 from tfdefense.papers.results import lines_of, save_table, summary
-from tfdefense.papers.store import Store
+from tfdefense.papers.store import Fingerprints, Store
 from tfdefense.progress import say
 from tfdefense.runs import versions, write_text
 
@@ -77,7 +77,7 @@ class Reproduction:
         Raises:
           UserError: the store, or a table, was made of other images.
         """
-        self.store.hold_to_images(self._datasets(), keep=False)
+        self._hold_to_images(keep=False)
         missing = [each for each in self.mine if not each.is_done(self.store)]
         lines = [
             f"{self.paper.title}: tables {', '.join(self.tables)}; budget {self.budget.name}: {self.budget.about}"
@@ -105,25 +105,35 @@ class Reproduction:
           UserError: the store, or a table, was made of other images.
           WorkFailed: something could not be made.
         """
-        self.store.hold_to_images(self._datasets(), keep=False)
+        self._hold_to_images(keep=False)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
                 f"--output={self.directory.parent}: cannot be written ({error.strerror})."
             ) from error
-        self.store.hold_to_images(self._datasets())
+        self._hold_to_images()
         write_text(self.directory / _MADE, json.dumps(self._made_with(), indent=2) + "\n")
         try:
             make_all(self.mine, self.store, self.cost)
         finally:
             self.write()
 
-    def _datasets(self) -> list[str]:
-        """Names of those that something is still to be measured on."""
+    def _hold_to_images(self, keep: bool = True) -> None:
+        """All cells of a table are of the same images, those that are there and those that are still to be measured."""
+        every = Grid(self.paper, self.paper.figures, self.budget).cells
+        measured: dict[str, Fingerprints] = {}
+        for record in self._records([each for each in every if each[0].table in self.tables]):
+            images = record.get("images")
+            require(
+                images is None or measured.setdefault(record["dataset"], images) == images,
+                f"{record.get('title')}: was measured on other images of {record.get('dataset')!r} than other cells of its"
+                " table. Another --store and --output needed.",
+            )
         missing = [each for each in self.mine if not each.is_done(self.store)]
         cells = [each for each in missing if isinstance(each, Cell)]
-        return list(dict.fromkeys(cell.classifier.dataset for cell in cells))
+        names = dict.fromkeys(cell.classifier.dataset for cell in cells)
+        self.store.hold_to_images(names, measured, keep)
 
     def write(self) -> None:
         """Writes the tables with what is measured so far."""

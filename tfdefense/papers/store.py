@@ -3,8 +3,6 @@
 import dataclasses
 import functools
 import json
-import os
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,11 +36,17 @@ class Store:
         """Of a dataset's images and labels, split by split."""
         return _fingerprints(name, self.data_dir)
 
-    def hold_to_images(self, names: Iterable[str], keep: bool = True) -> None:
+    def hold_to_images(
+        self,
+        names: Iterable[str],
+        measured: Mapping[str, Fingerprints] | None = None,
+        keep: bool = True,
+    ) -> None:
         """Sees to it that one store, and one table, is made of the same images: keys of artefacts have a dataset's name alone.
 
         Args:
           names: of datasets.
+          measured: of what images the cells are that are there already, by dataset, where that is known.
           keep: whether to write down what images they are, where nothing is known of them yet.
 
         Raises:
@@ -51,14 +55,12 @@ class Store:
         """
         for name in names:
             prints = self.fingerprints(name)
-            self._require_same(f"--store={self.path}: was made", name, self._known(name), prints)
-            for record in self.measured.values():
-                if record.get("dataset") == name:
-                    what = f"{record['title']}, measured earlier: was made"
-                    self._require_same(what, name, record.get("images"), prints)
+            here = f"--store={self.path}"
+            self._require_same(here, name, self._known(name), prints)
+            earlier = (measured or {}).get(name)
+            self._require_same("What was measured earlier", name, earlier, prints)
             if keep:
-                first = self._written(name, prints)
-                self._require_same(f"--store={self.path}: was made", name, first, prints)
+                self._require_same(here, name, self._written(name, prints), prints)
 
     def _require_same(
         self, what: str, name: str, known: Fingerprints | None, prints: Fingerprints
@@ -68,7 +70,8 @@ class Store:
         )
         require(
             known in (None, prints),
-            f"{what} of other images of {name!r} than {where}. The same images, or another --store and --output, needed.",
+            f"{what}: was made of other images of {name!r} than {where}. The same images, or another --store and"
+            " --output, needed.",
         )
 
     def _known(self, name: str) -> Fingerprints | None:
@@ -76,8 +79,10 @@ class Store:
         try:
             known = json.loads(path.read_text())
             require(isinstance(known, dict), f"{path}: damaged.")
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
         except ValueError as error:
             raise UserError(f"{path}: damaged ({error}).") from error
         return known
@@ -85,16 +90,12 @@ class Store:
     def _written(self, name: str, prints: Fingerprints) -> Fingerprints | None:
         """What stands in the file, of several machines that write it at once the first one's."""
         path = self._images_path(name)
-        mine = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            mine.write_text(json.dumps(prints, indent=2) + "\n")
-            try:
-                os.link(mine, path)
-            except FileExistsError:
-                return self._known(name)
-            finally:
-                mine.unlink(missing_ok=True)
+            with path.open("x") as file:
+                file.write(json.dumps(prints) + "\n")  # In one go: it is short.
+        except FileExistsError:
+            return self._known(name)
         except OSError as error:
             raise UserError(
                 f"--store={self.path}: cannot be written ({error.strerror})."

@@ -25,8 +25,8 @@ _SPATIAL = (
 def seen_by(networks: Iterable[keras.Layer], replicas: int) -> Iterator[None]:
     """Within it, what is traced of `networks` does on so many replicas what it would do on one.
 
-    With one replica nothing is changed. Other layers that draw, such as `GaussianNoise`, stay as they are, and so does
-    batch norm of what is masked.
+    With one replica nothing is changed. Other layers that draw, such as `GaussianNoise`, `AlphaDropout` or the dropout
+    of `LSTM` and `Attention`, stay as they are, and so does batch norm of what is masked.
     """
     layers = [*with_parts(networks)] if replicas > 1 else []
     norms = [
@@ -79,6 +79,7 @@ def _mask_shape(layer: keras.Layer, inputs: tf.Tensor) -> list[int | tf.Tensor |
         channels = 1 if getattr(layer, "data_format", None) == "channels_first" else rank - 1
         given = [None if axis in (0, channels) else 1 for axis in range(rank)]
     else:
-        given = layer.noise_shape or [None] * rank
+        given = [*(layer.noise_shape or [None] * rank)]
+        given = [1] * (rank - len(given)) + given  # As it is broadcast.
     own = (sizes[axis] if given[axis] is None else given[axis] for axis in range(1, rank))
     return [given[0], *own]
