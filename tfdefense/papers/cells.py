@@ -153,7 +153,6 @@ class Cell(Artefact):
             "depends_on": self.depends_on(),
             **dataclasses.asdict(outcome),
             "made_with": versions(),
-            "dataset": self.classifier.dataset,
             "images": store.fingerprints(self.classifier.dataset),
             "note": note,
         }

@@ -64,6 +64,8 @@ class Reproduction:
         figures = self.paper.chosen(tables, dataset, classifiers)
         self.tables = list(dict.fromkeys(figure.table for figure in figures))
         self.grid = Grid(self.paper, figures, self.budget)
+        # All of the paper, also what other calls measure of it.
+        self.every = Grid(self.paper, self.paper.figures, self.budget).cells
         self.directory = output / paper
         self._require_same_results()
         measured = measured_cells(self.paper, self.directory)
@@ -77,8 +79,8 @@ class Reproduction:
         Raises:
           UserError: the store, or a table, was made of other images.
         """
-        self._hold_to_images(keep=False)
-        missing = [each for each in self.mine if not each.is_done(self.store)]
+        self._require_same_images()
+        missing = self._missing()
         lines = [
             f"{self.paper.title}: tables {', '.join(self.tables)}; budget {self.budget.name}: {self.budget.about}"
         ]
@@ -105,42 +107,43 @@ class Reproduction:
           UserError: the store, or a table, was made of other images.
           WorkFailed: something could not be made.
         """
-        self._hold_to_images(keep=False)
+        datasets = self._require_same_images()
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
                 f"--output={self.directory.parent}: cannot be written ({error.strerror})."
             ) from error
-        self._hold_to_images()
+        self.store.hold_to_images(datasets)
         write_text(self.directory / _MADE, json.dumps(self._made_with(), indent=2) + "\n")
         try:
             make_all(self.mine, self.store, self.cost)
         finally:
             self.write()
 
-    def _hold_to_images(self, keep: bool = True) -> None:
-        """All cells of a table are of the same images, those that are there and those that are still to be measured."""
-        every = Grid(self.paper, self.paper.figures, self.budget).cells
+    def _require_same_images(self) -> list[str]:
+        """All cells of a table are of the same images, measured or not; names of the datasets of those that are not."""
         measured: dict[str, Fingerprints] = {}
-        for record in self._records([each for each in every if each[0].table in self.tables]):
-            images = record.get("images")
+        for cell in [cell for figure, cell in self.every if figure.table in self.tables]:
+            images = (cell.record(self.store) or {}).get("images")
+            name = cell.classifier.dataset
             require(
-                images is None or measured.setdefault(record["dataset"], images) == images,
-                f"{record.get('title')}: was measured on other images of {record.get('dataset')!r} than other cells of its"
-                " table. Another --store and --output needed.",
+                images is None or measured.setdefault(name, images) == images,
+                f"{cell.title}: was measured on other images of {name!r} than other cells of its table. Another --store"
+                " and --output needed.",
             )
-        missing = [each for each in self.mine if not each.is_done(self.store)]
-        cells = [each for each in missing if isinstance(each, Cell)]
-        names = dict.fromkeys(cell.classifier.dataset for cell in cells)
-        self.store.hold_to_images(names, measured, keep)
+        cells = [each for each in self._missing() if isinstance(each, Cell)]
+        names = list(dict.fromkeys(cell.classifier.dataset for cell in cells))
+        self.store.require_images(names, measured)
+        return names
+
+    def _missing(self) -> list[Artefact]:
+        return [each for each in self.mine if not each.is_done(self.store)]
 
     def write(self) -> None:
         """Writes the tables with what is measured so far."""
-        # All of the paper, also what other calls measured of it.
-        every = Grid(self.paper, self.paper.figures, self.budget).cells
         cells = {
-            table: [(figure, cell) for figure, cell in every if figure.table == table]
+            table: [(figure, cell) for figure, cell in self.every if figure.table == table]
             for table in self.paper.tables
         }
         lines = {table: lines_of(of_table, self.store) for table, of_table in cells.items()}
@@ -150,10 +153,10 @@ class Reproduction:
             known = curves_of(_trained(cells[table]), self.store, self.directory / _CURVES)
             save_curves(known, self.directory / f"{table}-training.png")
             say(f"Table {table}: {summary(lines[table])} {self.directory / f'{table}.md'}")
-        _, notes = how_made(self._records(every))
+        _, notes = how_made(self._records(self.every))
         save_index(self.paper, lines, notes, self.directory / "README.md")
-        classifiers = dict.fromkeys(cell.classifier for _, cell in every)
-        save_choices(self.paper, classifiers, _trained(every), self.directory / "choices.md")
+        classifiers = dict.fromkeys(cell.classifier for _, cell in self.every)
+        save_choices(self.paper, classifiers, _trained(self.every), self.directory / "choices.md")
 
     def _records(self, cells: Sequence[tuple[Figure, Cell]]) -> list[Mapping[str, Any]]:
         return [record for _, cell in cells if (record := cell.record(self.store))]

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ from typing import Any
 from tfdefense import data
 from tfdefense.errors import UserError, require
 from tfdefense.fingerprints import data_fingerprint
+from tfdefense.papers.leases import lease
+from tfdefense.runs import write_text
 
+_WAIT_SECONDS = 0.1
 Fingerprints = dict[str, str]
 
 
@@ -36,40 +40,37 @@ class Store:
         """Of a dataset's images and labels, split by split."""
         return _fingerprints(name, self.data_dir)
 
-    def hold_to_images(
-        self,
-        names: Iterable[str],
-        measured: Mapping[str, Fingerprints] | None = None,
-        keep: bool = True,
-    ) -> None:
+    def require_images(self, names: Iterable[str], measured: Mapping[str, Fingerprints]) -> None:
         """Sees to it that one store, and one table, is made of the same images: keys of artefacts have a dataset's name alone.
 
         Args:
           names: of datasets.
           measured: of what images the cells are that are there already, by dataset, where that is known.
-          keep: whether to write down what images they are, where nothing is known of them yet.
 
         Raises:
-          UserError: what lies here, or was measured elsewhere, was made of other images of that name, such as a lossy
-            copy of them; or the folder cannot be written.
+          UserError: what lies here, or was measured already, was made of other images of that name, such as a lossy
+            copy of them.
         """
         for name in names:
-            prints = self.fingerprints(name)
-            here = f"--store={self.path}"
-            self._require_same(here, name, self._known(name), prints)
-            earlier = (measured or {}).get(name)
-            self._require_same("What was measured earlier", name, earlier, prints)
-            if keep:
-                self._require_same(here, name, self._written(name, prints), prints)
+            self._require_same(f"--store={self.path}", name, self._known(name))
+            self._require_same("What was measured earlier", name, measured.get(name))
 
-    def _require_same(
-        self, what: str, name: str, known: Fingerprints | None, prints: Fingerprints
-    ) -> None:
+    def hold_to_images(self, names: Iterable[str]) -> None:
+        """Writes down what images these datasets are, where nothing is known of them yet.
+
+        Raises:
+          UserError: another machine has just begun with others, or the folder cannot be written.
+        """
+        for name in names:
+            kept = self._written(name, self.fingerprints(name))
+            self._require_same(f"--store={self.path}", name, kept)
+
+    def _require_same(self, what: str, name: str, known: Fingerprints | None) -> None:
         where = (
             f"--data_dir={self.data_dir} has" if self.data_dir else "are found without --data_dir"
         )
         require(
-            known in (None, prints),
+            known in (None, self.fingerprints(name)),
             f"{what}: was made of other images of {name!r} than {where}. The same images, or another --store and"
             " --output, needed.",
         )
@@ -87,20 +88,21 @@ class Store:
             raise UserError(f"{path}: damaged ({error}).") from error
         return known
 
-    def _written(self, name: str, prints: Fingerprints) -> Fingerprints | None:
+    def _written(self, name: str, prints: Fingerprints) -> Fingerprints:
         """What stands in the file, of several machines that write it at once the first one's."""
         path = self._images_path(name)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("x") as file:
-                file.write(json.dumps(prints) + "\n")  # In one go: it is short.
-        except FileExistsError:
-            return self._known(name)
+            while (known := self._known(name)) is None:
+                with lease(path) as mine:
+                    if mine and self._known(name) is None:
+                        write_text(path, json.dumps(prints) + "\n")
+                if not mine:
+                    time.sleep(_WAIT_SECONDS)
         except OSError as error:
             raise UserError(
                 f"--store={self.path}: cannot be written ({error.strerror})."
             ) from error
-        return prints
+        return known
 
     def _images_path(self, name: str) -> Path:
         return self.path / "images" / f"{name}.json"

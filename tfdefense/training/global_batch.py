@@ -28,7 +28,7 @@ def seen_by(networks: Iterable[keras.Layer], replicas: int) -> Iterator[None]:
     With one replica nothing is changed. Other layers that draw, such as `GaussianNoise`, `AlphaDropout` or the dropout
     of `LSTM` and `Attention`, stay as they are, and so does batch norm of what is masked.
     """
-    layers = [*with_parts(networks)] if replicas > 1 else []
+    layers = with_parts(networks) if replicas > 1 else []
     norms = [
         layer
         for layer in layers

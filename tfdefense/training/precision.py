@@ -17,7 +17,7 @@ def computing(networks: Iterable[keras.Layer], precision: str) -> Iterator[None]
     Weights, what the networks give, losses, the gradient penalty and the optimizer's slots stay float32. Outside
     of it so does everything: what is validated, judged and exported computes in float32.
     """
-    layers = [*with_parts(networks)] if precision != "float32" else []
+    layers = with_parts(networks) if precision != "float32" else []
     before = [layer.dtype_policy for layer in layers]
     for layer in layers:
         layer.dtype_policy = keras.dtype_policies.get("mixed_bfloat16")
