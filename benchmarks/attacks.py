@@ -30,7 +30,7 @@ import tensorflow as tf
 
 import tfdefense
 from tfdefense.attacks import BIM, FGSM, JSMA, PGD, CarliniWagnerL2, DeepFool
-from tfdefense.runs import Run
+from tfdefense.training.run_directory import Run
 
 BATCH = 128
 EPSILON = 0.1

@@ -33,7 +33,7 @@ PEERS = {
 def ours(arguments, weights):
     import tfdefense
     from tfdefense.attacks import make
-    from tfdefense.runs import Run
+    from tfdefense.training.run_directory import Run
 
     model = Run(arguments.run).load_classifier()
     test = tfdefense.data.load("mnist", arguments.data_dir).test

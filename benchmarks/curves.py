@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from tfdefense.evaluation.figures import COLORS, save_figure, subplots
-from tfdefense.evaluation.training_curves import training_curves
-from tfdefense.runs import Run
+from tfdefense.evaluation.report.training_curves import training_curves
+from tfdefense.training.run_directory import Run
+from tfdefense.utils.figures import COLORS, save_figure, subplots
 
 NORM = "train/gradient_norm_generator"
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 from train_step import BATCH, SHAPE, Ours
 
-from tfdefense.data.disk_array import DiskArray, as_images
+from tfdefense.data.core.disk_array import DiskArray, as_images
 
 STEPS = 20
 

@@ -82,9 +82,9 @@ def train(kind, place):
 
     import tfdefense
     from tfdefense.attacks import FGSM
+    from tfdefense.attacks.core.adversarial_dataset import craft
     from tfdefense.classifiers import FrozenClassifier
-    from tfdefense.crafting import craft
-    from tfdefense.data import disk_array
+    from tfdefense.data.core import disk_array
     from tfdefense.defenses import APEGANPlusPlus
     from tfdefense.training import LoopConfig, Trainer
 

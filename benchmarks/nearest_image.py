@@ -19,10 +19,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from tfdefense import classifiers, data
-from tfdefense.attacks.labels import attack_from
-from tfdefense.evaluation.judge import Judge
-from tfdefense.evaluation.tables import share_cell
-from tfdefense.intervals import wilson
+from tfdefense.attacks.core.spec import attack_from
+from tfdefense.evaluation.runner import Judge
+from tfdefense.utils.statistics import wilson
+from tfdefense.utils.tables import share_cell
 
 
 def nearest(images, among):

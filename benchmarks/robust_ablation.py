@@ -20,13 +20,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from tfdefense import data, experiment
-from tfdefense.attacks.labels import attack_from
-from tfdefense.evaluation.judge import Judge
-from tfdefense.evaluation.tables import markdown_table, share_cell
-from tfdefense.intervals import wilson
-from tfdefense.planning import planned
-from tfdefense.runs import Run
+from tfdefense import data
+from tfdefense.attacks.core.spec import attack_from
+from tfdefense.evaluation.runner import Judge
+from tfdefense.experiments import train
+from tfdefense.experiments.plan import planned
+from tfdefense.training.run_directory import Run
+from tfdefense.utils.statistics import wilson
+from tfdefense.utils.tables import markdown_table, share_cell
 
 CORNERS = {"inner_start": "blocks"}
 ROWS = {
@@ -64,9 +65,9 @@ def measured(name, arguments, test):
     }
     run = Run(Path(arguments.output) / name.replace(", ", "-").replace(" ", "-"))
     began = time.monotonic()
-    experiment.fitted(planned(settings, run, arguments.data_dir))
+    train.fitted(planned(settings, run, arguments.data_dir))
     row = {"row": name, "seconds": round(time.monotonic() - began)}
-    defense = experiment.load_defense(run)
+    defense = train.load_defense(run)
     judge = Judge(defense.defend(), defense.batch_size)
     row["clean"] = int(np.sum(judge.predict(test) == test.labels)), len(test)
     few = test.take(arguments.images)

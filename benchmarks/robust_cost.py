@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from tfdefense.evaluation.figures import COLORS, save_figure, subplots
-from tfdefense.evaluation.tables import markdown_table
-from tfdefense.evaluation.training_curves import training_curves
-from tfdefense.runs import Run
+from tfdefense.evaluation.report.training_curves import training_curves
+from tfdefense.training.run_directory import Run
+from tfdefense.utils.figures import COLORS, save_figure, subplots
+from tfdefense.utils.tables import markdown_table
 
 SPEED = "train/images_per_second"
 ACCURACY = "validation/accuracy_"

@@ -77,7 +77,7 @@ def train_when_told(kind, defense):
     import tensorflow as tf
     from train_step import Ours
 
-    from tfdefense.training import strategies
+    from tfdefense.training.distribute import strategies
 
     if kind == "two replicas":
         cpu = tf.config.list_physical_devices("CPU")[0]

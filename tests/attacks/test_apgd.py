@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfdefense.attacks import APGDCE, APGDDLR, APGDT, PGD
-from tfdefense.attacks.climb import Climb, checkpoints, halve_where_stuck
+from tfdefense.attacks.core.auto_pgd import Climb, checkpoints, halve_where_stuck
 
 
 def test_checkpoints_are_those_of_the_paper():

@@ -9,7 +9,8 @@ from cleverhans.tf2.attacks.momentum_iterative_method import momentum_iterative_
 from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
 
 from tests.attacks.conftest import SHAPE
-from tfdefense.attacks import APGDCE, BIM, FGSM, MIM, PGD, DeepFool, FGSMPredicted, Square, norms
+from tfdefense.attacks import APGDCE, BIM, FGSM, MIM, PGD, DeepFool, FGSMPredicted, Square
+from tfdefense.attacks.core import norms
 
 
 def test_fgsm_on_a_linear_model_is_the_closed_form(linear, linear_images):

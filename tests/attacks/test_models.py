@@ -3,8 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.attacks import BIM, FGSM, Expectation, bpda
-from tfdefense.attacks.gradients import class_gradients, loss_gradient
+from tfdefense.attacks import BIM, FGSM, Expectation
+from tfdefense.attacks.core import bpda
+from tfdefense.attacks.core.gradients import class_gradients, loss_gradient
 
 
 def gradient(function, images):

@@ -3,13 +3,14 @@
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.attacks import PGD, draws
+from tfdefense.attacks import PGD
+from tfdefense.attacks.core import per_image_random
 from tfdefense.attacks.pgd import block_signs
 
 
 def test_signs_are_equal_within_blocks_and_drawn_for_each_image():
     images = tf.random.stateless_uniform([200, 16, 16, 3], [0, 0])
-    signs = np.asarray(block_signs(draws.image_keys(images, 0), images, 0))
+    signs = np.asarray(block_signs(per_image_random.image_keys(images, 0), images, 0))
     assert set(np.unique(signs)) == {-1.0, 1.0}
     found = set()
     for image in signs:
@@ -26,7 +27,7 @@ def test_signs_are_equal_within_blocks_and_drawn_for_each_image():
         found.add((heights, widths))
     assert {(16, 1), (1, 16), (1, 1), (4, 4), (16, 16)} <= found
     assert abs(signs.mean()) < 0.1
-    again = np.asarray(block_signs(draws.image_keys(images[7:8], 0), images[7:8], 0))
+    again = np.asarray(block_signs(per_image_random.image_keys(images[7:8], 0), images[7:8], 0))
     np.testing.assert_array_equal(again[0], signs[7])
 
 

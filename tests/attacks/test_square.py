@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdefense.attacks import BIM, Square, bpda, draws
-from tfdefense.attacks.square_l2 import Windows, bump, start
+from tfdefense.attacks import BIM, Square
+from tfdefense.attacks.core import bpda, per_image_random
+from tfdefense.attacks.core.square_l2 import Windows, bump, start
 
 
 def test_needs_no_gradient(victim, victim_images, victim_labels):
@@ -73,7 +74,9 @@ def test_bump_is_equation_2(side):
 
 def test_l2_candidates_lie_on_the_sphere_and_change_two_windows_only():
     images = tf.constant(np.full((6, 12, 12, 2), 0.5, np.float32))
-    keys = draws.image_keys(images + tf.random.stateless_uniform([6, 12, 12, 2], [0, 1]) / 100, 0)
+    keys = per_image_random.image_keys(
+        images + tf.random.stateless_uniform([6, 12, 12, 2], [0, 1]) / 100, 0
+    )
     epsilon = tf.fill([6, 1, 1, 1], 0.7)
     best = start(keys, images, epsilon)
     np.testing.assert_allclose(tf.norm(tf.reshape(best - images, [6, -1]), axis=1), 0.7, rtol=1e-5)

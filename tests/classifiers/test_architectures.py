@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from tfdefense.classifiers import CLASSIFIERS, Config, FrozenClassifier
-from tfdefense.classifiers.trained import parameters
+from tfdefense.classifiers.core.cached_training import parameters
 from tfdefense.errors import UserError
 
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)

@@ -7,7 +7,7 @@ import pytest
 import tfdefense
 from tests.conftest import SHAPE, make_toy_model
 from tfdefense.classifiers import FrozenClassifier, default_for, mnist_cnn
-from tfdefense.classifiers.architecture import Recipe
+from tfdefense.classifiers.core.architecture import Recipe
 from tfdefense.errors import UserError
 
 

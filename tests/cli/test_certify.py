@@ -6,8 +6,9 @@ import pytest
 
 from tests.conftest import make_toy_model
 from tfdefense.cli.main import main
-from tfdefense.defenses import DenoisedSmoothing, smoothing
-from tfdefense.runs import Run
+from tfdefense.defenses import DenoisedSmoothing
+from tfdefense.defenses.core import randomized_smoothing
+from tfdefense.training.run_directory import Run
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def test_images_are_certified_and_gone_on_with(run, tmp_path, capsys):
     assert "n=6" in said
     whole = rows(output)
     assert [row["image"] for row in whole] == list("012345")
-    most = smoothing.radii_of(60, 0.001, 0.3)[-1]
+    most = randomized_smoothing.radii_of(60, 0.001, 0.3)[-1]
     for row in whole:
         assert 0 <= float(row["radius"]) <= most
         assert (float(row["radius"]) == 0) == (row["class"] == "-1")

@@ -15,7 +15,7 @@ from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.cli.main import main
 from tfdefense.data import SOURCES
 from tfdefense.defenses import DEFENSES
-from tfdefense.evaluation.threats import THREAT_MODELS
+from tfdefense.evaluation.threat_models import THREAT_MODELS
 
 ROOT = Path(__file__).parents[2]
 QUICK = [
@@ -58,7 +58,7 @@ def shorten_classifier(patch):
     import dataclasses
 
     from tfdefense.classifiers import mnist_cnn
-    from tfdefense.classifiers.architecture import Recipe
+    from tfdefense.classifiers.core.architecture import Recipe
 
     short = dataclasses.replace(mnist_cnn.MNIST_CNN, grey=Recipe(training_images=6_000))
     patch.setattr(mnist_cnn, "MNIST_CNN", short)

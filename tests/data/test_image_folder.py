@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import tfdefense
-from tfdefense.data import disk_array
+from tfdefense.data.core import disk_array
 from tfdefense.errors import UserError
 
 

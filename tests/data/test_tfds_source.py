@@ -4,9 +4,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import tfdefense
-from tfdefense.data import DataOptions, disk_array, tfds_source
+from tfdefense.data import DataOptions, tfds_source
+from tfdefense.data.core import disk_array
+from tfdefense.data.core.fingerprint import data_fingerprint
 from tfdefense.errors import UserError
-from tfdefense.fingerprints import data_fingerprint
 
 
 @pytest.fixture(scope="module")

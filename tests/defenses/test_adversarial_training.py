@@ -9,9 +9,9 @@ from tfdefense.attacks import FGSM, PGD
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import AdversarialTraining
 from tfdefense.errors import UserError
-from tfdefense.experiment import load_defense
-from tfdefense.runs import Run
+from tfdefense.experiments.train import load_defense
 from tfdefense.training import Replica
+from tfdefense.training.run_directory import Run
 
 
 @pytest.mark.parametrize(("inner", "share"), [("fgsm", 0.5), ("pgd", 1.0)])

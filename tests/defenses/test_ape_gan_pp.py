@@ -5,7 +5,7 @@ import tensorflow as tf
 
 import tfdefense
 from tests.conftest import SHAPE, make_toy_model
-from tfdefense.data.pairs import fgsm_pairs, perturbed
+from tfdefense.defenses.core.adversarial_pairs import fgsm_pairs, perturbed
 from tfdefense.errors import UserError
 from tfdefense.networks import losses
 from tfdefense.training import LoopConfig, Replica, Trainer

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdefense.attacks import draws
+from tfdefense.attacks.core import per_image_random
 from tfdefense.defenses import DefenseGAN
 from tfdefense.errors import UserError
 from tfdefense.serving import export
@@ -49,7 +49,7 @@ def test_search_is_gradient_descent_with_momentum(trained, toy_split):
 def test_the_nearest_restart_counts(trained, toy_split):
     defense, _ = trained
     images = tf.constant(toy_split.images[:4])
-    starts = draws.normal(draws.image_keys(images, 0), [3, 8], stream=0)
+    starts = per_image_random.normal(per_image_random.image_keys(images, 0), [3, 8], stream=0)
     made = np.stack([defense.generator(defense.search(images, starts[:, r])) for r in range(3)])
     errors = np.mean((made - images) ** 2, axis=(2, 3, 4))
     expected = made[np.argmin(errors, axis=0), np.arange(4)]

@@ -6,12 +6,12 @@ import tensorflow as tf
 
 import tfdefense
 from tfdefense.attacks import BIM, FGSM
-from tfdefense.data.pairs import fgsm_pairs, perturbed
 from tfdefense.defenses import APEGAN, APEGANPlusPlus, ConditionalGAN
+from tfdefense.defenses.core.adversarial_pairs import fgsm_pairs, perturbed
 from tfdefense.errors import UserError
-from tfdefense.experiment import load_defense
-from tfdefense.runs import Run
+from tfdefense.experiments.train import load_defense
 from tfdefense.training import Replica
+from tfdefense.training.run_directory import Run
 
 
 def make(kind, classifier, **hyperparameters):

@@ -5,17 +5,17 @@ import pytest
 import tensorflow as tf
 
 from tfdefense.attacks import FABT, PGD, Attack, AutoAttack, DeepFool, FGSMPredicted
-from tfdefense.data.dataset import Split
+from tfdefense.data.core.dataset import Split
 from tfdefense.defenses import MagNet
-from tfdefense.defenses.base import RejectingClassifier
+from tfdefense.defenses.core.defense import RejectingClassifier
 from tfdefense.defenses.magnet import thresholds_for
 from tfdefense.errors import UserError
 from tfdefense.evaluation import Threats, evaluate
-from tfdefense.evaluation.figures import save_figure, subplots
-from tfdefense.evaluation.judging import save
-from tfdefense.evaluation.pages import to_markdown
-from tfdefense.runs import Run
+from tfdefense.evaluation.protocol import save
+from tfdefense.evaluation.report.render import to_markdown
 from tfdefense.serving import export
+from tfdefense.training.run_directory import Run
+from tfdefense.utils.figures import save_figure, subplots
 
 
 @pytest.fixture(scope="module")

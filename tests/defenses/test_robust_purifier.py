@@ -5,10 +5,11 @@ import tensorflow as tf
 
 import tfdefense
 from tests.conftest import SHAPE
-from tfdefense.attacks import FGSM, PGD, Square, draws
+from tfdefense.attacks import FGSM, PGD, Square
+from tfdefense.attacks.core import per_image_random
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import RobustPurifier, named
-from tfdefense.defenses.inner_attack import InnerAttackConfig, inner_attack
+from tfdefense.defenses.core.inner_attack import InnerAttackConfig, inner_attack
 from tfdefense.errors import UserError
 from tfdefense.training import Replica
 
@@ -73,8 +74,8 @@ def test_every_second_image_may_be_attacked_by_squares(toy_model, toy_split):
     assert np.all(fits[0] | fits[1])
     assert 0.3 < np.mean(fits[0]) < 0.7
     # Who attacks an image says nothing of where either begins: both signs on both sides.
-    keys = draws.image_keys(images, 4)
-    first = draws.signs(keys, [1], 0).numpy()[:, 0]
+    keys = per_image_random.image_keys(images, 4)
+    first = per_image_random.signs(keys, [1], 0).numpy()[:, 0]
     for fit in fits:
         assert set(first[fit]) == {-1.0, 1.0}
     few = defense._attack(images[5:9], labels[5:9], step, share).numpy()

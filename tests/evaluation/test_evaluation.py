@@ -9,13 +9,13 @@ import pytest
 import tfdefense
 from tests.conftest import SHAPE, make_toy_model
 from tfdefense.attacks import BIM, FGSM, DeepFool, default_epsilon
-from tfdefense.attacks.labels import label_of
+from tfdefense.attacks.core.spec import label_of
 from tfdefense.errors import UserError
 from tfdefense.evaluation import Report, evaluate, save_gallery
-from tfdefense.evaluation.judging import Judging
-from tfdefense.evaluation.pages import to_latex, to_markdown, to_text
-from tfdefense.evaluation.threats import THREAT_MODELS
-from tfdefense.intervals import wilson
+from tfdefense.evaluation.protocol import Judging
+from tfdefense.evaluation.report.render import to_latex, to_markdown, to_text
+from tfdefense.evaluation.threat_models import THREAT_MODELS
+from tfdefense.utils.statistics import wilson
 
 ROW_FIELDS = [
     *("dataset", "classifier", "defense", "trained_with", "attack", "epsilon", "threat_model"),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdefense.networks.generators import GENERATORS, make_generator
+from tfdefense.networks.generator_factory import GENERATORS, make_generator
 from tfdefense.networks.thresholds import PixelThresholds
 
 

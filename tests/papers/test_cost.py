@@ -5,9 +5,9 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from tfdefense.classifiers import CLASSIFIERS
-from tfdefense.papers.artefacts import Classifier, Examples, Trained
 from tfdefense.papers.cost import Cost, spoken
 from tfdefense.papers.store import Store
+from tfdefense.papers.targets import Classifier, Examples, Trained
 
 
 def profiled(name, image_shape):

@@ -11,13 +11,13 @@ import pytest
 from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.classifiers import Config as ClassifierConfig
 from tfdefense.defenses import DEFENSES
-from tfdefense.defenses.learned import LearnedDefense
+from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.errors import UserError
 from tfdefense.papers import budget, paper
-from tfdefense.papers.artefacts import SCHEMA, Classifier, Examples, Trained
-from tfdefense.papers.cells import Cell
 from tfdefense.papers.grid import Grid, in_order
+from tfdefense.papers.measurements import Cell
 from tfdefense.papers.store import Store
+from tfdefense.papers.targets import SCHEMA, Classifier, Examples, Trained
 from tfdefense.training import LoopConfig
 
 SHARED = Path(__file__).parents[3] / "shared" / "papers" / "figures.csv"

@@ -25,11 +25,11 @@ import tensorflow as tf
 
 import tfdefense
 from tests.serving.stand_in import NAME
-from tfdefense.progress import Progress
 from tfdefense.serving import export, open_model
-from tfdefense.serving.remote_grpc import GrpcModel
-from tfdefense.serving.remote_rest import RestModel
-from tfdefense.serving.served import Refused
+from tfdefense.serving.client.grpc import GrpcModel
+from tfdefense.serving.client.model_client import Refused
+from tfdefense.serving.client.rest import RestModel
+from tfdefense.utils.progress import Progress
 
 _CLIENTS = 8
 _ROOT = Path(__file__).parents[2]

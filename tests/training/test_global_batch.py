@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from tfdefense.classifiers import ClassifierTraining
-from tfdefense.classifiers.architecture import Architecture, Recipe
-from tfdefense.data.dataset import Dataset
+from tfdefense.classifiers.core.architecture import Architecture, Recipe
+from tfdefense.data.core.dataset import Dataset
 from tfdefense.defenses.adversarial_training import AdversarialTraining
 from tfdefense.training.global_batch import seen_by
 

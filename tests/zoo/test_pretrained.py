@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 import tfdefense
-from tfdefense import experiment, zoo
+from tfdefense import zoo
 from tfdefense.errors import UserError
-from tfdefense.evaluation.judging import Judging
-from tfdefense.runs import Run
+from tfdefense.evaluation.protocol import Judging
+from tfdefense.experiments import train
+from tfdefense.training.run_directory import Run
 from tfdefense.zoo import pretrained as pretrained_module
 from tfdefense.zoo.build import build, main
 from tfdefense.zoo.pretrained import MODELS, load, names, save
@@ -112,12 +113,12 @@ def test_a_run_with_a_report_is_put_in_and_one_without_is_not(tmp_path, digits, 
     }
     run = Run(tmp_path / "run")
     judging = Judging(images=20, white_box_images=5, attacks=("fgsm",))
-    experiment.train(given, run=run, judging=judging, runs_dir=tmp_path)
+    train.train(given, run=run, judging=judging, runs_dir=tmp_path)
     models = tmp_path / "models"
     assert build(run, models) == "apegan/digits/toy"
     pretrained = load("apegan/digits/toy", models)
     images = digits.test.take(30).images
-    expected = experiment.load_defense(run).purify(images)
+    expected = train.load_defense(run).purify(images)
     np.testing.assert_allclose(pretrained.purify(images), expected, atol=2e-3)
     assert "| fgsm 0.3 |" in pretrained.card
     assert "apegan, white box" in pretrained.card

@@ -7,8 +7,8 @@ import tensorflow as tf
 from art.defences.preprocessor.preprocessor import Preprocessor
 from art.estimators.classification import TensorFlowV2Classifier
 
-from tfdefense.attacks.base import Model
-from tfdefense.defenses.base import Defense
+from tfdefense.attacks.core.attack import Model
+from tfdefense.defenses.core.defense import Defense
 
 
 def art_classifier(

@@ -2,7 +2,7 @@
 
 import foolbox
 
-from tfdefense.attacks.base import Model
+from tfdefense.attacks.core.attack import Model
 
 
 def foolbox_model(model: Model) -> foolbox.TensorFlowModel:

@@ -6,12 +6,12 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from tfdefense.attacks import draws, norms
-from tfdefense.attacks.base import BoundedAttack, Crafted, Model
-from tfdefense.attacks.climb import Target, climb
-from tfdefense.attacks.gradients import Loss, cross_entropy
-from tfdefense.attacks.restarts import best_of
-from tfdefense.attacks.targets import most_likely_others
+from tfdefense.attacks.core import norms, per_image_random
+from tfdefense.attacks.core.attack import BoundedAttack, Crafted, Model
+from tfdefense.attacks.core.auto_pgd import Target, climb
+from tfdefense.attacks.core.gradients import Loss, cross_entropy
+from tfdefense.attacks.core.restarts import best_of
+from tfdefense.attacks.core.targets import most_likely_others
 from tfdefense.errors import require
 
 
@@ -71,7 +71,13 @@ class APGD(BoundedAttack):
                 model, target, start, self.loss, self.norm, self.steps, self.stop_at_success
             )
 
-        constants = (images, labels, aims, self.radii(images), draws.image_keys(images, self.seed))
+        constants = (
+            images,
+            labels,
+            aims,
+            self.radii(images),
+            per_image_random.image_keys(images, self.seed),
+        )
         runs = self.restarts * turns
         crafted = best_of(one_run, runs, images, constants, self.stop_at_success)
         asked = 1 if untargeted and aims is not None else 0
@@ -153,6 +159,6 @@ def _start(
     """A random change of size epsilon."""
     shape = [images.shape[i] or tf.shape(images)[i] for i in (1, 2, 3)]
     if norm == "linf":
-        box = 2 * draws.uniform(keys, shape, stream) - 1
+        box = 2 * per_image_random.uniform(keys, shape, stream) - 1
         return epsilon * box / norms.per_image(norms.linf(box))
-    return epsilon * norms.steepest(draws.normal(keys, shape, stream), norm)
+    return epsilon * norms.steepest(per_image_random.normal(keys, shape, stream), norm)

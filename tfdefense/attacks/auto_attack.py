@@ -6,12 +6,12 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from tfdefense.attacks import norms
-from tfdefense.attacks.active import while_active
 from tfdefense.attacks.apgd import APGDCE, APGDDLR, APGDT
-from tfdefense.attacks.base import Attack, BoundedAttack, Crafted, Model
+from tfdefense.attacks.core import norms
+from tfdefense.attacks.core.attack import Attack, BoundedAttack, Crafted, Model
+from tfdefense.attacks.core.gradients import fooled
+from tfdefense.attacks.core.masked_loop import while_active
 from tfdefense.attacks.fab import FABT
-from tfdefense.attacks.gradients import fooled
 from tfdefense.attacks.square import Square
 from tfdefense.errors import require, unknown_name
 

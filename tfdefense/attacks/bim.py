@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfdefense.attacks.iterative import IterativeAttack
+from tfdefense.attacks.core.iterative import IterativeAttack
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfdefense.attacks import norms
-from tfdefense.attacks.active import while_active
-from tfdefense.attacks.base import Crafted, Model
-from tfdefense.attacks.gradients import is_zero, loss_gradient, margin
-from tfdefense.attacks.targets import TargetedAttack
+from tfdefense.attacks.core import norms
+from tfdefense.attacks.core.attack import Crafted, Model
+from tfdefense.attacks.core.gradients import is_zero, loss_gradient, margin
+from tfdefense.attacks.core.masked_loop import while_active
+from tfdefense.attacks.core.targets import TargetedAttack
 from tfdefense.errors import require, unknown_name
 
 _BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8

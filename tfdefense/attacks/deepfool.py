@@ -4,12 +4,12 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfdefense.attacks import norms
-from tfdefense.attacks.active import while_active
-from tfdefense.attacks.base import Attack, Crafted, Model
 from tfdefense.attacks.carlini_wagner import CarliniWagnerL2
-from tfdefense.attacks.gradients import class_gradients, is_zero, misclassified
-from tfdefense.attacks.targets import most_likely_others
+from tfdefense.attacks.core import norms
+from tfdefense.attacks.core.attack import Attack, Crafted, Model
+from tfdefense.attacks.core.gradients import class_gradients, is_zero, misclassified
+from tfdefense.attacks.core.masked_loop import while_active
+from tfdefense.attacks.core.targets import most_likely_others
 from tfdefense.errors import require
 
 

@@ -5,14 +5,14 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from tfdefense.attacks import norms
-from tfdefense.attacks.active import while_active
 from tfdefense.attacks.apgd import APGDCE, APGDT
-from tfdefense.attacks.base import Attack, Crafted, Model
 from tfdefense.attacks.carlini_wagner import CarliniWagnerL2
-from tfdefense.attacks.gradients import is_zero, loss_gradient, misclassified
-from tfdefense.attacks.restarts import best_of
-from tfdefense.attacks.targets import most_likely_others
+from tfdefense.attacks.core import norms
+from tfdefense.attacks.core.attack import Attack, Crafted, Model
+from tfdefense.attacks.core.gradients import is_zero, loss_gradient, misclassified
+from tfdefense.attacks.core.masked_loop import while_active
+from tfdefense.attacks.core.restarts import best_of
+from tfdefense.attacks.core.targets import most_likely_others
 from tfdefense.errors import require
 
 

@@ -5,10 +5,10 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from tfdefense.attacks import norms
-from tfdefense.attacks.base import Attack, BoundedAttack, Crafted, Model
-from tfdefense.attacks.cleverhans_parts import gradient, project
-from tfdefense.attacks.gradients import is_zero
+from tfdefense.attacks.core import norms
+from tfdefense.attacks.core.attack import Attack, BoundedAttack, Crafted, Model
+from tfdefense.attacks.core.cleverhans_backend import gradient, project
+from tfdefense.attacks.core.gradients import is_zero
 
 
 @dataclasses.dataclass(frozen=True)

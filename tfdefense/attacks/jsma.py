@@ -5,10 +5,10 @@ import math
 
 import tensorflow as tf
 
-from tfdefense.attacks.active import while_active
-from tfdefense.attacks.base import Crafted, Model
-from tfdefense.attacks.gradients import class_gradients, cross_entropy, fooled, loss_gradient
-from tfdefense.attacks.targets import TargetedAttack
+from tfdefense.attacks.core.attack import Crafted, Model
+from tfdefense.attacks.core.gradients import class_gradients, cross_entropy, fooled, loss_gradient
+from tfdefense.attacks.core.masked_loop import while_active
+from tfdefense.attacks.core.targets import TargetedAttack
 from tfdefense.errors import require, unknown_name
 
 

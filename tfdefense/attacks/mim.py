@@ -4,7 +4,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfdefense.attacks.iterative import IterativeAttack
+from tfdefense.attacks.core.iterative import IterativeAttack
 from tfdefense.errors import require
 
 

@@ -4,11 +4,11 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfdefense.attacks import draws, norms
-from tfdefense.attacks.base import Crafted, Model
-from tfdefense.attacks.gradients import cross_entropy, fooled
-from tfdefense.attacks.iterative import IterativeAttack
-from tfdefense.attacks.restarts import best_of
+from tfdefense.attacks.core import norms, per_image_random
+from tfdefense.attacks.core.attack import Crafted, Model
+from tfdefense.attacks.core.gradients import cross_entropy, fooled
+from tfdefense.attacks.core.iterative import IterativeAttack
+from tfdefense.attacks.core.restarts import best_of
 from tfdefense.errors import require, unknown_name
 
 STARTS = ("uniform", "blocks")
@@ -69,7 +69,7 @@ class PGD(IterativeAttack):
             labels,
             labels if untargeted else targets,
             self.radii(images),
-            draws.image_keys(images, self.seed),
+            per_image_random.image_keys(images, self.seed),
         )
         return best_of(one_run, self.restarts, images, constants, self.stop_at_success)
 
@@ -86,10 +86,10 @@ def random_change(
 ) -> tf.Tensor:
     """A point of the ball around 0: uniform for "linf", of uniform radius for "l2"."""
     shape = [images.shape[i] or tf.shape(images)[i] for i in (1, 2, 3)]
-    box = 2 * draws.uniform(keys, shape, 2 * stream) - 1
+    box = 2 * per_image_random.uniform(keys, shape, 2 * stream) - 1
     if norm == "linf":
         return epsilon * box
-    radius = norms.per_image(draws.uniform(keys, [], 2 * stream + 1))
+    radius = norms.per_image(per_image_random.uniform(keys, [], 2 * stream + 1))
     return epsilon * radius * norms.steepest(box, norm)
 
 
@@ -99,8 +99,8 @@ def block_signs(keys: tf.Tensor, images: tf.Tensor, stream: int | tf.Tensor) -> 
     A block as high as the image makes stripes; a block of one pixel, noise.
     """
     height, width, channels = (images.shape[i] or tf.shape(images)[i] for i in (1, 2, 3))
-    signs = draws.signs(keys, [height, width, channels], 3 * stream)
+    signs = per_image_random.signs(keys, [height, width, channels], 3 * stream)
     for axis, size in ((1, height), (2, width)):
-        side = tf.gather(_SIDES, draws.integers(keys, len(_SIDES), 3 * stream + axis))
+        side = tf.gather(_SIDES, per_image_random.integers(keys, len(_SIDES), 3 * stream + axis))
         signs = tf.gather(signs, tf.range(size) // side[:, tf.newaxis], axis=axis, batch_dims=1)
     return signs

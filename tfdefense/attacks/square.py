@@ -7,12 +7,12 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.attacks import draws, norms, square_l2
-from tfdefense.attacks.active import while_active
-from tfdefense.attacks.base import BoundedAttack, Crafted, Model
-from tfdefense.attacks.cleverhans_parts import project
-from tfdefense.attacks.gradients import fooled, margin
-from tfdefense.attacks.square_l2 import Windows
+from tfdefense.attacks.core import norms, per_image_random, square_l2
+from tfdefense.attacks.core.attack import BoundedAttack, Crafted, Model
+from tfdefense.attacks.core.cleverhans_backend import project
+from tfdefense.attacks.core.gradients import fooled, margin
+from tfdefense.attacks.core.masked_loop import while_active
+from tfdefense.attacks.core.square_l2 import Windows
 from tfdefense.errors import require
 
 # From this share of the queries on, the squares cover this fraction of their first area.
@@ -98,11 +98,11 @@ class Square(BoundedAttack):
             return (best, tf.where(better, height, lowest), queries + 1), ~fell
 
         aims = labels if untargeted else targets
-        keys = draws.image_keys(images, self.seed)
+        keys = per_image_random.image_keys(images, self.seed)
         epsilon = self.radii(images)
         _, right = judge(images, labels, aims)
         if self.norm == "linf":
-            stripes = draws.signs(keys, [1, images.shape[2], images.shape[3]], 0)
+            stripes = per_image_random.signs(keys, [1, images.shape[2], images.shape[3]], 0)
             start = tf.clip_by_value(images + epsilon * stripes, 0.0, 1.0)
         else:
             start = square_l2.start(keys, images, epsilon)
@@ -133,10 +133,10 @@ def _square(keys: tf.Tensor, images: tf.Tensor, side: tf.Tensor, stream: tf.Tens
     rows, columns, channels = images.shape[1:]
 
     def within(size: int, stream: tf.Tensor) -> tf.Tensor:
-        start = draws.integers(keys, size - side + 1, stream)[:, None]
+        start = per_image_random.integers(keys, size - side + 1, stream)[:, None]
         places = tf.range(size)[None]
         return (places >= start) & (places < start + side)
 
     inside = within(rows, stream)[:, :, None] & within(columns, stream + 1)[:, None]
-    colors = draws.signs(keys, [1, 1, channels], stream + 2)
+    colors = per_image_random.signs(keys, [1, 1, channels], stream + 2)
     return tf.cast(inside, tf.float32)[..., None] * colors

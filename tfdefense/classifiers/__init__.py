@@ -2,32 +2,12 @@
 
 from pathlib import Path
 
-from tfdefense.classifiers import chosen
-from tfdefense.classifiers.frozen import FrozenClassifier
-from tfdefense.classifiers.input_format import InputFormat
-from tfdefense.classifiers.training import ClassifierTraining, Config
-from tfdefense.data.dataset import Dataset
-from tfdefense.registry import Registry
-
-CLASSIFIERS = Registry(
-    "classifier",
-    {
-        "anet": "tfdefense.classifiers.anet_bnet:ANET",
-        "bnet": "tfdefense.classifiers.anet_bnet:BNET",
-        "cifar_cnn": "tfdefense.classifiers.cifar_cnn:CIFAR_CNN",
-        "defense_gan_a": "tfdefense.classifiers.defense_gan:DEFENSE_GAN_A",
-        "defense_gan_b": "tfdefense.classifiers.defense_gan:DEFENSE_GAN_B",
-        "defense_gan_c": "tfdefense.classifiers.defense_gan:DEFENSE_GAN_C",
-        "defense_gan_d": "tfdefense.classifiers.defense_gan:DEFENSE_GAN_D",
-        "densenet": "tfdefense.classifiers.densenet:DENSENET",
-        "dnet": "tfdefense.classifiers.densenet:DNET",
-        "lenet": "tfdefense.classifiers.lenet:LENET",
-        "mnist_cnn": "tfdefense.classifiers.mnist_cnn:MNIST_CNN",
-        "resnet18": "tfdefense.classifiers.resnet:RESNET18",
-        "rnet": "tfdefense.classifiers.resnet:RNET",
-        "vgg16": "tfdefense.classifiers.vgg:VGG16",
-    },
-)
+from tfdefense.classifiers import resolve
+from tfdefense.classifiers.core.classifier_training import ClassifierTraining, Config
+from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
+from tfdefense.classifiers.custom.input_format import InputFormat
+from tfdefense.classifiers.registry import CLASSIFIERS
+from tfdefense.data.core.dataset import Dataset
 
 
 def default_for(image_shape: tuple[int, int, int]) -> str:
@@ -40,9 +20,9 @@ def choose(
     input_format: InputFormat | None = None,
     unsafe: bool = False,
     flag: str = "classifier",
-) -> chosen.Chosen:
+) -> resolve.Chosen:
     """What `given` names, not yet opened: see `chosen.choose`."""
-    return chosen.choose(CLASSIFIERS, given, input_format, unsafe, flag)
+    return resolve.choose(CLASSIFIERS, given, input_format, unsafe, flag)
 
 
 def load(

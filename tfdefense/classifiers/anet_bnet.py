@@ -7,7 +7,7 @@ zero or above, and where a true class's is at zero nothing trains it any more.
 import keras
 from keras import layers
 
-from tfdefense.classifiers.architecture import Architecture, ImageShape, Recipe, require_size
+from tfdefense.classifiers.core.architecture import Architecture, ImageShape, Recipe, require_size
 
 
 def anet(image_shape: ImageShape, num_classes: int) -> keras.Model:

@@ -7,7 +7,7 @@ in the authors' published code, which also has a 5x5 kernel in C's second layer 
 import keras
 from keras import layers
 
-from tfdefense.classifiers.architecture import Architecture, ImageShape, Recipe, require_size
+from tfdefense.classifiers.core.architecture import Architecture, ImageShape, Recipe, require_size
 
 
 def defense_gan_a(image_shape: ImageShape, num_classes: int) -> keras.Model:

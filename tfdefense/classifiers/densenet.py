@@ -7,7 +7,12 @@ four growths, transitions that halve the channels.
 import keras
 from keras import layers
 
-from tfdefense.classifiers.architecture import Architecture, ImageShape, deep_recipes, require_size
+from tfdefense.classifiers.core.architecture import (
+    Architecture,
+    ImageShape,
+    deep_recipes,
+    require_size,
+)
 
 
 def densenet(image_shape: ImageShape, num_classes: int) -> keras.Model:

@@ -7,7 +7,7 @@ all feature maps connected and a linear output, as it is used today: 61,706 para
 import keras
 from keras import layers
 
-from tfdefense.classifiers.architecture import Architecture, ImageShape, Recipe, require_size
+from tfdefense.classifiers.core.architecture import Architecture, ImageShape, Recipe, require_size
 
 
 def build(image_shape: ImageShape, num_classes: int) -> keras.Model:

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from tfdefense.classifiers.architecture import Architecture, ImageShape, require_size
+from tfdefense.classifiers.core.architecture import Architecture, ImageShape, require_size
 
 
 def build(image_shape: ImageShape, num_classes: int) -> keras.Model:

@@ -8,7 +8,12 @@ from collections.abc import Callable
 import keras
 from keras import layers
 
-from tfdefense.classifiers.architecture import Architecture, ImageShape, deep_recipes, require_size
+from tfdefense.classifiers.core.architecture import (
+    Architecture,
+    ImageShape,
+    deep_recipes,
+    require_size,
+)
 
 
 def resnet18(image_shape: ImageShape, num_classes: int) -> keras.Model:

@@ -8,7 +8,12 @@ parameters there.
 import keras
 from keras import layers
 
-from tfdefense.classifiers.architecture import Architecture, ImageShape, deep_recipes, require_size
+from tfdefense.classifiers.core.architecture import (
+    Architecture,
+    ImageShape,
+    deep_recipes,
+    require_size,
+)
 
 _STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 

@@ -4,15 +4,8 @@ import dataclasses
 from typing import Any
 
 from tfdefense.attacks import ATTACKS, default_epsilon, make
-from tfdefense.attacks.options import options
-from tfdefense.choices import (
-    CLASSIFIER_SETTINGS,
-    DATA_SETTINGS,
-    DEFAULTS,
-    choose_classifier,
-    choose_default_classifier,
-    load_data,
-)
+from tfdefense.attacks.core.adversarial_dataset import craft
+from tfdefense.attacks.core.hyperparameters import options
 from tfdefense.cli.flags import (
     FlagGroups,
     add_classifier_flags,
@@ -21,11 +14,18 @@ from tfdefense.cli.flags import (
     devices,
     parsed,
 )
-from tfdefense.crafting import craft
 from tfdefense.errors import require, unknown_name
-from tfdefense.evaluation.crafted import save_summary, summary_table
-from tfdefense.experiment import load_dataset, load_defense
-from tfdefense.runs import Run
+from tfdefense.evaluation.attack_summary import save_summary, summary_table
+from tfdefense.experiments.settings import (
+    CLASSIFIER_SETTINGS,
+    DATA_SETTINGS,
+    DEFAULTS,
+    choose_classifier,
+    choose_default_classifier,
+    load_data,
+)
+from tfdefense.experiments.train import load_dataset, load_defense
+from tfdefense.training.run_directory import Run
 
 _SPLITS = ("test", "train", "validation")
 

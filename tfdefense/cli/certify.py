@@ -6,8 +6,8 @@ from typing import Any
 from tfdefense.cli.flags import FlagGroups
 from tfdefense.errors import require
 from tfdefense.evaluation.certification import ROWS, certify, save, table
-from tfdefense.experiment import load_dataset, load_defense
-from tfdefense.runs import Run
+from tfdefense.experiments.train import load_dataset, load_defense
+from tfdefense.training.run_directory import Run
 
 _IMAGES = 500  # As in most publications, which take every twentieth image of 10,000.
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from tfdefense.attacks import ATTACKS
-from tfdefense.choices import CLASSIFIER_SETTINGS
 from tfdefense.cli.flags import (
     FlagGroups,
     add_classifier_flags,
@@ -18,13 +17,14 @@ from tfdefense.cli.flags import (
 from tfdefense.defenses import DEFENSES
 from tfdefense.errors import require
 from tfdefense.evaluation import Report
-from tfdefense.evaluation.comparison import compare
-from tfdefense.evaluation.judging import ALL, Judging, judge
-from tfdefense.evaluation.pages import to_text
-from tfdefense.evaluation.tables import text_table
-from tfdefense.evaluation.threats import THREAT_MODELS
-from tfdefense.experiment import find, load_before_another, load_dataset, load_defense
-from tfdefense.runs import Run
+from tfdefense.evaluation.protocol import ALL, Judging, judge
+from tfdefense.evaluation.report.comparison import compare
+from tfdefense.evaluation.report.render import to_text
+from tfdefense.evaluation.threat_models import THREAT_MODELS
+from tfdefense.experiments.settings import CLASSIFIER_SETTINGS
+from tfdefense.experiments.train import find, load_before_another, load_dataset, load_defense
+from tfdefense.training.run_directory import Run
+from tfdefense.utils.tables import text_table
 
 
 def command_flags() -> FlagGroups:

@@ -5,9 +5,9 @@ from typing import Any
 
 from tfdefense.cli.flags import FlagGroups, installed
 from tfdefense.errors import require
-from tfdefense.experiment import export_run
-from tfdefense.runs import Run
-from tfdefense.serving.export import Variant
+from tfdefense.experiments.train import export_run
+from tfdefense.serving.exporter.variant import Variant
+from tfdefense.training.run_directory import Run
 
 
 def command_flags() -> FlagGroups:

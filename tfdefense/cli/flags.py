@@ -14,11 +14,11 @@ from typing import Any
 import tensorflow as tf
 from absl import flags
 
-from tfdefense import workers
 from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.defenses import DEFENSES
 from tfdefense.errors import UserError, WorkFailed, reason_of, require
-from tfdefense.training import strategies
+from tfdefense.training.distribute import strategies
+from tfdefense.utils import cluster
 
 _WORKER_GONE = (
     tf.errors.UnavailableError,
@@ -207,16 +207,16 @@ def devices(given: dict[str, Any]) -> Iterator[None]:
         tf.random.set_seed(0)  # For a model of the user's own that draws without a seed.
     with contextlib.ExitStack() as entered:
         entered.enter_context(strategies.make(given.pop("strategy", "mirrored")).scope())
-        if not workers.is_chief():
+        if not cluster.is_chief():
             nowhere = entered.enter_context(open(os.devnull, "w"))
             entered.enter_context(contextlib.redirect_stdout(nowhere))
         try:
             yield
         except _WORKER_GONE as error:
-            if workers.count() == 1:
+            if cluster.worker_count() == 1:
                 raise
             raise WorkFailed(
-                f"worker {workers.index()} of {workers.count()}: another worker is gone or cannot be reached. Start all of"
+                f"worker {cluster.worker_index()} of {cluster.worker_count()}: another worker is gone or cannot be reached. Start all of"
                 " them again with the same command: they go on from the last checkpoint."
                 f" TensorFlow says: {reason_of(error)}"
             ) from error

@@ -5,11 +5,11 @@ from typing import Any
 
 from tfdefense.cli.flags import FlagGroups
 from tfdefense.errors import require
-from tfdefense.serving.local import open_model
-from tfdefense.serving.purifying import Purifying
-from tfdefense.serving.remote_grpc import GrpcModel
-from tfdefense.serving.remote_rest import RestModel
-from tfdefense.serving.served import ServedModel
+from tfdefense.serving.client.batch_purify import Purifying
+from tfdefense.serving.client.grpc import GrpcModel
+from tfdefense.serving.client.local import open_model
+from tfdefense.serving.client.model_client import ServedModel
+from tfdefense.serving.client.rest import RestModel
 
 
 def command_flags() -> FlagGroups:

@@ -3,9 +3,8 @@
 import dataclasses
 from typing import Any
 
-from tfdefense import classifier_experiment
 from tfdefense.classifiers import CLASSIFIERS, Config
-from tfdefense.classifiers.augmentation import AUGMENTATIONS
+from tfdefense.classifiers.core.augmentation import AUGMENTATIONS
 from tfdefense.cli.evaluate import add_evaluation_flags, judging_from, print_report
 from tfdefense.cli.flags import (
     FlagGroups,
@@ -19,8 +18,9 @@ from tfdefense.cli.flags import (
 from tfdefense.cli.listing import listing
 from tfdefense.defenses import DEFENSES
 from tfdefense.errors import require
-from tfdefense.experiment import train
-from tfdefense.runs import Run
+from tfdefense.experiments import train_classifier
+from tfdefense.experiments.train import train
+from tfdefense.training.run_directory import Run
 
 _CLASSIFIER_FLAGS = {
     "optimizer": "adam or sgd (default: the network's recipe).",
@@ -161,6 +161,6 @@ def _classifier_alone(directory: str | None, given: dict[str, Any]) -> bool:
 
 def _train_classifier(given: dict[str, Any], run: Run | None) -> None:
     data_dir, overwrite = given.pop("data_dir", None), given.pop("overwrite", False)
-    run, _ = classifier_experiment.train(given, run, data_dir, overwrite)
+    run, _ = train_classifier.train(given, run, data_dir, overwrite)
     print(f"\nRun directory  {run.path}\nKeras model    {run.classifier_path}")
     print(f"TensorBoard    {installed('tensorboard')} --logdir {run.path}")

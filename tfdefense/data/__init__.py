@@ -1,17 +1,10 @@
 """Where labelled images come from. A new source is one file here and one line in `SOURCES`."""
 
-from tfdefense.data.dataset import DataOptions, Dataset, Split
+from tfdefense.data.core.dataset import DataOptions, Dataset, Split
+from tfdefense.data.registry import SOURCES
 from tfdefense.errors import require
-from tfdefense.registry import Registry
+from tfdefense.utils.registry import Registry
 
-SOURCES = Registry(
-    "dataset",
-    {
-        "digits": "tfdefense.data.digits:load",
-        "dir:PATH": "tfdefense.data.image_folder:load",
-        "npz:FILE": "tfdefense.data.npz_file:load",
-    },
-)
 _TFDS = "tfdefense.data.tfds_source:load"
 
 

@@ -5,7 +5,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from tfdefense.data.dataset import DataOptions, Dataset, Split
+from tfdefense.data.core.dataset import DataOptions, Dataset, Split
 from tfdefense.errors import require
 
 # The split belongs to the dataset, not to a run: it is the same for every seed.

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from tfdefense.data import splitting
-from tfdefense.data.collecting import collected
-from tfdefense.data.dataset import DataOptions, Dataset, Split, slug
+from tfdefense.data.core import splitting
+from tfdefense.data.core.dataset import DataOptions, Dataset, Split, slug
+from tfdefense.data.core.decoded_images import collected
 from tfdefense.errors import UserError, require
-from tfdefense.progress import Progress
+from tfdefense.utils.progress import Progress
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")

@@ -7,9 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from tfdefense.data import splitting
-from tfdefense.data.dataset import DataOptions, Dataset, Split, check_images, check_labels, slug
-from tfdefense.data.resizing import resized
+from tfdefense.data.core import splitting
+from tfdefense.data.core.dataset import (
+    DataOptions,
+    Dataset,
+    Split,
+    check_images,
+    check_labels,
+    slug,
+)
+from tfdefense.data.core.resizing import resized
 from tfdefense.errors import UserError, require
 
 # (images, labels) of each split, as Keras' and as MedMNIST's archives call them.

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.data import splitting
-from tfdefense.data.collecting import collected
-from tfdefense.data.dataset import DataOptions, Dataset, Split
+from tfdefense.data.core import splitting
+from tfdefense.data.core.dataset import DataOptions, Dataset, Split
+from tfdefense.data.core.decoded_images import collected
+from tfdefense.data.registry import SOURCES
 from tfdefense.errors import UserError, WorkFailed, require, unknown_name
 
 _SPLIT_SEED = 0
@@ -82,14 +83,10 @@ def _prepared_builder(name: str, data_dir: str | None) -> Any:
         raise UserError(f"--data_dir={data_dir}: no such directory.")
     import tensorflow_datasets as tfds
 
-    from tfdefense import data
-
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, ValueError):
-        raise unknown_name(
-            "dataset", name, [*data.SOURCES.names(), *tfds.list_builders()]
-        ) from None
+        raise unknown_name("dataset", name, [*SOURCES.names(), *tfds.list_builders()]) from None
     if builder.is_prepared():
         return builder
     # TFDS retries a download for minutes where there is no network: look before asking it.

@@ -3,24 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tfdefense.registry import Registry
-
-DEFENSES = Registry(
-    "defense",
-    {
-        "adversarial_training": "tfdefense.defenses.adversarial_training:AdversarialTraining",
-        "apegan": "tfdefense.defenses.ape_gan:APEGAN",
-        "apeganpp": "tfdefense.defenses.ape_gan_pp:APEGANPlusPlus",
-        "bit_depth": "tfdefense.defenses.bit_depth:BitDepth",
-        "cgan": "tfdefense.defenses.cgan:ConditionalGAN",
-        "defense_gan": "tfdefense.defenses.defense_gan:DefenseGAN",
-        "denoised_smoothing": "tfdefense.defenses.denoised_smoothing:DenoisedSmoothing",
-        "magnet": "tfdefense.defenses.magnet:MagNet",
-        "robust_purifier": "tfdefense.defenses.robust_purifier:RobustPurifier",
-        "spatial_smoothing": "tfdefense.defenses.spatial_smoothing:SpatialSmoothing",
-        "total_variation": "tfdefense.defenses.total_variation:TotalVariation",
-    },
-)
+from tfdefense.defenses.core.composition import Composition, composition
+from tfdefense.defenses.registry import DEFENSES
 
 
 def named(name: str) -> type:
@@ -29,8 +13,6 @@ def named(name: str) -> type:
     Raises:
       UserError: unknown name, or defences that do not go together.
     """
-    from tfdefense.defenses.composition import composition
-
     return composition(name) if "+" in name else DEFENSES.get(name)
 
 
@@ -40,8 +22,6 @@ def compose(defenses: Sequence[Any]) -> Any:
     Raises:
       UserError: they do not go together.
     """
-    from tfdefense.defenses.composition import Composition
-
     return Composition(defenses)
 
 

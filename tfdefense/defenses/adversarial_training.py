@@ -17,16 +17,16 @@ import keras
 import tensorflow as tf
 
 from tfdefense.attacks import Attack
-from tfdefense.classifiers.frozen import FrozenClassifier
-from tfdefense.data.dataset import Split
-from tfdefense.defenses.attacked_watch import watch_attacked
-from tfdefense.defenses.base import DefendedClassifier, option
-from tfdefense.defenses.gan import adam, check_rate
-from tfdefense.defenses.inner_attack import InnerAttackConfig, inner_attack
-from tfdefense.defenses.learned import LearnedDefense
+from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
+from tfdefense.data.core.dataset import Split
+from tfdefense.defenses.core.defense import DefendedClassifier, option
+from tfdefense.defenses.core.gan import adam, check_rate
+from tfdefense.defenses.core.inner_attack import InnerAttackConfig, inner_attack
+from tfdefense.defenses.core.learned_defense import LearnedDefense
+from tfdefense.defenses.core.robust_validation import watch_attacked
 from tfdefense.errors import require
+from tfdefense.networks.float32_cast import widened
 from tfdefense.networks.losses import cross_entropy
-from tfdefense.networks.widened import widened
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
 

@@ -13,9 +13,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.defenses.base import option
-from tfdefense.defenses.gan import GeneratorConfig, adam, check_rate, check_strengths, check_weights
-from tfdefense.defenses.purifier import TrainedPurifier
+from tfdefense.defenses.core.defense import option
+from tfdefense.defenses.core.gan import (
+    GeneratorConfig,
+    adam,
+    check_rate,
+    check_strengths,
+    check_weights,
+)
+from tfdefense.defenses.core.trained_purifier import TrainedPurifier
 from tfdefense.networks.critic import Critic
 from tfdefense.networks.losses import gan_discriminator, gan_generator, mean_squared_error
 from tfdefense.training.replica import Replica

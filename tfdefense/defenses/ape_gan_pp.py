@@ -15,8 +15,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.defenses.base import option
-from tfdefense.defenses.gan import (
+from tfdefense.defenses.core.defense import option
+from tfdefense.defenses.core.gan import (
     GeneratorConfig,
     adam,
     check_rate,
@@ -26,13 +26,9 @@ from tfdefense.defenses.gan import (
     update_critic,
     watched_apart,
 )
-from tfdefense.defenses.purifier import TrainedPurifier
+from tfdefense.defenses.core.trained_purifier import TrainedPurifier
 from tfdefense.networks.critic import Critic
-from tfdefense.networks.losses import (
-    cross_entropy,
-    mean_squared_error,
-    wasserstein_generator,
-)
+from tfdefense.networks.losses import cross_entropy, mean_squared_error, wasserstein_generator
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
 

@@ -9,8 +9,8 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfdefense.attacks.bpda import bpda
-from tfdefense.defenses.base import Defense, option
+from tfdefense.attacks.core.bpda import bpda
+from tfdefense.defenses.core.defense import Defense, option
 from tfdefense.errors import require
 
 

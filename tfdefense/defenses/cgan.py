@@ -14,8 +14,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.defenses.base import option
-from tfdefense.defenses.gan import (
+from tfdefense.defenses.core.defense import option
+from tfdefense.defenses.core.gan import (
     GeneratorConfig,
     adam,
     check_rate,
@@ -24,7 +24,7 @@ from tfdefense.defenses.gan import (
     summed,
     watched_apart,
 )
-from tfdefense.defenses.purifier import TrainedPurifier
+from tfdefense.defenses.core.trained_purifier import TrainedPurifier
 from tfdefense.networks.losses import (
     cross_entropy,
     gan_discriminator,

@@ -16,12 +16,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdefense.attacks import draws
-from tfdefense.attacks.bpda import bpda
-from tfdefense.data.dataset import Split
-from tfdefense.defenses.base import option
-from tfdefense.defenses.gan import adam, check_rate, check_weights, update_critic
-from tfdefense.defenses.learned import LearnedDefense
+from tfdefense.attacks.core import per_image_random
+from tfdefense.attacks.core.bpda import bpda
+from tfdefense.data.core.dataset import Split
+from tfdefense.defenses.core.defense import option
+from tfdefense.defenses.core.gan import adam, check_rate, check_weights, update_critic
+from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.errors import require
 from tfdefense.networks.critic import Critic
 from tfdefense.networks.latent_generator import LatentGenerator
@@ -103,7 +103,9 @@ class DefenseGAN(LearnedDefense):
     def _nearest(self, images: tf.Tensor) -> tf.Tensor:
         config = self.config
         count, shape = tf.shape(images)[0], [config.restarts, config.code_size]
-        start = draws.normal(draws.image_keys(images, self.seed), shape, stream=0)
+        start = per_image_random.normal(
+            per_image_random.image_keys(images, self.seed), shape, stream=0
+        )
         codes = self.search(
             tf.repeat(images, config.restarts, axis=0), tf.reshape(start, [-1, config.code_size])
         )
@@ -175,8 +177,8 @@ class DefenseGAN(LearnedDefense):
 
     def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]]:
         images = tf.constant(validation.images[:_GRID_IMAGES])
-        keys = draws.image_keys(images, self.seed)
-        codes = draws.normal(keys, [self.config.code_size], stream=1)
+        keys = per_image_random.image_keys(images, self.seed)
+        codes = per_image_random.normal(keys, [self.config.code_size], stream=1)
         nearest = tf.function(self._nearest)
 
         def see() -> tuple[dict, dict]:

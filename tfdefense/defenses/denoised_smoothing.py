@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.attacks import draws
-from tfdefense.batched import in_batches
-from tfdefense.data.dataset import Split
-from tfdefense.defenses import smoothing
-from tfdefense.defenses.base import option
-from tfdefense.defenses.gan import GeneratorConfig, adam, check_rate, check_weights
-from tfdefense.defenses.purifier import GeneratorDefense
+from tfdefense.attacks.core import per_image_random
+from tfdefense.data.core.dataset import Split
+from tfdefense.defenses.core import randomized_smoothing
+from tfdefense.defenses.core.defense import option
+from tfdefense.defenses.core.gan import GeneratorConfig, adam, check_rate, check_weights
+from tfdefense.defenses.core.trained_purifier import GeneratorDefense
 from tfdefense.errors import require, unknown_name
 from tfdefense.networks.losses import cross_entropy, mean_squared_error
+from tfdefense.training.distribute.batching import in_batches
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
 from tfdefense.training.summaries import image_grid
@@ -132,10 +132,10 @@ class DenoisedSmoothing(GeneratorDefense):
         self, classifier: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The mean denoised image, and the logarithm of the mean probabilities, over the votes."""
-        keys = draws.image_keys(images, self.seed)
+        keys = per_image_random.image_keys(images, self.seed)
 
         def once(number: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            noisy = smoothing.noisy(images, keys, self.config.sigma, number)
+            noisy = randomized_smoothing.noisy(images, keys, self.config.sigma, number)
             denoised = self.generator(noisy, training=False)
             return denoised, tf.nn.softmax(classifier(denoised))
 
@@ -162,9 +162,9 @@ class DenoisedSmoothing(GeneratorDefense):
 
         def votes(begin: int, many: int) -> tf.Tensor:
             given = (self.config.sigma, begin, many, self.seed, self.classifier.num_classes)
-            return smoothing.votes(self.denoised_logits, images, *given)
+            return randomized_smoothing.votes(self.denoised_logits, images, *given)
 
-        return smoothing.certified(votes(0, first), votes(first, count), radii)
+        return randomized_smoothing.certified(votes(0, first), votes(first, count), radii)
 
     def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]]:
         few = validation.take(_WATCHED_IMAGES)
@@ -178,8 +178,8 @@ class DenoisedSmoothing(GeneratorDefense):
 
         def see() -> tuple[dict, dict]:
             right = in_batches(predicted, len(few), _BATCH) == few.labels
-            keys = draws.image_keys(images, self.seed)
-            noisy = smoothing.noisy(images, keys, self.config.sigma, 0)
+            keys = per_image_random.image_keys(images, self.seed)
+            noisy = randomized_smoothing.noisy(images, keys, self.config.sigma, 0)
             rows = [
                 images.numpy(),
                 np.clip(noisy, 0, 1),

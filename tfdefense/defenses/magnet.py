@@ -16,18 +16,18 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks import default_epsilon
-from tfdefense.batched import in_batches
-from tfdefense.data.dataset import Split
-from tfdefense.data.pairs import perturbed
-from tfdefense.defenses.base import option
-from tfdefense.defenses.gan import adam, check_rate
-from tfdefense.defenses.learned import LearnedDefense
-from tfdefense.defenses.purifier import Watch
+from tfdefense.data.core.dataset import Split
+from tfdefense.defenses.core.adversarial_pairs import perturbed
+from tfdefense.defenses.core.defense import option
+from tfdefense.defenses.core.gan import adam, check_rate
+from tfdefense.defenses.core.learned_defense import LearnedDefense
+from tfdefense.defenses.core.trained_purifier import Watch
 from tfdefense.errors import require
 from tfdefense.networks.autoencoder import Autoencoder
 from tfdefense.networks.detectors import Thresholds, jensen_shannon, reconstruction_error
 from tfdefense.networks.losses import mean_squared_error
 from tfdefense.training import epochs_for
+from tfdefense.training.distribute.batching import in_batches
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seeded
 

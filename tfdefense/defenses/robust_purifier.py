@@ -16,19 +16,20 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.attacks import Attack, Square, draws
-from tfdefense.data.dataset import Split
-from tfdefense.defenses.attacked_watch import watch_attacked
-from tfdefense.defenses.base import option
-from tfdefense.defenses.gan import (
+from tfdefense.attacks import Attack, Square
+from tfdefense.attacks.core import per_image_random
+from tfdefense.data.core.dataset import Split
+from tfdefense.defenses.core.defense import option
+from tfdefense.defenses.core.gan import (
     GeneratorConfig,
     adam,
     check_rate,
     check_weights,
     update_critic,
 )
-from tfdefense.defenses.inner_attack import InnerAttackConfig, inner_attack
-from tfdefense.defenses.purifier import GeneratorDefense
+from tfdefense.defenses.core.inner_attack import InnerAttackConfig, inner_attack
+from tfdefense.defenses.core.robust_validation import watch_attacked
+from tfdefense.defenses.core.trained_purifier import GeneratorDefense
 from tfdefense.errors import require
 from tfdefense.networks.critic import Critic
 from tfdefense.networks.losses import cross_entropy, mean_squared_error, wasserstein_generator
@@ -164,7 +165,9 @@ class RobustPurifier(GeneratorDefense):
             queries=self.config.inner_queries,
             seed=step,
         )
-        part = draws.integers(draws.image_keys(images, step), 2, _PARTS_STREAM)
+        part = per_image_random.integers(
+            per_image_random.image_keys(images, step), 2, _PARTS_STREAM
+        )
         places = tf.dynamic_partition(tf.range(tf.shape(images)[0]), part, 2)
 
         def crafted(attack: Attack, those: tf.Tensor) -> tf.Tensor:

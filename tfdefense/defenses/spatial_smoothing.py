@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.defenses.base import Defense, option
+from tfdefense.defenses.core.defense import Defense, option
 from tfdefense.errors import require
 
 

@@ -17,9 +17,9 @@ import dataclasses
 
 import tensorflow as tf
 
-from tfdefense.attacks import draws
-from tfdefense.attacks.bpda import bpda
-from tfdefense.defenses.base import Defense, option
+from tfdefense.attacks.core import per_image_random
+from tfdefense.attacks.core.bpda import bpda
+from tfdefense.defenses.core.defense import Defense, option
 from tfdefense.errors import require
 
 
@@ -55,8 +55,8 @@ class TotalVariation(Defense):
         return bpda(self._minimised)(images)
 
     def _minimised(self, images: tf.Tensor) -> tf.Tensor:
-        keys = draws.image_keys(images, self.seed)
-        drawn = draws.uniform(keys, list(images.shape[1:]), stream=0)
+        keys = per_image_random.image_keys(images, self.seed)
+        drawn = per_image_random.uniform(keys, list(images.shape[1:]), stream=0)
         kept = tf.cast(drawn >= self.config.forgotten, tf.float32)
         smoothest = minimise(images, kept, self.config.tv_weight, self.config.iterations)
         return tf.clip_by_value(smoothest, 0.0, 1.0)

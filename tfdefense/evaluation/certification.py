@@ -10,16 +10,16 @@ import matplotlib
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.data.dataset import Split
-from tfdefense.defenses import smoothing
-from tfdefense.defenses.base import Defense
+from tfdefense.classifiers.core.fingerprint import known_fingerprint
+from tfdefense.data.core.dataset import Split
+from tfdefense.defenses.core import randomized_smoothing
+from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
-from tfdefense.evaluation.figures import STYLE, save_figure, subplots
-from tfdefense.evaluation.tables import markdown_table, share_cell
-from tfdefense.fingerprints import known_fingerprint
-from tfdefense.intervals import wilson
-from tfdefense.progress import Progress
-from tfdefense.runs import Run, RunConfig, versions, write_text
+from tfdefense.training.run_directory import Run, RunConfig, versions, write_text
+from tfdefense.utils.figures import STYLE, save_figure, subplots
+from tfdefense.utils.progress import Progress
+from tfdefense.utils.statistics import wilson
+from tfdefense.utils.tables import markdown_table, share_cell
 
 SCHEMA = 1
 ROWS = "certified.csv"
@@ -59,7 +59,7 @@ class Certificate:
     def summary(self) -> str:
         """One sentence."""
         n, sigma = len(self.labels), self.settings["sigma"]
-        abstained = int(np.sum(self.classes == smoothing.ABSTAINS))
+        abstained = int(np.sum(self.classes == randomized_smoothing.ABSTAINS))
         average = np.where(self.classes == self.labels, self.radii, 0.0).mean()
         return (
             f"With noise of {sigma:g}, {self.correct_within(0.0) / n:.1%} of {n:,} test images are classified correctly and"
@@ -99,7 +99,7 @@ def certify(
     for name, value in (("draws", draws), ("first", first)):
         require(value >= 1, f"--{name}={value}: at least 1 needed.")
     sigma = defense.config.sigma
-    radii_of = tf.constant(smoothing.radii_of(draws, alpha, sigma))
+    radii_of = tf.constant(randomized_smoothing.radii_of(draws, alpha, sigma))
     settings = {
         "defense": defense.name,
         "classifier": defense.classifier.name,
@@ -166,7 +166,7 @@ def save(certificate: Certificate, directory: Path) -> None:
         "schema": SCHEMA,
         "settings": settings,
         "n": len(certificate.labels),
-        "abstained": int(np.sum(certificate.classes == smoothing.ABSTAINS)),
+        "abstained": int(np.sum(certificate.classes == randomized_smoothing.ABSTAINS)),
         "certified": measured,
         "made_with": versions(),
     }

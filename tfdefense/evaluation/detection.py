@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from tfdefense.evaluation.cell import Cell
-from tfdefense.evaluation.figures import save_figure, subplots
-from tfdefense.evaluation.tables import markdown_table, share_cell
-from tfdefense.intervals import wilson
+from tfdefense.evaluation.per_image_results import Cell
+from tfdefense.utils.figures import save_figure, subplots
+from tfdefense.utils.statistics import wilson
+from tfdefense.utils.tables import markdown_table, share_cell
 
 REFUSED = -1  # In place of a class.
 _LEAST_RATE = 1e-4

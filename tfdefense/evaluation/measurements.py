@@ -5,12 +5,12 @@ from collections.abc import Collection
 
 import numpy as np
 
-from tfdefense.data.dataset import Split
-from tfdefense.defenses.base import Defense
+from tfdefense.data.core.dataset import Split
+from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
-from tfdefense.evaluation.cell import NORMS, Cell
 from tfdefense.evaluation.detection import REFUSED
-from tfdefense.evaluation.row import Row
+from tfdefense.evaluation.per_image_results import NORMS, Cell
+from tfdefense.evaluation.result import Row
 
 
 class Measurements:

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfdefense.networks.activations import leaky_relu
-from tfdefense.networks.widened import widened
+from tfdefense.networks.float32_cast import widened
 
 
 @keras.saving.register_keras_serializable("tfdefense")

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdefense.networks.widened import widened
+from tfdefense.networks.float32_cast import widened
 
 
 @keras.saving.register_keras_serializable("tfdefense")

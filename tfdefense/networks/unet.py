@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdefense.networks.widened import widened
+from tfdefense.networks.float32_cast import widened
 
 _FILTERS = (64, 128, 256, 512, 512, 512, 512, 512)
 _DROPOUTS = 3

@@ -5,11 +5,11 @@ import math
 
 import keras
 
-from tfdefense.attacks.labels import attack_from
+from tfdefense.attacks.core.spec import attack_from
 from tfdefense.classifiers import CLASSIFIERS
-from tfdefense.papers.artefacts import Artefact, Classifier, Examples, Trained
-from tfdefense.papers.cells import Cell
+from tfdefense.papers.measurements import Cell
 from tfdefense.papers.store import Store
+from tfdefense.papers.targets import Artefact, Classifier, Examples, Trained
 
 # Multiplications with additions a second, of two CPU cores with a training step: where nothing is known yet.
 _FIRST_RATE = 3.5e10

@@ -9,11 +9,11 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from tfdefense.evaluation.figures import COLORS, STYLE, save_figure, subplots
-from tfdefense.evaluation.training_curves import training_curves
-from tfdefense.papers.artefacts import Trained
+from tfdefense.evaluation.report.training_curves import training_curves
 from tfdefense.papers.store import Store
-from tfdefense.runs import write_text
+from tfdefense.papers.targets import Trained
+from tfdefense.training.run_directory import write_text
+from tfdefense.utils.figures import COLORS, STYLE, save_figure, subplots
 
 _GENERATOR = "train/loss_generator"
 _OPPONENTS = ("train/loss_critic", "train/loss_discriminator")

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tfdefense.papers.artefacts import Artefact, Classifier, Examples, Trained
 from tfdefense.papers.budget import Budget
-from tfdefense.papers.cells import Cell
+from tfdefense.papers.measurements import Cell
 from tfdefense.papers.paper import Figure, Paper
 from tfdefense.papers.store import Store
+from tfdefense.papers.targets import Artefact, Classifier, Examples, Trained
 
 
 class Grid:

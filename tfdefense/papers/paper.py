@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfdefense.attacks.labels import attack_from
+from tfdefense.attacks.core.spec import attack_from
 from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.defenses import DEFENSES
 from tfdefense.errors import require, unknown_name

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfdefense.evaluation.tables import markdown_table
-from tfdefense.papers.artefacts import Classifier, Trained
-from tfdefense.papers.cells import Cell
+from tfdefense.papers.measurements import Cell
 from tfdefense.papers.paper import Figure, Paper
 from tfdefense.papers.results import COLUMNS, Line, Means, cells_of
 from tfdefense.papers.store import Store
-from tfdefense.progress import say
-from tfdefense.runs import write_text
+from tfdefense.papers.targets import Classifier, Trained
+from tfdefense.training.run_directory import write_text
+from tfdefense.utils.progress import say
+from tfdefense.utils.tables import markdown_table
 
 
 def save_cells(cells: Sequence[tuple[Figure, Cell]], store: Store, path: Path) -> None:

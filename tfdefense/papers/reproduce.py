@@ -9,18 +9,18 @@ from typing import Any
 from tfdefense.errors import UserError, require
 from tfdefense.papers import budget as budgets
 from tfdefense.papers import paper as papers
-from tfdefense.papers.artefacts import Artefact, Trained
-from tfdefense.papers.cells import Cell
 from tfdefense.papers.cost import Cost, spoken
 from tfdefense.papers.curves import curves_of, save_curves
 from tfdefense.papers.grid import Grid, in_order
-from tfdefense.papers.making import make_all
+from tfdefense.papers.measurements import Cell
 from tfdefense.papers.paper import Figure
 from tfdefense.papers.records import how_made, measured_cells, save_cells, save_choices, save_index
 from tfdefense.papers.results import lines_of, save_table, summary
+from tfdefense.papers.scheduler import make_all
 from tfdefense.papers.store import Fingerprints, Store
-from tfdefense.progress import say
-from tfdefense.runs import versions, write_text
+from tfdefense.papers.targets import Artefact, Trained
+from tfdefense.training.run_directory import versions, write_text
+from tfdefense.utils.progress import say
 
 SCHEMA = 1
 _MADE = "made.json"

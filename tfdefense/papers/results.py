@@ -10,12 +10,12 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from tfdefense.evaluation.figures import STYLE, save_figure, subplots
-from tfdefense.evaluation.tables import latex_table, markdown_table
-from tfdefense.papers.cells import Cell, Outcome
+from tfdefense.papers.measurements import Cell, Outcome
 from tfdefense.papers.paper import Figure, Paper
 from tfdefense.papers.store import Store
-from tfdefense.runs import write_text
+from tfdefense.training.run_directory import write_text
+from tfdefense.utils.figures import STYLE, save_figure, subplots
+from tfdefense.utils.tables import latex_table, markdown_table
 
 _OURS = ("ours_percent", "ci_low", "ci_high", "n", "white_box_percent", "white_box_n")
 _FAR = 30.0  # Percentage points at which the colours of the picture end.

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tfdefense import data
+from tfdefense.data.core.fingerprint import data_fingerprint
 from tfdefense.errors import UserError, require
-from tfdefense.fingerprints import data_fingerprint
 from tfdefense.papers.leases import lease
-from tfdefense.runs import write_text
+from tfdefense.training.run_directory import write_text
 
 _WAIT_SECONDS = 0.1
 Fingerprints = dict[str, str]

@@ -1,6 +1,7 @@
 """What leaves the library: SavedModels, TFLite files, and a client for them."""
 
-from tfdefense.serving.export import Variant, export
-from tfdefense.serving.local import open_model
+from tfdefense.serving.client.local import open_model
+from tfdefense.serving.exporter.export import export
+from tfdefense.serving.exporter.variant import Variant
 
 __all__ = ["Variant", "export", "open_model"]

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfdefense import workers
 from tfdefense.errors import UserError, WorkFailed, reason_of, require
-from tfdefense.progress import say
+from tfdefense.training.distribute import multi_worker
+from tfdefense.utils import cluster
+from tfdefense.utils.progress import say
 
 
 class Checkpoints:
@@ -51,9 +52,9 @@ class Checkpoints:
         Raises:
           UserError: all of them are damaged, or of other networks; or workers do not see the same.
         """
-        workers.wait_for_all()  # Until the last one to come, nothing is written or put aside.
+        multi_worker.wait_for_all()  # Until the last one to come, nothing is written or put aside.
         step = self._restore()
-        steps = workers.gathered(np.array([step])).tolist()
+        steps = multi_worker.gathered(np.array([step])).tolist()
         require(
             len(set(steps)) == 1,
             f"{self._manager and self._manager.directory}: the workers found checkpoints of steps {steps}. All need"
@@ -73,7 +74,7 @@ class Checkpoints:
             except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
                 failures.append(str(error).splitlines()[0])
                 continue
-            for damaged in newest_first[: len(failures)] if workers.is_chief() else ():
+            for damaged in newest_first[: len(failures)] if cluster.is_chief() else ():
                 say(f"{damaged}: damaged, so {path.name} takes its place.")
                 _put_aside(damaged)
             self._resumed_at = time.monotonic()
@@ -103,7 +104,7 @@ class Checkpoints:
           WorkFailed: the disk is full or not writable.
         """
         due = force or time.monotonic() - self._saved_at >= every
-        if self._manager is None or not due or not workers.is_chief():
+        if self._manager is None or not due or not cluster.is_chief():
             return
         self._step.assign(step)
         now = time.monotonic()

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfdefense import workers
 from tfdefense.errors import WorkFailed, reason_of
+from tfdefense.utils import cluster
 
 
 class Summaries:
@@ -25,7 +25,7 @@ class Summaries:
 
     def __init__(self, directory: Path | None) -> None:
         self._writer = None
-        if directory is not None and workers.is_chief():
+        if directory is not None and cluster.is_chief():
             self._place = Path(directory) / "events"
             with _writing():
                 self._writer = tf.summary.create_file_writer(str(self._place))

@@ -10,16 +10,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdefense import workers
-from tfdefense.data.batches import shuffled_batches
+from tfdefense.data.core.batches import shuffled_batches
 from tfdefense.errors import Preempted, WorkFailed, require, unknown_name
-from tfdefense.progress import Progress, say
 from tfdefense.training import precision
 from tfdefense.training.checkpoints import Checkpoints
+from tfdefense.training.distribute import multi_worker
 from tfdefense.training.global_batch import seen_by
 from tfdefense.training.preemption import Preemption
 from tfdefense.training.replica import Replica
 from tfdefense.training.summaries import Summaries
+from tfdefense.utils.progress import Progress, say
 
 BATCH_SIZE = 128
 Scalars = dict[str, float]
@@ -167,7 +167,7 @@ class Trainer:
                 if validate and (step in (boundary, steps)):
                     self._validate(validate, summaries, step)
                 done = step == steps or self.task.stopped
-                asked = workers.any_of(preemption.asked)
+                asked = multi_worker.any_of(preemption.asked)
                 force = done or asked
                 self.checkpoints.save(step, every=config.checkpoint_seconds, force=force)
                 if asked and not done:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfdefense.errors import UserError, WorkFailed, require
-from tfdefense.evaluation.judge import Judge
-from tfdefense.evaluation.judging import saved_report
-from tfdefense.evaluation.pages import failed_checks, table_and_meaning
-from tfdefense.evaluation.report import Report
-from tfdefense.experiment import load_dataset, load_defense
-from tfdefense.progress import say
-from tfdefense.runs import Run, versions, write_text
+from tfdefense.evaluation.protocol import saved_report
+from tfdefense.evaluation.report.render import failed_checks, table_and_meaning
+from tfdefense.evaluation.report.report import Report
+from tfdefense.evaluation.runner import Judge
+from tfdefense.experiments.train import load_dataset, load_defense
+from tfdefense.training.run_directory import Run, versions, write_text
+from tfdefense.utils.progress import say
 from tfdefense.zoo.pretrained import MODELS, Pretrained, load, save
 
 

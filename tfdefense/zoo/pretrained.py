@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.classifiers.frozen import FrozenClassifier
+from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.defenses import named
-from tfdefense.defenses.base import Defense
+from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import UserError, require, unknown_name
-from tfdefense.runs import Run, versions, write_text
+from tfdefense.training.run_directory import Run, versions, write_text
 
 SCHEMA = 1
 MODELS = Path(__file__).parent / "models"

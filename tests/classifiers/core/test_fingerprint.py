@@ -1,0 +1,29 @@
+"""What tells one defended classifier from another: not the order in which a process built them."""
+
+import pytest
+
+from tfdefense.classifiers import FrozenClassifier
+from tfdefense.classifiers.core.fingerprint import model_fingerprint
+from tfdefense.defenses.robust_purifier import RobustPurifier
+
+SHAPE = (12, 12, 1)
+
+
+@pytest.fixture
+def fingerprint(toy_model):
+    def of(**settings):
+        defense = RobustPurifier(FrozenClassifier(toy_model, SHAPE), **settings)
+        return model_fingerprint(defense.defend())
+
+    return of
+
+
+def test_the_same_defence_built_again_is_the_same(fingerprint):
+    settings = {"seed": 3, "widths": (4, 8)}
+    assert fingerprint(**settings) == fingerprint(**settings)
+
+
+@pytest.mark.parametrize("other", [{"seed": 4}, {"widths": (4, 6)}, {"thresholds": 0}])
+def test_another_defence_is_another(fingerprint, other):
+    settings = {"seed": 3, "widths": (4, 8)}
+    assert fingerprint(**settings) != fingerprint(**{**settings, **other})

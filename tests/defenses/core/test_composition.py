@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+
+from tfdefense.attacks import FGSM
+from tfdefense.classifiers import FrozenClassifier
+from tfdefense.defenses import APEGAN, BitDepth, MagNet, SpatialSmoothing, compose, named
+from tfdefense.errors import UserError
+from tfdefense.evaluation import evaluate
+from tfdefense.serving import export
+from tfdefense.training.run_directory import Run
+
+
+def first_pixels(images):
+    return images[:, 0, 0, :]
+
+
+def test_images_pass_through_the_parts_in_order(toy_model, toy_split):
+    bits, median = BitDepth(toy_model, bits=2), SpatialSmoothing(toy_model, window=3)
+    for parts in ([bits, median], [median, bits]):
+        whole = compose(parts)
+        expected = parts[1].purify(parts[0].purify(toy_split.images))
+        np.testing.assert_array_equal(whole.purify(toy_split.images), expected)
+        np.testing.assert_array_equal(whole.defend()(toy_split.images), toy_model(expected))
+    assert compose([bits, median]).name == "bit_depth+spatial_smoothing"
+
+
+def test_what_is_composed_is_judged_and_exported(toy_model, toy_split, tmp_path):
+    whole = compose([BitDepth(toy_model, bits=2), SpatialSmoothing(toy_model, window=3)])
+    report = evaluate(whole, toy_split.take(6), [FGSM(epsilon=0.1)])
+    assert report.row("bit_depth+spatial_smoothing", "fgsm", "white_box").trained_with == "toy"
+    card = (export(whole, tmp_path / "model") / "model_card.md").read_text()
+    assert "- bit_depth_bits: 2" in card
+    assert "- spatial_smoothing_window: 3" in card
+
+
+def test_a_classifier_of_its_own_at_the_end_guards_no_other(toy_model):
+    whole = named("bit_depth+adversarial_training")(toy_model, inner_steps=1)
+    assert whole.replaces_classifier
+    assert not named("bit_depth+spatial_smoothing")(toy_model).replaces_classifier
+
+
+def test_a_name_makes_the_parts_with_their_hyperparameters(toy_model, toy_split):
+    kind = named("spatial_smoothing+bit_depth")
+    whole = kind(toy_model, bits=3, window=2)
+    assert [part.name for part in whole.parts] == ["spatial_smoothing", "bit_depth"]
+    assert whole.parts[1].bits == 3
+    assert whole.parts[0].config.window == 2
+    alone = BitDepth(toy_model, bits=3).purify(whole.parts[0].purify(toy_split.images))
+    np.testing.assert_array_equal(whole.purify(toy_split.images), alone)
+    with pytest.raises(UserError, match="--bits=9"):
+        kind(toy_model, bits=9)
+    with pytest.raises(UserError, match="unknown hyperparameter"):
+        kind(toy_model, restarts=9)
+
+
+def test_parts_learn_side_by_side_and_are_found_again(toy_model, toy_split, tmp_path):
+    kind = named("magnet+bit_depth+apegan")
+    given = {"strengths": (0.3,), "bits": 4, "false_positive_rate": 0.1}
+
+    def fitted(seed):
+        whole = kind(toy_model, seed, **given)
+        return whole.fit(
+            toy_split, epochs=30, batch_size=8, validation=toy_split, run=tmp_path / "run"
+        )
+
+    whole = fitted(1)
+    magnet, bits, apegan = whole.parts
+    images = toy_split.images
+    expected = apegan.purify(bits.purify(magnet.purify(images)))
+    np.testing.assert_array_equal(whole.purify(images), expected)
+    assert whole.detects
+    np.testing.assert_array_equal(whole.excess(images), magnet.excess(images))
+    again = kind(toy_model, 1, **given)
+    again.fit(toy_split, epochs=30, batch_size=8, validation=toy_split, run=tmp_path / "run")
+    np.testing.assert_array_equal(again.purify(images), expected)
+    np.testing.assert_array_equal(again.excess(images), magnet.excess(images))
+    assert Run(tmp_path / "run").config().settings["defense"] == "magnet+bit_depth+apegan"
+
+
+def test_a_purifier_learns_from_what_the_parts_before_it_leave(toy_model, toy_split):
+    whole = named("bit_depth+apegan")(toy_model, bits=1, strengths=(0.2,))
+    seen = {}
+
+    def drawn(images):
+        seen["images"] = images
+        return images
+
+    apegan = whole.parts[1]
+    before = apegan.before
+    apegan.before = lambda images: drawn(before(images))
+    whole.fit(toy_split, epochs=1, batch_size=24)
+    assert seen["images"].shape[0] == 24
+    values = np.unique(before(toy_split.images))
+    np.testing.assert_array_equal(values, [0.0, 1.0])
+    assert APEGAN(toy_model).before(toy_split.images) is not None
+
+
+def test_it_takes_as_many_passes_as_the_slowest_part(toy_model, toy_split):
+    kind = named("magnet+apegan")
+    assert kind.default_epochs(toy_split) == MagNet.default_epochs(toy_split)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bit_depth+magnet", "magnet refuses images as they arrive, so it must come first"),
+        ("bit_depth+magnet+apegan", "must come first"),
+        ("adversarial_training+bit_depth", "so it must come last"),
+        ("bit_depth+bit_depth", "named once only"),
+        ("bit_depth+apegam", "Did you mean 'apegan'"),
+        ("bit_depth+", "unknown defense ''"),
+    ],
+)
+def test_what_does_not_go_together_is_named(name, message):
+    with pytest.raises(UserError, match=message):
+        named(name)
+
+
+def test_parts_for_different_images_are_named(toy_model):
+    other = BitDepth(FrozenClassifier(first_pixels, (7, 9, 3)))
+    with pytest.raises(UserError, match="images of different shapes"):
+        compose([SpatialSmoothing(toy_model), other])
+    with pytest.raises(UserError, match="1 defences given, at least 2"):
+        compose([other])
+
+
+def test_adversarial_training_at_the_end_decides(toy_model, toy_split):
+    whole = named("bit_depth+adversarial_training")(toy_model, inner_attack="fgsm", bits=3)
+    whole.fit(toy_split, epochs=2, batch_size=8)
+    network = whole.parts[1].network
+    expected = network(whole.parts[0].purify(toy_split.images), training=False)
+    np.testing.assert_allclose(whole.defend()(toy_split.images), expected, atol=1e-5)
+
+
+def test_pairs_that_nobody_learns_from_are_refused(toy_model, toy_split):
+    with pytest.raises(UserError, match="no part of --defense=magnet"):
+        named("magnet+bit_depth")(toy_model).arrays(toy_split, ["something"])

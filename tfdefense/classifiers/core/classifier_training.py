@@ -1,0 +1,213 @@
+"""How the networks under attack are trained: by the same loop as the defences."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfdefense.classifiers.core import augmentation
+from tfdefense.classifiers.core.architecture import Architecture, Recipe
+from tfdefense.data.core.dataset import Dataset, Split
+from tfdefense.errors import require, unknown_name
+from tfdefense.networks.float32_cast import widened
+from tfdefense.training import LoopConfig, Replica, Trainer
+from tfdefense.training.best import BestWeights
+from tfdefense.training.distribute.batching import in_batches
+from tfdefense.training.seeding import seeded
+from tfdefense.training.summaries import image_grid
+
+_OPTIMIZERS = ("adam", "sgd")
+_GRID_IMAGES = 16
+_NOT_DECAYED = ["bias", "gamma", "beta"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What the command line may change of a recipe; None leaves it as it is.
+
+    Attributes:
+      epochs: passes over the training images; None means as many as show `Recipe.training_images`.
+      patience: stop after so many validations (of 20 in all) without a loss as low as the lowest; 0 never.
+      mixed_precision: see `LoopConfig`.
+      batch_size, optimizer, learning_rate, weight_decay, augmentation, label_smoothing: see `Recipe`.
+
+    Raises:
+      UserError: a number out of range, or an unknown name.
+    """
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    optimizer: str | None = None
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    augmentation: str | None = None
+    label_smoothing: float | None = None
+    patience: int = 8
+    mixed_precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in (None, *_OPTIMIZERS):
+            raise unknown_name("--optimizer", self.optimizer, _OPTIMIZERS)
+        if self.augmentation is not None:
+            augmentation.check(self.augmentation)
+        for name, low, high in (
+            ("epochs", 1, None),
+            ("batch_size", 1, None),
+            ("patience", 0, None),
+            ("weight_decay", 0, None),
+            ("label_smoothing", 0, 1),
+        ):
+            value = getattr(self, name)
+            fits = value is None or (value >= low and (high is None or value < high))
+            allowed = f"{low} or more" if high is None else f"a number in [{low}, {high})"
+            require(fits, f"--{name}={value}: {allowed} needed.")
+        rate = self.learning_rate
+        require(rate is None or rate > 0, f"--learning_rate={rate}: more than 0 needed.")
+
+    def applied_to(self, recipe: Recipe) -> Recipe:
+        """`recipe` with what was given in place of its own."""
+        names = {field.name for field in dataclasses.fields(Recipe)}
+        given = dataclasses.asdict(self).items()
+        return dataclasses.replace(
+            recipe, **{key: value for key, value in given if key in names and value is not None}
+        )
+
+
+class ClassifierTraining:
+    """Cross-entropy on clean images; the weights whose validation loss was lowest are kept.
+
+    Args:
+      architecture: what to build, and the recipe that trains it.
+      data: trains on `data.train`, validates on `data.validation`; never sees `data.test`.
+      seed: initial weights, dropout masks, order of data, augmentation.
+      config: what differs from the recipe.
+    """
+
+    def __init__(
+        self, architecture: Architecture, data: Dataset, seed: int = 0, config: Config | None = None
+    ) -> None:
+        config = config or Config()
+        self.name = f"{architecture.name} on {data.name}"
+        self.data = data
+        self.patience = config.patience
+        self.recipe = config.applied_to(architecture.recipe(data.image_shape))
+        count = len(data.train)
+        epochs = config.epochs or self.recipe.passes(count)
+        self.loop = LoopConfig(epochs, self.recipe.batch_size, seed, config.mixed_precision)
+        with seeded(seed):
+            self.model = architecture.build(data.image_shape, data.num_classes)
+        self.optimizer = _optimizer(self.recipe, self.loop.steps(count))
+        self.optimizer.build(self.model.trainable_variables)
+        self.best = BestWeights(self.model)
+        self._infer = inference(self.model)
+        self.seconds = 0.0
+
+    def settings(self) -> dict[str, Any]:
+        """All that the trained weights depend on beside data and network, by flag name."""
+        recipe = dataclasses.asdict(self.recipe)
+        del recipe["training_images"], recipe["most_epochs"]  # `epochs` follows from them.
+        return {
+            **recipe,
+            "epochs": self.loop.epochs,
+            "patience": self.patience,
+            "seed": self.loop.seed,
+            "mixed_precision": self.loop.mixed_precision,
+        }
+
+    def fit(self, directory: Path | None = None) -> keras.Model:
+        """Trains, going on from a checkpoint in `directory` if there is one; returns the model."""
+        describe = {"classifier": self.name, **self.settings()}
+        trainer = Trainer(self, self.loop, directory, describe)
+        train = self.data.train
+        trainer.fit({"images": train.images, "labels": train.labels}, self._validate)
+        self.seconds = trainer.checkpoints.seconds
+        self.best.restore()
+        return self.model
+
+    @property
+    def stopped(self) -> bool:
+        return 0 < self.patience <= self.best.stale
+
+    def checkpoint_items(self) -> dict[str, Any]:
+        return {"model": self.model, "optimizer": self.optimizer, "best": self.best}
+
+    def finish(self) -> None:
+        """Nothing: the weights with the lowest loss are kept apart."""
+
+    def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
+        labels = batch["labels"]
+        images = augmentation.augmented(batch["images"], self.recipe.augmentation, replica)
+        with tf.GradientTape() as tape:
+            logits = widened(self.model(images, training=True))
+            targets = tf.one_hot(labels, self.data.num_classes)
+            smooth = self.recipe.label_smoothing
+            targets = targets * (1 - smooth) + smooth / self.data.num_classes
+            losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+            loss = replica.mean(losses)
+        variables = self.model.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        self.optimizer.apply(gradients, variables)
+        correct = tf.argmax(logits, -1, output_type=labels.dtype) == labels
+        return {
+            "loss": loss,
+            "accuracy": replica.mean(tf.cast(correct, tf.float32)),
+            "gradient_norm": replica.gradient_norm(gradients),
+        }
+
+    def _validate(self) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        split = self.data.validation
+        hits, losses = measured(self._infer, split)
+        # The loss, for it tells more than the few images that good networks still get wrong.
+        loss = float(np.mean(losses))
+        self.best.update(-loss)
+        hardest = split.images[np.argsort(-losses)[:_GRID_IMAGES]]
+        return {"accuracy": float(np.mean(hits)), "loss": loss}, {"hardest": image_grid([hardest])}
+
+
+def inference(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Images -> logits without dropout, compiled, for any number of images."""
+    return tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+
+
+def logits_of(
+    classifier: Callable[[tf.Tensor], tf.Tensor], split: Split, batch_size: int = 500
+) -> np.ndarray:
+    """float32 [N, K]: what a function from images to logits gives for `split`."""
+    return in_batches(
+        lambda part: classifier(tf.constant(split.images[part])), len(split), batch_size
+    )
+
+
+def correct(classifier: Callable[[tf.Tensor], tf.Tensor], split: Split) -> np.ndarray:
+    """bool [N]: which images of `split` are classified correctly."""
+    return np.argmax(logits_of(classifier, split), axis=-1) == split.labels
+
+
+def measured(
+    classifier: Callable[[tf.Tensor], tf.Tensor], split: Split
+) -> tuple[np.ndarray, np.ndarray]:
+    """bool [N], which images of `split` are classified correctly, and the cross-entropy of each."""
+    logits = logits_of(classifier, split)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(split.labels, logits)
+    return np.argmax(logits, axis=-1) == split.labels, losses.numpy()
+
+
+def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+    if recipe.optimizer == "adam":
+        rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
+        optimizer = keras.optimizers.Adam(rate, weight_decay=recipe.weight_decay or None)
+    else:
+        warmup = max(1, steps // 20)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, steps - warmup), warmup_target=recipe.learning_rate, warmup_steps=warmup
+        )
+        optimizer = keras.optimizers.SGD(
+            rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None
+        )
+    if recipe.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    return optimizer

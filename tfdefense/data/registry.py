@@ -1,0 +1,12 @@
+"""Datasets by name. A new source is one file in this folder and one line here."""
+
+from tfdefense.utils.registry import Registry
+
+SOURCES = Registry(
+    "dataset",
+    {
+        "digits": "tfdefense.data.digits:load",
+        "dir:PATH": "tfdefense.data.image_folder:load",
+        "npz:FILE": "tfdefense.data.npz_file:load",
+    },
+)

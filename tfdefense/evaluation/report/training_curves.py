@@ -1,0 +1,67 @@
+"""What a training wrote to its event files, as curves: losses and validation accuracies."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import tensorflow as tf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tfdefense.training.run_directory import Run
+from tfdefense.utils.figures import COLORS, MARKERS, STYLE, save_figure, subplots
+
+
+def training_curves(run: Run) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Tag -> steps and values, of all scalars in the event files of a run; empty where there are none."""
+    path = run.path / "events"
+    if not path.is_dir():
+        return {}
+    events = EventAccumulator(str(path), size_guidance={"tensors": 0}).Reload()
+    found = {}
+    for tag in events.Tags()["tensors"]:
+        if not tag.startswith(("train/", "validation/")):
+            continue
+        # A resumed run writes some steps again, and the same values.
+        points = [*{point.step: point for point in events.Tensors(tag)}.values()]
+        values = [tf.make_ndarray(point.tensor_proto) for point in points]
+        if values[0].dtype == np.float32 and values[0].ndim == 0:
+            found[tag] = np.array([point.step for point in points]), np.array(values)
+    return found
+
+
+def save_training(run: Run, path: Path) -> bool:
+    """Draws losses, and validation accuracy under each attack, over epochs; False where there is nothing."""
+    curves = training_curves(run)
+    losses = [tag for tag in curves if tag.startswith("train/loss_")]
+    accuracies = [tag for tag in curves if tag.startswith("validation/accuracy")]
+    if not losses:
+        return False
+    config = run.config()
+    steps_of_epoch = config.surroundings["steps"] / config.settings["epochs"]
+    with matplotlib.rc_context(STYLE):
+        figure, axes = subplots(1, 2 if accuracies else 1, figsize=(7, 2.6), squeeze=False)
+        for axis, tags, prefix in zip(
+            axes[0], (losses, accuracies), ("loss_", "accuracy_"), strict=False
+        ):
+            for number, tag in enumerate(tags):
+                steps, values = curves[tag]
+                label = tag.split("/")[1].removeprefix(prefix).replace("_", " ")
+                axis.plot(
+                    steps / steps_of_epoch,
+                    values,
+                    color=COLORS[number % len(COLORS)],
+                    marker=MARKERS[number % len(MARKERS)] if len(steps) < 40 else None,
+                    markersize=3,
+                    linewidth=1,
+                    label=label,
+                )
+            axis.set_xlabel("epoch")
+            axis.legend(fontsize=7)
+        axes[0, 0].set_ylabel("loss")
+        # Losses of one sign span decades; a critic's have both.
+        axes[0, 0].set_yscale("symlog", linthresh=0.01)
+        if accuracies:
+            axes[0, 1].set_ylabel("validation accuracy")
+        figure.tight_layout()
+        save_figure(figure, path)
+    return True

@@ -1,0 +1,1 @@
+"""TODO tfdefense/experiments."""
