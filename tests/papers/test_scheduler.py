@@ -19,7 +19,7 @@ from tfdefense.papers.leases import lease
 from tfdefense.papers.scheduler import make_all
 from tfdefense.papers.store import Store
 from tfdefense.papers.targets import Artefact
-from tfdefense.utils.file_lock import lock
+from tfdefense.utils.file_lock import lock_directory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Directory(Part):
 
     def make(self, store):
         self.path(store).mkdir()
-        lock(self.path(store), "store")
+        lock_directory(self.path(store), "store")
 
 
 def test_what_is_made_is_open_to_other_processes(store):

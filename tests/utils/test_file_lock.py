@@ -5,7 +5,7 @@ import pytest
 
 from tfdefense.errors import UserError
 from tfdefense.training.run_directory import Run, RunConfig
-from tfdefense.utils.file_lock import release
+from tfdefense.utils.file_lock import release_directory
 
 HOLD = """
 import sys
@@ -39,8 +39,8 @@ def test_what_is_released_is_open_to_others(tmp_path):
         [sys.executable, "-c", HOLD, str(tmp_path)], input="", capture_output=True, text=True
     )
     assert "works in it" in held.stderr
-    release(tmp_path)
-    release(tmp_path)
+    release_directory(tmp_path)
+    release_directory(tmp_path)
     free = subprocess.run(
         [sys.executable, "-c", HOLD, str(tmp_path)], input="", capture_output=True, text=True
     )

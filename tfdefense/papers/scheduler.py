@@ -10,7 +10,7 @@ from tfdefense.papers.cost import Cost, spoken
 from tfdefense.papers.leases import lease
 from tfdefense.papers.store import Store
 from tfdefense.papers.targets import Artefact
-from tfdefense.utils.file_lock import release
+from tfdefense.utils.file_lock import release_directory
 from tfdefense.utils.progress import say
 
 _WAIT_SECONDS = 10.0
@@ -77,7 +77,7 @@ def _made(artefact: Artefact, store: Store, cost: Cost) -> str | None:
     except (UserError, WorkFailed) as error:
         return str(error)
     finally:
-        release(artefact.path(store))
+        release_directory(artefact.path(store))
         # The next artefact loads its networks anew; hundreds of these would fill the memory.
         forget()
         gc.collect()

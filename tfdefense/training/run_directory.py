@@ -12,8 +12,8 @@ from typing import Any
 import tfdefense
 from tfdefense.errors import UserError, WorkFailed, require
 from tfdefense.training.distribute import multi_worker
-from tfdefense.utils.atomic_write import whole
-from tfdefense.utils.file_lock import lock
+from tfdefense.utils.atomic_write import atomic_write
+from tfdefense.utils.file_lock import lock_directory
 
 SCHEMA = 1
 _PACKAGES = ("tensorflow", "keras", "numpy", "cleverhans", "tensorflow-datasets")
@@ -148,7 +148,7 @@ class Run:
 
     def lock(self) -> None:
         """Keeps other processes out until this one ends; raises `UserError` if one is in."""
-        lock(self.path, self.flag)
+        lock_directory(self.path, self.flag)
 
     def require_same(self, config: RunConfig, only: Collection[str] | None = None) -> None:
         """Raises `UserError` unless the run is of these settings, or of these of them: `only`."""
@@ -173,7 +173,7 @@ class Run:
 
     def _save_classifier(self, model: Any) -> None:
         try:
-            with whole(self.classifier_path) as partial:
+            with atomic_write(self.classifier_path) as partial:
                 model.save(partial)
         except OSError as error:
             raise WorkFailed(
@@ -200,7 +200,7 @@ class Run:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all."""
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A place to write the file `path` to, which gets its name when the block ends, and is gone if that fails.
 
     It has the file's own name, by whose ending some writers go.

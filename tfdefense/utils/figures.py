@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from tfdefense.utils.atomic_write import whole
+from tfdefense.utils.atomic_write import atomic_write
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; markers tell the rest.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -37,5 +37,5 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Writes a PNG and, beside it, an SVG, each whole or not at all; the same bytes for the same picture."""
     dpi = 200 if figure.get_figwidth() < 8 else 110
     for suffix, metadata in ((".png", None), (".svg", {"Date": None})):
-        with whole(path.with_suffix(suffix)) as partial:
+        with atomic_write(path.with_suffix(suffix)) as partial:
             figure.savefig(partial, dpi=dpi, metadata=metadata)

@@ -11,7 +11,7 @@ from tfdefense.errors import Locked
 _held: dict[tuple[int, int], int] = {}
 
 
-def lock(directory: Path, flag: str) -> None:
+def lock_directory(directory: Path, flag: str) -> None:
     """Keeps other processes out of a directory that exists; again from the same process, nothing happens.
 
     Raises:
@@ -41,7 +41,7 @@ def lock(directory: Path, flag: str) -> None:
         os.pwrite(handle, str(os.getpid()).encode(), 0)
 
 
-def release(directory: Path) -> None:
+def release_directory(directory: Path) -> None:
     """Lets other processes into a directory; nothing where it is not held."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         about = os.stat(directory / ".lock")

@@ -20,7 +20,7 @@ from tfdefense.errors import require
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import Run, RunConfig
 from tfdefense.utils import cluster
-from tfdefense.utils.atomic_write import whole
+from tfdefense.utils.atomic_write import atomic_write
 from tfdefense.utils.hashing import hashed
 from tfdefense.utils.progress import Progress, say
 
@@ -228,8 +228,10 @@ def _fill(
 
 def _read(run: Run, start: int, split: Split, batch_size: int) -> dict[str, np.ndarray] | None:
     shard = _load_shard(_shard_path(run, start))
-    whole = shard is not None and len(shard["success"]) == min(batch_size, len(split) - start)
-    return shard if whole else None
+    atomic_write = shard is not None and len(shard["success"]) == min(
+        batch_size, len(split) - start
+    )
+    return shard if atomic_write else None
 
 
 def _shard_path(run: Run, start: int) -> Path:
@@ -237,7 +239,7 @@ def _shard_path(run: Run, start: int) -> Path:
 
 
 def _save_shard(path: Path, shard: dict[str, np.ndarray]) -> None:
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         np.savez(partial, **shard)
 
 

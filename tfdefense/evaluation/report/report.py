@@ -17,7 +17,7 @@ from tfdefense.evaluation.recovery import Restored
 from tfdefense.evaluation.result import Row, row_cell
 from tfdefense.evaluation.threat_models import THREAT_MODELS, TITLES
 from tfdefense.training.run_directory import versions
-from tfdefense.utils.atomic_write import whole
+from tfdefense.utils.atomic_write import atomic_write
 
 SCHEMA = 1
 _KNOWING = {
@@ -204,5 +204,5 @@ class Report:
             for key, cell in self.cells.items()
             for name, array in cell.arrays().items()
         }
-        with whole(path) as partial:
+        with atomic_write(path) as partial:
             np.savez_compressed(partial, labels=self.labels, **arrays)

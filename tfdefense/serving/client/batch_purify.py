@@ -12,7 +12,7 @@ from tfdefense.errors import UserError, WorkFailed, require
 from tfdefense.serving.client.model_client import Refused, ServedModel
 from tfdefense.serving.client.npz_io import each_answer, purified_archive
 from tfdefense.serving.client.predictions import Predictions, source_hash_of
-from tfdefense.utils.atomic_write import whole
+from tfdefense.utils.atomic_write import atomic_write
 from tfdefense.utils.progress import Progress, say
 
 _IMAGES = (".png", ".jpg", ".jpeg")
@@ -99,7 +99,7 @@ class Purifying:
             pixels = np.uint8(np.round(255 * np.clip(answer["purified"], 0, 1)))
             picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
             options = {} if path.suffix.lower() == ".png" else {"quality": _JPEG_QUALITY}
-            with whole(self._place(path)) as partial:
+            with atomic_write(self._place(path)) as partial:
                 picture.save(partial, **options)
                 self._note(path, [("", answer)], source_hash_of(sources[path]))
 
@@ -114,7 +114,7 @@ class Purifying:
         except UserError as error:
             self._skip(path, str(error))
             return
-        with whole(self._place(path)) as partial:
+        with atomic_write(self._place(path)) as partial:
             np.savez_compressed(partial, **arrays)
             self._note(path, answers, source_hash)
 

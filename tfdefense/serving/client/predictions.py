@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdefense.utils.atomic_write import whole
+from tfdefense.utils.atomic_write import atomic_write
 from tfdefense.utils.hashing import hashed
 
 FILE = "predictions.csv"
@@ -67,7 +67,7 @@ class Predictions:
             and (name not in sources or _hash_of_file(sources[name]) == of)
         }
         # Written anew, so that a line that was cut off when an earlier call was killed is gone.
-        with whole(self.path) as partial, partial.open("w", newline="") as file:
+        with atomic_write(self.path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(row for row in kept if row["file"] in self.done)
