@@ -1,25 +1,45 @@
 PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
 ARGS ?=
+# A part of the suite says nothing about the coverage of the package.
+COVERAGE := $(if $(ARGS),,--cov=tfdefense --cov-report=term:skip-covered)
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses=2
 
-.PHONY: train test setup clean
+.PHONY: train test test-fast check docs setup setup-dev clean
 
 train: $(INSTALLED)  ## Trains APE-GAN++ on the embedded digits, evaluates, exports: make train ARGS="--dataset=mnist"
 	bin/train --defense=apeganpp $(ARGS)
 
-test: $(INSTALLED)  ## Style checks and the whole suite.
+test: check docs  ## Everything; with ARGS="tests/attacks -k linear" a part of the suite, without coverage.
+	$(PYTEST) --dist=loadfile $(COVERAGE) $(ARGS)
+
+test-fast: $(INSTALLED_DEV)  ## The daily loop: the suite without slow tests.
+	$(PYTEST) --dist=worksteal -m "not slow" $(ARGS)
+
+check: $(INSTALLED_DEV)  ## Style, import contracts, types.
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
+	PYTHONPATH=. $(VENV)/bin/lint-imports
+	$(VENV)/bin/mypy
 
-setup: $(INSTALLED)  ## The environment alone.
+docs: $(INSTALLED_DEV)  ## The documentation into site/; a warning is an error.
+	NO_MKDOCS_2_WARNING=1 TF_CPP_MIN_LOG_LEVEL=3 $(VENV)/bin/python -m mkdocs build --strict --quiet
 
-$(INSTALLED): requirements.txt requirements-dev.txt
+setup: $(INSTALLED)  ## The environment for bin/.
+
+setup-dev: $(INSTALLED_DEV)  ## The environment for tests, style checks and documentation.
+
+$(INSTALLED): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer needed: make PYTHON=python3.12 ..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(INSTALLED_DEV): requirements-dev.txt $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) site

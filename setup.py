@@ -1,4 +1,4 @@
-"""Packaging: `pip install .` brings all that training needs."""
+"""Package metadata: `pip install .` installs what training needs."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ HERE = Path(__file__).parent
 
 
 def requirements() -> list[str]:
-    """The lines of requirements.txt without comments."""
+    """Return the lines of requirements.txt without comments."""
     lines = (HERE / "requirements.txt").read_text().splitlines()
     return [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
 
 
 def version() -> str:
-    """`__version__` of the package, read without importing it."""
+    """Return `__version__` of the package, read without importing it."""
     text = (HERE / "tfdefense" / "__init__.py").read_text()
     return next(line.split('"')[1] for line in text.splitlines() if line.startswith("__version__"))
 
@@ -22,12 +22,24 @@ def version() -> str:
 setup(
     name="tfdefense",
     version=version(),
-    description="Train, attack, judge and serve defences of image classifiers against adversarial inputs.",
+    description="Purifiers in front of image classifiers, attacked, reported and served.",
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    keywords="adversarial examples, robustness, image classification, tensorflow, keras",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     packages=find_packages(include=["tfdefense", "tfdefense.*"]),
     package_data={
+        "tfdefense": ["py.typed"],
         "tfdefense.papers": ["*.csv", "*.toml"],
         "tfdefense.zoo": ["models/**/*"],
     },

@@ -30,7 +30,7 @@ import tensorflow as tf
 
 import tfdefense
 from tfdefense.attacks import BIM, FGSM, JSMA, PGD, CarliniWagnerL2, DeepFool
-from tfdefense.training.run_directory import Run
+from tfdefense.training.run_directory import RunDirectory
 
 BATCH = 128
 EPSILON = 0.1
@@ -43,7 +43,7 @@ class Victim:
     """The classifier and the images, and what an attack amounts to on them."""
 
     def __init__(self, run, data_dir, count):
-        self.model = Run(run).load_classifier()
+        self.model = RunDirectory(run).load_classifier()
         test = tfdefense.data.load("mnist", data_dir).test
         logits = self.model.predict(test.images[: 2 * count], batch_size=BATCH, verbose=0)
         right = np.flatnonzero(np.argmax(logits, 1) == test.labels[: 2 * count])[:count]

@@ -32,10 +32,10 @@ PEERS = {
 
 def ours(arguments, weights):
     import tfdefense
-    from tfdefense.attacks import make
-    from tfdefense.training.run_directory import Run
+    from tfdefense.attacks import make_attack
+    from tfdefense.training.run_directory import RunDirectory
 
-    model = Run(arguments.run).load_classifier()
+    model = RunDirectory(arguments.run).load_classifier()
     test = tfdefense.data.load("mnist", arguments.data_dir).test
     logits = model.predict(test.images[: 2 * arguments.images], batch_size=128, verbose=0)
     right = np.flatnonzero(np.argmax(logits, 1) == test.labels[: 2 * arguments.images])
@@ -44,7 +44,7 @@ def ours(arguments, weights):
     found = {}
     for name in arguments.attacks.split(","):
         extra = {"queries": arguments.queries} if name == "square" else {}
-        attack = make(name, epsilon=arguments.epsilon, norm=arguments.norm, **extra)
+        attack = make_attack(name, epsilon=arguments.epsilon, norm=arguments.norm, **extra)
         attack(model, images[:2], labels[:2])  # Compiles.
         began = time.perf_counter()
         adversarial = attack(model, images, labels).numpy()

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from tfdefense.evaluation.report.training_curves import training_curves
-from tfdefense.training.run_directory import Run
+from tfdefense.evaluation.report.training_curves import load_training_curves
+from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.figures import COLORS, save_figure, subplots
 
 NORM = "train/gradient_norm_generator"
@@ -36,9 +36,9 @@ def main():
     figure, axes = subplots(1, 3, figsize=(12, 3.6))
     found = {}
     for path in arguments.runs:
-        run = Run(path)
+        run = RunDirectory(path)
         defense = run.require_kind("defense").settings["defense"]
-        curves = training_curves(run)
+        curves = load_training_curves(run)
         if attacked not in curves:
             sys.exit(f"curves: {path} has no {attacked}, but {', '.join(curves)}")
         of_defense = found.setdefault(defense, [])

@@ -50,7 +50,7 @@ def main():
     arguments = parser.parse_args()
     ours, found = Ours(arguments.defense), {}
     for place, arrays in (("memory", ours.arrays), ("disk", on_disk(ours.arrays))):
-        ours.iterator = ours.trainer.distribute(arrays)
+        ours.iterator = ours.trainer.make_iterator(arrays)
         ours.seconds(3)
         with tempfile.TemporaryDirectory() as trace:
             tf.profiler.experimental.start(trace)

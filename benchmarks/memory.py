@@ -110,7 +110,7 @@ def train(kind, place):
     defense = APEGANPlusPlus(model)
     defense.prepare(100)
     trainer = Trainer(defense, LoopConfig(epochs=1, batch_size=8))
-    trainer.run(trainer.distribute(defense.arrays(data.train, pairs)), 0, 5)
+    trainer.run_steps(trainer.make_iterator(defense.arrays(data.train, pairs)), 0, 5)
     print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} of {len(data.train)}")
 
 

@@ -19,9 +19,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from tfdefense import classifiers, data
-from tfdefense.attacks.core.spec import attack_from
-from tfdefense.evaluation.runner import Judge
-from tfdefense.utils.statistics import wilson
+from tfdefense.attacks.core.spec import parse_attack
+from tfdefense.evaluation.runner import ModelRunner
+from tfdefense.utils.statistics import wilson_interval
 from tfdefense.utils.tables import share_cell
 
 
@@ -43,16 +43,16 @@ def main():
     arguments = parser.parse_args()
     dataset = data.load(arguments.dataset, arguments.data_dir)
     classifier = classifiers.load(arguments.classifier, dataset)
-    judge = Judge(classifier)
+    judge = ModelRunner(classifier)
     test = dataset.test.take(arguments.images)
-    attacked = judge.attack(attack_from(arguments.attack), test)
+    attacked = judge.attack(parse_attack(arguments.attack), test)
     for name, split in (("none", test), (arguments.attack, attacked)):
         found = dataset.train.images[nearest(split.images, dataset.train.images)]
         answers = judge.predict(dataclasses.replace(test, images=found))
         right, n = int(np.sum(answers == test.labels)), len(test)
         error = np.mean(np.square(found - split.images))
         print(
-            f"attack {name}: {share_cell(right / n, *wilson(right, n), n)}, mean squared error to it {error:.4f}"
+            f"attack {name}: {share_cell(right / n, *wilson_interval(right, n), n)}, mean squared error to it {error:.4f}"
         )
 
 

@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 from train_step import GENERATOR_MACS, SHAPE, Convolutions
 
-from tfdefense.classifiers.mnist_cnn import build
+from tfdefense.classifiers.mnist_cnn import build_mnist_cnn
 from tfdefense.defenses import DEFENSES
 
 
@@ -36,7 +36,7 @@ class Purifier:
     """Images a second of `purify`, and the floating point operations of one image."""
 
     def __init__(self, name, batch, **hyperparameters):
-        defense = DEFENSES.get(name)(build(SHAPE, 10), **hyperparameters)
+        defense = DEFENSES.get(name)(build_mnist_cnn(SHAPE, 10), **hyperparameters)
         self.images = tf.random.stateless_uniform([batch, *SHAPE], [0, 0])
         self.purify = tf.function(defense.purify)
         if name == "defense_gan":

@@ -21,12 +21,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from tfdefense import data
-from tfdefense.attacks.core.spec import attack_from
-from tfdefense.evaluation.runner import Judge
-from tfdefense.experiments import train
-from tfdefense.experiments.plan import planned
-from tfdefense.training.run_directory import Run
-from tfdefense.utils.statistics import wilson
+from tfdefense.attacks.core.spec import parse_attack
+from tfdefense.evaluation.runner import ModelRunner
+from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.from_flags import experiment_from_flags
+from tfdefense.experiments.load import load_defense
+from tfdefense.experiments.train import train_defense
+from tfdefense.training.run_directory import RunDirectory
+from tfdefense.utils.statistics import wilson_interval
 from tfdefense.utils.tables import markdown_table, share_cell
 
 CORNERS = {"inner_start": "blocks"}
@@ -63,17 +65,18 @@ def measured(name, arguments, test):
         "train_images": arguments.train_images,
         **ROWS[name],
     }
-    run = Run(Path(arguments.output) / name.replace(", ", "-").replace(" ", "-"))
+    run = RunDirectory(Path(arguments.output) / name.replace(", ", "-").replace(" ", "-"))
     began = time.monotonic()
-    train.fitted(planned(settings, run, arguments.data_dir))
+    config = experiment_from_flags(settings)
+    train_defense(config, ExperimentContext(arguments.data_dir), run)
     row = {"row": name, "seconds": round(time.monotonic() - began)}
-    defense = train.load_defense(run)
-    judge = Judge(defense.defend(), defense.batch_size)
+    defense = load_defense(run)
+    judge = ModelRunner(defense.defend(), defense.batch_size)
     row["clean"] = int(np.sum(judge.predict(test) == test.labels)), len(test)
     few = test.take(arguments.images)
     stands = np.ones(len(few), bool)
     for label in ATTACKS:
-        right = judge.predict(judge.attack(attack_from(label), few)) == few.labels
+        right = judge.predict(judge.attack(parse_attack(label), few)) == few.labels
         stands &= right
         row[label] = int(right.sum()), len(few)
     row["worst"] = int(stands.sum()), len(few)
@@ -83,7 +86,7 @@ def measured(name, arguments, test):
 def cell(counts):
     """Share, interval and n of (right, count)."""
     right, count = counts
-    return share_cell(right / count, *wilson(right, count), count)
+    return share_cell(right / count, *wilson_interval(right, count), count)
 
 
 def main():

@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 
-from tfdefense.evaluation.report.training_curves import training_curves
-from tfdefense.training.run_directory import Run
+from tfdefense.evaluation.report.training_curves import load_training_curves
+from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.figures import COLORS, save_figure, subplots
 from tfdefense.utils.tables import markdown_table
 
@@ -27,7 +27,7 @@ ACCURACY = "validation/accuracy_"
 
 def points(run):
     """Minutes that the training took and images that it saw; both, and accuracies by name, at each of its validations."""
-    curves = training_curves(run)
+    curves = load_training_curves(run)
     if SPEED not in curves:
         sys.exit(f"robust_cost: {run.path} has no {SPEED}: no training that was logged")
     steps, speed = curves[SPEED]
@@ -50,7 +50,7 @@ def main():
     arguments = parser.parse_args()
     spent_minutes, spent_images, every = 0.0, 0, []
     for path in arguments.runs:
-        minutes, images, found = points(Run(path))
+        minutes, images, found = points(RunDirectory(path))
         for point in found:
             shifted = {"minutes": spent_minutes + point["minutes"]}
             every.append({**point, **shifted, "images": spent_images + point["images"]})

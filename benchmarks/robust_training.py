@@ -89,7 +89,7 @@ def arts(network, attack, images, labels):
 
 def network():
     """Small U-Net and MNIST-CNN as one Keras model."""
-    unet = RobustPurifier.Config().make_generator(SHAPE)
+    unet = RobustPurifier.config_type().make_generator(SHAPE)
     classifier = CLASSIFIERS.get("mnist_cnn").build(SHAPE, 10)
     images = keras.Input(SHAPE)
     return keras.Model(images, classifier(unet(images)), name="both")

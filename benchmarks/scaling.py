@@ -86,7 +86,7 @@ def train_when_told(kind, defense):
         )
         strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     else:
-        strategy = strategies.make("multi_worker" if kind == "two workers" else "one_device")
+        strategy = strategies.make_strategy("multi_worker" if kind == "two workers" else "one_device")
     with strategy.scope():
         ours = Ours(defense)
         for line in sys.stdin:

@@ -23,7 +23,7 @@ import numpy as np
 import openvino
 
 from tests.serving.stand_in import SessionModel
-from tfdefense.classifiers.mnist_cnn import build
+from tfdefense.classifiers.mnist_cnn import build_mnist_cnn
 from tfdefense.defenses import APEGANPlusPlus
 from tfdefense.serving import Variant, export, open_model
 
@@ -40,7 +40,7 @@ VARIANTS = {
 def contestants(directory):
     """Name -> function of images, which answers them completely."""
     keras.utils.set_random_seed(0)
-    classifier = build(SHAPE, 10)
+    classifier = build_mnist_cnn(SHAPE, 10)
     defense = APEGANPlusPlus(classifier)
     images = keras.Input(SHAPE)
     together = keras.Model(images, classifier(defense.generator(images)))

@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfdefense
-from tfdefense.defenses.total_variation import minimise, objective
+from tfdefense.defenses.total_variation import minimize_objective, objective
 
 KEPT, WEIGHT = 0.3, 0.5  # ART's defaults.
 ROUNDS = 3
@@ -57,11 +57,11 @@ def main():
     reached = float(np.mean(objective(theirs.astype(np.float32), images, kept, WEIGHT)))
 
     for iterations in range(10, 1001, 10):
-        found = minimise(tf.constant(images), tf.constant(kept), WEIGHT, iterations)
+        found = minimize_objective(tf.constant(images), tf.constant(kept), WEIGHT, iterations)
         ours = float(np.mean(objective(found, images, kept, WEIGHT)))
         if ours <= reached:
             break
-    compiled = tf.function(lambda x, mask: minimise(x, mask, WEIGHT, iterations))
+    compiled = tf.function(lambda x, mask: minimize_objective(x, mask, WEIGHT, iterations))
     compiled(images, kept)
     seconds = []
     for _ in range(ROUNDS):
@@ -69,7 +69,7 @@ def main():
         compiled(tf.constant(images), tf.constant(kept)).numpy()
         seconds.append(time.perf_counter() - started)
     seconds = float(np.median(seconds))
-    best = minimise(tf.constant(images), tf.constant(kept), WEIGHT, 1000)
+    best = minimize_objective(tf.constant(images), tf.constant(kept), WEIGHT, 1000)
     print(
         json.dumps(
             {

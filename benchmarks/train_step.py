@@ -25,7 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.classifiers.mnist_cnn import build
+from tfdefense.classifiers.mnist_cnn import build_mnist_cnn
 from tfdefense.defenses import DEFENSES
 from tfdefense.training import LoopConfig, Trainer
 
@@ -55,7 +55,7 @@ PEERS = {"apeganpp": "torch_train_step.py", "cgan": "torch_pix2pix_step.py"}
 
 class Ours:
     def __init__(self, name):
-        self.defense = DEFENSES.get(name)(build(SHAPE, 10))
+        self.defense = DEFENSES.get(name)(build_mnist_cnn(SHAPE, 10))
         self.defense.prepare(steps=100_000)
         draws = np.random.default_rng(0)
         self.arrays = {
@@ -64,11 +64,11 @@ class Ours:
             "labels": draws.integers(0, 10, 1_024).astype(np.int32),
         }
         self.trainer = Trainer(self.defense, LoopConfig(epochs=1, batch_size=BATCH))
-        self.iterator = self.trainer.distribute(self.arrays)
+        self.iterator = self.trainer.make_iterator(self.arrays)
 
     def seconds(self, steps):
         started = time.perf_counter()
-        self.trainer.run(self.iterator, 0, steps)
+        self.trainer.run_steps(self.iterator, 0, steps)
         return time.perf_counter() - started
 
 

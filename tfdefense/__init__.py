@@ -1,43 +1,63 @@
-"""tfdefense: train, attack, judge and serve defences of image classifiers against adversarial inputs.
+"""Purifiers in front of image classifiers: train, attack, evaluate and serve them.
+
+    import tfdefense
 
     data = tfdefense.data.load("digits")
     classifier = tfdefense.classifiers.load("mnist_cnn", data)
     defense = tfdefense.defenses.APEGANPlusPlus(classifier)
     defense.fit(data.train, epochs=20)
     report = tfdefense.evaluate(defense, data.test)
+    print(report.summary)
+    tfdefense.serving.export(defense, "export")
 
-Submodules are imported on first use, so that a command that only answers a bad flag answers at once.
+Submodules are imported on first use, so that the command line reports an invalid flag without
+waiting for TensorFlow.
 """
 
 import importlib
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:  # For type checkers and editors, which do not see `__getattr__` below.
+    from tfdefense import (
+        attacks,
+        classifiers,
+        data,
+        defenses,
+        evaluation,
+        networks,
+        serving,
+        training,
+        zoo,
+    )
+    from tfdefense.evaluation import evaluate
 
-# Every network, attack and export here is TensorFlow's; Keras reads this when it is first imported.
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+__version__ = "0.2.0"
 
-_SUBMODULES = (
+__all__ = [
     "attacks",
     "classifiers",
     "data",
     "defenses",
+    "evaluate",
     "evaluation",
     "networks",
     "serving",
     "training",
     "zoo",
-)
+]
+
+# All networks, attacks and exports use TensorFlow. Keras reads this variable on its first import.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _SUBMODULES:
-        return importlib.import_module(f"tfdefense.{name}")
     if name == "evaluate":
         return importlib.import_module("tfdefense.evaluation").evaluate
+    if name in __all__:
+        return importlib.import_module(f"tfdefense.{name}")
     raise AttributeError(f"module 'tfdefense' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*_SUBMODULES, "evaluate", "__version__"])
+    return [*__all__, "__version__"]

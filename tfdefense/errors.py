@@ -1,4 +1,4 @@
-"""What a person is told when something that she gave cannot be used."""
+"""Exceptions with one-line messages for users, and helpers that raise them."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,19 +7,39 @@ _NAMES_SHOWN = 30
 
 
 class UserError(ValueError):
-    """A mistake in what was given: one line that names it, what was given and what is allowed.
+    """Invalid input: the message names the input, the given value and the allowed values.
 
-    The command line prints the line alone and leaves with exit status 2; Python callers get an
+    The command line prints the message in one line and exits with status 2. In Python it is an
     ordinary `ValueError`.
     """
 
 
-class Locked(UserError):
-    """Another process works in the directory that was named."""
+class DirectoryLockedError(UserError):
+    """Attempt to use a directory that another process is using."""
+
+
+class WorkFailedError(RuntimeError):
+    """Failure after valid input, such as a full disk or a loss that is not finite.
+
+    The command line prints the message in one line and exits with status 1.
+    """
+
+
+class PreemptedError(RuntimeError):
+    """Stop on request (SIGTERM) before the work is finished.
+
+    The command line prints the message in one line and exits with status 143.
+    """
 
 
 def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> UserError:
-    """The error for a name that no registry knows, with the nearest one that it does know."""
+    """Return the error for a name that is not allowed; it suggests the most similar allowed name.
+
+    Args:
+      kind: the thing that the name stands for, such as "attack" or "--strategy".
+      given: the unknown name.
+      allowed: all known names. Up to 30 are listed in the message; more are only counted.
+    """
     allowed = sorted(allowed)
     nearest = difflib.get_close_matches(given, allowed, n=1, cutoff=0.4)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
@@ -28,24 +48,19 @@ def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} {given!r}.{hint} {known}.")
 
 
-def require(condition: bool, message: str) -> None:
-    """Raises `UserError(message)` unless `condition` holds."""
+def require(condition: object, message: str) -> None:
+    """Raise `UserError(message)` unless `condition` is true."""
     if not condition:
         raise UserError(message)
 
 
-def reason_of(error: Exception | str) -> str:
-    """What TensorFlow or the system says, without where in the graph, in which file and by which operation."""
-    said = getattr(error, "strerror", None) or str(error)
-    where = ("Graph execution error", "Detected at", "File ", "<stack traces")
-    lines = [line.strip() for line in said.splitlines()]
-    found = next((line for line in lines if line and not line.startswith(where)), "")
-    return found.split("; ")[-1].split(" [Op:")[0].split("}} ")[-1] or type(error).__name__
+def short_reason(error: Exception | str) -> str:
+    """Return the reason for an error in one line.
 
-
-class WorkFailed(RuntimeError):
-    """Work that began well and could not be finished: one line, exit status 1."""
-
-
-class Preempted(RuntimeError):
-    """Work that was asked to stop (SIGTERM), and can be gone on with: one line, exit status 143."""
+    Messages of TensorFlow lose the parts that name the graph, the source file and the operation.
+    """
+    message = getattr(error, "strerror", None) or str(error)
+    location = ("Graph execution error", "Detected at", "File ", "<stack traces")
+    lines = [line.strip() for line in message.splitlines()]
+    reason = next((line for line in lines if line and not line.startswith(location)), "")
+    return reason.split("; ")[-1].split(" [Op:")[0].split("}} ")[-1] or type(error).__name__

@@ -19,7 +19,7 @@ from tfdefense.attacks import (
     Square,
     StrongestOf,
     is_bounded,
-    make,
+    make_attack,
 )
 from tfdefense.errors import UserError
 
@@ -28,7 +28,7 @@ from tfdefense.errors import UserError
 @pytest.mark.parametrize("epsilon", [-0.1, 1.5, float("nan")])
 def test_epsilon_out_of_range(name, epsilon):
     with pytest.raises(UserError, match=f"{name}: epsilon {epsilon} given"):
-        make(name, epsilon=epsilon)
+        make_attack(name, epsilon=epsilon)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_epsilon_out_of_range(name, epsilon):
             "strongest_of: fgsm with an epsilon for each image given",
         ),
         (lambda: Expectation(lambda images: images, draws=0), "draws 0 given"),
-        (lambda: make("fgsm", epsilom=1), "fgsm: has no 'epsilom'. Did you mean 'epsilon'"),
-        (lambda: make("deepfol"), "Did you mean 'deepfool'"),
+        (lambda: make_attack("fgsm", epsilom=1), "fgsm: has no 'epsilom'. Did you mean 'epsilon'"),
+        (lambda: make_attack("deepfol"), "Did you mean 'deepfool'"),
     ],
 )
 def test_hyperparameters(make_it, message):

@@ -3,8 +3,8 @@ import dataclasses
 import keras
 import pytest
 
-from tfdefense.classifiers import CLASSIFIERS, Config, FrozenClassifier
-from tfdefense.classifiers.core.cached_training import parameters
+from tfdefense.classifiers import CLASSIFIERS, ClassifierConfig, FrozenClassifier
+from tfdefense.classifiers.core.cached_training import count_parameters
 from tfdefense.errors import UserError
 
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
@@ -21,7 +21,7 @@ MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
     ],
 )
 def test_parameters_on_cifar10_are_the_published_ones(name, published):
-    assert parameters(CLASSIFIERS.get(name).build(CIFAR, 10)) == published
+    assert count_parameters(CLASSIFIERS.get(name).build(CIFAR, 10)) == published
 
 
 def dense(inputs, outputs):
@@ -84,7 +84,7 @@ def convolution(size, inputs, outputs):
     ],
 )
 def test_parameters_on_mnist_by_hand(name, by_hand):
-    assert parameters(CLASSIFIERS.get(name).build(MNIST, 10)) == by_hand
+    assert count_parameters(CLASSIFIERS.get(name).build(MNIST, 10)) == by_hand
 
 
 def test_cifar_cnn_is_figure_3s():
@@ -92,7 +92,7 @@ def test_cifar_cnn_is_figure_3s():
     norms = 2 * (64 + 64 + 128 + 128)
     denses = dense(2 * 2 * 128, 256) + dense(256, 256) + dense(256, 10)
     assert (
-        parameters(CLASSIFIERS.get("cifar_cnn").build(CIFAR, 10)) == convolutions + norms + denses
+        count_parameters(CLASSIFIERS.get("cifar_cnn").build(CIFAR, 10)) == convolutions + norms + denses
     )
 
 
@@ -100,8 +100,8 @@ def test_the_bodies_are_those_of_keras_applications():
     """Ours differ from ImageNet's in the first convolution and the head alone."""
     body = keras.applications.VGG16(include_top=False, weights=None, input_shape=CIFAR)
     norms = 2 * sum(layer.filters for layer in body.layers if hasattr(layer, "filters"))
-    ours = parameters(CLASSIFIERS.get("vgg16").build(CIFAR, 10))
-    assert ours == parameters(body) + norms + dense(512, 10)
+    ours = count_parameters(CLASSIFIERS.get("vgg16").build(CIFAR, 10))
+    assert ours == count_parameters(body) + norms + dense(512, 10)
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS.names())
@@ -124,6 +124,6 @@ def test_recipes_are_such_as_the_command_line_would_take(name, shape):
     recipe = CLASSIFIERS.get(name).recipe(shape)
     given = dataclasses.asdict(recipe)
     images, _ = given.pop("training_images"), given.pop("most_epochs")
-    assert Config(**given).applied_to(recipe) == recipe
+    assert ClassifierConfig(**given).applied_to(recipe) == recipe
     assert images >= 3 * 58_000
     assert recipe.augmentation != "shift_flip" or shape == CIFAR, "a mirrored digit is another one"

@@ -13,7 +13,7 @@ from tfdefense.errors import UserError
 
 def test_images_too_small_for_a_network_are_named():
     with pytest.raises(UserError, match=r"mnist_cnn: images of \(8, 8, 1\) given"):
-        mnist_cnn.build((8, 8, 1), 10)
+        mnist_cnn.build_mnist_cnn((8, 8, 1), 10)
 
 
 def test_default_network_follows_the_channels():
@@ -37,7 +37,7 @@ def test_default_network_follows_the_channels():
             r"output of shape \(4, 10, 10, 3\)",
         ),
         (
-            lambda: mnist_cnn.build((28, 28, 1), 3),
+            lambda: mnist_cnn.build_mnist_cnn((28, 28, 1), 3),
             r"takes images of \(28, 28, 1\), the data has \(12, 12, 1\)",
         ),
     ],

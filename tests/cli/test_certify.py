@@ -8,7 +8,7 @@ from tests.conftest import make_toy_model
 from tfdefense.cli.main import main
 from tfdefense.defenses import DenoisedSmoothing
 from tfdefense.defenses.core import randomized_smoothing
-from tfdefense.training.run_directory import Run
+from tfdefense.training.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_images_are_certified_and_gone_on_with(run, tmp_path, capsys):
     assert "n=6" in said
     whole = rows(output)
     assert [row["image"] for row in whole] == list("012345")
-    most = randomized_smoothing.radii_of(60, 0.001, 0.3)[-1]
+    most = randomized_smoothing.certified_radii(60, 0.001, 0.3)[-1]
     for row in whole:
         assert 0 <= float(row["radius"]) <= most
         assert (float(row["radius"]) == 0) == (row["class"] == "-1")
@@ -116,7 +116,7 @@ def test_other_settings_and_other_defenses_are_refused(run, tmp_path, capsys, mo
     assert main([*command, "--draws=20"]) == 2
     assert "holds certificates of other weights, of the same settings" in capsys.readouterr().err
     monkeypatch.undo()
-    settings = Run(run).config().settings
+    settings = RunDirectory(run).read_config().settings
     other = ["train", "--defense=bit_depth", f"--dataset={settings['dataset']}"]
     place = run.parent
     flags = [f"--classifier={place / 'toy.keras'}", f"--run={tmp_path / 'bits'}", "--attacks=fgsm"]

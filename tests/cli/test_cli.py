@@ -329,7 +329,7 @@ BAD = [
     (["train", "--defense=apeganpp", "--lambda2=-1"], "--lambda2=-1.0"),
     (["train", "--defense=apeganpp", "--strategy=tpu"], "unknown strategy 'tpu'"),
     (["evaluate", "--defense=bit_depth", "--strategy=tpu"], "unknown strategy 'tpu'"),
-    (["attack", "--attack=fgsm", "--strategy=multi_worker"], "TF_CONFIG is not set; such as"),
+    (["attack", "--attack=fgsm", "--strategy=multi_worker"], "TF_CONFIG is not set. Set it to JSON such as"),
     (
         ["train", "--defense=apeganpp", "--mixed_precision=float16"],
         "unknown --mixed_precision 'float16'",

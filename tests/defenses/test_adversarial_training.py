@@ -9,9 +9,9 @@ from tfdefense.attacks import FGSM, PGD
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import AdversarialTraining
 from tfdefense.errors import UserError
-from tfdefense.experiments.train import load_defense
+from tfdefense.experiments.load import load_defense
 from tfdefense.training import Replica
-from tfdefense.training.run_directory import Run
+from tfdefense.training.run_directory import RunDirectory
 
 
 @pytest.mark.parametrize(("inner", "share"), [("fgsm", 0.5), ("pgd", 1.0)])
@@ -85,7 +85,7 @@ def test_what_cannot_be_trained_is_named(toy_model):
 
 
 def test_it_guards_no_other_classifier(toy_model, toy_split, tmp_path):
-    run = Run(tmp_path / "run")
+    run = RunDirectory(tmp_path / "run")
     AdversarialTraining(toy_model, inner_steps=1).fit(toy_split, epochs=1, batch_size=24, run=run)
     with pytest.raises(UserError, match="is a classifier itself and guards no other"):
         load_defense(run, FrozenClassifier(toy_model, SHAPE))

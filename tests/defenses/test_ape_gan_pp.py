@@ -5,7 +5,7 @@ import tensorflow as tf
 
 import tfdefense
 from tests.conftest import SHAPE, make_toy_model
-from tfdefense.defenses.core.adversarial_pairs import fgsm_pairs, perturbed
+from tfdefense.defenses.core.adversarial_pairs import make_fgsm_pairs, apply_fgsm
 from tfdefense.errors import UserError
 from tfdefense.networks import losses
 from tfdefense.training import LoopConfig, Replica, Trainer
@@ -25,7 +25,7 @@ def make(classifier, **hyperparameters):
 def textbook_step(defense, batch, replica):
     """The step as the papers write it: two separate updates, nothing shared, nothing clever."""
     clean, labels = batch["clean"], batch["labels"]
-    adversarial = perturbed(batch, replica.choice(defense.strengths))
+    adversarial = apply_fgsm(batch, replica.choice(defense.strengths))
     between = replica.uniform()
     with tf.GradientTape() as tape:
         purified = defense.generator(adversarial, training=True)
@@ -50,7 +50,7 @@ def textbook_step(defense, batch, replica):
 
 
 def test_step_is_the_textbook_step(toy_model, toy_split):
-    batch = {name: tf.constant(a) for name, a in fgsm_pairs(toy_model, toy_split).items()}
+    batch = {name: tf.constant(a) for name, a in make_fgsm_pairs(toy_model, toy_split).items()}
     ours, textbook = make(toy_model, seed=3), make(toy_model, seed=3)
     ours.train_step(batch, Replica(0, tf.constant(0, tf.int64), 24))
     textbook_step(textbook, batch, Replica(0, tf.constant(0, tf.int64), 24))
@@ -84,7 +84,7 @@ def test_it_learns_to_undo_what_it_was_trained_on(toy_model, toy_split):
     """Purified FGSM examples come nearer to the clean images, and to their classes."""
     defense = tfdefense.defenses.APEGANPlusPlus(toy_model, strengths=(0.3,), learning_rate=2e-3)
     defense.fit(toy_split, epochs=80, batch_size=24)
-    adversarial = perturbed(fgsm_pairs(toy_model, toy_split), tf.constant(0.3))
+    adversarial = apply_fgsm(make_fgsm_pairs(toy_model, toy_split), tf.constant(0.3))
     purified = defense.purify(adversarial)
     error = losses.mean_squared_error(toy_split.images, purified)
     assert np.mean(error) < 0.5 * np.mean(losses.mean_squared_error(toy_split.images, adversarial))
@@ -160,7 +160,7 @@ def test_a_broken_run_ends_with_the_weights_of_an_unbroken_one(toy_model, toy_sp
     def fit(run, epochs, validations):
         defense = tfdefense.defenses.APEGANPlusPlus(toy_model)
         loop = LoopConfig(epochs=epochs, batch_size=8, checkpoint_seconds=0.0, steps_per_loop=1)
-        defense.prepare(loop.steps(len(toy_split)))
+        defense.prepare(loop.total_steps(len(toy_split)))
 
         def stop():
             validations.append(1)
@@ -168,7 +168,7 @@ def test_a_broken_run_ends_with_the_weights_of_an_unbroken_one(toy_model, toy_sp
                 raise KeyboardInterrupt
             return {}, {}
 
-        Trainer(defense, loop, run).fit(fgsm_pairs(toy_model, toy_split), stop)
+        Trainer(defense, loop, run).fit(make_fgsm_pairs(toy_model, toy_split), stop)
         return weights(defense)
 
     unbroken = fit(tmp_path / "a", 4, [1, 1])

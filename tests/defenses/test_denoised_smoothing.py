@@ -7,7 +7,7 @@ import tfdefense
 from tests.conftest import SHAPE
 from tfdefense.attacks import PGD
 from tfdefense.attacks.core import per_image_random
-from tfdefense.defenses import DenoisedSmoothing, named
+from tfdefense.defenses import DenoisedSmoothing, get_defense_class
 from tfdefense.defenses.core import randomized_smoothing
 from tfdefense.errors import UserError
 from tfdefense.training import Replica
@@ -17,7 +17,7 @@ SMALL = {"widths": (4, 8), "learning_rate": 1e-2}
 
 def test_radii_are_cohens():
     """Against SciPy's exact interval: its two-sided one at twice alpha has the one-sided lower end."""
-    radii = randomized_smoothing.radii_of(200, 0.01, 0.5)
+    radii = randomized_smoothing.certified_radii(200, 0.01, 0.5)
     assert radii.shape == (201,)
     for votes in (0, 1, 90, 115, 130, 199, 200):
         low = binomtest(votes, 200).proportion_ci(1 - 0.02, method="exact").low
@@ -44,7 +44,7 @@ def test_votes_are_those_of_a_loop_in_blocks_of_any_size(monkeypatch, toy_model,
 def test_noise_is_gaussian_and_of_its_draw(toy_images):
     images = tf.constant(np.repeat(toy_images[:1], 2_000, axis=0))
     keys = per_image_random.image_keys(images, 0)
-    noise = (randomized_smoothing.noisy(images, keys, 0.5, tf.range(2_000)) - images).numpy()
+    noise = (randomized_smoothing.add_noise(images, keys, 0.5, tf.range(2_000)) - images).numpy()
     assert np.mean(noise) == pytest.approx(0, abs=0.01)
     assert np.std(noise) == pytest.approx(0.5, abs=0.01)
     assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.25
@@ -64,10 +64,10 @@ def test_a_linear_classifier_is_certified_up_to_its_boundary(toy_images):
         return tf.stack([-margin, margin], axis=-1)
 
     def certify(count):
-        radii = tf.constant(randomized_smoothing.radii_of(count, 0.001, 0.5))
+        radii = tf.constant(randomized_smoothing.certified_radii(count, 0.001, 0.5))
         first = randomized_smoothing.votes(logits, tf.constant(images), 0.5, 0, 100, 0, 2)
         counts = randomized_smoothing.votes(logits, tf.constant(images), 0.5, 100, count, 0, 2)
-        return randomized_smoothing.certified(first, counts, radii)
+        return randomized_smoothing.certify_votes(first, counts, radii)
 
     classes, radii = (each.numpy() for each in certify(2_000))
     sure = classes != randomized_smoothing.ABSTAINS
@@ -75,7 +75,7 @@ def test_a_linear_classifier_is_certified_up_to_its_boundary(toy_images):
     np.testing.assert_array_equal(classes[sure], (distance > 0)[sure])
     assert (radii <= np.abs(distance)).all()
     # 2,000 votes of one kind certify at most this much.
-    reached = np.minimum(np.abs(distance), randomized_smoothing.radii_of(2_000, 0.001, 0.5)[-1])
+    reached = np.minimum(np.abs(distance), randomized_smoothing.certified_radii(2_000, 0.001, 0.5)[-1])
     assert (radii > reached - 0.12).all()
     assert (radii[~sure] == 0).all()
 
@@ -114,7 +114,7 @@ def test_the_pipeline_votes_and_can_be_attacked(trained, toy_model, toy_split):
     keys = per_image_random.image_keys(images, 0)
     shares = [
         tf.nn.softmax(
-            toy_model(trained.generator(randomized_smoothing.noisy(images, keys, 0.2, number)))
+            toy_model(trained.generator(randomized_smoothing.add_noise(images, keys, 0.2, number)))
         )
         for number in range(8)
     ]
@@ -129,7 +129,7 @@ def test_the_pipeline_votes_and_can_be_attacked(trained, toy_model, toy_split):
 
 
 def test_what_is_certified_withstands_attacks_within_the_radius(trained, toy_split):
-    radii_of = tf.constant(randomized_smoothing.radii_of(500, 0.001, 0.2))
+    radii_of = tf.constant(randomized_smoothing.certified_radii(500, 0.001, 0.2))
     images, labels = tf.constant(toy_split.images), toy_split.labels
     classes, radii = trained.certify(images, radii_of, 500)
     sure = classes.numpy() != randomized_smoothing.ABSTAINS
@@ -147,7 +147,7 @@ def test_the_exported_model_certifies(trained, toy_split, tmp_path):
     signatures = tf.saved_model.load(path).signatures
     images = tf.constant(toy_split.images[:4])
     served = signatures["certify"](images)
-    radii_of = tf.constant(randomized_smoothing.radii_of(1_000, 0.001, 0.2))
+    radii_of = tf.constant(randomized_smoothing.certified_radii(1_000, 0.001, 0.2))
     classes, radii = trained.certify(images, radii_of, 1_000)
     np.testing.assert_array_equal(served["classes"], classes)
     np.testing.assert_allclose(served["radii"], radii)
@@ -173,4 +173,4 @@ def test_bad_hyperparameters_are_named(toy_model, given, message):
 
 def test_it_stands_in_no_sequence():
     with pytest.raises(UserError, match="denoised_smoothing certifies what it decides alone"):
-        named("bit_depth+denoised_smoothing")
+        get_defense_class("bit_depth+denoised_smoothing")

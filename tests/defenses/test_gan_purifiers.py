@@ -7,11 +7,11 @@ import tensorflow as tf
 import tfdefense
 from tfdefense.attacks import BIM, FGSM
 from tfdefense.defenses import APEGAN, APEGANPlusPlus, ConditionalGAN
-from tfdefense.defenses.core.adversarial_pairs import fgsm_pairs, perturbed
+from tfdefense.defenses.core.adversarial_pairs import apply_fgsm, make_fgsm_pairs
 from tfdefense.errors import UserError
-from tfdefense.experiments.train import load_defense
+from tfdefense.experiments.load import load_defense
 from tfdefense.training import Replica
-from tfdefense.training.run_directory import Run
+from tfdefense.training.run_directory import RunDirectory
 
 
 def make(kind, classifier, **hyperparameters):
@@ -59,11 +59,11 @@ def without_dropout(defense):
 )
 def test_step_is_the_papers(toy_model, toy_split, kind, losses, discriminator_first):
     """One step's gradients, as Adam's first moments keep them."""
-    batch = {name: tf.constant(a) for name, a in fgsm_pairs(toy_model, toy_split).items()}
+    batch = {name: tf.constant(a) for name, a in make_fgsm_pairs(toy_model, toy_split).items()}
     ours, theirs = make(kind, toy_model, seed=3), make(kind, toy_model, seed=3)
     without_dropout(ours), without_dropout(theirs)
     scalars = ours.train_step(batch, Replica(0, tf.constant(0, tf.int64), 24))
-    adversarial = perturbed(batch, tf.constant(theirs.strengths[0]))
+    adversarial = apply_fgsm(batch, tf.constant(theirs.strengths[0]))
 
     def update(network, which):
         variables = getattr(theirs, network).trainable_variables
@@ -105,7 +105,7 @@ def test_it_learns_to_purify(toy_model, toy_split, kind, given, tmp_path):
     again = kind(toy_model, **given, seed=7)
     again.fit(toy_split, epochs=40, batch_size=8, run=tmp_path / "run")
     np.testing.assert_array_equal(again.purify(clean), defense.purify(clean))
-    assert Run(tmp_path / "run").config().settings["defense"] == kind.name
+    assert RunDirectory(tmp_path / "run").read_config().settings["defense"] == kind.name
 
 
 @pytest.mark.parametrize("kind", [APEGAN, ConditionalGAN])
@@ -152,7 +152,7 @@ def test_validation_is_of_every_strength_and_of_bim(toy_model, toy_split):
 
 @pytest.mark.parametrize("kind", [APEGAN, APEGANPlusPlus, ConditionalGAN])
 def test_the_average_of_the_weights_takes_their_place_at_the_end(toy_model, toy_split, kind):
-    batch = {name: tf.constant(a) for name, a in fgsm_pairs(toy_model, toy_split).items()}
+    batch = {name: tf.constant(a) for name, a in make_fgsm_pairs(toy_model, toy_split).items()}
     defense = make(kind, toy_model, average=0.25)
     expected = None
     for step in range(4):
@@ -182,7 +182,7 @@ def test_another_generator_learns_and_is_found_again(toy_model, toy_split, kind,
     defense = kind(toy_model, average=0.9, **given)
     defense.fit(toy_split, epochs=3, run=str(tmp_path / "run"), batch_size=8)
     assert defense.purify(toy_split.images).shape == toy_split.images.shape
-    again = load_defense(Run(tmp_path / "run"))
+    again = load_defense(RunDirectory(tmp_path / "run"))
     np.testing.assert_array_equal(again.purify(toy_split.images), defense.purify(toy_split.images))
 
 

@@ -8,13 +8,13 @@ from tfdefense.attacks import FABT, PGD, Attack, AutoAttack, DeepFool, FGSMPredi
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses import MagNet
 from tfdefense.defenses.core.defense import RejectingClassifier
-from tfdefense.defenses.magnet import thresholds_for
+from tfdefense.defenses.magnet import calibrate_thresholds
 from tfdefense.errors import UserError
-from tfdefense.evaluation import Threats, evaluate
+from tfdefense.evaluation import ThreatModels, evaluate
 from tfdefense.evaluation.protocol import save
 from tfdefense.evaluation.report.render import to_markdown
 from tfdefense.serving import export
-from tfdefense.training.run_directory import Run
+from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.figures import save_figure, subplots
 
 
@@ -50,7 +50,7 @@ def test_each_detector_refuses_its_share_of_clean_images(trained, toy_split):
 @pytest.mark.parametrize("rate", [0.001, 0.05, 0.1, 0.5])
 def test_thresholds_are_exceeded_by_at_most_that_share(rate):
     scores = np.random.default_rng(1).random((200, 3)).astype(np.float32)
-    share = np.mean(scores > thresholds_for(scores, rate), axis=0)
+    share = np.mean(scores > calibrate_thresholds(scores, rate), axis=0)
     assert np.all(share <= rate)
     np.testing.assert_allclose(share, int(200 * rate) / 200)
 
@@ -123,7 +123,7 @@ def test_what_takes_no_targets_has_a_stand_in_that_aims_past_the_detector(attack
 def test_an_attack_without_targets_follows_the_detector_too(trained, toy_split):
     defense, _ = trained
     attacks = [FGSMPredicted(epsilon=0.5), FABT(epsilon=0.5, steps=10)]
-    report = evaluate(defense, toy_split.take(8), attacks, threats=Threats(("white_box",)))
+    report = evaluate(defense, toy_split.take(8), attacks, threats=ThreatModels(("white_box",)))
     said = [note for note in report.notes if "takes no targets" in note]
     assert said[0].startswith("fgsm_predicted takes no targets: past the detector fgsm aims")
     assert "past the detector apgd_t aims in its place" in said[1]
@@ -169,7 +169,7 @@ def test_report_with_a_detector_is_kept_with_its_roc(trained, toy_split, tmp_pat
     report = evaluate(trained[0], toy_split, [PGD(epsilon=0.5)])
     figure, _ = subplots(1, 1, (4, 3))
     save_figure(figure, tmp_path / "gallery.png")
-    save(report, Run(tmp_path))
+    save(report, RunDirectory(tmp_path))
     assert (tmp_path / "roc.png").read_bytes().startswith(b"\x89PNG")
     assert type(report).from_json((tmp_path / "report.json").read_text()).rows == report.rows
     with np.load(tmp_path / "predictions.npz") as file:

@@ -8,8 +8,8 @@ from tests.conftest import SHAPE
 from tfdefense.attacks import FGSM, PGD, Square
 from tfdefense.attacks.core import per_image_random
 from tfdefense.classifiers import FrozenClassifier
-from tfdefense.defenses import RobustPurifier, named
-from tfdefense.defenses.core.inner_attack import InnerAttackConfig, inner_attack
+from tfdefense.defenses import RobustPurifier, get_defense_class
+from tfdefense.defenses.core.inner_attack import InnerAttackConfig, make_inner_attack
 from tfdefense.errors import UserError
 from tfdefense.training import Replica
 
@@ -131,7 +131,7 @@ def test_noise_and_mask_are_for_training_alone(toy_model, toy_images):
 
 
 def test_a_part_that_comes_before_is_attacked_with_it(toy_model, toy_split):
-    whole = named("bit_depth+robust_purifier")(toy_model, bits=3, widths=(4, 8), inner_steps=1)
+    whole = get_defense_class("bit_depth+robust_purifier")(toy_model, bits=3, widths=(4, 8), inner_steps=1)
     whole.fit(toy_split, epochs=1, batch_size=24)
     assert whole.defend()(toy_split.images).shape == (24, 3)
 
@@ -142,15 +142,15 @@ def test_two_replicas_clip_as_one(two_replicas):
 
     def share(context):
         replica = Replica(0, tf.constant(0, tf.int64), 2)
-        return replica.clipped([gradient[context.replica_id_in_sync_group]], 1.0)
+        return replica.clip([gradient[context.replica_id_in_sync_group]], 1.0)
 
     shares = two_replicas.run(lambda: share(tf.distribute.get_replica_context()))
     summed = two_replicas.reduce("sum", shares[0], axis=None)
     np.testing.assert_allclose(summed, [0.6, 0.8], rtol=1e-6)
     alone = Replica(0, tf.constant(0, tf.int64), 2)
-    np.testing.assert_allclose(alone.clipped([gradient[0]], 1.0)[0], [0.6, 0.8], rtol=1e-6)
-    np.testing.assert_allclose(alone.clipped([gradient[0]], 9.0)[0], [3.0, 4.0])
-    np.testing.assert_allclose(alone.clipped([gradient[0]], 0.0)[0], [3.0, 4.0])
+    np.testing.assert_allclose(alone.clip([gradient[0]], 1.0)[0], [0.6, 0.8], rtol=1e-6)
+    np.testing.assert_allclose(alone.clip([gradient[0]], 9.0)[0], [3.0, 4.0])
+    np.testing.assert_allclose(alone.clip([gradient[0]], 0.0)[0], [3.0, 4.0])
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_bad_hyperparameters_are_named(toy_model, given, message):
 
 def test_usual_radii_by_norm_and_channels():
     grey, colour = (28, 28, 1), (32, 32, 3)
-    assert inner_attack(InnerAttackConfig(), grey).epsilon == 0.3
-    assert inner_attack(InnerAttackConfig(), colour).epsilon == 8 / 255
-    assert inner_attack(InnerAttackConfig(inner_norm="l2"), grey).epsilon == 1.5
-    assert inner_attack(InnerAttackConfig(inner_norm="l2"), colour).epsilon == 0.5
+    assert make_inner_attack(InnerAttackConfig(), grey).epsilon == 0.3
+    assert make_inner_attack(InnerAttackConfig(), colour).epsilon == 8 / 255
+    assert make_inner_attack(InnerAttackConfig(inner_norm="l2"), grey).epsilon == 1.5
+    assert make_inner_attack(InnerAttackConfig(inner_norm="l2"), colour).epsilon == 0.5

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import TotalVariation
-from tfdefense.defenses.total_variation import minimise, objective
+from tfdefense.defenses.total_variation import minimize_objective, objective
 from tfdefense.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -42,7 +42,7 @@ def test_objective_is_the_papers():
 @pytest.mark.parametrize("weight", [0.03, 0.1, 0.5])
 def test_minimum_is_not_above_scipys(weight):
     ours = objective(
-        minimise(tf.constant(IMAGES), tf.constant(KEPT), weight, 1000), IMAGES, KEPT, weight
+        minimize_objective(tf.constant(IMAGES), tf.constant(KEPT), weight, 1000), IMAGES, KEPT, weight
     )
     for c in range(2):
         arguments = (IMAGES[0, ..., c], KEPT[0, ..., c], weight)
@@ -57,7 +57,7 @@ def test_minimum_is_not_above_scipys(weight):
 
 def test_more_iterations_never_end_higher():
     values = [
-        objective(minimise(tf.constant(IMAGES), tf.constant(KEPT), 0.2, n), IMAGES, KEPT, 0.2)
+        objective(minimize_objective(tf.constant(IMAGES), tf.constant(KEPT), 0.2, n), IMAGES, KEPT, 0.2)
         for n in (10, 100, 1000)
     ]
     means = [float(tf.reduce_mean(value)) for value in values]
@@ -65,7 +65,7 @@ def test_more_iterations_never_end_higher():
 
 
 def test_without_weight_kept_pixels_stay():
-    found = minimise(tf.constant(IMAGES), tf.constant(KEPT), 0.0, 20)
+    found = minimize_objective(tf.constant(IMAGES), tf.constant(KEPT), 0.0, 20)
     np.testing.assert_allclose(found, IMAGES, atol=1e-6)
 
 

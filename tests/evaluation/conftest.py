@@ -7,7 +7,7 @@ import tfdefense
 from tests.conftest import SHAPE
 from tfdefense.attacks import BIM, FGSM
 from tfdefense.classifiers import FrozenClassifier
-from tfdefense.evaluation import Threats, evaluate
+from tfdefense.evaluation import ThreatModels, evaluate
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +42,7 @@ def bit_depth(toy_model):
 @pytest.fixture(scope="session")
 def full_report(bit_depth, toy_split, other_model):
     """Of every threat model, only images counted that fooled whom the attack saw."""
-    threats = Threats(
+    threats = ThreatModels(
         ("grey_box", "white_box", "transfer", "black_box"), other_model, fooled_only=True
     )
     return evaluate(bit_depth, toy_split, [FGSM(epsilon=0.2)], white_box_images=12, threats=threats)

@@ -9,13 +9,13 @@ import pytest
 import tfdefense
 from tests.conftest import SHAPE, make_toy_model
 from tfdefense.attacks import BIM, FGSM, DeepFool, default_epsilon
-from tfdefense.attacks.core.spec import label_of
+from tfdefense.attacks.core.spec import format_attack
 from tfdefense.errors import UserError
 from tfdefense.evaluation import Report, evaluate, save_gallery
-from tfdefense.evaluation.protocol import Judging
+from tfdefense.evaluation.protocol import EvaluationConfig
 from tfdefense.evaluation.report.render import to_latex, to_markdown, to_text
 from tfdefense.evaluation.threat_models import THREAT_MODELS
-from tfdefense.utils.statistics import wilson
+from tfdefense.utils.statistics import wilson_interval
 
 ROW_FIELDS = [
     *("dataset", "classifier", "defense", "trained_with", "attack", "epsilon", "threat_model"),
@@ -29,9 +29,9 @@ def test_wilson_interval_is_the_formula():
     n, p, z = 50, 0.9, 1.959963984540054
     center = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    assert wilson(45, 50) == pytest.approx((center - half, center + half))
-    assert wilson(0, 10)[0] == 0
-    assert wilson(10, 10)[1] == 1
+    assert wilson_interval(45, 50) == pytest.approx((center - half, center + half))
+    assert wilson_interval(0, 10)[0] == 0
+    assert wilson_interval(10, 10)[1] == 1
 
 
 def test_every_attack_has_its_three_rows_and_every_grey_box_its_white_box(report):
@@ -178,17 +178,17 @@ def test_bad_calls_are_named(toy_split, digits):
 def test_each_norm_has_its_usual_radius_and_a_worst_case_over_several_has_none(
     bit_depth, toy_split
 ):
-    judging = Judging(attacks=("pgd:steps=2", "pgd:steps=2:norm=l2", "fgsm:epsilon=0.1"))
+    judging = EvaluationConfig(attacks=("pgd:steps=2", "pgd:steps=2:norm=l2", "fgsm:epsilon=0.1"))
     assert [attack.epsilon for attack in judging.chosen(SHAPE)] == [0.3, 1.5, 0.1]
     assert [attack.epsilon for attack in judging.chosen((32, 32, 3))] == [8 / 255, 0.5, 0.1]
-    given = Judging(attacks=("pgd:norm=l2",), epsilon=0.7).chosen(SHAPE)
+    given = EvaluationConfig(attacks=("pgd:norm=l2",), epsilon=0.7).chosen(SHAPE)
     assert given[0].epsilon == 0.7
     attacks = judging.chosen(SHAPE)[:2]
     report = evaluate(bit_depth, toy_split.take(6), attacks)
     worst = report.row("bit_depth", "worst_case", "white_box")
     assert worst.epsilon is None
     both = [
-        report.cells[f"bit_depth/{label_of(attack)}/white_box"].predicted == toy_split.labels[:6]
+        report.cells[f"bit_depth/{format_attack(attack)}/white_box"].predicted == toy_split.labels[:6]
         for attack in attacks
     ]
     before = report.cells["bit_depth/none/none"].predicted == toy_split.labels[:6]

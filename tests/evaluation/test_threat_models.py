@@ -3,9 +3,9 @@ import pytest
 
 import tfdefense
 from tfdefense.attacks import BIM, FGSM, PGD, DeepFool, FGSMPredicted, Square
-from tfdefense.attacks.core.spec import label_of
+from tfdefense.attacks.core.spec import format_attack
 from tfdefense.errors import UserError
-from tfdefense.evaluation import Threats, evaluate
+from tfdefense.evaluation import ThreatModels, evaluate
 from tfdefense.evaluation.evaluator import with_neighbours
 from tfdefense.evaluation.report.render import to_markdown, to_text
 
@@ -48,8 +48,8 @@ def test_fooled_only_counts_what_fooled_the_classifier(
 
 def test_fooled_only_counts_the_same_in_the_worst_case(bit_depth, toy_split, full_report):
     weak, weaker = BIM(epsilon=0.12), PGD(epsilon=0.1)
-    report = evaluate(bit_depth, toy_split, [weak, weaker], 3, Threats(fooled_only=True))
-    rows = [report.row("bit_depth", label_of(attack), "grey_box") for attack in (weak, weaker)]
+    report = evaluate(bit_depth, toy_split, [weak, weaker], 3, ThreatModels(fooled_only=True))
+    rows = [report.row("bit_depth", format_attack(attack), "grey_box") for attack in (weak, weaker)]
     worst = report.row("bit_depth", "worst_case", "grey_box")
     assert 0 < rows[1].n <= rows[0].n <= worst.n < 24
     assert worst.accuracy <= rows[0].accuracy
@@ -131,10 +131,10 @@ def test_what_cannot_be_asked_is_named(bit_depth, toy_split):
     with pytest.raises(
         UserError, match=r"unknown --threat_models 'gray_box'. Did you mean 'grey_box'"
     ):
-        Threats(("gray_box", "white_box"))
+        ThreatModels(("gray_box", "white_box"))
     with pytest.raises(UserError, match="white_box is needed too"):
-        Threats(("grey_box",))
+        ThreatModels(("grey_box",))
     with pytest.raises(UserError, match="needs a --source"):
-        Threats(("white_box", "transfer"))
+        ThreatModels(("white_box", "transfer"))
     with pytest.raises(UserError, match="--fooled_only: fgsm fooled toy with none of 24 images"):
-        evaluate(bit_depth, toy_split, [FGSM(epsilon=0.0)], threats=Threats(fooled_only=True))
+        evaluate(bit_depth, toy_split, [FGSM(epsilon=0.0)], threats=ThreatModels(fooled_only=True))

@@ -14,14 +14,15 @@ from tfdefense.attacks import BIM, FGSM
 from tfdefense.attacks.core import adversarial_dataset
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import APEGANPlusPlus
-from tfdefense.errors import UserError, WorkFailed
+from tfdefense.errors import UserError, WorkFailedError
 from tfdefense.evaluation import protocol
-from tfdefense.evaluation.protocol import Judging, judge
+from tfdefense.evaluation.protocol import EvaluationConfig, evaluate_run
 from tfdefense.serving import export
-from tfdefense.training.run_directory import Run
-from tfdefense.training.summaries import Summaries
+from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.stored_config import StoredConfig
+from tfdefense.training.summaries import SummaryWriter
 
-FULL = (OSError, UserError, WorkFailed)
+FULL = (OSError, UserError, WorkFailedError)
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +56,20 @@ def says_full(error):
 
 
 def test_a_run_directory(small):
-    run = Run(small / "begun")
-    config = tfdefense.runs.RunConfig("defense", {"seed": 0})
+    run = RunDirectory(small / "begun")
+    config = StoredConfig("defense", {"seed": 0})
     with full(small), pytest.raises(UserError) as error:
-        run.start(config)
+        run.create_or_reuse(config)
     assert str(small / "begun") in says_full(error)
     assert not run.exists()
-    run.start(config)
-    assert run.config().settings == {"seed": 0}
+    run.create_or_reuse(config)
+    assert run.read_config().settings == {"seed": 0}
 
 
 def test_a_classifier(small):
-    run = Run(small / "classifier")
+    run = RunDirectory(small / "classifier")
     run.path.mkdir()
-    with full(small), pytest.raises(WorkFailed) as error:
+    with full(small), pytest.raises(WorkFailedError) as error:
         run.save_classifier(make_toy_model())
     assert "classifier.keras" in says_full(error)
     assert list(run.path.iterdir()) == []
@@ -100,7 +101,7 @@ def test_a_training_goes_on_from_its_last_checkpoint(small, toy_split):
     original = loop.__post_init__
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
         patch.setattr(loop, "__post_init__", eager)
-        with pytest.raises(WorkFailed) as error:
+        with pytest.raises(WorkFailedError) as error:
             fit(small / "run", fill)
     assert "checkpoint at step 9 not written" in says_full(error)
     assert not list((small / "run" / "checkpoints").glob("*temp*"))
@@ -114,13 +115,13 @@ def test_event_files(small):
         with summaries:
             for step in range(30):
                 picture = np.random.default_rng(step).random((64, 64, 1))
-                summaries.images("grid", {"one": picture}, step)
+                summaries.write_images("grid", {"one": picture}, step)
 
-    with full(small), pytest.raises(WorkFailed) as error:
-        Summaries(small / "events")
+    with full(small), pytest.raises(WorkFailedError) as error:
+        SummaryWriter(small / "events")
     assert says_full(error) == "event file not written: No space left on device."
-    begun = Summaries(small / "events")
-    with full(small), pytest.raises(WorkFailed) as error:
+    begun = SummaryWriter(small / "events")
+    with full(small), pytest.raises(WorkFailedError) as error:
         write(begun)
     says_full(error)
 
@@ -140,20 +141,20 @@ def test_adversarial_examples(small, toy_split, toy_model):
 
 
 def test_a_report_and_an_export(small, toy_split, toy_model):
-    run = Run(small / "judged")
+    run = RunDirectory(small / "judged")
     defense = APEGANPlusPlus(toy_model, strengths=(0.2,))
     defense.fit(toy_split, 1, batch_size=8, run=run)
     data = tfdefense.data.Dataset("toy", toy_split, toy_split, toy_split)
-    how = Judging(epsilon=0.1, attacks=("fgsm",), images=4, white_box_images=2)
+    how = EvaluationConfig(epsilon=0.1, attacks=("fgsm",), images=4, white_box_images=2)
     with full(small), pytest.raises(FULL) as error:
-        judge(run, defense, data, how, small / "runs")
+        evaluate_run(run, defense, data, how, small / "runs")
     says_full(error)
     assert protocol.saved_report(run, how) is None
     with full(small), pytest.raises(UserError) as error:
         export(defense, run.path / "export")
     says_full(error)
     assert list((run.path / "export").iterdir()) == []
-    judge(run, defense, data, how, small / "runs")
+    evaluate_run(run, defense, data, how, small / "runs")
     assert protocol.saved_report(run, how) is not None
     served = tf.saved_model.load(export(defense, run.path / "export"))
     assert "serving_default" in served.signatures

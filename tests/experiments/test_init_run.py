@@ -7,7 +7,7 @@ from tests.conftest import make_toy_model
 from tfdefense.errors import UserError
 from tfdefense.experiments.plan import planned
 from tfdefense.experiments.train import fitted, load_defense
-from tfdefense.training.run_directory import Run
+from tfdefense.training.run_directory import RunDirectory
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def settings(toy_split, tmp_path):
 
 
 def fit(settings, path, **more):
-    return fitted(planned({**settings, **more}, Run(path), None))
+    return fitted(planned({**settings, **more}, RunDirectory(path), None))
 
 
 def weights(defense):
@@ -48,11 +48,11 @@ def test_it_begins_where_the_other_ended(settings, tmp_path):
     np.testing.assert_allclose(weights(begun), weights(first), atol=1e-6)
     alone = fit(settings, tmp_path / "third", defense="robust_purifier", **tiny)
     assert np.abs(weights(alone) - weights(first)).max() > 1e-4
-    kept = Run(tmp_path / "second").config()
+    kept = RunDirectory(tmp_path / "second").read_config()
     assert kept.settings["init_run"].startswith("apegan-")
-    again = fitted(planned({"epochs": 1}, Run(tmp_path / "second"), None))
+    again = fitted(planned({"epochs": 1}, RunDirectory(tmp_path / "second"), None))
     np.testing.assert_array_equal(weights(again), weights(begun))
-    np.testing.assert_array_equal(weights(load_defense(Run(tmp_path / "second"))), weights(begun))
+    np.testing.assert_array_equal(weights(load_defense(RunDirectory(tmp_path / "second"))), weights(begun))
 
 
 def test_one_that_does_not_fit_leaves_nothing_behind(settings, tmp_path):

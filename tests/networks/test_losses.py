@@ -9,7 +9,7 @@ from tfdefense.networks.critic import Critic
 @pytest.fixture
 def critic():
     tf.keras.utils.set_random_seed(1)
-    # float64, so that a difference quotient can take steps too small to cross a kink of leaky ReLU.
+    # float64, so that the steps of a difference quotient are too small to cross a kink of leaky ReLU.
     tf.keras.config.set_dtype_policy("float64")
     critic = Critic(filters=(6, 8))
     critic.build((None, 8, 8, 1))
@@ -25,8 +25,8 @@ def batch():
     return real, fake, tf.constant([0.0, 0.3, 0.7, 1.0], tf.float64)
 
 
-def test_penalty_is_that_of_the_numerical_gradient(critic, batch):
-    """The norm of the input gradient by central differences, pixel by pixel."""
+def test_the_penalty_equals_that_of_a_numerical_gradient(critic, batch):
+    """The input gradient by central differences, pixel by pixel."""
     real, fake, weights = batch
     between = (
         weights[:, None, None, None] * real + (1 - weights[:, None, None, None]) * fake
@@ -42,8 +42,8 @@ def test_penalty_is_that_of_the_numerical_gradient(critic, batch):
     np.testing.assert_allclose(penalty, (norm - 1) ** 2, rtol=1e-4)
 
 
-def test_derivative_of_the_penalty_is_the_numerical_one(critic, batch):
-    """Along random directions of all the critic's weights: what the critic's update is made of."""
+def test_the_gradient_of_the_penalty_equals_the_numerical_one(critic, batch):
+    """Along random directions in the space of all weights of the critic."""
     variables = critic.trainable_variables
 
     def penalty():
@@ -73,7 +73,7 @@ def test_derivative_of_the_penalty_is_the_numerical_one(critic, batch):
         assert exact == pytest.approx(numerical, rel=1e-4, abs=1e-6)
 
 
-def test_penalty_of_a_linear_critic_is_known_and_finite_at_zero():
+def test_the_penalty_of_a_linear_critic_is_exact_and_has_a_finite_gradient_at_zero():
     images = tf.zeros([2, 3, 3, 1])
     weights = tf.zeros([2])
     assert np.allclose(
@@ -90,13 +90,13 @@ def test_penalty_of_a_linear_critic_is_known_and_finite_at_zero():
     assert np.isfinite(tape.gradient(value, slope))
 
 
-def test_wasserstein_losses_pull_in_opposite_directions():
+def test_wasserstein_losses_of_critic_and_generator_have_opposite_signs():
     real, fake = tf.constant([2.0, 1.0]), tf.constant([0.5, 3.0])
-    assert losses.wasserstein_critic(real, fake).numpy().tolist() == [-1.5, 2.0]
-    assert losses.wasserstein_generator(fake).numpy().tolist() == [-0.5, -3.0]
+    assert losses.wasserstein_critic_loss(real, fake).numpy().tolist() == [-1.5, 2.0]
+    assert losses.wasserstein_generator_loss(fake).numpy().tolist() == [-0.5, -3.0]
 
 
-def test_squared_error_and_cross_entropy_are_per_example():
+def test_squared_error_and_cross_entropy_return_one_number_per_example():
     clean = tf.zeros([2, 2, 2, 1])
     purified = tf.stack([tf.zeros([2, 2, 1]), tf.fill([2, 2, 1], 0.5)])
     assert losses.mean_squared_error(clean, purified).numpy().tolist() == [0.0, 0.25]
@@ -104,4 +104,24 @@ def test_squared_error_and_cross_entropy_are_per_example():
     expected = -np.log(np.exp(logits[[0, 1], [1, 2]]) / np.exp(logits).sum(1))
     np.testing.assert_allclose(
         losses.cross_entropy(tf.constant([1, 2]), logits), expected, rtol=1e-6
+    )
+
+
+def test_gan_losses_are_the_logarithms_of_the_discriminators_probabilities():
+    real, fake = np.array([2.0, -1.0], np.float32), np.array([0.5, 3.0], np.float32)
+    real_probability, fake_probability = (1 / (1 + np.exp(-logits)) for logits in (real, fake))
+    expected = -np.log(real_probability) - np.log(1 - fake_probability)
+    np.testing.assert_allclose(losses.gan_discriminator_loss(real, fake), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        losses.gan_generator_loss(fake), -np.log(fake_probability), rtol=1e-6
+    )
+
+
+def test_gan_losses_and_absolute_error_are_means_over_patches_and_pixels():
+    logits = tf.reshape(tf.constant([0.0, 1.0, 2.0, 3.0, -1.0, 0.0, 1.0, 2.0]), [2, 2, 2, 1])
+    per_patch = losses.gan_generator_loss(tf.reshape(logits, [8]))
+    expected = np.reshape(per_patch, [2, 4]).mean(axis=1)
+    np.testing.assert_allclose(losses.gan_generator_loss(logits), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        losses.mean_absolute_error(tf.zeros([2, 2, 2, 1]), logits), [1.5, 1.0], rtol=1e-6
     )

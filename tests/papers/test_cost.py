@@ -5,9 +5,9 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from tfdefense.classifiers import CLASSIFIERS
-from tfdefense.papers.cost import Cost, spoken
-from tfdefense.papers.store import Store
-from tfdefense.papers.targets import Classifier, Examples, Trained
+from tfdefense.papers.cost import CostEstimator, duration_text
+from tfdefense.papers.store import TargetStore
+from tfdefense.papers.targets import ClassifierTarget, ExamplesTarget, DefenseTarget
 
 
 def profiled(name, image_shape):
@@ -26,26 +26,26 @@ def profiled(name, image_shape):
 
 @pytest.mark.parametrize("name", ["lenet", "mnist_cnn", "resnet18"])
 def test_multiplications_are_those_of_the_profiler(name, tmp_path):
-    cost = Cost(Store(tmp_path))
-    digits = Examples(Classifier("digits", name), "fgsm", 1)
+    cost = CostEstimator(TargetStore(tmp_path))
+    digits = ExamplesTarget(ClassifierTarget("digits", name), "fgsm", 1)
     forward = cost.multiplications(digits) / 3
     assert forward == pytest.approx(profiled(name, (28, 28, 1)) / 2, rel=0.05)
 
 
 def test_estimates_follow_what_was_measured(tmp_path):
-    cost = Cost(Store(tmp_path))
-    classifier = Classifier("digits", "lenet", 5)
-    first = Trained.of(classifier, "apegan", {}, 10)
+    cost = CostEstimator(TargetStore(tmp_path))
+    classifier = ClassifierTarget("digits", "lenet", 5)
+    first = DefenseTarget.of(classifier, "apegan", {}, 10)
     before = cost.seconds(first)
     cost.made(first, 10 * before)
     assert cost.seconds(first) == pytest.approx(10 * before, rel=1e-6)
-    twice = Trained.of(classifier, "apegan", {}, 20)
+    twice = DefenseTarget.of(classifier, "apegan", {}, 20)
     assert cost.seconds(twice) == pytest.approx(2 * cost.seconds(first), rel=0.2)
-    assert cost.seconds(Trained.of(classifier, "bit_depth", {}, 20)) < 10
+    assert cost.seconds(DefenseTarget.of(classifier, "bit_depth", {}, 20)) < 10
 
 
 def test_spoken():
-    assert [spoken(s) for s in (40, 89, 600, 5400, 12_000)] == [
+    assert [duration_text(s) for s in (40, 89, 600, 5400, 12_000)] == [
         "40 s",
         "89 s",
         "10 min",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tfdefense.papers import curves
+from tfdefense.training.stored_config import StoredConfig
 
 STEPS = np.arange(10, 101, 10)
 GAN = {"train/loss_generator": (STEPS, STEPS / 7.0), "train/loss_critic": (STEPS, -STEPS / 3.0)}
@@ -18,18 +19,18 @@ ACCURACIES = {
 
 @pytest.fixture
 def trained(tmp_path):
-    config = SimpleNamespace(surroundings={"steps": 100})
+    config = StoredConfig("defense", {}, {"steps": 100})
     return SimpleNamespace(
         passes=2,
         path=lambda store: tmp_path / "mnist-lenet-gan-0",
         is_done=lambda store: True,
-        run=lambda store: SimpleNamespace(config=lambda: config),
+        run=lambda store: SimpleNamespace(read_config=lambda: config),
     )
 
 
 def test_a_purifier_s_losses_and_accuracy_under_the_strongest_fgsm(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(curves, "training_curves", lambda run: {**GAN, **ACCURACIES})
-    [(found, panels)] = curves.curves_of([trained], None, tmp_path)
+    [(found, panels)] = curves.collect_curves([trained], None, tmp_path)
     assert found is trained
     assert list(panels) == ["loss generator", "loss critic", "accuracy fgsm 0.3"]
     assert panels["accuracy fgsm 0.3"] == {"passes": [1.0, 2.0], "values": [0.7, 0.8]}
@@ -40,5 +41,5 @@ def test_a_purifier_s_losses_and_accuracy_under_the_strongest_fgsm(trained, tmp_
 @pytest.mark.parametrize("without", [GAN, ACCURACIES], ids=["no images to purify", "no GAN"])
 def test_nothing_of_what_has_no_such_curves(trained, tmp_path, monkeypatch, without):
     monkeypatch.setattr(curves, "training_curves", lambda run: without)
-    assert curves.curves_of([trained], None, tmp_path) == []
+    assert curves.collect_curves([trained], None, tmp_path) == []
     assert list(tmp_path.iterdir()) == []

@@ -9,27 +9,30 @@ from pathlib import Path
 import pytest
 
 from tfdefense.classifiers import CLASSIFIERS
-from tfdefense.classifiers import Config as ClassifierConfig
+from tfdefense.classifiers import ClassifierConfig as ClassifierConfig
 from tfdefense.defenses import DEFENSES
 from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.errors import UserError
+from tfdefense.experiments.classifier_config import ClassifierExperiment
+from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.inputs import DataConfig
 from tfdefense.papers import budget, paper
-from tfdefense.papers.grid import Grid, in_order
-from tfdefense.papers.measurements import Cell
-from tfdefense.papers.store import Store
-from tfdefense.papers.targets import SCHEMA, Classifier, Examples, Trained
+from tfdefense.papers.grid import PaperGrid, order_targets
+from tfdefense.papers.measurements import PaperCell
+from tfdefense.papers.store import TargetStore
+from tfdefense.papers.targets import SCHEMA, ClassifierTarget, DefenseTarget, ExamplesTarget
 from tfdefense.training import LoopConfig
 
 SHARED = Path(__file__).parents[3] / "shared" / "papers" / "figures.csv"
 
 
 def grid(name="apeganpp", tables=None, dataset=None, budget_name="cpu"):
-    found = paper.load(name)
-    return Grid(found, found.chosen(tables, dataset), budget.load(budget_name))
+    found = paper.load_paper(name)
+    return PaperGrid(found, found.chosen(tables, dataset), budget.load_budget(budget_name))
 
 
 def test_all_488_figures_are_there():
-    figures = [figure for name in paper.names() for figure in paper.load(name).figures]
+    figures = [figure for name in paper.paper_names() for figure in paper.load_paper(name).figures]
     assert len(figures) == 488
     if not SHARED.is_file():
         pytest.skip("nothing here to compare with")
@@ -41,9 +44,9 @@ def test_all_488_figures_are_there():
     assert sorted(printed) == sorted(tuple(vars(figure).values()) for figure in figures)
 
 
-@pytest.mark.parametrize("name", paper.names())
+@pytest.mark.parametrize("name", paper.paper_names())
 def test_every_figure_has_a_cell_under_every_budget(name):
-    for each in budget.names():
+    for each in budget.budget_names():
         for figure, cell in grid(name, budget_name=each).cells:
             assert (cell.defense is None) == (figure.defense == "none")
             assert (cell.examples is None) == (figure.attack == "benign")
@@ -58,18 +61,18 @@ def test_the_cells_of_table_vii_cross_classifiers():
         (f.attacked_classifier, f.trained_with, f.attack): c for f, c in grid(tables=["VII"]).cells
     }
     cell = figures["ResNet18", "LeNet", "FGSM"]
-    passes = budget.load("cpu").value("classifier_passes", "mnist", "resnet18")
-    assert cell.classifier == Classifier("mnist", "resnet18", passes)
-    assert cell.examples == Examples(cell.classifier, "fgsm:epsilon=0.3", cell.examples.images)
-    assert cell.defense.classifier == Classifier("mnist", "lenet")
+    passes = budget.load_budget("cpu").value("classifier_passes", "mnist", "resnet18")
+    assert cell.classifier == ClassifierTarget("mnist", "resnet18", passes)
+    assert cell.examples == ExamplesTarget(cell.classifier, "fgsm:epsilon=0.3", cell.examples.images)
+    assert cell.defense.classifier == ClassifierTarget("mnist", "lenet")
     assert cell.defense.defense == "apeganpp"
 
 
 def test_what_cells_share_is_made_once(tmp_path):
-    artefacts = in_order((cell for _, cell in grid(dataset="mnist").cells), Store(tmp_path))
+    artefacts = order_targets((cell for _, cell in grid(dataset="mnist").cells), TargetStore(tmp_path))
     kinds = [type(each) for each in artefacts]
     # Four classifiers under five attacks; apegan, apeganpp, three that learn nothing, adversarial training before each.
-    assert [kinds.count(kind) for kind in (Classifier, Examples, Trained, Cell)] == [4, 20, 24, 204]
+    assert [kinds.count(kind) for kind in (ClassifierTarget, ExamplesTarget, DefenseTarget, PaperCell)] == [4, 20, 24, 204]
     seen = set()
     for each in artefacts:
         assert {need.key for need in each.needs()} <= seen
@@ -87,26 +90,26 @@ def test_what_learns_nothing_of_the_classifier_is_trained_once():
 
 
 def test_names_tell_what_things_depend_on():
-    one = Examples(Classifier("mnist", "lenet"), "fgsm:epsilon=0.3", 100)
+    one = ExamplesTarget(ClassifierTarget("mnist", "lenet"), "fgsm:epsilon=0.3", 100)
     for other in (
-        Examples(Classifier("mnist", "lenet"), "fgsm:epsilon=0.2", 100),
-        Examples(Classifier("mnist", "lenet"), "fgsm:epsilon=0.3", 200),
-        Examples(Classifier("mnist", "lenet", 3), "fgsm:epsilon=0.3", 100),
-        Examples(
-            Classifier("mnist", "lenet", options=(("batch_size", 64),)), "fgsm:epsilon=0.3", 100
+        ExamplesTarget(ClassifierTarget("mnist", "lenet"), "fgsm:epsilon=0.2", 100),
+        ExamplesTarget(ClassifierTarget("mnist", "lenet"), "fgsm:epsilon=0.3", 200),
+        ExamplesTarget(ClassifierTarget("mnist", "lenet", 3), "fgsm:epsilon=0.3", 100),
+        ExamplesTarget(
+            ClassifierTarget("mnist", "lenet", options=(("batch_size", 64),)), "fgsm:epsilon=0.3", 100
         ),
-        Examples(Classifier("digits", "lenet"), "fgsm:epsilon=0.3", 100),
+        ExamplesTarget(ClassifierTarget("digits", "lenet"), "fgsm:epsilon=0.3", 100),
     ):
         assert other.key != one.key
     # What was made before classifiers had options keeps its name.
     assert one.classifier.depends_on() == {"dataset": "mnist", "name": "lenet", "passes": None}
     options = {"schedule": "cosine", "learning_rate": 1e-3}
     same = [
-        Trained.of(one.classifier, "cgan", dict(reversed(o)), 2)
+        DefenseTarget.of(one.classifier, "cgan", dict(reversed(o)), 2)
         for o in (options.items(), tuple(options.items()))
     ]
     assert same[0].key == same[1].key
-    assert Trained.of(one.classifier, "bit_depth", {}, 2).passes is None
+    assert DefenseTarget.of(one.classifier, "bit_depth", {}, 2).passes is None
 
 
 def test_shards_are_disjoint_and_complete():
@@ -118,12 +121,12 @@ def test_shards_are_disjoint_and_complete():
 
 
 def test_figures_with_some_classifiers_alone():
-    chosen = paper.load("apeganpp").chosen(["IX"], None, ["CIFAR-CNN"])
+    chosen = paper.load_paper("apeganpp").chosen(["IX"], None, ["CIFAR-CNN"])
     assert {(each.attacked_classifier, each.trained_with) for each in chosen} == {
         ("CIFAR-CNN", "CIFAR-CNN")
     }
     assert len(chosen) == 5
-    some = paper.load("apeganpp").chosen(["VII"], None, ["MNIST-CNN", "LeNet"])
+    some = paper.load_paper("apeganpp").chosen(["VII"], None, ["MNIST-CNN", "LeNet"])
     assert {each.trained_with for each in some} == {"MNIST-CNN", "LeNet"}
 
 
@@ -146,7 +149,7 @@ def test_what_is_not_there_is_named(given, said):
 
 
 def test_rules_of_a_budget():
-    cpu = budget.load("cpu")
+    cpu = budget.load_budget("cpu")
     assert cpu.value("images", "mnist", "lenet") == 10_000
     assert cpu.value("images", "mnist", "lenet", attack="cw") < 10_000
     assert cpu.value("images", "mnist", "resnet18", attack="cw") < cpu.value(
@@ -160,18 +163,20 @@ def test_a_budget_says_how_a_classifier_is_trained(monkeypatch, tmp_path):
     options = {"mixed_precision": "bfloat16", "batch_size": 64}
     rule = {"classifier": "rnet", "classifier_passes": 2, "classifier_options": options}
     own = budget.Budget("own", "", [{"images": 5, "white_box_images": 1}, rule])
-    cgan = paper.load("cgan")
-    cells = Grid(cgan, cgan.chosen(["3"], None), own).cells
+    cgan = paper.load_paper("cgan")
+    cells = PaperGrid(cgan, cgan.chosen(["3"], None), own).cells
     made = {cell.classifier.name: cell.classifier for _, cell in cells}
-    assert made["rnet"] == Classifier("cifar10", "rnet", 2, tuple(sorted(options.items())))
-    assert made["dnet"] == Classifier("cifar10", "dnet")
+    assert made["rnet"] == ClassifierTarget("cifar10", "rnet", 2, tuple(sorted(options.items())))
+    assert made["dnet"] == ClassifierTarget("cifar10", "dnet")
     given = []
     monkeypatch.setattr(
-        "tfdefense.papers.artefacts.classifier_experiment.train",
-        lambda settings, run, data_dir: given.append(settings),
+        "tfdefense.papers.targets.train_classifier",
+        lambda experiment, context, run: given.append((experiment, context)),
     )
-    made["rnet"].make(Store(tmp_path, None))
-    assert given == [{"dataset": "cifar10", "classifier": "rnet", "epochs": 2, **options}]
+    made["rnet"].make(TargetStore(tmp_path, None))
+    training = ClassifierConfig(epochs=2, **options)
+    experiment = ClassifierExperiment("rnet", DataConfig("cifar10"), training=training)
+    assert given == [(experiment, ExperimentContext(None))]
 
 
 OF_SCHEMA_1 = {
@@ -206,7 +211,7 @@ OF_SCHEMA_1 = {
 
 def test_recipes_and_defaults_are_those_of_the_schema():
     """Keys of artefacts hold none of them. After a change: raise `SCHEMA` where figures depend on it; then mend the hash."""
-    cells = [cell for name in paper.names() for _, cell in grid(name).cells]
+    cells = [cell for name in paper.paper_names() for _, cell in grid(name).cells]
     classifiers = {cell.classifier.name for cell in cells}
     defenses = {cell.defense.defense for cell in cells if cell.defense}
     found = {
@@ -218,7 +223,7 @@ def test_recipes_and_defaults_are_those_of_the_schema():
         architecture = CLASSIFIERS.get(name)
         found[name] = [vars(architecture.grey), vars(architecture.color)]
     for name in sorted(defenses):
-        found[name] = vars(DEFENSES.get(name).Config())
+        found[name] = vars(DEFENSES.get(name).config_type())
     short = {
         name: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
         for name, value in found.items()
@@ -227,5 +232,5 @@ def test_recipes_and_defaults_are_those_of_the_schema():
 
 
 def test_choices_have_reasons():
-    for name in paper.names():
-        assert all(reason for _, _, reason in paper.load(name).choices())
+    for name in paper.paper_names():
+        assert all(reason for _, _, reason in paper.load_paper(name).choices())

@@ -13,9 +13,9 @@ from tfdefense.cli.main import main
 from tfdefense.errors import UserError
 from tfdefense.papers import paper, store
 from tfdefense.papers import reproduce as reproduce_module
-from tfdefense.papers.records import how_made, save_index
+from tfdefense.papers.records import versions_and_notes, save_index
 from tfdefense.papers.reproduce import Reproduction
-from tfdefense.papers.store import Store
+from tfdefense.papers.store import TargetStore
 
 TOML = """
 title = "A Small Paper"
@@ -50,10 +50,10 @@ def small(tmp_path, monkeypatch):
     (place / "small.csv").write_text(CSV)
     (place / "small.toml").write_text(TOML)
     monkeypatch.setattr(paper, "_HERE", place)
-    paper.load.cache_clear()
+    paper.load_paper.cache_clear()
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    paper.load.cache_clear()
+    paper.load_paper.cache_clear()
 
 
 COMMAND = ["reproduce", "--paper=small", "--all", "--budget=smoke"]
@@ -129,7 +129,7 @@ def test_what_stands_in_the_results_is_not_measured_again_elsewhere(small, capsy
 
 
 def test_a_cell_is_what_a_few_lines_of_numpy_measure(small):
-    reproduction = Reproduction("small", "smoke", Store(small / "store"), small / "results", ["2"])
+    reproduction = Reproduction("small", "smoke", TargetStore(small / "store"), small / "results", ["2"])
     reproduction.run()
     (_, cell), _ = reproduction.grid.cells
     test = tfdefense.data.load("digits").test.take(12)
@@ -250,26 +250,26 @@ def test_so_is_a_table_whatever_store_its_cells_come_from(small, capsys, other_i
     assert (small / "results" / "small" / "2.md").exists() == before
 
 
-class Late(Store):
+class Late(TargetStore):
     """One with other images, which another with the right ones forestalls."""
 
     def fingerprints(self, name):
         return {**super().fingerprints(name), "test": "other"}
 
     def _written(self, name, prints):
-        Store(self.path).hold_to_images([name])
+        TargetStore(self.path).hold_to_images([name])
         return super()._written(name, prints)
 
 
 def test_of_machines_that_begin_at_once_the_first_one_s_images_count(tmp_path):
     with pytest.raises(UserError, match="was made of other images of 'digits'"):
         Late(tmp_path).hold_to_images(["digits"])
-    Store(tmp_path).hold_to_images(["digits"])
+    TargetStore(tmp_path).hold_to_images(["digits"])
     assert [path.name for path in (tmp_path / "images").iterdir()] == ["digits.json"]
 
 
 def test_a_table_with_nothing_measured_is_written_too(small):
-    reproduction = Reproduction("small", "smoke", Store(small / "store"), small / "results")
+    reproduction = Reproduction("small", "smoke", TargetStore(small / "store"), small / "results")
     assert reproduce_module.SCHEMA == 1
     reproduction.write()
     assert "None of 2 figures measured" in (small / "results" / "small" / "1.md").read_text()
@@ -282,9 +282,9 @@ def test_a_table_tells_what_each_of_its_cells_was_made_with():
         {"made_with": {"keras": "3.2", "numpy": "2.4"}, "note": "JPEG."},
         {"made_with": {"keras": "3.1"}},  # From before there were notes.
     ]
-    assert how_made(records) == ("keras 3.1 and 3.2, numpy 2.4", ["JPEG."])
+    assert versions_and_notes(records) == ("keras 3.1 and 3.2, numpy 2.4", ["JPEG."])
 
 
 def test_the_index_says_what_is_to_be_said_of_the_images(small):
-    save_index(paper.load("small"), {}, ["JPEG."], small / "README.md")
+    save_index(paper.load_paper("small"), {}, ["JPEG."], small / "README.md")
     assert "with n and interval.\nJPEG.\n" in (small / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""What docs/results.md says of the tables is what results/ holds."""
+"""What docs/results/index.md says of the tables is what results/ holds."""
 
 import csv
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-REPORT = (ROOT / "docs/results.md").read_text()
+REPORT = (ROOT / "docs/results/index.md").read_text()
 PAPERS = sorted(path.parent for path in (ROOT / "results").glob("*/made.json"))
 
 
@@ -18,8 +18,8 @@ def rows(text):
 @pytest.mark.parametrize("paper", PAPERS, ids=lambda path: path.name)
 def test_means_are_the_index_s(paper):
     of_index = rows((paper / "README.md").read_text())
-    expected = [row.replace("](", f"](../results/{paper.name}/", 1) for row in of_index]
-    reported = [row for row in rows(REPORT) if f"../results/{paper.name}/" in row]
+    expected = [row.replace("](", f"](../../results/{paper.name}/", 1) for row in of_index]
+    reported = [row for row in rows(REPORT) if f"../../results/{paper.name}/" in row]
     assert reported == expected
     assert reported
 

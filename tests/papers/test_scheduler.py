@@ -13,17 +13,17 @@ import pytest
 from tests.conftest import SHAPE, make_toy_model
 from tfdefense.attacks import FGSM
 from tfdefense.classifiers import FrozenClassifier
-from tfdefense.errors import UserError, WorkFailed
+from tfdefense.errors import UserError, WorkFailedError
 from tfdefense.papers import scheduler
 from tfdefense.papers.leases import lease
-from tfdefense.papers.scheduler import make_all
-from tfdefense.papers.store import Store
-from tfdefense.papers.targets import Artefact
+from tfdefense.papers.scheduler import make_targets
+from tfdefense.papers.store import TargetStore
+from tfdefense.papers.targets import StoredTarget
 from tfdefense.utils.file_lock import lock_directory
 
 
 @dataclasses.dataclass(frozen=True)
-class Part(Artefact):
+class Part(StoredTarget):
     """A file with its name in it."""
 
     kind = "parts"
@@ -58,7 +58,7 @@ class NoCost:
 
 @pytest.fixture
 def store(tmp_path):
-    return Store(tmp_path)
+    return TargetStore(tmp_path)
 
 
 class Directory(Part):
@@ -74,7 +74,7 @@ class Directory(Part):
 
 def test_what_is_made_is_open_to_other_processes(store):
     part = Directory("held")
-    make_all([part], store, NoCost())
+    make_targets([part], store, NoCost())
     handle = os.open(part.path(store) / ".lock", os.O_RDWR)
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(handle)
@@ -84,10 +84,10 @@ def test_each_is_made_once_and_after_what_it_needs(store, capsys):
     a = Part("a")
     parts = [a, Part("b", a), Part("c", Part("b", a))]
     cost = NoCost()
-    make_all(parts, store, cost)
+    make_targets(parts, store, cost)
     assert cost.seen == ["a", "b", "c"]
     assert "[1 of 3, about 3 min left] parts: part a" in capsys.readouterr().out
-    make_all(parts, store, cost)
+    make_targets(parts, store, cost)
     assert cost.seen == ["a", "b", "c"]
     assert "3 of 3 artefacts are there; 0 to make" in capsys.readouterr().out
 
@@ -96,10 +96,10 @@ def test_what_cannot_be_made_keeps_only_its_own_from_being_made(store):
     broken = Part("broken")
     parts = [broken, Part("over", broken), Part("good")]
     with pytest.raises(
-        WorkFailed,
+        WorkFailedError,
         match="2 of 3 could not be made: part broken: no such thing; part over: needs part broken",
     ):
-        make_all(parts, store, NoCost())
+        make_targets(parts, store, NoCost())
     assert parts[2].is_done(store)
 
 
@@ -126,7 +126,7 @@ def test_what_another_machine_makes_is_waited_for(store, monkeypatch, capsys):
     other.start()
     holding.wait()
     cost = NoCost()
-    make_all([theirs, Part("free"), mine], store, cost)
+    make_targets([theirs, Part("free"), mine], store, cost)
     other.join()
     assert cost.seen == ["free", "mine"]
     assert "Waiting for another machine" in capsys.readouterr().out
@@ -146,5 +146,5 @@ def test_what_was_compiled_for_one_artefact_does_not_stay(store, toy_images):
             seen.append(weakref.ref(model))
             super().make(store)
 
-    make_all([Attacked("a"), Attacked("b")], store, NoCost())
+    make_targets([Attacked("a"), Attacked("b")], store, NoCost())
     assert [reference() for reference in seen] == [None, None]

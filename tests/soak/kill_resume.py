@@ -73,10 +73,10 @@ def outcome(run):
     reader = tf.train.load_checkpoint(newest)
     names = [n for n in reader.get_variable_to_shape_map() if "seconds" not in n and n[0] != "_"]
     found = {name: reader.get_tensor(name) for name in names if "save_counter" not in name}
-    from tfdefense.evaluation.report.training_curves import training_curves
-    from tfdefense.training.run_directory import Run
+    from tfdefense.evaluation.report.training_curves import load_training_curves
+    from tfdefense.training.run_directory import RunDirectory
 
-    for tag, (steps, values) in training_curves(Run(run)).items():
+    for tag, (steps, values) in load_training_curves(RunDirectory(run)).items():
         if tag.startswith("validation/"):
             found[tag] = np.stack([steps, values])
     with np.load(run / "predictions.npz") as kept:

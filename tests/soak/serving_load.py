@@ -26,10 +26,10 @@ import tensorflow as tf
 import tfdefense
 from tests.serving.stand_in import NAME
 from tfdefense.serving import export, open_model
-from tfdefense.serving.client.grpc import GrpcModel
-from tfdefense.serving.client.model_client import Refused
-from tfdefense.serving.client.rest import RestModel
-from tfdefense.utils.progress import Progress
+from tfdefense.serving.client.grpc_client import GrpcClient
+from tfdefense.serving.client.model_client import RequestRejected
+from tfdefense.serving.client.rest_client import RestClient
+from tfdefense.utils.progress import ProgressBar
 
 _CLIENTS = 8
 _ROOT = Path(__file__).parents[2]
@@ -80,9 +80,9 @@ KINDS = {
     "other size": Kind(lambda rng, x: x[:, 1:], said="images: shape ["),
     "other channels": Kind(lambda rng, x: np.tile(x, (1, 1, 1, 2)), said="images: shape ["),
     "no batch": Kind(lambda rng, x: x[0], said=""),
-    "0-255": Kind(lambda rng, x: 255 * x, said="0-255? divide by 255"),
+    "0-255": Kind(lambda rng, x: 255 * x, said="Divide 0-255 values by 255"),
     "one value too high": Kind(lambda rng, x: spoilt(x, 1.01), said="[0, 1] needed"),
-    "NaN": Kind(lambda rng, x: spoilt(x, np.nan), said="or NaN; [0, 1] needed"),
+    "NaN": Kind(lambda rng, x: spoilt(x, np.nan), said="(or NaN) given, [0, 1] needed"),
     "infinity": Kind(lambda rng, x: spoilt(x, np.inf), said="[0, 1] needed"),
     "bytes as numbers": Kind(lambda rng, x: np.uint8(255 * x), said="float", grpc_only=True),
     "float64": Kind(lambda rng, x: x.astype(np.float64), said="float", grpc_only=True),
@@ -101,7 +101,7 @@ def outcome(kind, client, local, images, rng):
     values = kind.make(rng, images)
     try:
         answers = client.predict(kind.signature, values)
-    except Refused as error:
+    except RequestRejected as error:
         said = str(error)
         return None if kind.said is not None and kind.said in said else f"refused: {said[:200]}"
     if kind.said is not None:
@@ -132,7 +132,7 @@ def run(path, requests):
         command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     grpc_address, rest_address = server.stdout.readline().split()
-    clients = [GrpcModel(grpc_address, NAME), RestModel(rest_address, NAME)]
+    clients = [GrpcClient(grpc_address, NAME), RestClient(rest_address, NAME)]
     pool = np.random.default_rng(0).random((64, *local.image_shape), np.float32)
     names = list(KINDS)
     counts, failures, memory = collections.Counter(), [], []
@@ -147,7 +147,7 @@ def run(path, requests):
 
     started = time.perf_counter()
     with (
-        Progress("requests", requests) as progress,
+        ProgressBar("requests", requests) as progress,
         ThreadPoolExecutor(_CLIENTS) as clients_at_once,
     ):
         for number, (name, wrong) in enumerate(clients_at_once.map(ask, range(requests)), 1):

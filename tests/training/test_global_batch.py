@@ -9,7 +9,7 @@ from tfdefense.classifiers import ClassifierTraining
 from tfdefense.classifiers.core.architecture import Architecture, Recipe
 from tfdefense.data.core.dataset import Dataset
 from tfdefense.defenses.adversarial_training import AdversarialTraining
-from tfdefense.training.global_batch import seen_by
+from tfdefense.training.global_batch import use_global_batch
 
 SHAPE = (12, 12, 1)
 
@@ -90,7 +90,7 @@ def test_the_masks_are_those_that_one_replica_draws(two_replicas, name):
 
         return two_replicas.run(on_replica)
 
-    with seen_by([layer], replicas=2):
+    with use_global_batch([layer], replicas=2):
         parts, gradients = map(two_replicas.experimental_local_results, step())
     shared = np.concatenate([np.asarray(part, np.float32) for part in parts])
     alone = np.asarray(alone, np.float32)
@@ -104,7 +104,7 @@ def test_afterwards_the_layers_are_keras_own_again(two_replicas):
         model = with_dropout_and_norm()
     before = model.to_json()
     dropout = next(each for each in model.layers if isinstance(each, keras.layers.Dropout))
-    with seen_by([model], replicas=2):
+    with use_global_batch([model], replicas=2):
         assert "call" in vars(dropout)
         assert model.to_json() != before  # Its batch norm is synchronised.
     assert "call" not in vars(dropout)
@@ -114,6 +114,6 @@ def test_afterwards_the_layers_are_keras_own_again(two_replicas):
 def test_one_replica_changes_nothing():
     model = with_dropout_and_norm()
     before = model.to_json()
-    with seen_by([model], replicas=1):
+    with use_global_batch([model], replicas=1):
         assert model.to_json() == before
         assert not any("call" in vars(layer) for layer in model.layers)

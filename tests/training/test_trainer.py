@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdefense.errors import Preempted, UserError, WorkFailed
-from tfdefense.training import LoopConfig, Trainer, epochs_for
+from tfdefense.errors import PreemptedError, UserError, WorkFailedError
+from tfdefense.training import LoopConfig, Trainer, epochs_to_show
 from tfdefense.training.checkpoints import Checkpoints
-from tfdefense.training.seeding import seeded
+from tfdefense.training.seeding import seed_layers
 
 ARRAYS = {"x": np.linspace(-1, 1, 32, dtype=np.float32)}
 
@@ -91,7 +91,7 @@ def test_a_run_that_was_broken_ends_exactly_as_an_unbroken_one(tmp_path, capsys)
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path):
     task = Fit(poison_at=13)
-    with pytest.raises(WorkFailed, match="fit: loss is nan at step 13"):
+    with pytest.raises(WorkFailedError, match="fit: loss is nan at step 13"):
         Trainer(task, config(), tmp_path).fit(ARRAYS)
     kept = Fit()
     assert Checkpoints(kept.checkpoint_items(), tmp_path).restore() == 12
@@ -138,7 +138,7 @@ def test_sigterm_saves_and_says_so(tmp_path):
 
     before = signal.getsignal(signal.SIGTERM)
     rarely = config(checkpoint_seconds=1e9)
-    with pytest.raises(Preempted, match=r"SIGTERM\) at step 4 of 24. Saved; the same command"):
+    with pytest.raises(PreemptedError, match=r"SIGTERM\) at step 4 of 24. Saved; the same command"):
         Trainer(Fit(), rarely, tmp_path).fit(ARRAYS, term)
     assert signal.getsignal(signal.SIGTERM) is before
     resumed, unbroken = Fit(), Fit()
@@ -189,7 +189,7 @@ def test_seeded_layers_repeat_and_leave_the_callers_randomness_alone():
     import random
 
     def kernel(seed):
-        with seeded(seed):
+        with seed_layers(seed):
             layer = tf.keras.layers.Dense(3)
             layer.build((None, 4))
         return layer.kernel.numpy()
@@ -204,6 +204,6 @@ def test_seeded_layers_repeat_and_leave_the_callers_randomness_alone():
 
 
 def test_epochs_for_stays_between_its_bounds():
-    assert epochs_for(600_000, 58_000, 10, 80) == 10
-    assert epochs_for(600_000, 1_257, 10, 80) == 80
-    assert epochs_for(600_000, 20_000, 10, 80) == 30
+    assert epochs_to_show(600_000, 58_000, 10, 80) == 10
+    assert epochs_to_show(600_000, 1_257, 10, 80) == 80
+    assert epochs_to_show(600_000, 20_000, 10, 80) == 30

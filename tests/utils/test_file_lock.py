@@ -3,60 +3,61 @@ import sys
 
 import pytest
 
-from tfdefense.errors import UserError
-from tfdefense.training.run_directory import Run, RunConfig
-from tfdefense.utils.file_lock import release_directory
+from tfdefense.errors import DirectoryLockedError
+from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.stored_config import StoredConfig
+from tfdefense.utils.file_lock import lock_directory, release_directory
 
-HOLD = """
+LOCK = """
 import sys
 from pathlib import Path
-from tfdefense.locking import lock
-lock(Path(sys.argv[1]), "run")
-print("held", flush=True)
+from tfdefense.utils.file_lock import lock_directory
+lock_directory(Path(sys.argv[1]), "run")
+print("locked", flush=True)
 sys.stdin.read()
 """
 
 
 @pytest.fixture
 def other_process(tmp_path):
-    """Holds the directory until its input ends."""
+    """A process that locks the directory until it is killed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)],
+        [sys.executable, "-c", LOCK, str(tmp_path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout.readline() == "held\n"
+    assert process.stdout.readline() == "locked\n"
     yield process
     process.kill()
     process.wait()
 
 
-def test_what_is_released_is_open_to_others(tmp_path):
-    run = Run(tmp_path)
-    run.lock()
-    held = subprocess.run(
-        [sys.executable, "-c", HOLD, str(tmp_path)], input="", capture_output=True, text=True
+def lock_in_new_process(directory):
+    return subprocess.run(
+        [sys.executable, "-c", LOCK, str(directory)], input="", capture_output=True, text=True
     )
-    assert "works in it" in held.stderr
-    release_directory(tmp_path)
-    release_directory(tmp_path)
-    free = subprocess.run(
-        [sys.executable, "-c", HOLD, str(tmp_path)], input="", capture_output=True, text=True
-    )
-    assert free.stdout == "held\n"
 
 
-def test_the_second_process_is_refused_and_the_first_may_come_again(tmp_path, other_process):
-    config = RunConfig("defense", {"seed": 0})
-    run = Run(tmp_path)
+def test_a_released_directory_can_be_locked_by_another_process(tmp_path):
+    lock_directory(tmp_path, "run")
+    assert "in use by another process" in lock_in_new_process(tmp_path).stderr
+    release_directory(tmp_path)
+    release_directory(tmp_path)
+    assert lock_in_new_process(tmp_path).stdout == "locked\n"
+
+
+def test_the_second_process_is_refused_and_the_first_may_lock_again(tmp_path, other_process):
+    config = StoredConfig("defense", {"seed": 0})
+    run = RunDirectory(tmp_path)
     with pytest.raises(
-        UserError, match=f"another process .number {other_process.pid}. works in it"
+        DirectoryLockedError,
+        match=rf"in use by another process \(process ID {other_process.pid}\)",
     ):
-        run.start(config)
+        run.create_or_reuse(config)
     assert not run.exists()
-    other_process.kill()  # However it ends, it lets go.
+    other_process.kill()  # The operating system releases the lock.
     other_process.wait()
-    run.start(config)
-    run.start(config)
+    run.create_or_reuse(config)
+    run.create_or_reuse(config)
     assert run.exists()

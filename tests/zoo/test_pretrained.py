@@ -7,18 +7,18 @@ import pytest
 import tfdefense
 from tfdefense import zoo
 from tfdefense.errors import UserError
-from tfdefense.evaluation.protocol import Judging
+from tfdefense.evaluation.protocol import EvaluationConfig
 from tfdefense.experiments import train
-from tfdefense.training.run_directory import Run
+from tfdefense.training.run_directory import RunDirectory
 from tfdefense.zoo import pretrained as pretrained_module
 from tfdefense.zoo.build import build, main
-from tfdefense.zoo.pretrained import MODELS, load, names, save
+from tfdefense.zoo.pretrained import MODELS, load, names, save_pretrained
 
 
 @pytest.fixture
 def saved(tmp_path, toy_model):
     defense = tfdefense.defenses.APEGAN(toy_model, seed=3)
-    save(defense, "apegan/toy/cnn", "# what it withstands\n", tmp_path)
+    save_pretrained(defense, "apegan/toy/cnn", "# what it withstands\n", tmp_path)
     return defense, tmp_path
 
 
@@ -46,7 +46,7 @@ def test_a_small_classifier_comes_along_and_a_large_one_does_not(
     with pytest.raises(UserError, match=r"classifier\.keras: cannot be loaded"):
         load("apegan/toy/cnn", models).classifier()
     monkeypatch.setattr(pretrained_module, "_LARGEST_CLASSIFIER", 100)
-    save(defense, "apegan/toy/large", "", models)
+    save_pretrained(defense, "apegan/toy/large", "", models)
     with pytest.raises(UserError, match="apegan/toy/large: its classifier is too large"):
         load("apegan/toy/large", models).classifier()
 
@@ -111,8 +111,8 @@ def test_a_run_with_a_report_is_put_in_and_one_without_is_not(tmp_path, digits, 
         "epochs": 1,
         "train_images": 128,
     }
-    run = Run(tmp_path / "run")
-    judging = Judging(images=20, white_box_images=5, attacks=("fgsm",))
+    run = RunDirectory(tmp_path / "run")
+    judging = EvaluationConfig(images=20, white_box_images=5, attacks=("fgsm",))
     train.train(given, run=run, judging=judging, runs_dir=tmp_path)
     models = tmp_path / "models"
     assert build(run, models) == "apegan/digits/toy"

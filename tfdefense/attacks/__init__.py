@@ -1,14 +1,14 @@
 """Attacks. A new one is one file here and one line in `ATTACKS`."""
 
 from tfdefense.attacks.apgd import APGDCE, APGDDLR, APGDT
-from tfdefense.attacks.auto_attack import AutoAttack, StrongestOf, strongest
+from tfdefense.attacks.auto_attack import AutoAttack, StrongestOf, enable_stop_at_success
 from tfdefense.attacks.bim import BIM
 from tfdefense.attacks.carlini_wagner import CarliniWagnerL2
 from tfdefense.attacks.core.attack import Attack, AttackResult
 from tfdefense.attacks.core.bpda import bpda
 from tfdefense.attacks.core.expectation import Expectation
 from tfdefense.attacks.core.norms import default_epsilon
-from tfdefense.attacks.core.spec import is_bounded, make
+from tfdefense.attacks.core.spec import is_bounded, make_attack
 from tfdefense.attacks.deepfool import DeepFool
 from tfdefense.attacks.fab import FABT
 from tfdefense.attacks.fgsm import FGSM, FGSMPredicted
@@ -41,6 +41,6 @@ __all__ = [
     "bpda",
     "default_epsilon",
     "is_bounded",
-    "make",
-    "strongest",
+    "make_attack",
+    "enable_stop_at_success",
 ]

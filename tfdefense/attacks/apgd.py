@@ -160,5 +160,5 @@ def _start(
     shape = [images.shape[i] or tf.shape(images)[i] for i in (1, 2, 3)]
     if norm == "linf":
         box = 2 * per_image_random.uniform(keys, shape, stream) - 1
-        return epsilon * box / norms.per_image(norms.linf(box))
-    return epsilon * norms.steepest(per_image_random.normal(keys, shape, stream), norm)
+        return epsilon * box / norms.expand_per_image(norms.linf(box))
+    return epsilon * norms.steepest_direction(per_image_random.normal(keys, shape, stream), norm)

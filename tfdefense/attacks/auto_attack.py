@@ -10,13 +10,13 @@ from tfdefense.attacks.apgd import APGDCE, APGDDLR, APGDT
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.attack import Attack, BoundedAttack, Crafted, Model
 from tfdefense.attacks.core.gradients import fooled
-from tfdefense.attacks.core.masked_loop import while_active
+from tfdefense.attacks.core.masked_loop import masked_while_loop
 from tfdefense.attacks.fab import FABT
 from tfdefense.attacks.square import Square
 from tfdefense.errors import require, unknown_name
 
 
-def strongest(attack: Attack) -> Attack:
+def enable_stop_at_success(attack: Attack) -> Attack:
     """`attack` for the case that the attacked model is also the judge: it keeps its successes."""
     if hasattr(attack, "stop_at_success"):
         return dataclasses.replace(attack, stop_at_success=True)
@@ -132,7 +132,7 @@ def _in_turn(
             crafted = bounded.traced_craft(model, images, labels, targets)
             fell = fooled(model(crafted.images), labels, targets)
             state = (
-                tf.where(norms.per_image(fell), crafted.images, adversarial),
+                tf.where(norms.expand_per_image(fell), crafted.images, adversarial),
                 fell,
                 queries + crafted.queries + 1,
                 gradients + crafted.gradients,
@@ -144,8 +144,8 @@ def _in_turn(
 
     counts = tf.zeros_like(labels)
     state = (images, fooled(logits, labels, targets), counts + 1, counts, counts > 0)
-    for attack in map(strongest, attacks):
+    for attack in map(enable_stop_at_success, attacks):
         constants = (images, labels, targets, epsilon)
-        state = while_active(attempt(attack), state, ~state[1], 1, constants)
+        state = masked_while_loop(attempt(attack), state, ~state[1], 1, constants)
     adversarial, _, queries, gradients, blind = state
     return Crafted(adversarial, queries, gradients, blind)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.attack import Crafted, Model
 from tfdefense.attacks.core.gradients import is_zero, loss_gradient, margin
-from tfdefense.attacks.core.masked_loop import while_active
+from tfdefense.attacks.core.masked_loop import masked_while_loop
 from tfdefense.attacks.core.targets import TargetedAttack
 from tfdefense.errors import require, unknown_name
 
@@ -102,14 +102,14 @@ class CarliniWagnerL2(TargetedAttack):
             blind = tf.where(number == 0, is_zero(slope) & (hinge > 0), state.blind)
             state = state._replace(gradients=state.gradients + 1, blind=blind)
             state = _keep_better(state, adversarial, squared, hinge <= 0)
-            descent = 2 * change + norms.per_image(state.const) * slope
+            descent = 2 * change + norms.expand_per_image(state.const) * slope
             state = self._adam(state, descent, adversarial)
             state = self._next_const(state, squared + state.const * hinge, images)
             return state, state.search < self.searches
 
         state = self._begin(images)
         hinge = self._hinge(labels, targets)(model(images))
-        state = while_active(
+        state = masked_while_loop(
             advance,
             state,
             hinge > 0,
@@ -163,12 +163,12 @@ class CarliniWagnerL2(TargetedAttack):
         momentum = _BETA_1 * state.momentum + (1 - _BETA_1) * descent
         variance = _BETA_2 * state.variance + (1 - _BETA_2) * tf.square(descent)
         power = tf.cast(step, tf.float32)
-        unbiased = norms.per_image(tf.sqrt(1 - _BETA_2**power) / (1 - _BETA_1**power))
+        unbiased = norms.expand_per_image(tf.sqrt(1 - _BETA_2**power) / (1 - _BETA_1**power))
         # Adam's first step moves every value by the rate: no further than the best image is away.
         values = tf.cast(tf.size(descent[0]), tf.float32)
         rate = tf.minimum(self.learning_rate, tf.sqrt(state.best_size / values))
         rate *= 1 - tf.cast(state.step, tf.float32) / self.steps
-        point = state.point - norms.per_image(rate) * unbiased * momentum / (
+        point = state.point - norms.expand_per_image(rate) * unbiased * momentum / (
             tf.sqrt(variance) + _TINY
         )
         if self.box == "projected":
@@ -185,7 +185,7 @@ class CarliniWagnerL2(TargetedAttack):
         lower = tf.where(state.found, state.lower, tf.maximum(state.lower, state.const))
         const = tf.where(upper < _HIGHEST_CONST, upper / 10, 10 * lower)
         const = tf.where((upper < _HIGHEST_CONST) & (lower > 0), tf.sqrt(lower * upper), const)
-        again = norms.per_image(ended)
+        again = norms.expand_per_image(ended)
         return state._replace(
             point=tf.where(again, self._point(images), state.point),
             momentum=tf.where(again, 0.0, state.momentum),
@@ -210,6 +210,6 @@ def _keep_better(
     better = fools & (squared < state.best_size)
     return state._replace(
         found=state.found | fools,
-        best=tf.where(norms.per_image(better), adversarial, state.best),
+        best=tf.where(norms.expand_per_image(better), adversarial, state.best),
         best_size=tf.where(better, squared, state.best_size),
     )

@@ -8,7 +8,7 @@ from tfdefense.attacks.carlini_wagner import CarliniWagnerL2
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.attack import Attack, Crafted, Model
 from tfdefense.attacks.core.gradients import class_gradients, is_zero, misclassified
-from tfdefense.attacks.core.masked_loop import while_active
+from tfdefense.attacks.core.masked_loop import masked_while_loop
 from tfdefense.attacks.core.targets import most_likely_others
 from tfdefense.errors import require
 
@@ -45,7 +45,7 @@ class DeepFool(Attack):
     candidates: int = 10
 
     def __post_init__(self) -> None:
-        norms.check(self.norm, self.name)
+        norms.check_norm(self.norm, self.name)
         for field, least in (("steps", 1), ("overshoot", 0), ("candidates", 2)):
             value = getattr(self, field)
             require(value >= least, f"{self.name}: {field} {value} given, {least} or more needed.")
@@ -72,7 +72,7 @@ class DeepFool(Attack):
         logits = model(images)
         nothing = tf.zeros_like(labels)
         directions = towards_candidates(logits, labels, self.candidates)
-        adversarial, _, steps, blind = while_active(
+        adversarial, _, steps, blind = masked_while_loop(
             move,
             (images, tf.zeros_like(images), nothing, nothing > 0),
             ~misclassified(logits, labels),
@@ -99,7 +99,7 @@ def nearest_boundary(
       gradients: float32 [N, V, H, W, C] of these.
       norm: "l2" or "linf".
     """
-    slopes = tf.stack([norms.dual_size(g, norm) for g in tf.unstack(gradients, axis=1)], axis=1)
+    slopes = tf.stack([norms.dual_norm(g, norm) for g in tf.unstack(gradients, axis=1)], axis=1)
     ways = tf.abs(ahead) / tf.maximum(slopes, 1e-12)
     # A flat one is never the nearest, unless all are.
     ways = tf.where(slopes > 0, ways, ways.dtype.max)
@@ -108,4 +108,4 @@ def nearest_boundary(
     way = tf.gather(ways, nearest, batch_dims=1)
     # Beyond the boundary by a hair, or an image that lies on it would not move at all.
     way = tf.where(is_zero(slope), 0.0, way + 1e-4)
-    return norms.per_image(way) * norms.steepest(slope, norm), slope
+    return norms.expand_per_image(way) * norms.steepest_direction(slope, norm), slope

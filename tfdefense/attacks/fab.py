@@ -10,7 +10,7 @@ from tfdefense.attacks.carlini_wagner import CarliniWagnerL2
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.attack import Attack, Crafted, Model
 from tfdefense.attacks.core.gradients import is_zero, loss_gradient, misclassified
-from tfdefense.attacks.core.masked_loop import while_active
+from tfdefense.attacks.core.masked_loop import masked_while_loop
 from tfdefense.attacks.core.restarts import best_of
 from tfdefense.attacks.core.targets import most_likely_others
 from tfdefense.errors import require
@@ -50,10 +50,10 @@ class FABT(Attack):
     eta: float = 1.05
     beta: float = 0.9
 
-    allowed_norms: ClassVar[tuple[str, ...]] = norms.NAMES
+    allowed_norms: ClassVar[tuple[str, ...]] = norms.NORMS
 
     def __post_init__(self) -> None:
-        norms.check(self.norm, self.name, self.allowed_norms)
+        norms.check_norm(self.norm, self.name, self.allowed_norms)
         if self.epsilon is not None and not tf.is_tensor(self.epsilon):
             norms.check_radius(self.epsilon, self.norm, self.name)
         for field in ("steps", "target_classes", "eta"):
@@ -105,13 +105,13 @@ class FABT(Attack):
             images, labels, aims, enough = constants
             ahead, _, slope = loss_gradient(model, point, _lead(labels, aims))
             point = self._mix(point, images, ahead, slope)
-            size = norms.size(point - images, self.norm)
+            size = norms.lp_norm(point - images, self.norm)
             past = misclassified(model(point), labels)
             better = past & (size < best_size)
-            best = tf.where(norms.per_image(better), point, best)
+            best = tf.where(norms.expand_per_image(better), point, best)
             best_size = tf.where(better, size, best_size)
             back = images + self.beta * (point - images)
-            point = tf.where(norms.per_image(past), back, point)
+            point = tf.where(norms.expand_per_image(past), back, point)
             blind = tf.where(number == 0, is_zero(slope), blind)
             active = ~is_zero(slope)
             if self.epsilon is not None:
@@ -120,14 +120,14 @@ class FABT(Attack):
 
         counts = tf.zeros_like(labels)
         highest = tf.fill(tf.shape(labels), images.dtype.max)
-        _, best, best_size, steps, blind = while_active(
+        _, best, best_size, steps, blind = masked_while_loop(
             advance,
             (images, images, highest, counts, counts > 0),
             ~wrong,
             self.steps,
             (images, labels, aims, enough),
         )
-        best = tf.where(norms.per_image(best_size <= enough), best, images)
+        best = tf.where(norms.expand_per_image(best_size <= enough), best, images)
         return Crafted(best, 2 * steps, steps, blind), best_size
 
     def _mix(
@@ -137,9 +137,9 @@ class FABT(Attack):
         from_point = to_boundary(point, slope, ahead, self.norm)
         at_images = ahead + tf.reduce_sum(slope * (images - point), axis=(1, 2, 3))
         from_images = to_boundary(images, slope, at_images, self.norm)
-        near = tf.maximum(norms.size(from_point, self.norm), 1e-8)
-        far = tf.maximum(norms.size(from_images, self.norm), 1e-8)
-        alpha = norms.per_image(tf.minimum(near / (near + far), self.alpha_max))
+        near = tf.maximum(norms.lp_norm(from_point, self.norm), 1e-8)
+        far = tf.maximum(norms.lp_norm(from_images, self.norm), 1e-8)
+        alpha = norms.expand_per_image(tf.minimum(near / (near + far), self.alpha_max))
         mixed = (1 - alpha) * (point + self.eta * from_point)
         mixed += alpha * (images + self.eta * from_images)
         return tf.clip_by_value(mixed, 0.0, 1.0)

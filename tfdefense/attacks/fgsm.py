@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.attack import Attack, BoundedAttack, Crafted, Model
-from tfdefense.attacks.core.cleverhans_backend import gradient, project
+from tfdefense.attacks.core.cleverhans_backend import cross_entropy_gradient, project_to_ball
 from tfdefense.attacks.core.gradients import is_zero
 
 
@@ -26,9 +26,9 @@ class FGSM(BoundedAttack):
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> Crafted:
-        slope = gradient(model, images, labels, targets)
-        moved = images + self.epsilon * norms.steepest(slope, self.norm)
-        moved = project(moved, images, self.epsilon, self.norm)
+        slope = cross_entropy_gradient(model, images, labels, targets)
+        moved = images + self.epsilon * norms.steepest_direction(slope, self.norm)
+        moved = project_to_ball(moved, images, self.epsilon, self.norm)
         return Crafted(moved, queries=1, gradients=1, no_gradient=is_zero(slope))
 
 

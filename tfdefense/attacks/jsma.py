@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfdefense.attacks.core.attack import Crafted, Model
 from tfdefense.attacks.core.gradients import class_gradients, cross_entropy, fooled, loss_gradient
-from tfdefense.attacks.core.masked_loop import while_active
+from tfdefense.attacks.core.masked_loop import masked_while_loop
 from tfdefense.attacks.core.targets import TargetedAttack
 from tfdefense.errors import require, unknown_name
 
@@ -80,7 +80,7 @@ class JSMA(TargetedAttack):
 
         nothing = tf.zeros_like(labels)
         everyone = tf.ones_like(labels, tf.bool)
-        adversarial, gradients, blind = while_active(
+        adversarial, gradients, blind = masked_while_loop(
             move,
             (images, nothing, nothing > 0),
             everyone,

@@ -11,7 +11,7 @@ from tfdefense.attacks.core.iterative import IterativeAttack
 from tfdefense.attacks.core.restarts import best_of
 from tfdefense.errors import require, unknown_name
 
-STARTS = ("uniform", "blocks")
+PGD_STARTS = ("uniform", "blocks")
 _SIDES = (1, 2, 4, 8, 16, 32)
 
 
@@ -42,8 +42,8 @@ class PGD(IterativeAttack):
         require(
             self.restarts >= 1, f"{self.name}: restarts {self.restarts} given, at least 1 needed."
         )
-        if self.start not in STARTS:
-            raise unknown_name(f"{self.name}: start", self.start, STARTS)
+        if self.start not in PGD_STARTS:
+            raise unknown_name(f"{self.name}: start", self.start, PGD_STARTS)
         require(
             self.start == "uniform" or self.norm == "linf",
             f"{self.name}: start {self.start!r} given with norm {self.norm!r}, 'linf' needed.",
@@ -78,10 +78,10 @@ class PGD(IterativeAttack):
     ) -> tf.Tensor:
         if self.start == "blocks":
             return epsilon * block_signs(keys, images, stream)
-        return random_change(keys, images, stream, epsilon, self.norm)
+        return random_perturbation(keys, images, stream, epsilon, self.norm)
 
 
-def random_change(
+def random_perturbation(
     keys: tf.Tensor, images: tf.Tensor, stream: int | tf.Tensor, epsilon: tf.Tensor, norm: str
 ) -> tf.Tensor:
     """A point of the ball around 0: uniform for "linf", of uniform radius for "l2"."""
@@ -89,8 +89,8 @@ def random_change(
     box = 2 * per_image_random.uniform(keys, shape, 2 * stream) - 1
     if norm == "linf":
         return epsilon * box
-    radius = norms.per_image(per_image_random.uniform(keys, [], 2 * stream + 1))
-    return epsilon * radius * norms.steepest(box, norm)
+    radius = norms.expand_per_image(per_image_random.uniform(keys, [], 2 * stream + 1))
+    return epsilon * radius * norms.steepest_direction(box, norm)
 
 
 def block_signs(keys: tf.Tensor, images: tf.Tensor, stream: int | tf.Tensor) -> tf.Tensor:

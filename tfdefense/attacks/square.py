@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from tfdefense.attacks.core import norms, per_image_random, square_l2
 from tfdefense.attacks.core.attack import BoundedAttack, Crafted, Model
-from tfdefense.attacks.core.cleverhans_backend import project
+from tfdefense.attacks.core.cleverhans_backend import project_to_ball
 from tfdefense.attacks.core.gradients import fooled, margin
-from tfdefense.attacks.core.masked_loop import while_active
+from tfdefense.attacks.core.masked_loop import masked_while_loop
 from tfdefense.attacks.core.square_l2 import Windows
 from tfdefense.errors import require
 
@@ -89,12 +89,12 @@ class Square(BoundedAttack):
             images, labels, targets, epsilon, keys = constants
             if self.norm == "linf":
                 square = _square(keys, images, tf.constant(sides)[number], 1 + 4 * number)
-                candidates = project(best + 2 * epsilon * square, images, epsilon)
+                candidates = project_to_ball(best + 2 * epsilon * square, images, epsilon)
             else:
                 candidates = windows.candidates(keys, images, best, epsilon, number)
             height, fell = judge(candidates, labels, targets)
             better = (height < lowest) | fell
-            best = tf.where(norms.per_image(better), candidates, best)
+            best = tf.where(norms.expand_per_image(better), candidates, best)
             return (best, tf.where(better, height, lowest), queries + 1), ~fell
 
         aims = labels if untargeted else targets
@@ -106,9 +106,9 @@ class Square(BoundedAttack):
             start = tf.clip_by_value(images + epsilon * stripes, 0.0, 1.0)
         else:
             start = square_l2.start(keys, images, epsilon)
-        start = tf.where(norms.per_image(right), images, start)
+        start = tf.where(norms.expand_per_image(right), images, start)
         height, fell = judge(start, labels, aims)
-        best, _, queries = while_active(
+        best, _, queries = masked_while_loop(
             advance,
             (start, height, tf.zeros_like(labels) + 1),
             ~fell,

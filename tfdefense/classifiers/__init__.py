@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tfdefense.classifiers import resolve
-from tfdefense.classifiers.core.classifier_training import ClassifierTraining, Config
+from tfdefense.classifiers.core.classifier_training import ClassifierTraining, ClassifierConfig
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.classifiers.custom.input_format import InputFormat
 from tfdefense.classifiers.registry import CLASSIFIERS
@@ -20,7 +20,7 @@ def choose(
     input_format: InputFormat | None = None,
     unsafe: bool = False,
     flag: str = "classifier",
-) -> resolve.Chosen:
+) -> resolve.ClassifierReference:
     """What `given` names, not yet opened: see `chosen.choose`."""
     return resolve.choose(CLASSIFIERS, given, input_format, unsafe, flag)
 
@@ -53,7 +53,7 @@ def load(
 __all__ = [
     "CLASSIFIERS",
     "ClassifierTraining",
-    "Config",
+    "ClassifierConfig",
     "FrozenClassifier",
     "InputFormat",
     "choose",

@@ -7,15 +7,15 @@ zero or above, and where a true class's is at zero nothing trains it any more.
 import keras
 from keras import layers
 
-from tfdefense.classifiers.core.architecture import Architecture, ImageShape, Recipe, require_size
+from tfdefense.classifiers.core.architecture import Architecture, ImageShape, Recipe, require_min_size
 
 
-def anet(image_shape: ImageShape, num_classes: int) -> keras.Model:
+def build_anet(image_shape: ImageShape, num_classes: int) -> keras.Model:
     """Two convolutions, the second with stride 2, and two dense layers; dropout between.
 
     Images float32 [N, H, W, C] in [0, 1] (H, W >= 10) -> logits float32 [N, num_classes].
     """
-    require_size("anet", image_shape, 10)
+    require_min_size("anet", image_shape, 10)
     return keras.Sequential(
         [
             keras.Input(image_shape),
@@ -31,12 +31,12 @@ def anet(image_shape: ImageShape, num_classes: int) -> keras.Model:
     )
 
 
-def bnet(image_shape: ImageShape, num_classes: int) -> keras.Model:
+def build_bnet(image_shape: ImageShape, num_classes: int) -> keras.Model:
     """Two pairs of 3x3 convolutions with max-pools, three dense layers with dropout.
 
     Images float32 [N, H, W, C] in [0, 1] (H, W >= 16) -> logits float32 [N, num_classes].
     """
-    require_size("bnet", image_shape, 16)
+    require_min_size("bnet", image_shape, 16)
     return keras.Sequential(
         [
             keras.Input(image_shape),
@@ -57,10 +57,10 @@ def bnet(image_shape: ImageShape, num_classes: int) -> keras.Model:
     )
 
 
-ANET = Architecture("anet", "Anet of the conditional GAN paper, table 1", anet)
+ANET = Architecture("anet", "Anet of the conditional GAN paper, table 1", build_anet)
 BNET = Architecture(
     "bnet",
     "Bnet of the conditional GAN paper, table 1",
-    bnet,
+    build_bnet,
     grey=Recipe(training_images=1_800_000, augmentation="affine"),
 )

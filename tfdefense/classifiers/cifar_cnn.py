@@ -3,15 +3,15 @@
 import keras
 from keras import layers
 
-from tfdefense.classifiers.core.architecture import Architecture, ImageShape, require_size
+from tfdefense.classifiers.core.architecture import Architecture, ImageShape, require_min_size
 
 
-def build(image_shape: ImageShape, num_classes: int) -> keras.Model:
+def build_cifar_cnn(image_shape: ImageShape, num_classes: int) -> keras.Model:
     """Two blocks of two convolutions, each closed by a wide max-pool; three dense layers.
 
     Images float32 [N, H, W, C] in [0, 1] (H, W >= 16) -> logits float32 [N, num_classes].
     """
-    require_size("cifar_cnn", image_shape, 16)
+    require_min_size("cifar_cnn", image_shape, 16)
     return keras.Sequential(
         [
             keras.Input(image_shape),
@@ -39,4 +39,4 @@ def _block(filters: int) -> list[keras.Layer]:
     return [*convolution, layers.MaxPooling2D(4)]
 
 
-CIFAR_CNN = Architecture("cifar_cnn", "CIFAR-CNN of the APE-GAN++ paper, figure 3", build)
+CIFAR_CNN = Architecture("cifar_cnn", "CIFAR-CNN of the APE-GAN++ paper, figure 3", build_cifar_cnn)

@@ -7,10 +7,10 @@ in the authors' published code, which also has a 5x5 kernel in C's second layer 
 import keras
 from keras import layers
 
-from tfdefense.classifiers.core.architecture import Architecture, ImageShape, Recipe, require_size
+from tfdefense.classifiers.core.architecture import Architecture, ImageShape, Recipe, require_min_size
 
 
-def defense_gan_a(image_shape: ImageShape, num_classes: int) -> keras.Model:
+def build_defense_gan_a(image_shape: ImageShape, num_classes: int) -> keras.Model:
     """Two 5x5 convolutions, the second with stride 2, and two dense layers; dropout before each.
 
     Images float32 [N, H, W, C] in [0, 1] (H, W >= 10) -> logits float32 [N, num_classes].
@@ -24,12 +24,12 @@ def defense_gan_a(image_shape: ImageShape, num_classes: int) -> keras.Model:
     )
 
 
-def defense_gan_b(image_shape: ImageShape, num_classes: int) -> keras.Model:
+def build_defense_gan_b(image_shape: ImageShape, num_classes: int) -> keras.Model:
     """Dropout on the image, three convolutions, one dense layer.
 
     Images float32 [N, H, W, C] in [0, 1] (H, W >= 28) -> logits float32 [N, num_classes].
     """
-    require_size("defense_gan_b", image_shape, 28)
+    require_min_size("defense_gan_b", image_shape, 28)
     return _sequential(
         "defense_gan_b",
         image_shape,
@@ -74,7 +74,7 @@ def defense_gan_d(image_shape: ImageShape, num_classes: int) -> keras.Model:
 
 
 def _sequential(name: str, image_shape: ImageShape, *stack: keras.Layer) -> keras.Model:
-    require_size(name, image_shape, 10)
+    require_min_size(name, image_shape, 10)
     return keras.Sequential([keras.Input(image_shape), *stack], name=name)
 
 
@@ -91,13 +91,13 @@ def _dense_head(num_classes: int) -> list[keras.Layer]:
 DEFENSE_GAN_A = Architecture(
     "defense_gan_a",
     "Defense-GAN's classifier A: two convolutions, two dense layers",
-    defense_gan_a,
+    build_defense_gan_a,
     grey=Recipe(training_images=1_800_000, augmentation="affine"),
 )
 DEFENSE_GAN_B = Architecture(
     "defense_gan_b",
     "Defense-GAN's classifier B: dropout on the image, three convolutions",
-    defense_gan_b,
+    build_defense_gan_b,
 )
 DEFENSE_GAN_C = Architecture(
     "defense_gan_c",

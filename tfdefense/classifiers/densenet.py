@@ -10,8 +10,8 @@ from keras import layers
 from tfdefense.classifiers.core.architecture import (
     Architecture,
     ImageShape,
-    deep_recipes,
-    require_size,
+    make_sgd_recipes,
+    require_min_size,
 )
 
 
@@ -23,7 +23,7 @@ def densenet(image_shape: ImageShape, num_classes: int) -> keras.Model:
 
     Images float32 [N, H, W, C] in [0, 1] (H, W >= 16) -> logits float32 [N, num_classes].
     """
-    require_size("densenet", image_shape, 16)
+    require_min_size("densenet", image_shape, 16)
     return _densenet("densenet", image_shape, num_classes, (6, 12, 24, 16), growth=12)
 
 
@@ -35,7 +35,7 @@ def dnet(image_shape: ImageShape, num_classes: int) -> keras.Model:
 
     Images float32 [N, H, W, C] in [0, 1] (H, W >= 16) -> logits float32 [N, num_classes].
     """
-    require_size("dnet", image_shape, 16)
+    require_min_size("dnet", image_shape, 16)
     return _densenet("dnet", image_shape, num_classes, (16, 16, 16), growth=12)
 
 
@@ -66,7 +66,7 @@ def _convolution(features: keras.KerasTensor, filters: int, size: int) -> keras.
     )(features)
 
 
-_RECIPES = deep_recipes(180_000, 5_000_000, learning_rate=0.1, weight_decay=1e-3)
+_RECIPES = make_sgd_recipes(180_000, 5_000_000, learning_rate=0.1, weight_decay=1e-3)
 DENSENET = Architecture(
     "densenet",
     "DenseNet-121's layout with growth 12, for small images (Huang et al. 2017)",

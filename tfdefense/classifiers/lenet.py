@@ -7,15 +7,15 @@ all feature maps connected and a linear output, as it is used today: 61,706 para
 import keras
 from keras import layers
 
-from tfdefense.classifiers.core.architecture import Architecture, ImageShape, Recipe, require_size
+from tfdefense.classifiers.core.architecture import Architecture, ImageShape, Recipe, require_min_size
 
 
-def build(image_shape: ImageShape, num_classes: int) -> keras.Model:
+def build_lenet(image_shape: ImageShape, num_classes: int) -> keras.Model:
     """Two convolutions with average pooling, three dense layers, tanh between.
 
     Images float32 [N, H, W, C] in [0, 1] (H, W >= 12) -> logits float32 [N, num_classes].
     """
-    require_size("lenet", image_shape, 12)
+    require_min_size("lenet", image_shape, 12)
     # 28x28 are padded to the 32x32 that the network was made for.
     padding = "same" if image_shape[0] < 32 else "valid"
     return keras.Sequential(
@@ -37,6 +37,6 @@ def build(image_shape: ImageShape, num_classes: int) -> keras.Model:
 LENET = Architecture(
     "lenet",
     "LeNet-5 (LeCun et al. 1998)",
-    build,
+    build_lenet,
     grey=Recipe(training_images=900_000, learning_rate=2e-3, augmentation="affine"),
 )

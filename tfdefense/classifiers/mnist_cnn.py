@@ -3,15 +3,15 @@
 import keras
 from keras import layers
 
-from tfdefense.classifiers.core.architecture import Architecture, ImageShape, require_size
+from tfdefense.classifiers.core.architecture import Architecture, ImageShape, require_min_size
 
 
-def build(image_shape: ImageShape, num_classes: int) -> keras.Model:
+def build_mnist_cnn(image_shape: ImageShape, num_classes: int) -> keras.Model:
     """Two convolutions, one wide max-pool, two dense layers; dropout between.
 
     Images float32 [N, H, W, C] in [0, 1] (H, W >= 10) -> logits float32 [N, num_classes].
     """
-    require_size("mnist_cnn", image_shape, 10)
+    require_min_size("mnist_cnn", image_shape, 10)
     return keras.Sequential(
         [
             keras.Input(image_shape),
@@ -28,4 +28,4 @@ def build(image_shape: ImageShape, num_classes: int) -> keras.Model:
     )
 
 
-MNIST_CNN = Architecture("mnist_cnn", "MNIST-CNN of the APE-GAN++ paper, figure 3", build)
+MNIST_CNN = Architecture("mnist_cnn", "MNIST-CNN of the APE-GAN++ paper, figure 3", build_mnist_cnn)

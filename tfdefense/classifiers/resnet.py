@@ -11,8 +11,8 @@ from keras import layers
 from tfdefense.classifiers.core.architecture import (
     Architecture,
     ImageShape,
-    deep_recipes,
-    require_size,
+    make_sgd_recipes,
+    require_min_size,
 )
 
 
@@ -24,7 +24,7 @@ def resnet18(image_shape: ImageShape, num_classes: int) -> keras.Model:
 
     Images float32 [N, H, W, C] in [0, 1] (H, W >= 16) -> logits float32 [N, num_classes].
     """
-    require_size("resnet18", image_shape, 16)
+    require_min_size("resnet18", image_shape, 16)
     return _resnet("resnet18", image_shape, num_classes, (64, 128, 256, 512), 2, _projection)
 
 
@@ -36,7 +36,7 @@ def rnet(image_shape: ImageShape, num_classes: int) -> keras.Model:
 
     Images float32 [N, H, W, C] in [0, 1] (H, W >= 16) -> logits float32 [N, num_classes].
     """
-    require_size("rnet", image_shape, 16)
+    require_min_size("rnet", image_shape, 16)
     return _resnet("rnet", image_shape, num_classes, (16, 32, 64), 18, _padded)
 
 
@@ -90,11 +90,11 @@ RESNET18 = Architecture(
     "resnet18",
     "ResNet18 for small images (He et al. 2016)",
     resnet18,
-    **deep_recipes(180_000, 2_500_000, learning_rate=0.05, weight_decay=5e-3),
+    **make_sgd_recipes(180_000, 2_500_000, learning_rate=0.05, weight_decay=5e-3),
 )
 RNET = Architecture(
     "rnet",
     "Rnet of the conditional GAN paper: ResNet-110 for CIFAR-10 (He et al. 2016)",
     rnet,
-    **deep_recipes(180_000, 8_000_000, learning_rate=0.1, weight_decay=1e-3),
+    **make_sgd_recipes(180_000, 8_000_000, learning_rate=0.1, weight_decay=1e-3),
 )

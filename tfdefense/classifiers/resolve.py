@@ -13,15 +13,15 @@ from tfdefense.classifiers.custom import custom_model
 from tfdefense.classifiers.custom.input_format import InputFormat
 from tfdefense.data.core.dataset import Dataset
 from tfdefense.errors import UserError, require, unknown_name
-from tfdefense.training.run_directory import Run
-from tfdefense.utils.hashing import file_fingerprint
+from tfdefense.training.run_directory import RunDirectory
+from tfdefense.utils.hashing import hash_path
 from tfdefense.utils.registry import Registry
 
-SETTINGS = ("classifier", "classifier_hash", "input_range", "input_mean", "input_std")
+CLASSIFIER_SETTINGS = ("classifier", "classifier_hash", "input_range", "input_mean", "input_std")
 
 
 @dataclasses.dataclass(frozen=True)
-class Chosen:
+class ClassifierReference:
     """A classifier that was named but not yet opened.
 
     Attributes:
@@ -43,7 +43,7 @@ def choose(
     input_format: InputFormat | None = None,
     unsafe: bool = False,
     flag: str = "classifier",
-) -> Chosen:
+) -> ClassifierReference:
     """Finds what `given` names, without opening it.
 
     Args:
@@ -61,9 +61,9 @@ def choose(
     if given in registry.entries:
         _no_format(given, input_format)
         return _registered(registry.get(given))
-    if Run(path).exists():
+    if RunDirectory(path).exists():
         _no_format(given, input_format)
-        return _from_run(Run(path, flag))
+        return _from_run(RunDirectory(path, flag))
     if not (path.exists() or path.suffix in custom_model.SUFFIXES or "/" in given):
         raise unknown_name(flag, given, registry.entries)
     require(path.exists(), f"--{flag}={given}: no such file or directory.")
@@ -74,26 +74,26 @@ def choose(
     )
     settings = {
         "classifier": path.resolve().name,
-        "classifier_hash": file_fingerprint(path),
+        "classifier_hash": hash_path(path),
         **(input_format.settings() if input_format else {}),
     }
-    return Chosen(
+    return ClassifierReference(
         re.sub(r"[^\w.-]+", "_", path.resolve().stem),
         settings,
-        lambda data, runs_dir, seed: custom_model.load(path, data, input_format, unsafe),
+        lambda data, runs_dir, seed: custom_model.load_custom_model(path, data, input_format, unsafe),
         path.resolve(),
     )
 
 
-def _registered(architecture: Architecture) -> Chosen:
-    return Chosen(
+def _registered(architecture: Architecture) -> ClassifierReference:
+    return ClassifierReference(
         architecture.name,
         {"classifier": architecture.name},
-        lambda data, runs_dir, seed: cached_training.load(architecture, data, runs_dir, seed),
+        lambda data, runs_dir, seed: cached_training.load_or_train(architecture, data, runs_dir, seed),
     )
 
 
-def _from_run(run: Run) -> Chosen:
+def _from_run(run: RunDirectory) -> ClassifierReference:
     settings = run.require_kind("classifier").settings
     require(
         run.classifier_path.is_file(),
@@ -101,15 +101,15 @@ def _from_run(run: Run) -> Chosen:
     )
     chosen = {
         "classifier": settings["classifier"],
-        "classifier_hash": file_fingerprint(run.classifier_path),
+        "classifier_hash": hash_path(run.classifier_path),
     }
 
     def opened(data: Dataset, runs_dir: str | Path, seed: int) -> FrozenClassifier:
         del runs_dir, seed
-        cached_training.require_classifier(run, data)
+        cached_training.require_matching_run(run, data)
         return FrozenClassifier(run.load_classifier(), data.image_shape, data.num_classes)
 
-    return Chosen(settings["classifier"], chosen, opened, run.path.resolve())
+    return ClassifierReference(settings["classifier"], chosen, opened, run.path.resolve())
 
 
 def _no_format(given: str, input_format: InputFormat | None) -> None:

@@ -11,19 +11,19 @@ from keras import layers
 from tfdefense.classifiers.core.architecture import (
     Architecture,
     ImageShape,
-    deep_recipes,
-    require_size,
+    make_sgd_recipes,
+    require_min_size,
 )
 
 _STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
-def build(image_shape: ImageShape, num_classes: int) -> keras.Model:
+def build_vgg16(image_shape: ImageShape, num_classes: int) -> keras.Model:
     """Thirteen 3x3 convolutions in five stages, each halved by a max-pool; one dense layer.
 
     Images float32 [N, H, W, C] in [0, 1] (H, W >= 16) -> logits float32 [N, num_classes].
     """
-    require_size("vgg16", image_shape, 16)
+    require_min_size("vgg16", image_shape, 16)
     model = keras.Sequential([keras.Input(image_shape)], name="vgg16")
     for filters, convolutions in _STAGES:
         for _ in range(convolutions):
@@ -40,6 +40,6 @@ def build(image_shape: ImageShape, num_classes: int) -> keras.Model:
 VGG16 = Architecture(
     "vgg16",
     "VGG16 with batch normalisation, for small images (Simonyan and Zisserman 2015)",
-    build,
-    **deep_recipes(240_000, 2_500_000, learning_rate=0.05, weight_decay=5e-3),
+    build_vgg16,
+    **make_sgd_recipes(240_000, 2_500_000, learning_rate=0.05, weight_decay=5e-3),
 )

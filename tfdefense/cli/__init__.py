@@ -1,1 +1,1 @@
-"""Command lines: absl flags in front of `tfdefense.experiment`."""
+"""Command lines: one module a command, with its flags in front of `tfdefense.experiments` and others."""

@@ -1,54 +1,45 @@
-"""bin/attack: flags in front of `crafting.craft`."""
+"""bin/attack: make adversarial images and save them."""
 
-import dataclasses
-from typing import Any
-
-from tfdefense.attacks import ATTACKS, default_epsilon, make
+from tfdefense.attacks import ATTACKS, default_epsilon, make_attack
 from tfdefense.attacks.core.adversarial_dataset import craft
-from tfdefense.attacks.core.hyperparameters import options
-from tfdefense.cli.flags import (
-    FlagGroups,
-    add_classifier_flags,
-    add_data_flags,
-    add_device_flags,
-    devices,
-    parsed,
-)
-from tfdefense.errors import require, unknown_name
-from tfdefense.evaluation.attack_summary import save_summary, summary_table
-from tfdefense.experiments.settings import (
-    CLASSIFIER_SETTINGS,
-    DATA_SETTINGS,
-    DEFAULTS,
-    choose_classifier,
-    choose_default_classifier,
-    load_data,
-)
-from tfdefense.experiments.train import load_dataset, load_defense
-from tfdefense.training.run_directory import Run
+from tfdefense.attacks.core.hyperparameters import Hyperparameter, list_hyperparameters
+from tfdefense.cli.devices import add_device_flags, selected_devices
+from tfdefense.cli.flags import CommandFlags, FlagValues
+from tfdefense.cli.input_flags import add_classifier_flags, add_data_flags, parse_inputs
+from tfdefense.cli.printing import print_paths
+from tfdefense.errors import UserError, require, unknown_name
+from tfdefense.evaluation.attack_summary import format_attack_summary, save_attack_summary
+from tfdefense.experiments.attack import AttackTarget, load_classifier_target, load_pipeline
+from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.from_flags import classifier_from_flags, data_from_flags
+from tfdefense.training.run_directory import RunDirectory
 
 _SPLITS = ("test", "train", "validation")
+_TARGET_FLAGS = (
+    *("dataset", "image_size", "split_seed"),
+    *("classifier", "input_range", "input_mean", "input_std"),
+)
 
 
-def command_flags() -> FlagGroups:
-    """The flags of `bin/attack`."""
-    flags = FlagGroups(
+def command_flags() -> CommandFlags:
+    """Return the flags of `bin/attack`."""
+    flags = CommandFlags(
         "bin/attack",
-        "makes adversarial examples and keeps them, as float32, for training and for other programs."
-        " The same command again finds what is there and goes on with what is not.",
+        "makes adversarial images and saves them as float32, for training and for other programs. To"
+        " resume it, repeat the command: it finds the images that are there and makes the rest.",
     )
-    flags.add("what", "attack", str, f"How: {', '.join(ATTACKS.names())}.")
+    flags.add("what", "attack", str, f"Attack: {', '.join(ATTACKS.names())}.")
     add_data_flags(flags)
-    add_classifier_flags(flags, "What to attack.")
+    add_classifier_flags(flags, "Classifier to attack.")
     flags.add(
         "what",
         "run",
         str,
-        "In place of dataset and classifier: a run directory of bin/train, whose purifier and"
-        " classifier are attacked together (white box).",
+        "Instead of dataset and classifier: a run directory of bin/train, whose purifier and classifier"
+        " are attacked together (white box).",
     )
-    flags.add("what", "split", str, f"Whose images: {', '.join(_SPLITS)} (default: test).")
-    flags.add("what", "images", int, "The first so many of them (default: all).")
+    flags.add("what", "split", str, f"Split to attack: {', '.join(_SPLITS)} (default: test).")
+    flags.add("what", "images", int, "Number of images, the first of the split (default: all).")
     flags.add(
         "where",
         "output",
@@ -57,62 +48,64 @@ def command_flags() -> FlagGroups:
     )
     flags.add("how", "batch_size", int, "Images in a batch, and in a file (default: 250).")
     add_device_flags(flags)
-    for option in options():
-        shown = {str(default) for default in option.defaults.values()}
-        defaults = (
-            shown.pop()
-            if len(shown) == 1
-            else ", ".join(f"{name} {default}" for name, default in option.defaults.items())
-        )
-        text = f"{option.help[:1].upper()}{option.help[1:]} (default: {defaults})"
-        if option.name == "epsilon":
-            text = (
-                "Radius of the ball around each image; in [0, 1] for linf (default: 0.3 for grey"
-                " images, 8/255 for colour; for l2 1.5 and 0.5; fab_t: none)."
-            )
-        flags.add_typed("the attack", option.name, option.annotation, text)
+    for option in list_hyperparameters():
+        flags.add_typed("the attack", option.name, option.annotation, _help(option))
     return flags
 
 
-def run(given: dict[str, Any]) -> None:
-    """Attacks; prints the summary and where the examples are."""
-    given = parsed(given)
-    with devices(given):
+def _help(option: Hyperparameter) -> str:
+    if option.name == "epsilon":
+        return (
+            "Radius of the ball around each image; in [0, 1] for linf (default: 0.3 for grey images,"
+            " 8/255 for colour; for l2 1.5 and 0.5; fab_t: none)."
+        )
+    shown = {str(default) for default in option.defaults.values()}
+    defaults = (
+        shown.pop()
+        if len(shown) == 1
+        else ", ".join(f"{name} {default}" for name, default in option.defaults.items())
+    )
+    return f"{option.help[:1].upper()}{option.help[1:]} (default: {defaults})"
+
+
+def run(given: FlagValues) -> None:
+    """Attack; print the summary and where the images are."""
+    given = parse_inputs(given)
+    with selected_devices(given):
         _attack(given)
 
 
-def _attack(given: dict[str, Any]) -> None:
+def _attack(given: FlagValues) -> None:
     require("attack" in given, f"--attack: none given. Known: {', '.join(ATTACKS.names())}.")
-    name = given.pop("attack")
-    ATTACKS.check(name)
+    name = ATTACKS.check(given.pop("attack"))
     part, count = given.pop("split", "test"), given.pop("images", None)
     if part not in _SPLITS:
         raise unknown_name("--split", part, _SPLITS)
-    require(count is None or count >= 1, f"--images={count}: at least 1 needed.")
+    require(count is None or count >= 1, f"--images={count}: at least 1 is needed.")
     output, batch_size = given.pop("output", None), given.pop("batch_size", 250)
+    target_names = (*_TARGET_FLAGS, "run", "data_dir", "unsafe_load")
+    target_flags = {key: given.pop(key) for key in target_names if key in given}
+    attack = make_attack(name, **given)  # A bad number is an error before anything is loaded.
+    target = _load_target(target_flags)
+    split = getattr(target.dataset, part)
+    split = split if count is None else split.take(count)
+    if "epsilon" not in given and getattr(attack, "epsilon", None) is not None:
+        radius = default_epsilon(target.dataset.image_shape, getattr(attack, "norm", "linf"))
+        attack = make_attack(name, **given, epsilon=radius)
+    examples = craft(target.model, split, attack, part, batch_size, output)
+    save_attack_summary(examples, split)
+    print(f"\n{format_attack_summary(examples, split)}\n")
+    path = examples.run.path
+    print_paths({"Examples": path / "shards", "Summary": path / "summary.json"})
+
+
+def _load_target(given: FlagValues) -> AttackTarget:
+    """Load the model and the images that the flags name."""
     directory, data_dir = given.pop("run", None), given.pop("data_dir", None)
     unsafe_load = given.pop("unsafe_load", False)
-    chosen = {key: given.pop(key) for key in (*DATA_SETTINGS, *CLASSIFIER_SETTINGS) if key in given}
-    make(name, **given)  # Complains of a bad number before anything is read or trained.
-    if directory is not None:
-        for key in chosen:
-            require(False, f"--{key}: the --run has its own; give one or the other.")
-        dataset = load_dataset(Run(directory), data_dir)
-        model = load_defense(Run(directory)).defend()
-    else:
-        classifier = choose_classifier(chosen, unsafe_load) if "classifier" in chosen else None
-        dataset = load_data(chosen, data_dir)
-        if classifier is None:
-            classifier = choose_default_classifier(chosen, dataset)
-        model = classifier.open(dataset, "runs", DEFAULTS["seed"])
-    split = getattr(dataset, part)
-    split = split if count is None else split.take(count)
-    attack = make(name, **given)
-    if "epsilon" not in given and getattr(attack, "epsilon", None) is not None:
-        radius = default_epsilon(dataset.image_shape, attack.norm)
-        attack = dataclasses.replace(attack, epsilon=radius)
-    examples = craft(model, split, attack, part, batch_size, output)
-    save_summary(examples, split)
-    print(f"\n{summary_table(examples, split)}")
-    print(f"\nExamples       {examples.run.path / 'shards'}")
-    print(f"Summary        {examples.run.path / 'summary.json'}")
+    if directory is None:
+        context = ExperimentContext(data_dir, unsafe_load=unsafe_load)
+        return load_classifier_target(data_from_flags(given), classifier_from_flags(given), context)
+    for key in given:
+        raise UserError(f"--{key}: --run has its own. Give one or the other.")
+    return load_pipeline(RunDirectory(directory), data_dir)

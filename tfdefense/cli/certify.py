@@ -1,49 +1,62 @@
-"""bin/certify: flags in front of `evaluation.certification`."""
+"""bin/certify: certify test images by randomized smoothing."""
 
-from pathlib import Path
-from typing import Any
-
-from tfdefense.cli.flags import FlagGroups
+from tfdefense.cli.flags import CommandFlags, FlagValues
+from tfdefense.cli.printing import print_paths
 from tfdefense.errors import require
-from tfdefense.evaluation.certification import ROWS, certify, save, table
-from tfdefense.experiments.train import load_dataset, load_defense
-from tfdefense.training.run_directory import Run
+from tfdefense.evaluation.certification import CERTIFICATES_FILE, certify, save_certificate, certificate_table
+from tfdefense.experiments.load import load_dataset, load_defense
+from tfdefense.training.run_directory import RunDirectory
 
-_IMAGES = 500  # As in most publications, which take every twentieth image of 10,000.
+_IMAGES = 500  # As in most publications, which use every 20th of 10,000 images.
 
 
-def command_flags() -> FlagGroups:
-    """The flags of `bin/certify`."""
-    flags = FlagGroups(
+def command_flags() -> CommandFlags:
+    """Return the flags of `bin/certify`."""
+    flags = CommandFlags(
         "bin/certify",
-        "certifies test images by randomized smoothing: for each a class and an L2 radius within which no change turns it. The"
-        " same command again goes on where it stopped, also with more images.",
+        "certifies test images by randomized smoothing: it finds for each a class, and an L2 radius within"
+        " which no change of the image changes the class. To resume it, or to add images, repeat the"
+        " command.",
     )
     flags.add("what", "run", str, "Run directory of a trained --defense=denoised_smoothing.")
-    flags.add("what", "images", int, f"How many test images (default: {_IMAGES}).")
-    flags.add("what", "data_dir", str, "Where TFDS finds the images, if not where they were.")
-    flags.add("how", "draws", int, "Noisy copies that judge each image (default: 10000).")
-    flags.add("how", "first", int, "Noisy copies that choose its class before (default: 100).")
-    flags.add("how", "alpha", float, "How probably a certificate may be wrong (default: 0.001).")
+    flags.add("what", "images", int, f"Number of test images (default: {_IMAGES}).")
+    flags.add("what", "data_dir", str, "Where TFDS finds the images (default: as in training).")
+    flags.add(
+        "how",
+        "selection_samples",
+        int,
+        "Noisy copies of each image that select its class (n0 of Cohen et al. 2019; default: 100).",
+    )
+    flags.add(
+        "how",
+        "estimation_samples",
+        int,
+        "Other noisy copies that estimate the probability of that class, and so the radius (n of Cohen et"
+        " al. 2019; default: 10000).",
+    )
+    flags.add("how", "alpha", float, "Probability that a certificate is wrong (default: 0.001).")
     flags.add("where", "output", str, "Directory (default: RUN/certified).")
-    flags.add("where", "overwrite", bool, "Throw away what is in it and start afresh.")
+    flags.add("where", "overwrite", bool, "Delete what it holds and start afresh.")
     return flags
 
 
-def run(given: dict[str, Any]) -> None:
-    """Certifies; prints the table and where everything is."""
-    require("run" in given, "--run: none given, a run directory of bin/train needed.")
-    directory = Run(given["run"])
+def run(given: FlagValues) -> None:
+    """Certify; print the table and the paths of all results."""
+    require("run" in given, "--run: none given. A run directory of bin/train is needed.")
+    directory = RunDirectory(given["run"])
     count = given.get("images", _IMAGES)
-    require(count >= 1, f"--images={count}: at least 1 needed.")
-    output = Run(given.get("output", directory.path / "certified"), "output")
+    require(count >= 1, f"--images={count}: at least 1 is needed.")
+    output = RunDirectory(given.get("output", directory.path / "certified"), "output")
     defense = load_defense(directory)
     test = load_dataset(directory, given.get("data_dir")).test.take(count)
-    how = {name: given[name] for name in ("draws", "first", "alpha", "overwrite") if name in given}
-    certificate = certify(defense, test, output, **how)
-    save(certificate, output.path)
-    width = max(len(line[0]) for line in table(certificate))
-    print("\n".join(f"{radius:{width}}  {share}" for radius, share in table(certificate)))
+    names = {"estimation_samples": "draws", "selection_samples": "first", "alpha": "alpha"}
+    options = {names[flag]: given[flag] for flag in names if flag in given}
+    certificate = certify(defense, test, output, overwrite=given.get("overwrite", False), **options)
+    save_certificate(certificate, output.path)
+    width = max(len(line[0]) for line in certificate_table(certificate))
+    print("\n".join(f"{radius:{width}}  {share}" for radius, share in certificate_table(certificate)))
     print(f"\n{certificate.summary}\n")
-    for name, file in (("Table", "certified.md"), ("Curve", "certified.png"), ("Images", ROWS)):
-        print(f"{name:14} {Path(output.path) / file}")
+    path = output.path
+    print_paths(
+        {"Table": path / "certified.md", "Curve": path / "certified.png", "Images": path / CERTIFICATES_FILE}
+    )

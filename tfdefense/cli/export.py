@@ -1,58 +1,59 @@
-"""bin/export: flags in front of `experiment.export_run`."""
+"""bin/export: export the defence of a run as a SavedModel or a TFLite model."""
 
 from pathlib import Path
-from typing import Any
 
-from tfdefense.cli.flags import FlagGroups, installed
+from tfdefense.cli.flags import CommandFlags, FlagValues
+from tfdefense.cli.printing import installed_command, print_paths
 from tfdefense.errors import require
-from tfdefense.experiments.train import export_run
+from tfdefense.experiments.export import export_run
 from tfdefense.serving.exporter.variant import Variant
-from tfdefense.training.run_directory import Run
+from tfdefense.training.run_directory import RunDirectory
 
 
-def command_flags() -> FlagGroups:
-    """The flags of `bin/export`."""
-    flags = FlagGroups(
+def command_flags() -> CommandFlags:
+    """Return the flags of `bin/export`."""
+    flags = CommandFlags(
         "bin/export",
         "writes purifier and classifier of a run as one SavedModel, under the next free version number.",
     )
-    flags.add("where", "run", str, "Run directory, as bin/train left it.")
+    flags.add("where", "run", str, "Run directory that bin/train wrote.")
     flags.add(
         "where",
         "output",
         str,
-        "Where the numbered versions go; its name is the model's (default: RUN/export; RUN/tflite).",
+        "Directory of the numbered versions; its name is the name of the model (default: RUN/export;"
+        " RUN/tflite).",
     )
-    flags.add(
-        "where", "version", int, "The version's number, not taken yet (default: the next free one)."
-    )
+    flags.add("where", "version", int, "Number of the version (default: the next free number).")
     group = "how"
-    flags.add(group, "format", str, "saved_model (the default), or tflite.")
+    flags.add(group, "format", str, "saved_model (the default) or tflite.")
     flags.add(
         group,
         "precision",
         str,
-        "Of the weights: float32 (the default); float16, half the size; bfloat16, half the size and computed with as it is"
-        " (SavedModel only); int8, a quarter (TFLite only). Anything but a SavedModel in float32 is compared with the defence on"
-        " test images.",
+        "Type of the weights: float32 (the default); float16, half the size; bfloat16, half the size,"
+        " also used for computing (SavedModel only); int8, a quarter of the size (TFLite only). Everything"
+        " but a float32 SavedModel is compared with the defence on test images.",
     )
-    flags.add(group, "max_batch", int, "Images that one request may bring (default: 4096).")
-    flags.add(group, "data_dir", str, "Where TFDS finds the test images, if not where they were.")
+    flags.add(group, "max_batch", int, "Largest number of images in a request (default: 4096).")
+    flags.add(group, "data_dir", str, "Where TFDS finds the test images (default: as in training).")
     return flags
 
 
-def run(given: dict[str, Any]) -> None:
-    """Exports a run; prints where to and how to look at it."""
-    require("run" in given, "--run: none given, a run directory of bin/train needed.")
-    directory = Run(given["run"])
+def run(given: FlagValues) -> None:
+    """Export a run; print its path and how to use it."""
+    require("run" in given, "--run: none given. A run directory of bin/train is needed.")
+    directory = RunDirectory(given["run"])
     settings = {name: given[name] for name in ("format", "precision", "max_batch") if name in given}
     variant = Variant(**settings)
     servable = variant.format == "saved_model"
-    usual = "export" if servable else variant.format
-    output = Path(given.get("output", directory.path / usual))
+    output = Path(given.get("output", directory.path / ("export" if servable else variant.format)))
     path = export_run(directory, output, variant, given.get("version"), given.get("data_dir"))
-    print(f"{'SavedModel' if servable else 'TFLite':14} {path}")
-    print(f"Model card     {path / 'model_card.md'}")
+    paths: dict[str, object] = {
+        "SavedModel" if servable else "TFLite": path,
+        "Model card": path / "model_card.md",
+    }
     if servable:
-        print(f"Look at it     {installed('saved_model_cli')} show --dir {path} --all")
-    print(f"Use it         bin/purify --model={output} --input=FOLDER --output=FOLDER")
+        paths["Inspect it"] = f"{installed_command('saved_model_cli')} show --dir {path} --all"
+    paths["Use it"] = f"bin/purify --model={output} --input=FOLDER --output=FOLDER"
+    print_paths(paths)

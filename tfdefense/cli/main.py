@@ -1,10 +1,10 @@
-"""`tfdefense COMMAND`: finds the command, and turns mistakes into one line each."""
+"""`tfdefense COMMAND`: run a command and print each expected error as one line."""
 
 import importlib
 import os
 import sys
 
-from tfdefense.errors import Preempted, UserError, WorkFailed, unknown_name
+from tfdefense.errors import PreemptedError, UserError, WorkFailedError, unknown_name
 
 COMMANDS = ("train", "attack", "evaluate", "certify", "export", "purify", "reproduce")
 _INTERRUPTED = 130
@@ -12,12 +12,16 @@ _PREEMPTED = 143
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; returns the exit status: 0, 1 (failed), 2 (bad input), 130 (interrupted) or 143 (SIGTERM)."""
+    """Run one command.
+
+    Returns:
+      The exit status: 0, 1 (failed), 2 (wrong input), 130 (interrupted) or 143 (SIGTERM).
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if command in ("--help", "-h", "help"):
         print(f"tfdefense COMMAND [FLAGS], where COMMAND is one of: {', '.join(COMMANDS)}.")
-        print("tfdefense COMMAND --help tells its flags.")
+        print("tfdefense COMMAND --help lists the flags of a command.")
         return 0
 
     try:
@@ -32,22 +36,22 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except UserError as error:
         return _fail(error, 2)
-    except WorkFailed as error:
+    except WorkFailedError as error:
         return _fail(error, 1)
-    except Preempted as error:
+    except PreemptedError as error:
         return _fail(error, _PREEMPTED)
-    except OSError as error:  # A full disk, above all: the commands name what they can foresee.
+    except OSError as error:  # Such as a full disk, where a command does not expect it.
         return _fail(error, 1)
     except KeyboardInterrupt:
         return _fail(
-            "interrupted. The same command goes on from the last checkpoint.", _INTERRUPTED
+            "interrupted. Repeat the command to resume from the last checkpoint.", _INTERRUPTED
         )
 
 
 def _import_tensorflow_quietly() -> None:
-    """Keeps from the user what TensorFlow's libraries say of themselves when they are loaded.
+    """Import TensorFlow without the messages of its C++ libraries, which no setting turns off.
 
-    No setting silences it; errors of Python's are raised as ever.
+    Errors of Python are raised as usual.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     stderr = os.dup(2)

@@ -1,53 +1,79 @@
-"""bin/train: flags in front of `experiment.train`."""
+"""bin/train: train a defence, evaluate it and export it; or train a classifier alone."""
 
 import dataclasses
-from typing import Any
 
-from tfdefense.classifiers import CLASSIFIERS, Config
+from tfdefense.classifiers import CLASSIFIERS, ClassifierConfig
 from tfdefense.classifiers.core.augmentation import AUGMENTATIONS
-from tfdefense.cli.evaluate import add_evaluation_flags, judging_from, print_report
-from tfdefense.cli.flags import (
-    FlagGroups,
+from tfdefense.cli.devices import add_device_flags, selected_devices
+from tfdefense.cli.evaluation_flags import add_evaluation_flags, evaluation_from_flags
+from tfdefense.cli.flags import CommandFlags, FlagValues
+from tfdefense.cli.input_flags import (
     add_classifier_flags,
     add_data_flags,
-    add_device_flags,
-    devices,
-    installed,
-    parsed,
+    add_hyperparameter_flags,
+    parse_inputs,
 )
-from tfdefense.cli.listing import listing
-from tfdefense.defenses import DEFENSES
+from tfdefense.cli.listing import registry_listing
+from tfdefense.cli.printing import installed_command, print_paths, print_report
+from tfdefense.defenses.registry import DEFENSES
 from tfdefense.errors import require
-from tfdefense.experiments import train_classifier
+from tfdefense.experiments.classifier_config import ClassifierExperiment
+from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.from_flags import (
+    classifier_experiment_from_flags,
+    experiment_from_flags,
+)
+from tfdefense.experiments.load import load_experiment
 from tfdefense.experiments.train import train
-from tfdefense.training.run_directory import Run
+from tfdefense.experiments.train_classifier import train_classifier
+from tfdefense.training.run_directory import RunDirectory
 
 _CLASSIFIER_FLAGS = {
-    "optimizer": "adam or sgd (default: the network's recipe).",
+    "optimizer": "adam or sgd (default: the recipe of the network).",
     "weight_decay": "Decay of kernels per step and unit of learning rate (default: the recipe).",
     "augmentation": f"{', '.join(AUGMENTATIONS)} (default: the recipe).",
-    "label_smoothing": "Share of the target spread over all classes, in [0, 1) (default: the recipe).",
-    "patience": "Stop after so many validations, of 20, without a loss as low as the lowest; 0 never"
-    " (default: 8). The weights with the lowest validation loss are kept.",
+    "label_smoothing": "Share of the target probability that is spread over all classes, in [0, 1)"
+    " (default: the recipe).",
+    "patience": "Stop after this number of validations, of 20 in all, without a new lowest loss; 0 never"
+    " stops (default: 8). The weights with the lowest validation loss are kept.",
 }
 
 
-def command_flags() -> FlagGroups:
-    """The flags of `bin/train`."""
-    flags = FlagGroups(
+def command_flags() -> CommandFlags:
+    """Return the flags of `bin/train`."""
+    flags = CommandFlags(
         "bin/train",
-        "trains a defence in front of a classifier, evaluates it and exports both; without --defense,"
-        " trains the classifier alone. The same command again goes on where it stopped; so does"
-        " bin/train --run=DIR alone.",
+        "trains a defence in front of a classifier, evaluates it and exports both. Without --defense, it"
+        " trains the classifier alone. To resume an interrupted training, repeat the command, or run"
+        " bin/train --run=DIR.",
     )
     flags.add(
         "what",
         "defense",
         str,
-        f"What to train: {', '.join(DEFENSES.names())}; or several in sequence, a+b.",
+        f"Defence to train: {', '.join(DEFENSES.names())}; or several in sequence, a+b.",
     )
     add_data_flags(flags)
-    add_classifier_flags(flags, "What to guard, or (without --defense) to train.")
+    add_classifier_flags(flags, "Classifier to guard or, without --defense, to train.")
+    _add_training_flags(flags)
+    add_device_flags(flags)
+    for field in dataclasses.fields(ClassifierConfig):
+        if field.name in _CLASSIFIER_FLAGS:
+            flags.add_typed(
+                "training of a classifier (with epochs, batch_size, seed, learning_rate)",
+                field.name,
+                field.type,
+                _CLASSIFIER_FLAGS[field.name],
+            )
+    flags.add(
+        "what", "list", bool, "Print every dataset, classifier, attack and defence, and stop."
+    )
+    add_hyperparameter_flags(flags)
+    add_evaluation_flags(flags)
+    return flags
+
+
+def _add_training_flags(flags: CommandFlags) -> None:
     flags.add(
         "where", "run", str, "Run directory (default: runs/<dataset>-<classifier>-<defense>)."
     )
@@ -55,112 +81,114 @@ def command_flags() -> FlagGroups:
         "how",
         "pairs",
         list,
-        "Directories that bin/attack --split=train filled, with commas; each image and step draws one"
-        " of them (default: FGSM, made on the fly).",
+        "Directories that bin/attack --split=train wrote, separated by commas. Each image and step uses"
+        " one of them at random (default: FGSM images, made during training).",
     )
-    flags.add(
-        "where", "overwrite", bool, "Throw away what is in the run directory and start afresh."
-    )
+    flags.add("where", "overwrite", bool, "Delete what the run directory holds and start afresh.")
     flags.add(
         "how",
         "epochs",
         int,
-        "Passes over the training images (default: for a defence as many as show about 450,000 images, 8"
-        " to 64; for a classifier as its recipe says).",
+        "Passes over the training images (default: for a defence, enough for about 450,000 images, 8 to"
+        " 64; for a classifier, its recipe).",
     )
     flags.add(
         "how",
         "train_images",
         int,
-        "How many of the training images a defence learns from, the first of their random order (default: all).",
+        "Number of training images that a defence learns from, the first of their random order"
+        " (default: all).",
     )
     flags.add(
         "how",
         "init_run",
         str,
-        "Run directory of a trained defence whose networks a new one begins with (default: weights by the seed).",
+        "Run directory of a trained defence whose weights training begins with (default: random weights"
+        " from the seed).",
     )
     flags.add("how", "batch_size", int, "Images in a step, over all replicas (default: 128).")
-    flags.add("how", "seed", int, "Initial weights, order of data, random draws (default: 0).")
+    flags.add(
+        "how", "seed", int, "Seed of initial weights, order of data and random draws (default: 0)."
+    )
     flags.add(
         "how",
         "mixed_precision",
         str,
-        "What networks compute in while they learn: float32 or bfloat16 (default: float32). Weights, losses and"
-        " all that is judged or exported are float32.",
+        "Type that networks compute with during training: float32 or bfloat16 (default: float32)."
+        " Weights, losses, evaluation and export use float32.",
     )
-    add_device_flags(flags)
-    for option in dataclasses.fields(Config):
-        if option.name in _CLASSIFIER_FLAGS:
-            flags.add_typed(
-                "how a classifier is trained (beside epochs, batch_size, seed, learning_rate)",
-                option.name,
-                option.type,
-                _CLASSIFIER_FLAGS[option.name],
-            )
-    flags.add(
-        "what", "list", bool, "Print every dataset, classifier, attack and defence, and stop."
-    )
-    flags.add_hyperparameters()
-    add_evaluation_flags(flags)
-    return flags
 
 
-def run(given: dict[str, Any]) -> None:
-    """Trains, evaluates and exports; prints the table and where everything is."""
+def run(given: FlagValues) -> None:
+    """Train, evaluate and export; print the table and the paths of all results."""
     if given.pop("list", False):
-        print(listing())
+        print(registry_listing())
         return
-    given = parsed(given)
+    given = parse_inputs(given)
     directory = given.pop("run", None)
-    run = Run(directory) if directory else None
-    with devices(given):
-        if _classifier_alone(directory, given):
-            _train_classifier(given, run)
+    run = RunDirectory(directory) if directory else None
+    with selected_devices(given):
+        overwrite = given.pop("overwrite", False)
+        if _trains_classifier_alone(run, given):
+            context = ExperimentContext(given.pop("data_dir", None), overwrite=overwrite)
+            _train_classifier(given, context, run)
         else:
-            _train_defense(given, run)
+            data_dir, unsafe_load = given.pop("data_dir", None), given.pop("unsafe_load", False)
+            context = ExperimentContext(data_dir, unsafe_load=unsafe_load, overwrite=overwrite)
+            _train_defense(given, context, run)
 
 
-def _train_defense(given: dict[str, Any], run: Run | None) -> None:
-    data_dir, overwrite = given.pop("data_dir", None), given.pop("overwrite", False)
-    judging, pairs = judging_from(given), tuple(given.pop("pairs", ()))
-    unsafe_load = given.pop("unsafe_load", False)
-    outcome = train(
-        given,
-        run=run,
-        data_dir=data_dir,
-        overwrite=overwrite,
-        judging=judging,
-        pairs=pairs,
-        unsafe_load=unsafe_load,
+def _train_defense(given: FlagValues, context: ExperimentContext, run: RunDirectory | None) -> None:
+    evaluation = evaluation_from_flags(given)
+    resumed = run is not None and run.exists() and not context.overwrite
+    stored = load_experiment(run).config if run is not None and resumed else None
+    trained = train(experiment_from_flags(given, stored, evaluation), context, run)
+    path = trained.run.path
+    print_report(trained.report)
+    print()
+    print_paths(
+        {
+            "Run directory": path,
+            "Report": path / "report.html",
+            "Gallery": path / "gallery.png",
+            "SavedModel": trained.export,
+            "TensorBoard": f"{installed_command('tensorboard')} --logdir {path}",
+        }
     )
-    path = outcome.run.path
-    print_report(outcome.report)
-    print(f"\nRun directory  {path}\nReport         {path / 'report.html'}")
-    print(f"Gallery        {path / 'gallery.png'}\nSavedModel     {outcome.export}")
-    print(f"TensorBoard    {installed('tensorboard')} --logdir {path}")
 
 
-def _classifier_alone(directory: str | None, given: dict[str, Any]) -> bool:
-    """Whether a classifier is to be trained: one is named and no defence, or the run is one's."""
+def _trains_classifier_alone(run: RunDirectory | None, given: FlagValues) -> bool:
+    """Return whether the command trains a classifier: it names no defence, or its run is one of a classifier."""
     if "defense" in given:
         return False
-    if directory is not None and Run(directory).exists():
-        return Run(directory).config().kind == "classifier"
+    if run is not None and run.exists():
+        return run.read_config().kind == "classifier"
     require(
-        directory is None or "classifier" in given,
-        f"--run={directory}: no such run directory, and no --defense or --classifier to begin one.",
+        run is None or "classifier" in given,
+        f"{run}: no such run directory. To create it, add --defense=NAME or --classifier=NAME.",
     )
     require(
         "classifier" in given,
-        f"--defense: none given, and no --classifier to train alone. Known defences:"
+        "--defense: none given, and no --classifier to train alone. Known defences:"
         f" {', '.join(DEFENSES.names())}; classifiers: {', '.join(CLASSIFIERS.names())}.",
     )
     return True
 
 
-def _train_classifier(given: dict[str, Any], run: Run | None) -> None:
-    data_dir, overwrite = given.pop("data_dir", None), given.pop("overwrite", False)
-    run, _ = train_classifier.train(given, run, data_dir, overwrite)
-    print(f"\nRun directory  {run.path}\nKeras model    {run.classifier_path}")
-    print(f"TensorBoard    {installed('tensorboard')} --logdir {run.path}")
+def _train_classifier(
+    given: FlagValues, context: ExperimentContext, run: RunDirectory | None
+) -> None:
+    resumed = run is not None and run.exists() and not context.overwrite
+    stored = None
+    if run is not None and resumed:
+        stored = ClassifierExperiment.from_stored(run.require_kind("classifier"))
+    experiment = classifier_experiment_from_flags(given, stored)
+    run, _ = train_classifier(experiment, context, run)
+    print()
+    print_paths(
+        {
+            "Run directory": run.path,
+            "Keras model": run.classifier_path,
+            "TensorBoard": f"{installed_command('tensorboard')} --logdir {run.path}",
+        }
+    )

@@ -14,7 +14,7 @@ _TEST_IMAGES = 360
 _VALIDATION_IMAGES = 180
 
 
-def load(name: str = "digits", options: DataOptions | None = None) -> Dataset:
+def load_digits_dataset(name: str = "digits", options: DataOptions | None = None) -> Dataset:
     """scikit-learn's 1,797 handwritten digits, embedded, as 28x28x1 images, split 1,257 / 180 / 360, stratified by class.
 
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine

@@ -11,7 +11,7 @@ from tfdefense.data.core import splitting
 from tfdefense.data.core.dataset import DataOptions, Dataset, Split, slug
 from tfdefense.data.core.decoded_images import collected
 from tfdefense.errors import UserError, require
-from tfdefense.utils.progress import Progress
+from tfdefense.utils.progress import ProgressBar
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")
@@ -20,7 +20,7 @@ _ORIENTATION = 0x0112
 _TRAIN, _TEST, _VALIDATION = ("train",), ("test",), ("validation", "val", "valid")
 
 
-def load(name: str, options: DataOptions) -> Dataset:
+def load_image_folder(name: str, options: DataOptions) -> Dataset:
     """A folder of images for each class: `PATH/CLASS/*.png`, or `PATH/train/CLASS/*` and `PATH/test/CLASS/*`.
 
     With folders `train` and `test` (and perhaps `validation` or `val`) their images are the splits;
@@ -111,7 +111,7 @@ def _files(folder: Path, class_names: Sequence[str], name: str) -> tuple[list[Pa
 def _survey(files: Sequence[Path], name: str, options: DataOptions) -> tuple[int, tuple[int, int]]:
     """Channels and size of all images, from the heads of their files."""
     grey, first = True, None
-    with Progress(f"reading the sizes of {name}", len(files)) as progress:
+    with ProgressBar(f"reading the sizes of {name}", len(files)) as progress:
         for path in files:
             with _opened(path) as image:
                 grey = grey and image.mode in _GREY_MODES

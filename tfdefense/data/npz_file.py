@@ -30,7 +30,7 @@ _MOST_CLASSES = 100_000
 _NEEDED = "x_train, y_train, x_test, y_test (or train_images, ...), or images, labels, needed"
 
 
-def load(name: str, options: DataOptions) -> Dataset:
+def load_npz_file(name: str, options: DataOptions) -> Dataset:
     """A NumPy archive of images and class numbers, with the keys of Keras' or of MedMNIST's archives.
 
     Images are uint8 in [0, 255] or floats in [0, 1], [N, H, W] or [N, H, W, C]. Keys are `x_train`, `y_train`, `x_test`, `y_test` (`x_val`, `y_val`), as in Keras' archives, or

@@ -5,8 +5,8 @@ from tfdefense.utils.registry import Registry
 SOURCES = Registry(
     "dataset",
     {
-        "digits": "tfdefense.data.digits:load",
-        "dir:PATH": "tfdefense.data.image_folder:load",
-        "npz:FILE": "tfdefense.data.npz_file:load",
+        "digits": "tfdefense.data.digits:load_digits_dataset",
+        "dir:PATH": "tfdefense.data.image_folder:load_image_folder",
+        "npz:FILE": "tfdefense.data.npz_file:load_npz_file",
     },
 )

@@ -14,7 +14,7 @@ from tfdefense.data.core import splitting
 from tfdefense.data.core.dataset import DataOptions, Dataset, Split
 from tfdefense.data.core.decoded_images import collected
 from tfdefense.data.registry import SOURCES
-from tfdefense.errors import UserError, WorkFailed, require, unknown_name
+from tfdefense.errors import UserError, WorkFailedError, require, unknown_name
 
 _SPLIT_SEED = 0
 _MAX_VALIDATION_IMAGES = 2_000
@@ -143,7 +143,7 @@ def _read(builder: Any, name: str, split: str, options: DataOptions) -> Split:
     count = builder.info.splits[split].num_examples
     try:
         images = collected(batches(), count, (*size, channels), f"{name} {split}")
-    except WorkFailed:
+    except WorkFailedError:
         raise
     except Exception as error:  # TFDS raises a different type for every kind of damage.
         reason = str(error).splitlines()[0]

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tfdefense.defenses.core.composition import Composition, composition
+from tfdefense.defenses.core.composition import Composition, make_composition_class
 from tfdefense.defenses.registry import DEFENSES
 
 
-def named(name: str) -> type:
+def get_defense_class(name: str) -> type:
     """The class of the registered defence `name`; of "a+b", that of a and then b.
 
     Raises:
       UserError: unknown name, or defences that do not go together.
     """
-    return composition(name) if "+" in name else DEFENSES.get(name)
+    return make_composition_class(name) if "+" in name else DEFENSES.get(name)
 
 
 def compose(defenses: Sequence[Any]) -> Any:

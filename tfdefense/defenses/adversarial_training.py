@@ -19,27 +19,27 @@ import tensorflow as tf
 from tfdefense.attacks import Attack
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Split
-from tfdefense.defenses.core.defense import DefendedClassifier, option
-from tfdefense.defenses.core.gan import adam, check_rate
-from tfdefense.defenses.core.inner_attack import InnerAttackConfig, inner_attack
+from tfdefense.defenses.core.defense import DefendedClassifier, hyperparameter
+from tfdefense.defenses.core.gan import make_adam, check_learning_rate
+from tfdefense.defenses.core.inner_attack import InnerAttackConfig, make_inner_attack
 from tfdefense.defenses.core.learned_defense import LearnedDefense
-from tfdefense.defenses.core.robust_validation import watch_attacked
+from tfdefense.defenses.core.robust_validation import make_robust_validator
 from tfdefense.errors import require
-from tfdefense.networks.float32_cast import widened
+from tfdefense.networks.upcast import upcast_bfloat16
 from tfdefense.networks.losses import cross_entropy
 from tfdefense.training.replica import Replica
-from tfdefense.training.seeding import seeded
+from tfdefense.training.seeding import seed_layers
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(InnerAttackConfig):
+class AdversarialTrainingConfig(InnerAttackConfig):
     """Hyperparameters of adversarial training."""
 
-    adversarial_share: float | None = option(
+    adversarial_share: float | None = hyperparameter(
         None, "share of the loss that is on adversarial images (default: 0.5 for fgsm, else 1)"
     )
-    learning_rate: float = option(1e-3, "Adam's")
-    schedule: str = option("cosine", "learning rate over time: cosine (to zero), or constant")
+    learning_rate: float = hyperparameter(1e-3, "Adam's")
+    schedule: str = hyperparameter("cosine", "learning rate over time: cosine (to zero), or constant")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,7 +48,7 @@ class Config(InnerAttackConfig):
             share is None or 0 <= share <= 1,
             f"--adversarial_share={share}: a number in [0, 1] needed.",
         )
-        check_rate(self)
+        check_learning_rate(self)
 
 
 class AdversarialTraining(LearnedDefense):
@@ -58,7 +58,7 @@ class AdversarialTraining(LearnedDefense):
       classifier: a Keras model whose architecture is taken; it is never changed, and is what the report's
         undefended and grey-box columns attack.
       seed: initial weights.
-      **hyperparameters: fields of `Config` in place of their defaults.
+      **hyperparameters: fields of `AdversarialTrainingConfig` in place of their defaults.
 
     Raises:
       UserError: the classifier is no Keras model with weights to train.
@@ -66,7 +66,7 @@ class AdversarialTraining(LearnedDefense):
 
     name = "adversarial_training"
     summary = "Trains the classifier against FGSM or PGD on itself (Goodfellow 2015, Madry 2018)"
-    Config = Config
+    config_type = AdversarialTrainingConfig
     replaces_classifier = True
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
@@ -77,7 +77,7 @@ class AdversarialTraining(LearnedDefense):
             f"classifier {self.classifier.name!r}: has no weights to train (a frozen graph?); a Keras model"
             " needed.",
         )
-        with seeded(seed):
+        with seed_layers(seed):
             self.network = keras.models.clone_model(model)
         self._attacked = FrozenClassifier(
             self.network, self.classifier.image_shape, self.classifier.num_classes
@@ -85,7 +85,7 @@ class AdversarialTraining(LearnedDefense):
 
     def inner_attack(self, seed: int | tf.Tensor = 0) -> Attack:
         """The attack of the inner maximisation; `seed` draws PGD's starts."""
-        return inner_attack(self.config, self.classifier.image_shape, seed)
+        return make_inner_attack(self.config, self.classifier.image_shape, seed)
 
     @property
     def adversarial_share(self) -> float:
@@ -109,7 +109,7 @@ class AdversarialTraining(LearnedDefense):
         return DefendedClassifier(self, self._attacked)
 
     def prepare(self, steps: int) -> None:
-        self.optimizer = adam(self.network, self.config, steps, betas=(0.9, 0.999))
+        self.optimizer = make_adam(self.network, self.config, steps, betas=(0.9, 0.999))
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         clean, labels, share = batch["clean"], batch["labels"], self.adversarial_share
@@ -134,7 +134,7 @@ class AdversarialTraining(LearnedDefense):
         }
 
     def _logits(self, images: tf.Tensor) -> tf.Tensor:
-        return widened(self.network(images, training=True))
+        return upcast_bfloat16(self.network(images, training=True))
 
     def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]]:
-        return watch_attacked(self._attacked, self.inner_attack(), validation)
+        return make_robust_validator(self._attacked, self.inner_attack(), validation)

@@ -13,57 +13,57 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.defenses.core.defense import option
+from tfdefense.defenses.core.defense import hyperparameter
 from tfdefense.defenses.core.gan import (
     GeneratorConfig,
-    adam,
-    check_rate,
+    make_adam,
+    check_learning_rate,
     check_strengths,
-    check_weights,
+    check_not_negative,
 )
-from tfdefense.defenses.core.trained_purifier import TrainedPurifier
+from tfdefense.defenses.core.trained_purifier import PairTrainedPurifier
 from tfdefense.networks.critic import Critic
-from tfdefense.networks.losses import gan_discriminator, gan_generator, mean_squared_error
+from tfdefense.networks.losses import gan_discriminator_loss, gan_generator_loss, mean_squared_error
 from tfdefense.training.replica import Replica
-from tfdefense.training.seeding import seeded
+from tfdefense.training.seeding import seed_layers
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(GeneratorConfig):
+class APEGANConfig(GeneratorConfig):
     """Hyperparameters of APE-GAN; weights and learning rate are the paper's."""
 
-    strengths: tuple[float, ...] | None = option(
+    strengths: tuple[float, ...] | None = hyperparameter(
         None, "FGSM epsilons to train on (default: 0.3 alone for grey images, 0.03 for colour)"
     )
-    mse_weight: float = option(0.7, "weight of the squared error")
-    adversarial_weight: float = option(0.3, "weight of -log D")
-    learning_rate: float = option(2e-4, "Adam's, of generator and discriminator")
-    schedule: str = option("constant", "learning rate over time: constant, or cosine (to zero)")
+    mse_weight: float = hyperparameter(0.7, "weight of the squared error")
+    adversarial_weight: float = hyperparameter(0.3, "weight of -log D")
+    learning_rate: float = hyperparameter(2e-4, "Adam's, of generator and discriminator")
+    schedule: str = hyperparameter("constant", "learning rate over time: constant, or cosine (to zero)")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_strengths(self)
-        check_weights(self, "mse_weight", "adversarial_weight")
-        check_rate(self)
+        check_not_negative(self, "mse_weight", "adversarial_weight")
+        check_learning_rate(self)
 
 
-class APEGAN(TrainedPurifier):
+class APEGAN(PairTrainedPurifier):
     """The purifier of the paper, in front of one classifier, which it never asks anything.
 
     Args:
       classifier: what is guarded; its FGSM examples are what the generator learns from.
       seed: initial weights of generator and discriminator.
-      **hyperparameters: fields of `Config` in place of their defaults.
+      **hyperparameters: fields of `APEGANConfig` in place of their defaults.
     """
 
     name = "apegan"
     summary = "GAN purifier with squared error (Shen et al. 2017)"
-    Config = Config
+    config_type = APEGANConfig
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)
         images = (None, *self.classifier.image_shape)
-        with seeded(seed):
+        with seed_layers(seed):
             self.generator = self.config.make_generator(self.classifier.image_shape)
             # Its score is a logit here.
             self.discriminator = Critic(name="discriminator")
@@ -74,10 +74,10 @@ class APEGAN(TrainedPurifier):
         return self.config.strengths or ((0.3,) if self.is_grey else (0.03,))
 
     def prepare(self, steps: int) -> None:
-        self.generator_optimizer = adam(
+        self.generator_optimizer = make_adam(
             self.generator, self.config, steps, average=self.config.average
         )
-        self.discriminator_optimizer = adam(self.discriminator, self.config, steps)
+        self.discriminator_optimizer = make_adam(self.discriminator, self.config, steps)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         clean = batch["clean"]
@@ -86,7 +86,7 @@ class APEGAN(TrainedPurifier):
             purified = self.generator(adversarial, training=True)
             logits = self.discriminator(purified)
             squared_error = replica.mean(mean_squared_error(clean, purified))
-            adversarial_loss = replica.mean(gan_generator(logits))
+            adversarial_loss = replica.mean(gan_generator_loss(logits))
             loss = (
                 self.config.mse_weight * squared_error
                 + self.config.adversarial_weight * adversarial_loss
@@ -109,7 +109,7 @@ class APEGAN(TrainedPurifier):
         with tf.GradientTape() as tape:
             logits = self.discriminator(tf.concat([clean, purified], axis=0))
             real, fake = tf.split(logits, 2)
-            loss = replica.mean(gan_discriminator(real, fake))
+            loss = replica.mean(gan_discriminator_loss(real, fake))
         variables = self.discriminator.trainable_variables
         gradients = tape.gradient(loss, variables)
         self.discriminator_optimizer.apply(gradients, variables)

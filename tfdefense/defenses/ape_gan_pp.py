@@ -15,75 +15,75 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.defenses.core.defense import option
+from tfdefense.defenses.core.defense import hyperparameter
 from tfdefense.defenses.core.gan import (
     GeneratorConfig,
-    adam,
-    check_rate,
+    make_adam,
+    check_learning_rate,
     check_strengths,
-    check_weights,
-    summed,
+    check_not_negative,
+    sum_gradients,
     update_critic,
-    watched_apart,
+    copy_per_loss_term,
 )
-from tfdefense.defenses.core.trained_purifier import TrainedPurifier
+from tfdefense.defenses.core.trained_purifier import PairTrainedPurifier
 from tfdefense.networks.critic import Critic
-from tfdefense.networks.losses import cross_entropy, mean_squared_error, wasserstein_generator
+from tfdefense.networks.losses import cross_entropy, mean_squared_error, wasserstein_generator_loss
 from tfdefense.training.replica import Replica
-from tfdefense.training.seeding import seeded
+from tfdefense.training.seeding import seed_layers
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(GeneratorConfig):
+class APEGANPlusPlusConfig(GeneratorConfig):
     """Hyperparameters of APE-GAN++; the weights of the losses are the paper's (section IV.A)."""
 
-    strengths: tuple[float, ...] | None = option(
+    strengths: tuple[float, ...] | None = hyperparameter(
         None,
         "FGSM epsilons to train on, each in [0, 1] (default: 0.1,0.3,0.5,0.7 for grey images,"
         " 0.01,0.03,0.05,0.07 for colour)",
     )
-    lambda1: float = option(0.5, "weight of the squared error, equation (1)")
-    lambda2: float = option(0.5, "weight of the classification loss, equation (1)")
-    penalty_weight: float = option(10.0, "weight of the critic's gradient penalty")
-    learning_rate: float = option(1e-3, "Adam's, of generator and critic; the paper's is 2e-4")
-    schedule: str = option(
+    lambda1: float = hyperparameter(0.5, "weight of the squared error, equation (1)")
+    lambda2: float = hyperparameter(0.5, "weight of the classification loss, equation (1)")
+    penalty_weight: float = hyperparameter(10.0, "weight of the critic's gradient penalty")
+    learning_rate: float = hyperparameter(1e-3, "Adam's, of generator and critic; the paper's is 2e-4")
+    schedule: str = hyperparameter(
         "cosine", "learning rate over time: cosine (to zero), or constant, which is the paper's"
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_strengths(self)
-        check_weights(self, "lambda1", "lambda2", "penalty_weight")
-        check_rate(self)
+        check_not_negative(self, "lambda1", "lambda2", "penalty_weight")
+        check_learning_rate(self)
 
 
-class APEGANPlusPlus(TrainedPurifier):
+class APEGANPlusPlus(PairTrainedPurifier):
     """The purifier of the paper, in front of (and trained with) one classifier.
 
     Args:
       classifier: the "third-party" classifier: a Keras model or callable from images to logits. It
         is never changed.
       seed: initial weights of generator and critic.
-      **hyperparameters: fields of `Config` in place of their defaults.
+      **hyperparameters: fields of `APEGANPlusPlusConfig` in place of their defaults.
     """
 
     name = "apeganpp"
     summary = "WGAN-GP purifier that also answers to the classifier it guards (Yang et al. 2021)"
-    Config = Config
+    config_type = APEGANPlusPlusConfig
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)
         images = (None, *self.classifier.image_shape)
-        with seeded(seed):
+        with seed_layers(seed):
             self.generator = self.config.make_generator(self.classifier.image_shape)
             self.critic = Critic()
             self.critic.build(images)
 
     def prepare(self, steps: int) -> None:
-        self.generator_optimizer = adam(
+        self.generator_optimizer = make_adam(
             self.generator, self.config, steps, average=self.config.average
         )
-        self.critic_optimizer = adam(self.critic, self.config, steps)
+        self.critic_optimizer = make_adam(self.critic, self.config, steps)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         clean = batch["clean"]
@@ -116,9 +116,9 @@ class APEGANPlusPlus(TrainedPurifier):
         """Equation (1) and its gradient with respect to the purified images, [n, H, W, C]."""
         # Only images are watched: the critic and the frozen classifier get no gradients here.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            judged, compared, classified = watched_apart(tape, purified, 3)
+            judged, compared, classified = copy_per_loss_term(tape, purified, 3)
             logits = self.classifier(classified)
-            adversarial = replica.mean(wasserstein_generator(self.critic(judged)))
+            adversarial = replica.mean(wasserstein_generator_loss(self.critic(judged)))
             squared_error = replica.mean(mean_squared_error(batch["clean"], compared))
             classification = replica.mean(cross_entropy(batch["labels"], logits))
             loss = (
@@ -127,7 +127,7 @@ class APEGANPlusPlus(TrainedPurifier):
                 + self.config.lambda2 * classification
             )
         correct = tf.argmax(logits, -1, output_type=tf.int32) == batch["labels"]
-        return summed(tape.gradient(loss, [judged, compared, classified])), {
+        return sum_gradients(tape.gradient(loss, [judged, compared, classified])), {
             "loss_generator": loss,
             "loss_adversarial": adversarial,
             "loss_mse": squared_error,

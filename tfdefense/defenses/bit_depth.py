@@ -10,15 +10,15 @@ import dataclasses
 import tensorflow as tf
 
 from tfdefense.attacks.core.bpda import bpda
-from tfdefense.defenses.core.defense import Defense, option
+from tfdefense.defenses.core.defense import Defense, hyperparameter
 from tfdefense.errors import require
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class BitDepthConfig:
     """Hyperparameters of bit depth reduction."""
 
-    bits: int | None = option(
+    bits: int | None = hyperparameter(
         None, "bits for each value, 1 to 8 (default: 1 for grey images, 5 for colour)"
     )
 
@@ -31,7 +31,7 @@ class BitDepth(Defense):
 
     name = "bit_depth"
     summary = "Rounds every value to a few bits (Xu et al. 2018)"
-    Config = Config
+    config_type = BitDepthConfig
 
     @property
     def bits(self) -> int:

@@ -14,68 +14,68 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.defenses.core.defense import option
+from tfdefense.defenses.core.defense import hyperparameter
 from tfdefense.defenses.core.gan import (
     GeneratorConfig,
-    adam,
-    check_rate,
+    make_adam,
+    check_learning_rate,
     check_strengths,
-    check_weights,
-    summed,
-    watched_apart,
+    check_not_negative,
+    sum_gradients,
+    copy_per_loss_term,
 )
-from tfdefense.defenses.core.trained_purifier import TrainedPurifier
+from tfdefense.defenses.core.trained_purifier import PairTrainedPurifier
 from tfdefense.networks.losses import (
     cross_entropy,
-    gan_discriminator,
-    gan_generator,
+    gan_discriminator_loss,
+    gan_generator_loss,
     mean_absolute_error,
 )
 from tfdefense.networks.patch_gan import PatchGAN
 from tfdefense.training.replica import Replica
-from tfdefense.training.seeding import seeded
+from tfdefense.training.seeding import seed_layers
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(GeneratorConfig):
+class ConditionalGANConfig(GeneratorConfig):
     """Hyperparameters of the conditional GAN; learning rate and `l1_weight` are pix2pix's."""
 
-    strengths: tuple[float, ...] | None = option(
+    strengths: tuple[float, ...] | None = hyperparameter(
         None,
         "FGSM epsilons to train on (default: the paper's 0.15 for grey images, 0.1 for colour)",
     )
-    l1_weight: float = option(100.0, "lambda of equation (11), weight of the absolute error")
-    target_weight: float = option(
+    l1_weight: float = hyperparameter(100.0, "lambda of equation (11), weight of the absolute error")
+    target_weight: float = hyperparameter(
         1.0, "mu of equation (11), weight of the classifier's loss; 0 gives equation (9)"
     )
-    generator: str = option("unet", "the paper's unet, encoder_decoder or small_unet")
-    learning_rate: float = option(2e-4, "Adam's, of generator and discriminator")
-    schedule: str = option("constant", "learning rate over time: constant, or cosine (to zero)")
+    generator: str = hyperparameter("unet", "the paper's unet, encoder_decoder or small_unet")
+    learning_rate: float = hyperparameter(2e-4, "Adam's, of generator and discriminator")
+    schedule: str = hyperparameter("constant", "learning rate over time: constant, or cosine (to zero)")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_strengths(self)
-        check_weights(self, "l1_weight", "target_weight")
-        check_rate(self)
+        check_not_negative(self, "l1_weight", "target_weight")
+        check_learning_rate(self)
 
 
-class ConditionalGAN(TrainedPurifier):
+class ConditionalGAN(PairTrainedPurifier):
     """The purifier of the paper, in front of (and trained with) one classifier.
 
     Args:
       classifier: the target model f: a Keras model or callable from images to logits; never changed.
       seed: initial weights of generator and discriminator.
-      **hyperparameters: fields of `Config` in place of their defaults.
+      **hyperparameters: fields of `ConditionalGANConfig` in place of their defaults.
     """
 
     name = "cgan"
     summary = "pix2pix from adversarial to clean images: U-Net and PatchGAN (Yu et al. 2020)"
-    Config = Config
+    config_type = ConditionalGANConfig
     random_draws = 1_000  # Of its U-Net one core does some 550 images a second.
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)
-        with seeded(seed):
+        with seed_layers(seed):
             self.generator = self.config.make_generator(self.classifier.image_shape)
             self.discriminator = PatchGAN()
             self.discriminator.build((None, *self.classifier.image_shape))
@@ -85,10 +85,10 @@ class ConditionalGAN(TrainedPurifier):
         return self.config.strengths or ((0.15,) if self.is_grey else (0.1,))
 
     def prepare(self, steps: int) -> None:
-        self.generator_optimizer = adam(
+        self.generator_optimizer = make_adam(
             self.generator, self.config, steps, average=self.config.average
         )
-        self.discriminator_optimizer = adam(self.discriminator, self.config, steps)
+        self.discriminator_optimizer = make_adam(self.discriminator, self.config, steps)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         adversarial = self.adversarial(batch, replica)
@@ -121,7 +121,7 @@ class ConditionalGAN(TrainedPurifier):
             real = self.discriminator(adversarial, clean, training=True)
             fake = self.discriminator(adversarial, purified, training=True)
             # Halved, as in pix2pix, to slow it down against the generator.
-            loss = 0.5 * replica.mean(gan_discriminator(real, fake))
+            loss = 0.5 * replica.mean(gan_discriminator_loss(real, fake))
         variables = self.discriminator.trainable_variables
         gradients = tape.gradient(loss, variables)
         self.discriminator_optimizer.apply(gradients, variables)
@@ -139,10 +139,10 @@ class ConditionalGAN(TrainedPurifier):
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Equation (11) and its gradient with respect to the purified images, [n, H, W, C]."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            judged, compared, classified = watched_apart(tape, purified, 3)
+            judged, compared, classified = copy_per_loss_term(tape, purified, 3)
             scores = self.discriminator(adversarial, judged, training=True)
             logits = self.classifier(classified)
-            adversarial_loss = replica.mean(gan_generator(scores))
+            adversarial_loss = replica.mean(gan_generator_loss(scores))
             absolute_error = replica.mean(mean_absolute_error(batch["clean"], compared))
             classification = replica.mean(cross_entropy(batch["labels"], logits))
             loss = (
@@ -151,7 +151,7 @@ class ConditionalGAN(TrainedPurifier):
                 + self.config.target_weight * classification
             )
         correct = tf.argmax(logits, -1, output_type=tf.int32) == batch["labels"]
-        return summed(tape.gradient(loss, [judged, compared, classified])), {
+        return sum_gradients(tape.gradient(loss, [judged, compared, classified])), {
             "loss_generator": loss,
             "loss_adversarial": adversarial_loss,
             "loss_l1": absolute_error,

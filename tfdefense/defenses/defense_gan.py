@@ -19,37 +19,37 @@ import tensorflow as tf
 from tfdefense.attacks.core import per_image_random
 from tfdefense.attacks.core.bpda import bpda
 from tfdefense.data.core.dataset import Split
-from tfdefense.defenses.core.defense import option
-from tfdefense.defenses.core.gan import adam, check_rate, check_weights, update_critic
+from tfdefense.defenses.core.defense import hyperparameter
+from tfdefense.defenses.core.gan import make_adam, check_learning_rate, check_not_negative, update_critic
 from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.errors import require
 from tfdefense.networks.critic import Critic
 from tfdefense.networks.latent_generator import LatentGenerator
-from tfdefense.networks.losses import mean_squared_error, wasserstein_generator
-from tfdefense.training import epochs_for
+from tfdefense.networks.losses import mean_squared_error, wasserstein_generator_loss
+from tfdefense.training import epochs_to_show
 from tfdefense.training.replica import Replica
-from tfdefense.training.seeding import seeded
+from tfdefense.training.seeding import seed_layers
 from tfdefense.training.summaries import image_grid
 
 _GRID_IMAGES = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class DefenseGANConfig:
     """Hyperparameters of Defense-GAN; restarts and steps are those of the paper's tables."""
 
-    restarts: int = option(10, "R, random codes from which the search for an image begins")
-    search_steps: int = option(200, "L, steps of gradient descent from each of them")
-    search_rate: float = option(10.0, "step size of the search; a tenth of it in the last fifth")
-    search_momentum: float = option(0.7, "momentum of the search, in [0, 1)")
-    code_size: int = option(128, "length of a code")
-    generator_filters: int = option(
+    restarts: int = hyperparameter(10, "R, random codes from which the search for an image begins")
+    search_steps: int = hyperparameter(200, "L, steps of gradient descent from each of them")
+    search_rate: float = hyperparameter(10.0, "step size of the search; a tenth of it in the last fifth")
+    search_momentum: float = hyperparameter(0.7, "momentum of the search, in [0, 1)")
+    code_size: int = hyperparameter(128, "length of a code")
+    generator_filters: int = hyperparameter(
         32, "of the generator's last hidden layer, 2 and 4 times as many before; the paper's are 64"
     )
-    penalty_weight: float = option(10.0, "weight of the critic's gradient penalty")
-    learning_rate: float = option(5e-4, "Adam's, of the generator")
-    critic_learning_rate: float = option(1e-3, "Adam's, of the critic")
-    schedule: str = option("cosine", "learning rate over time: cosine (to zero), or constant")
+    penalty_weight: float = hyperparameter(10.0, "weight of the critic's gradient penalty")
+    learning_rate: float = hyperparameter(5e-4, "Adam's, of the generator")
+    critic_learning_rate: float = hyperparameter(1e-3, "Adam's, of the critic")
+    schedule: str = hyperparameter("cosine", "learning rate over time: cosine (to zero), or constant")
 
     def __post_init__(self) -> None:
         for name in ("restarts", "search_steps", "code_size", "generator_filters"):
@@ -60,8 +60,8 @@ class Config:
             require(value > 0, f"--{name}={value}: more than 0 needed.")
         momentum = self.search_momentum
         require(0 <= momentum < 1, f"--search_momentum={momentum}: a number in [0, 1) needed.")
-        check_weights(self, "penalty_weight")
-        check_rate(self)
+        check_not_negative(self, "penalty_weight")
+        check_learning_rate(self)
 
 
 class DefenseGAN(LearnedDefense):
@@ -73,12 +73,12 @@ class DefenseGAN(LearnedDefense):
     Args:
       classifier: what is guarded; the generator does not know it.
       seed: initial weights, and the codes from which searches begin.
-      **hyperparameters: fields of `Config` in place of their defaults.
+      **hyperparameters: fields of `DefenseGANConfig` in place of their defaults.
     """
 
     name = "defense_gan"
     summary = "The nearest image that a WGAN of clean images can make (Samangouei et al. 2018)"
-    Config = Config
+    config_type = DefenseGANConfig
     # An image costs some 2,000 passes of the generator forward and back.
     batch_size = 25
     judged_images = 200
@@ -90,7 +90,7 @@ class DefenseGAN(LearnedDefense):
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)
         shape, config = self.classifier.image_shape, self.config
-        with seeded(seed):
+        with seed_layers(seed):
             self.generator = LatentGenerator(shape, config.code_size, config.generator_filters)
             filters = tuple(config.generator_filters * factor for factor in (1, 2, 4))
             self.critic = Critic(filters)
@@ -140,14 +140,14 @@ class DefenseGAN(LearnedDefense):
         # Without momentum, and a faster critic in place of several critic steps: Heusel et al., "GANs Trained
         # by a Two Time-Scale Update Rule", NeurIPS 2017.
         betas = (0.0, 0.9)
-        self.generator_optimizer = adam(self.generator, self.config, steps, betas)
+        self.generator_optimizer = make_adam(self.generator, self.config, steps, betas)
         faster = dataclasses.replace(self.config, learning_rate=self.config.critic_learning_rate)
-        self.critic_optimizer = adam(self.critic, faster, steps, betas)
+        self.critic_optimizer = make_adam(self.critic, faster, steps, betas)
 
     @classmethod
     def default_epochs(cls, train: Split) -> int:
         """As many as show about a million images."""
-        return epochs_for(1_000_000, len(train), least=10, most=400)
+        return epochs_to_show(1_000_000, len(train), minimum=10, maximum=400)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         codes = replica.normal((self.config.code_size,))
@@ -163,7 +163,7 @@ class DefenseGAN(LearnedDefense):
         )
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(generated)
-            loss = replica.mean(wasserstein_generator(self.critic(generated)))
+            loss = replica.mean(wasserstein_generator_loss(self.critic(generated)))
         variables = self.generator.trainable_variables
         gradients = generator_tape.gradient(
             generated, variables, output_gradients=tape.gradient(loss, generated)

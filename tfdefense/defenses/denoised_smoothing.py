@@ -20,14 +20,14 @@ import tensorflow as tf
 from tfdefense.attacks.core import per_image_random
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core import randomized_smoothing
-from tfdefense.defenses.core.defense import option
-from tfdefense.defenses.core.gan import GeneratorConfig, adam, check_rate, check_weights
+from tfdefense.defenses.core.defense import hyperparameter
+from tfdefense.defenses.core.gan import GeneratorConfig, make_adam, check_learning_rate, check_not_negative
 from tfdefense.defenses.core.trained_purifier import GeneratorDefense
 from tfdefense.errors import require, unknown_name
 from tfdefense.networks.losses import cross_entropy, mean_squared_error
-from tfdefense.training.distribute.batching import in_batches
+from tfdefense.training.distribute.batching import map_batches
 from tfdefense.training.replica import Replica
-from tfdefense.training.seeding import seeded
+from tfdefense.training.seeding import seed_layers
 from tfdefense.training.summaries import image_grid
 
 _OBJECTIVES = ("stability", "label")
@@ -37,24 +37,24 @@ _BATCH = 100
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(GeneratorConfig):
+class DenoisedSmoothingConfig(GeneratorConfig):
     """Hyperparameters of denoised smoothing."""
 
-    sigma: float = option(
+    sigma: float = hyperparameter(
         0.25, "standard deviation of the noise, images in [0, 1]; more certifies larger changes"
     )
-    votes: int = option(
+    votes: int = hyperparameter(
         16, "noisy copies of an image whose votes decide, where nothing is certified"
     )
-    objective: str = option(
+    objective: str = hyperparameter(
         "stability",
         "what the classifier is to say of a denoised image: what it says of the clean one (stability, as in the paper),"
         " or the label",
     )
-    mse_weight: float = option(1.0, "weight of the squared error between denoised and clean image")
-    generator: str = option("small_unet", "small_unet, encoder_decoder or unet")
-    learning_rate: float = option(1e-3, "Adam's")
-    schedule: str = option("cosine", "learning rate over time: cosine (to zero), or constant")
+    mse_weight: float = hyperparameter(1.0, "weight of the squared error between denoised and clean image")
+    generator: str = hyperparameter("small_unet", "small_unet, encoder_decoder or unet")
+    learning_rate: float = hyperparameter(1e-3, "Adam's")
+    schedule: str = hyperparameter("cosine", "learning rate over time: cosine (to zero), or constant")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,8 +62,8 @@ class Config(GeneratorConfig):
         require(self.votes >= 1, f"--votes={self.votes}: at least 1 needed.")
         if self.objective not in _OBJECTIVES:
             raise unknown_name("--objective", self.objective, _OBJECTIVES)
-        check_weights(self, "mse_weight")
-        check_rate(self)
+        check_not_negative(self, "mse_weight")
+        check_learning_rate(self)
 
 
 class DenoisedSmoothing(GeneratorDefense):
@@ -76,12 +76,12 @@ class DenoisedSmoothing(GeneratorDefense):
     Args:
       classifier: a Keras model or callable from images to logits; never changed.
       seed: initial weights, and the noise of votes.
-      **hyperparameters: fields of `Config` in place of their defaults.
+      **hyperparameters: fields of `DenoisedSmoothingConfig` in place of their defaults.
     """
 
     name = "denoised_smoothing"
     summary = "Votes over noise that a purifier removes; certifiable (Cohen et al. 2019, Salman et al. 2020)"
-    Config = Config
+    config_type = DenoisedSmoothingConfig
     certifies = True
     batch_size = 50
     white_box_images = 100
@@ -90,11 +90,11 @@ class DenoisedSmoothing(GeneratorDefense):
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)
-        with seeded(seed):
+        with seed_layers(seed):
             self.generator = self.config.make_generator(self.classifier.image_shape)
 
     def prepare(self, steps: int) -> None:
-        self.generator_optimizer = adam(
+        self.generator_optimizer = make_adam(
             self.generator, self.config, steps, (0.9, 0.999), self.config.average
         )
 
@@ -135,7 +135,7 @@ class DenoisedSmoothing(GeneratorDefense):
         keys = per_image_random.image_keys(images, self.seed)
 
         def once(number: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            noisy = randomized_smoothing.noisy(images, keys, self.config.sigma, number)
+            noisy = randomized_smoothing.add_noise(images, keys, self.config.sigma, number)
             denoised = self.generator(noisy, training=False)
             return denoised, tf.nn.softmax(classifier(denoised))
 
@@ -164,7 +164,7 @@ class DenoisedSmoothing(GeneratorDefense):
             given = (self.config.sigma, begin, many, self.seed, self.classifier.num_classes)
             return randomized_smoothing.votes(self.denoised_logits, images, *given)
 
-        return randomized_smoothing.certified(votes(0, first), votes(first, count), radii)
+        return randomized_smoothing.certify_votes(votes(0, first), votes(first, count), radii)
 
     def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]]:
         few = validation.take(_WATCHED_IMAGES)
@@ -177,9 +177,9 @@ class DenoisedSmoothing(GeneratorDefense):
             return tf.argmax(decide(tf.constant(few.images[part]))[1], axis=-1)
 
         def see() -> tuple[dict, dict]:
-            right = in_batches(predicted, len(few), _BATCH) == few.labels
+            right = map_batches(predicted, len(few), _BATCH) == few.labels
             keys = per_image_random.image_keys(images, self.seed)
-            noisy = randomized_smoothing.noisy(images, keys, self.config.sigma, 0)
+            noisy = randomized_smoothing.add_noise(images, keys, self.config.sigma, 0)
             rows = [
                 images.numpy(),
                 np.clip(noisy, 0, 1),

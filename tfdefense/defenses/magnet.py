@@ -17,47 +17,47 @@ import tensorflow as tf
 
 from tfdefense.attacks import default_epsilon
 from tfdefense.data.core.dataset import Split
-from tfdefense.defenses.core.adversarial_pairs import perturbed
-from tfdefense.defenses.core.defense import option
-from tfdefense.defenses.core.gan import adam, check_rate
+from tfdefense.defenses.core.adversarial_pairs import apply_fgsm
+from tfdefense.defenses.core.defense import hyperparameter
+from tfdefense.defenses.core.gan import make_adam, check_learning_rate
 from tfdefense.defenses.core.learned_defense import LearnedDefense
-from tfdefense.defenses.core.trained_purifier import Watch
+from tfdefense.defenses.core.trained_purifier import PurifierValidator
 from tfdefense.errors import require
 from tfdefense.networks.autoencoder import Autoencoder
-from tfdefense.networks.detectors import Thresholds, jensen_shannon, reconstruction_error
+from tfdefense.networks.detectors import DetectorThresholds, jensen_shannon_divergence, reconstruction_error
 from tfdefense.networks.losses import mean_squared_error
-from tfdefense.training import epochs_for
-from tfdefense.training.distribute.batching import in_batches
+from tfdefense.training import epochs_to_show
+from tfdefense.training.distribute.batching import map_batches
 from tfdefense.training.replica import Replica
-from tfdefense.training.seeding import seeded
+from tfdefense.training.seeding import seed_layers
 
 _BATCH = 500
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class MagNetConfig:
     """Hyperparameters of MagNet; the defaults are its section 5's."""
 
-    noise: float | None = option(
+    noise: float | None = hyperparameter(
         None,
         "standard deviation of the noise that the autoencoders learn to take off (default: 0.1 for grey"
         " images, 0.025 for colour)",
     )
-    filters: int | None = option(
+    filters: int | None = hyperparameter(
         None, "of each convolution of the autoencoders (default: 3 for grey images, 32 for colour)"
     )
-    temperatures: tuple[float, ...] | None = option(
+    temperatures: tuple[float, ...] | None = hyperparameter(
         None,
         "of the softmaxes that divergence detectors compare; none of them if empty (default: none for grey"
         " images, 10,40 for colour)",
     )
-    false_positive_rate: float | None = option(
+    false_positive_rate: float | None = hyperparameter(
         None,
         "share of clean images that each detector may refuse (default: 0.001 for grey images, 0.005 for"
         " colour)",
     )
-    learning_rate: float = option(1e-3, "Adam's")
-    schedule: str = option("constant", "learning rate over time: constant, or cosine (to zero)")
+    learning_rate: float = hyperparameter(1e-3, "Adam's")
+    schedule: str = hyperparameter("constant", "learning rate over time: constant, or cosine (to zero)")
 
     def __post_init__(self) -> None:
         noise, filters, rate = self.noise, self.filters, self.false_positive_rate
@@ -73,7 +73,7 @@ class Config:
                 require(
                     temperature > 0, f"--temperatures: {temperature} given, more than 0 needed."
                 )
-        check_rate(self)
+        check_learning_rate(self)
 
 
 class MagNet(LearnedDefense):
@@ -83,12 +83,12 @@ class MagNet(LearnedDefense):
       classifier: a Keras model or callable from images to logits; never changed. Only divergence detectors
         know it.
       seed: initial weights.
-      **hyperparameters: fields of `Config` in place of their defaults.
+      **hyperparameters: fields of `MagNetConfig` in place of their defaults.
     """
 
     name = "magnet"
     summary = "Autoencoders refuse strange images and reform the others (Meng and Chen 2017)"
-    Config = Config
+    config_type = MagNetConfig
     detects = True
     needs_validation = True
 
@@ -98,14 +98,14 @@ class MagNet(LearnedDefense):
         filters = self.config.filters or (3 if self.is_grey else 32)
         # Reconstruction errors are of L2 by the first, of L1 by the second, as in the paper's experiments.
         self._pooled, self._powers = ((True, False), (2, 1)) if self.is_grey else ((False,), (1,))
-        with seeded(seed):
+        with seed_layers(seed):
             self.autoencoders = [
-                Autoencoder(shape[-1], filters, pooled, name=f"autoencoder_{number}")
+                Autoencoder(shape[-1], filters, pooled=pooled, name=f"autoencoder_{number}")
                 for number, pooled in enumerate(self._pooled, 1)
             ]
         for autoencoder in self.autoencoders:
             autoencoder.build((None, *shape))
-        self.thresholds = Thresholds(len(self.detectors()))
+        self.thresholds = DetectorThresholds(len(self.detectors()))
 
     @property
     def temperatures(self) -> tuple[float, ...]:
@@ -142,7 +142,7 @@ class MagNet(LearnedDefense):
         if self.temperatures:
             logits, logits_rebuilt = self.classifier(images), self.classifier(rebuilt[0])
             scores += [
-                jensen_shannon(logits / temperature, logits_rebuilt / temperature)
+                jensen_shannon_divergence(logits / temperature, logits_rebuilt / temperature)
                 for temperature in self.temperatures
             ]
         return tf.stack(scores, axis=-1)
@@ -163,7 +163,7 @@ class MagNet(LearnedDefense):
 
     def prepare(self, steps: int) -> None:
         self.optimizers = [
-            adam(each, self.config, steps, betas=(0.9, 0.999)) for each in self.autoencoders
+            make_adam(each, self.config, steps, betas=(0.9, 0.999)) for each in self.autoencoders
         ]
 
     def checkpoint_items(self) -> dict[str, Any]:
@@ -173,7 +173,7 @@ class MagNet(LearnedDefense):
     @classmethod
     def default_epochs(cls, train: Split) -> int:
         """As many as show about two million images: its networks are tiny."""
-        return epochs_for(2_000_000, len(train), least=20, most=400)
+        return epochs_to_show(2_000_000, len(train), minimum=20, maximum=400)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         clean = batch["clean"]
@@ -192,24 +192,24 @@ class MagNet(LearnedDefense):
         return scalars
 
     def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]]:
-        see = Watch(self, validation, (default_epsilon(validation.image_shape),))
+        see = PurifierValidator(self, validation, (default_epsilon(validation.image_shape),))
         scores = tf.function(self.scores, reduce_retracing=True)
         excess = tf.function(self.excess, reduce_retracing=True)
 
         def refused(images: Callable[[slice], tf.Tensor]) -> float:
-            over = in_batches(lambda part: excess(images(part)), len(validation), _BATCH) > 0
+            over = map_batches(lambda part: excess(images(part)), len(validation), _BATCH) > 0
             return float(np.mean(over))
 
         def calibrate_and_see() -> tuple[dict, dict]:
-            found = in_batches(
+            found = map_batches(
                 lambda part: scores(validation.images[part]), len(validation), _BATCH
             )
-            self.thresholds.set(thresholds_for(found, self.false_positive_rate))
+            self.thresholds.assign(calibrate_thresholds(found, self.false_positive_rate))
             scalars, images = see()
             scalars["refused_clean"] = refused(lambda part: validation.images[part])
             for strength in see.strengths:
                 scalars[f"refused_fgsm_{strength:g}"] = refused(
-                    lambda part, strength=strength: perturbed(
+                    lambda part, strength=strength: apply_fgsm(
                         {name: array[part] for name, array in see.pairs.items()},
                         tf.constant(strength),
                     )
@@ -219,7 +219,7 @@ class MagNet(LearnedDefense):
         return calibrate_and_see
 
 
-def thresholds_for(scores: np.ndarray, false_positive_rate: float) -> np.ndarray:
+def calibrate_thresholds(scores: np.ndarray, false_positive_rate: float) -> np.ndarray:
     """The least thresholds [D] that at most a share `false_positive_rate` of scores [N, D] exceed."""
     count = len(scores)
     allowed = int(false_positive_rate * count + 1e-9)

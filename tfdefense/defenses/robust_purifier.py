@@ -19,22 +19,22 @@ import tensorflow as tf
 from tfdefense.attacks import Attack, Square
 from tfdefense.attacks.core import per_image_random
 from tfdefense.data.core.dataset import Split
-from tfdefense.defenses.core.defense import option
+from tfdefense.defenses.core.defense import hyperparameter
 from tfdefense.defenses.core.gan import (
     GeneratorConfig,
-    adam,
-    check_rate,
-    check_weights,
+    make_adam,
+    check_learning_rate,
+    check_not_negative,
     update_critic,
 )
-from tfdefense.defenses.core.inner_attack import InnerAttackConfig, inner_attack
-from tfdefense.defenses.core.robust_validation import watch_attacked
+from tfdefense.defenses.core.inner_attack import InnerAttackConfig, make_inner_attack
+from tfdefense.defenses.core.robust_validation import make_robust_validator
 from tfdefense.defenses.core.trained_purifier import GeneratorDefense
 from tfdefense.errors import require
 from tfdefense.networks.critic import Critic
-from tfdefense.networks.losses import cross_entropy, mean_squared_error, wasserstein_generator
+from tfdefense.networks.losses import cross_entropy, mean_squared_error, wasserstein_generator_loss
 from tfdefense.training.replica import Replica
-from tfdefense.training.seeding import seeded
+from tfdefense.training.seeding import seed_layers
 
 _PENALTY_WEIGHT = 10.0
 # Read by no attack: a stream in common would tie where an attack begins to whether an image gets it.
@@ -42,36 +42,36 @@ _PARTS_STREAM = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(InnerAttackConfig, GeneratorConfig):
+class RobustPurifierConfig(InnerAttackConfig, GeneratorConfig):
     """Hyperparameters of the robust purifier."""
 
-    inner_steps: int = option(5, "steps of the inner attack, if that is pgd")
-    inner_queries: int = option(
+    inner_steps: int = hyperparameter(5, "steps of the inner attack, if that is pgd")
+    inner_queries: int = hyperparameter(
         0,
         "queries of the square attack, which attacks every second image in place of the inner attack; 0 for none. Without it,"
         " the purifier may learn to hide its gradient",
     )
-    ramp: float = option(
+    ramp: float = hyperparameter(
         0.2, "share of the training over which the inner attack's radius grows from 0 to all of it"
     )
-    mse_weight: float = option(1.0, "weight of the squared error between purified and clean image")
-    gan_weight: float = option(
+    mse_weight: float = hyperparameter(1.0, "weight of the squared error between purified and clean image")
+    gan_weight: float = hyperparameter(
         0.0, "weight of a WGAN-GP critic's judgement, APE-GAN++'s; 0 for none"
     )
-    noise: float = option(
+    noise: float = hyperparameter(
         0.0, "standard deviation of noise that is added to attacked images while it learns"
     )
-    mask: float = option(0.0, "share of pixels of attacked images that are hidden while it learns")
-    generator: str = option("small_unet", "small_unet, encoder_decoder or unet")
-    widths: tuple[int, ...] = option(
+    mask: float = hyperparameter(0.0, "share of pixels of attacked images that are hidden while it learns")
+    generator: str = hyperparameter("small_unet", "small_unet, encoder_decoder or unet")
+    widths: tuple[int, ...] = hyperparameter(
         (16, 32, 64, 128), "filters of a small_unet, from the full size down"
     )
-    thresholds: int = option(
+    thresholds: int = hyperparameter(
         6, "learned thresholds that each pixel is held against first; 0 for none"
     )
-    learning_rate: float = option(1e-3, "Adam's")
-    schedule: str = option("cosine", "learning rate over time: cosine (to zero), or constant")
-    clip: float = option(1.0, "greatest norm of the gradient of a step; 0 for any")
+    learning_rate: float = hyperparameter(1e-3, "Adam's")
+    schedule: str = hyperparameter("cosine", "learning rate over time: cosine (to zero), or constant")
+    clip: float = hyperparameter(1.0, "greatest norm of the gradient of a step; 0 for any")
 
     def __post_init__(self) -> None:
         InnerAttackConfig.__post_init__(self)
@@ -80,8 +80,8 @@ class Config(InnerAttackConfig, GeneratorConfig):
         for name in ("ramp", "mask"):
             value = getattr(self, name)
             require(0 <= value <= 1, f"--{name}={value}: a number in [0, 1] needed.")
-        check_weights(self, "mse_weight", "gan_weight", "noise", "clip")
-        check_rate(self)
+        check_not_negative(self, "mse_weight", "gan_weight", "noise", "clip")
+        check_learning_rate(self)
 
 
 class RobustPurifier(GeneratorDefense):
@@ -90,18 +90,18 @@ class RobustPurifier(GeneratorDefense):
     Args:
       classifier: a Keras model or callable from images to logits; never changed.
       seed: initial weights.
-      **hyperparameters: fields of `Config` in place of their defaults.
+      **hyperparameters: fields of `RobustPurifierConfig` in place of their defaults.
     """
 
     name = "robust_purifier"
     summary = "Purifier trained against PGD through itself and a frozen classifier (kin to Madry 2018, AToP 2024)"
-    Config = Config
+    config_type = RobustPurifierConfig
     random_draws = 2_000  # Of its small U-Net one core does some 1,500 images a second.
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)
         config = self.config
-        with seeded(seed):
+        with seed_layers(seed):
             self.generator = config.make_generator(self.classifier.image_shape)
             if config.gan_weight:
                 self.critic = Critic()
@@ -113,13 +113,13 @@ class RobustPurifier(GeneratorDefense):
 
     def inner_attack(self, seed: int | tf.Tensor = 0, share: float | tf.Tensor = 1.0) -> Attack:
         """The attack of the inner maximisation, at a `share` of its radius."""
-        return inner_attack(self.config, self.classifier.image_shape, seed, share)
+        return make_inner_attack(self.config, self.classifier.image_shape, seed, share)
 
     def prepare(self, steps: int) -> None:
         config = self.config
-        self.generator_optimizer = adam(self.generator, config, steps, (0.9, 0.999), config.average)
+        self.generator_optimizer = make_adam(self.generator, config, steps, (0.9, 0.999), config.average)
         if config.gan_weight:
-            self.critic_optimizer = adam(self.critic, config, steps)
+            self.critic_optimizer = make_adam(self.critic, config, steps)
         self._ramp_steps = max(1.0, config.ramp * steps)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
@@ -135,12 +135,12 @@ class RobustPurifier(GeneratorDefense):
             squared_error = replica.mean(mean_squared_error(clean, purified))
             loss = classification + self.config.mse_weight * squared_error
             if self.config.gan_weight:
-                adversarial = replica.mean(wasserstein_generator(self.critic(purified)))
+                adversarial = replica.mean(wasserstein_generator_loss(self.critic(purified)))
                 loss += self.config.gan_weight * adversarial
                 scalars["loss_adversarial"] = adversarial
         variables = self.generator.trainable_variables
         gradients = tape.gradient(loss, variables)
-        clipped = replica.clipped(gradients, self.config.clip)
+        clipped = replica.clip(gradients, self.config.clip)
         self.generator_optimizer.apply(clipped, variables)
         withstood = tf.argmax(logits, -1, output_type=tf.int32) == labels
         return {
@@ -211,4 +211,4 @@ class RobustPurifier(GeneratorDefense):
         return tf.clip_by_value(images, 0.0, 1.0)
 
     def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]]:
-        return watch_attacked(self.attacked, self.inner_attack(), validation, self.purify)
+        return make_robust_validator(self.attacked, self.inner_attack(), validation, self.purify)

@@ -10,15 +10,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.defenses.core.defense import Defense, option
+from tfdefense.defenses.core.defense import Defense, hyperparameter
 from tfdefense.errors import require
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class SpatialSmoothingConfig:
     """Hyperparameters of spatial smoothing."""
 
-    window: int = option(2, "side of the median's window, in pixels; the APE-GAN++ paper's is 2")
+    window: int = hyperparameter(2, "side of the median's window, in pixels; the APE-GAN++ paper's is 2")
 
     def __post_init__(self) -> None:
         require(self.window >= 1, f"--window={self.window}: at least 1 needed.")
@@ -34,7 +34,7 @@ class SpatialSmoothing(Defense):
 
     name = "spatial_smoothing"
     summary = "The median of a small window in place of each pixel (Xu et al. 2018)"
-    Config = Config
+    config_type = SpatialSmoothingConfig
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)

@@ -19,17 +19,17 @@ import tensorflow as tf
 
 from tfdefense.attacks.core import per_image_random
 from tfdefense.attacks.core.bpda import bpda
-from tfdefense.defenses.core.defense import Defense, option
+from tfdefense.defenses.core.defense import Defense, hyperparameter
 from tfdefense.errors import require
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class TotalVariationConfig:
     """Hyperparameters of total variation minimisation."""
 
-    forgotten: float = option(0.3, "share of pixels that are forgotten, in [0, 1)")
-    tv_weight: float = option(0.1, "lambda, weight of the total variation")
-    iterations: int = option(100, "of the solver")
+    forgotten: float = hyperparameter(0.3, "share of pixels that are forgotten, in [0, 1)")
+    tv_weight: float = hyperparameter(0.1, "lambda, weight of the total variation")
+    iterations: int = hyperparameter(100, "of the solver")
 
     def __post_init__(self) -> None:
         require(
@@ -49,7 +49,7 @@ class TotalVariation(Defense):
 
     name = "total_variation"
     summary = "Random pixel dropout and the smoothest image near the rest (Guo et al. 2018)"
-    Config = Config
+    config_type = TotalVariationConfig
 
     def purify(self, images: tf.Tensor) -> tf.Tensor:
         return bpda(self._minimised)(images)
@@ -58,7 +58,7 @@ class TotalVariation(Defense):
         keys = per_image_random.image_keys(images, self.seed)
         drawn = per_image_random.uniform(keys, list(images.shape[1:]), stream=0)
         kept = tf.cast(drawn >= self.config.forgotten, tf.float32)
-        smoothest = minimise(images, kept, self.config.tv_weight, self.config.iterations)
+        smoothest = minimize_objective(images, kept, self.config.tv_weight, self.config.iterations)
         return tf.clip_by_value(smoothest, 0.0, 1.0)
 
 
@@ -73,7 +73,7 @@ def objective(
     return distance[:, 0, 0, :] + weight * variation
 
 
-def minimise(images: tf.Tensor, kept: tf.Tensor, weight: float, iterations: int) -> tf.Tensor:
+def minimize_objective(images: tf.Tensor, kept: tf.Tensor, weight: float, iterations: int) -> tf.Tensor:
     """The minimiser of `objective`, by the primal-dual method of Chambolle and Pock (2011, algorithm 1).
 
     The objective is a sum of lengths, ||K z - b|| in groups; the dual of a length is the unit ball, so a

@@ -3,7 +3,7 @@
 from tfdefense.evaluation.evaluator import default_attacks, evaluate
 from tfdefense.evaluation.report.gallery import save_gallery
 from tfdefense.evaluation.report.report import Report
-from tfdefense.evaluation.result import Row
-from tfdefense.evaluation.threat_models import Threats
+from tfdefense.evaluation.result import ResultRow
+from tfdefense.evaluation.threat_models import ThreatModels
 
-__all__ = ["Report", "Row", "Threats", "default_attacks", "evaluate", "save_gallery"]
+__all__ = ["Report", "ResultRow", "ThreatModels", "default_attacks", "evaluate", "save_gallery"]

@@ -5,17 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from tfdefense.attacks.core.adversarial_dataset import Examples
+from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
 from tfdefense.data.core.dataset import Split
 from tfdefense.training.distribute import multi_worker
-from tfdefense.training.run_directory import versions, write_text
-from tfdefense.utils.statistics import wilson
+from tfdefense.utils.atomic_write import write_text_file
+from tfdefense.utils.package_versions import package_versions
+from tfdefense.utils.statistics import wilson_interval
 from tfdefense.utils.tables import share_cell
 
 SCHEMA = 1
 
 
-def summary(examples: Examples, split: Split) -> dict[str, Any]:
+def summarize_attack(examples: AdversarialDataset, split: Split) -> dict[str, Any]:
     """The figures of `summary.json`: shares with their 95 % Wilson interval, norms over successes.
 
     Norms are of the images that fool now and did not before.
@@ -37,28 +38,28 @@ def summary(examples: Examples, split: Split) -> dict[str, Any]:
         "gradients": _spread(examples.gradients),
         "seconds": round(examples.seconds, 3),
         "notes": [split.note] if split.note else [],
-        "made_with": versions(),
+        "made_with": package_versions(),
     }
 
 
-def save_summary(examples: Examples, split: Split) -> None:
+def save_attack_summary(examples: AdversarialDataset, split: Split) -> None:
     """Writes `summary.json` and `summary.md` beside the shards."""
     path = examples.run.path
-    table = summary_table(examples, split)
+    table = format_attack_summary(examples, split)
     text = "\n".join(f"    {line}".rstrip() for line in table.splitlines())
     title = f"# {examples.settings['attack']} on {examples.settings['classifier']}"
-    found = json.dumps(summary(examples, split), indent=2)
+    found = json.dumps(summarize_attack(examples, split), indent=2)
 
     def write() -> None:
-        write_text(path / "summary.md", f"{title}\n\n{text}\n")
-        write_text(path / "summary.json", f"{found}\n")
+        write_text_file(path / "summary.md", f"{title}\n\n{text}\n")
+        write_text_file(path / "summary.json", f"{found}\n")
 
-    multi_worker.by_chief(write)
+    multi_worker.run_on_chief(write)
 
 
-def summary_table(examples: Examples, split: Split) -> str:
+def format_attack_summary(examples: AdversarialDataset, split: Split) -> str:
     """The same for a terminal."""
-    found = summary(examples, split)
+    found = summarize_attack(examples, split)
     settings = found["settings"]
     shown = ("attack", "dataset", "split", "images", "classifier", "batch_size", "weights")
     own = ", ".join(f"{name}={value}" for name, value in settings.items() if name not in shown)
@@ -85,7 +86,7 @@ def summary_table(examples: Examples, split: Split) -> str:
 
 
 def _share(values: np.ndarray) -> dict[str, float]:
-    low, high = wilson(int(values.sum()), len(values))
+    low, high = wilson_interval(int(values.sum()), len(values))
     return {"share": float(values.mean()), "ci_low": low, "ci_high": high}
 
 

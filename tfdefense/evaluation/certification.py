@@ -15,14 +15,19 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core import randomized_smoothing
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
-from tfdefense.training.run_directory import Run, RunConfig, versions, write_text
+from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.stored_config import StoredConfig
+from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.figures import STYLE, save_figure, subplots
-from tfdefense.utils.progress import Progress
-from tfdefense.utils.statistics import wilson
+from tfdefense.utils.package_versions import package_versions
+from tfdefense.utils.progress import ProgressBar
+from tfdefense.utils.statistics import wilson_interval
 from tfdefense.utils.tables import markdown_table, share_cell
 
 SCHEMA = 1
-ROWS = "certified.csv"
+CERTIFICATES_FILE = "certified.csv"
+# Keys of the stored settings -> flags of bin/certify.
+_FLAG_NAMES = {"draws": "estimation_samples", "first": "selection_samples"}
 _COLUMNS = ("image", "label", "class", "radius")
 _CHUNK = 4  # Images that are certified, and written down, together.
 _RADIUS_STEP = 0.25
@@ -70,7 +75,7 @@ class Certificate:
 def certify(
     defense: Defense,
     split: Split,
-    run: Run,
+    run: RunDirectory,
     draws: int = 10_000,
     first: int = 100,
     alpha: float = 0.001,
@@ -97,9 +102,9 @@ def certify(
         f"--run: {defense.name} certifies nothing; --defense=denoised_smoothing does.",
     )
     for name, value in (("draws", draws), ("first", first)):
-        require(value >= 1, f"--{name}={value}: at least 1 needed.")
+        require(value >= 1, f"--{_FLAG_NAMES[name]}={value}: at least 1 needed.")
     sigma = defense.config.sigma
-    radii_of = tf.constant(randomized_smoothing.radii_of(draws, alpha, sigma))
+    radii_of = tf.constant(randomized_smoothing.certified_radii(draws, alpha, sigma))
     settings = {
         "defense": defense.name,
         "classifier": defense.classifier.name,
@@ -111,14 +116,14 @@ def certify(
         "seed": defense.seed,
     }
     weights = known_fingerprint(defense.defend())
-    run.start(RunConfig("certificate", settings, {"weights": weights}), overwrite)
-    there = run.config().surroundings.get("weights")
+    run.create_or_reuse(StoredConfig("certificate", settings, {"weights": weights}, flag_names=_FLAG_NAMES), overwrite=overwrite)
+    there = run.read_config().fact("weights", str | None, None)
     require(
         None in (there, weights) or there == weights,
         f"--{run.flag}={run.path}: holds certificates of other weights, of the same settings. Name another --{run.flag},"
         " or start afresh with --overwrite.",
     )
-    path = run.path / ROWS
+    path = run.path / CERTIFICATES_FILE
     rows = _read(path, split)
 
     @tf.function(
@@ -127,7 +132,7 @@ def certify(
     def once(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return defense.certify(images, radii_of, draws, first)
 
-    with Progress(
+    with ProgressBar(
         f"certifying {defense.defend().name}", len(split), min(len(rows), len(split))
     ) as progress:
         for start in range(len(rows), len(split), _CHUNK):
@@ -148,9 +153,9 @@ def certify(
     return Certificate(settings, labels, classes, radii, split.note)
 
 
-def save(certificate: Certificate, directory: Path) -> None:
+def save_certificate(certificate: Certificate, directory: Path) -> None:
     """Writes `certified.json`, `.md`, `.png` and `.svg` beside the rows."""
-    lines = table(certificate)
+    lines = certificate_table(certificate)
     notes = ["", certificate.note] if certificate.note else []
     settings = certificate.settings
     about = (
@@ -168,21 +173,21 @@ def save(certificate: Certificate, directory: Path) -> None:
         "n": len(certificate.labels),
         "abstained": int(np.sum(certificate.classes == randomized_smoothing.ABSTAINS)),
         "certified": measured,
-        "made_with": versions(),
+        "made_with": package_versions(),
     }
 
-    write_text(directory / "certified.md", "\n".join([*text, *notes, ""]))
-    write_text(directory / "certified.json", json.dumps(found, indent=2) + "\n")
+    write_text_file(directory / "certified.md", "\n".join([*text, *notes, ""]))
+    write_text_file(directory / "certified.json", json.dumps(found, indent=2) + "\n")
     _save_curve(certificate, directory / "certified.png")
 
 
-def table(certificate: Certificate) -> list[list[str]]:
+def certificate_table(certificate: Certificate) -> list[list[str]]:
     """Header and a line for each radius."""
     n = len(certificate.labels)
     lines = [["L2 radius", "certified accuracy"]]
     for radius in certificate.radii_shown():
         correct = certificate.correct_within(radius)
-        lines.append([f"{radius:.2f}", share_cell(correct / n, *wilson(correct, n), n)])
+        lines.append([f"{radius:.2f}", share_cell(correct / n, *wilson_interval(correct, n), n)])
     return lines
 
 
@@ -203,7 +208,7 @@ def _read(path: Path, split: Split) -> list[Row]:
 
 def _write(path: Path, rows: Sequence[Row]) -> None:
     lines = [_COLUMNS, *rows]
-    write_text(path, "".join(f"{','.join(map(str, line))}\n" for line in lines))
+    write_text_file(path, "".join(f"{','.join(map(str, line))}\n" for line in lines))
 
 
 def _save_curve(certificate: Certificate, path: Path) -> None:
@@ -211,7 +216,7 @@ def _save_curve(certificate: Certificate, path: Path) -> None:
     radii = np.unique(np.concatenate([[0.0], certificate.radii]))
     correct = [certificate.correct_within(radius) for radius in radii]
     shares = 100 * np.array(correct) / n
-    low, high = 100 * np.array([wilson(count, n) for count in correct]).T
+    low, high = 100 * np.array([wilson_interval(count, n) for count in correct]).T
     with matplotlib.rc_context(STYLE):
         figure, axis = subplots(1, 1, (4.2, 2.8), layout="constrained")
         axis.fill_between(radii, low, high, step="pre", alpha=0.25, linewidth=0)

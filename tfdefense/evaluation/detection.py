@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from tfdefense.evaluation.per_image_results import Cell
+from tfdefense.evaluation.per_image_results import PerImageResults
 from tfdefense.utils.figures import save_figure, subplots
-from tfdefense.utils.statistics import wilson
+from tfdefense.utils.statistics import wilson_interval
 from tfdefense.utils.tables import markdown_table, share_cell
 
-REFUSED = -1  # In place of a class.
+REJECTED = -1  # In place of a class.
 _LEAST_RATE = 1e-4
 
 
@@ -36,14 +36,14 @@ class Detection:
     auc: float | None
 
 
-def detections(cells: Mapping[str, Cell]) -> tuple[Detection, ...]:
+def measure_detection(cells: Mapping[str, PerImageResults]) -> tuple[Detection, ...]:
     """Of "defense/attack/threat_model" -> what was measured; clean images first."""
     found, clean = [], None
     for key, excess in _excesses(cells).items():
         _, attack, threat_model = key.split("/")
         clean = excess if clean is None else clean
         refused = excess > 0
-        low, high = wilson(int(refused.sum()), len(refused))
+        low, high = wilson_interval(int(refused.sum()), len(refused))
         auc = None if attack == "none" else float(roc_auc_score(*_labelled(clean, excess)))
         found.append(
             Detection(attack, threat_model, float(refused.mean()), len(excess), low, high, auc)
@@ -63,7 +63,7 @@ def detector_section(found: Sequence[Detection]) -> list[str]:
     return ["## Its detector", "", *markdown_table(lines), "", "![ROC](roc.png)", ""]
 
 
-def save_roc(cells: Mapping[str, Cell], path: Path) -> None:
+def save_roc_figure(cells: Mapping[str, PerImageResults], path: Path) -> None:
     """Draws, for each attack, how many of its images are refused against how many clean ones.
 
     Args:
@@ -88,7 +88,7 @@ def save_roc(cells: Mapping[str, Cell], path: Path) -> None:
     save_figure(figure, path)
 
 
-def _excesses(cells: Mapping[str, Cell]) -> dict[str, np.ndarray]:
+def _excesses(cells: Mapping[str, PerImageResults]) -> dict[str, np.ndarray]:
     return {key: cell.excess for key, cell in cells.items() if cell.excess is not None}
 
 

@@ -16,24 +16,24 @@ from tfdefense.attacks import (
     FGSMPredicted,
     Square,
     default_epsilon,
-    strongest,
+    enable_stop_at_success,
 )
 from tfdefense.attacks.core.adversarial_dataset import craft
-from tfdefense.attacks.core.spec import label_of
+from tfdefense.attacks.core.spec import format_attack
 from tfdefense.classifiers.core.fingerprint import known_fingerprint
 from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.fingerprint import data_fingerprint
 from tfdefense.defenses.core.defense import Defense
-from tfdefense.errors import Locked, require
+from tfdefense.errors import DirectoryLockedError, require
 from tfdefense.evaluation.checks.all_checks import all_checks
-from tfdefense.evaluation.checks.diagnostics import Probe
-from tfdefense.evaluation.detection import detections
+from tfdefense.evaluation.checks.diagnostics import Diagnostics
+from tfdefense.evaluation.detection import measure_detection
 from tfdefense.evaluation.measurements import Measurements
-from tfdefense.evaluation.pipelines import Column, columns
-from tfdefense.evaluation.recovery import restored, successful
+from tfdefense.evaluation.pipelines import EvaluatedPipeline, evaluated_pipelines
+from tfdefense.evaluation.recovery import measure_recovery, fooled_images
 from tfdefense.evaluation.report.report import Report
-from tfdefense.evaluation.runner import Judge
-from tfdefense.evaluation.threat_models import Threats
+from tfdefense.evaluation.runner import ModelRunner
+from tfdefense.evaluation.threat_models import ThreatModels
 
 
 def default_attacks(epsilon: float) -> tuple[Attack, ...]:
@@ -51,7 +51,7 @@ def evaluate(
     test: Split,
     attacks: Sequence[Attack] | None = None,
     white_box_images: int | None = None,
-    threats: Threats | None = None,
+    threats: ThreatModels | None = None,
     runs_dir: str | Path | None = None,
 ) -> Report:
     """Attacks the classifier alone, purifies the result (grey box), then attacks the whole (white box).
@@ -86,12 +86,12 @@ def evaluate(
     attacks = default_attacks(default_epsilon(test.image_shape)) if attacks is None else attacks
     require(len(attacks) > 0, "attacks: none given, at least one needed.")
     attacks = with_neighbours(attacks)
-    labels = [label_of(attack) for attack in attacks]
+    labels = [format_attack(attack) for attack in attacks]
     for label in labels:
         require(labels.count(label) == 1, f"attacks: {label} given more than once.")
     if defense.detects:
         _require_aim(attacks, test.num_classes + 1)
-    evaluation = _Evaluation(defense, test, white_box_images, threats or Threats(), runs_dir)
+    evaluation = _Evaluation(defense, test, white_box_images, threats or ThreatModels(), runs_dir)
     evaluation.judge_clean()
     for attack in attacks:
         evaluation.judge_attack(attack)
@@ -119,7 +119,7 @@ class _Evaluation:
         defense: Defense,
         test: Split,
         white_box_images: int,
-        threats: Threats,
+        threats: ThreatModels,
         runs_dir: str | Path | None,
     ) -> None:
         self.defense = defense
@@ -127,11 +127,11 @@ class _Evaluation:
         self.few = test.take(white_box_images)
         self.threats = threats
         self.runs_dir = runs_dir
-        self.classifier = Judge(defense.classifier)
-        self.pipeline = Judge(defense.defend(), defense.batch_size)
-        self.undefended = Column("none", self.classifier)
-        self.defended = columns(self.pipeline)
-        self.source = threats.source and Judge(threats.source)
+        self.classifier = ModelRunner(defense.classifier)
+        self.pipeline = ModelRunner(defense.defend(), defense.batch_size)
+        self.undefended = EvaluatedPipeline("none", self.classifier)
+        self.defended = evaluated_pipelines(self.pipeline)
+        self.source = threats.source and ModelRunner(threats.source)
         self.measure = Measurements(defense, test)
 
     def judge_clean(self) -> None:
@@ -139,12 +139,12 @@ class _Evaluation:
             self._add(judged, "none", 0.0, "none", self.test)
 
     def judge_attack(self, attack: Attack) -> None:
-        label, epsilon = label_of(attack), getattr(attack, "epsilon", None)
+        label, epsilon = format_attack(attack), getattr(attack, "epsilon", None)
         crafted = self._attack(self.classifier, attack, self.test)
         self._add([self.undefended], label, epsilon, "white_box", crafted)
         if "grey_box" in self.threats:
             self._add(self.defended, label, epsilon, "grey_box", crafted, "white_box")
-        self._attack_whole(strongest(attack), label, "white_box")
+        self._attack_whole(enable_stop_at_success(attack), label, "white_box")
         if "transfer" in self.threats:
             crafted = self._attack(self.source, attack, self.test)
             self._add([self.undefended], label, epsilon, "transfer", crafted)
@@ -157,17 +157,17 @@ class _Evaluation:
         )
         attack = given[0] if given else usual
         crafted = self._attack(self.classifier, attack, self.few)
-        self._add([self.undefended], label_of(attack), attack.epsilon, "black_box", crafted)
-        self._attack_whole(attack, label_of(attack), "black_box")
+        self._add([self.undefended], format_attack(attack), attack.epsilon, "black_box", crafted)
+        self._attack_whole(attack, format_attack(attack), "black_box")
 
     def report(self, attacks: Sequence[Attack]) -> Report:
         measure = self.measure
         norms = {attack.norm for attack in _bounded(attacks)}
         measure.add_worst_cases(mixed_norms=len(norms) > 1)
-        within = [label_of(attack) for attack in _bounded(attacks, "linf")]
+        within = [format_attack(attack) for attack in _bounded(attacks, "linf")]
         names = [column.name for column in self.defended]
         # The checks are of purifier and classifier: a detector is no part of the gradient's way.
-        probe = Probe(
+        probe = Diagnostics(
             self.classifier,
             self.pipeline,
             self.few.take(self.defense.checked_images),
@@ -181,15 +181,15 @@ class _Evaluation:
             attacks=tuple(f"`{attack}`" for attack in attacks),
             sanity=all_checks(measure, probe, names),
             notes=self._notes(attacks, norms),
-            detections=detections(measure.cells),
-            restored=restored(measure.cells, self.test.labels, self.defense.name),
+            detections=measure_detection(measure.cells),
+            restored=measure_recovery(measure.cells, self.test.labels, self.defense.name),
             curve={"n": probe.n, "steps": probe.steps, **probe.curve},
             fingerprints=self._fingerprints(),
             labels=self.test.labels,
             cells=measure.cells,
         )
 
-    def _attack(self, judge: Judge, attack: Attack, split: Split) -> Split:
+    def _attack(self, judge: ModelRunner, attack: Attack, split: Split) -> Split:
         """The attacked images of `split`; from those that are kept, where they are."""
         classifier = getattr(judge.model, "classifier", judge.model)
         if self.runs_dir is None or not isinstance(classifier.model, keras.Model):
@@ -202,7 +202,7 @@ class _Evaluation:
                 )  # Of images without gradient: a check tells of them.
                 arguments = "test", judge.batch_size, None, self.runs_dir
                 kept = craft(judge.model, split, attack, *arguments)
-        except Locked:  # Another evaluation is making the same.
+        except DirectoryLockedError:  # Another evaluation is making the same.
             return judge.attack(attack, split)
         self.measure.credit(kept.seconds - (time.monotonic() - began))
         return dataclasses.replace(split, images=kept.adversarial)
@@ -216,7 +216,7 @@ class _Evaluation:
 
     def _add(
         self,
-        judged: Sequence[Column],
+        judged: Sequence[EvaluatedPipeline],
         label: str,
         epsilon: float | None,
         threat_model: str,
@@ -227,7 +227,7 @@ class _Evaluation:
         what = f"{'clean' if label == 'none' else label}, {judged[0].pipeline.model.name}"
         cell = judged[0].pipeline.judge(crafted, self.test, what)
         if undefended is not None and self.threats.fooled_only:
-            fooled = successful(self.measure.cells, self.test.labels, label, undefended)
+            fooled = fooled_images(self.measure.cells, self.test.labels, label, undefended)
             cell = dataclasses.replace(cell, counted=fooled)
         for column in judged:
             self.measure.add(column.name, label, epsilon, threat_model, column.judge(crafted, cell))
@@ -250,7 +250,7 @@ class _Evaluation:
         if self.defense.detects:
             aiming = {attack: attack.aiming(self.test.num_classes + 1) for attack in attacks}
             notes += [
-                f"{label_of(attack)} takes no targets: past the detector {_named(other)} aims in its place."
+                f"{format_attack(attack)} takes no targets: past the detector {_named(other)} aims in its place."
                 for attack, other in aiming.items()
                 if other != attack
             ]

@@ -8,9 +8,9 @@ import numpy as np
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
-from tfdefense.evaluation.detection import REFUSED
-from tfdefense.evaluation.per_image_results import NORMS, Cell
-from tfdefense.evaluation.result import Row
+from tfdefense.evaluation.detection import REJECTED
+from tfdefense.evaluation.per_image_results import NORMS, PerImageResults
+from tfdefense.evaluation.result import ResultRow
 
 
 class Measurements:
@@ -26,12 +26,12 @@ class Measurements:
     def __init__(self, defense: Defense, test: Split) -> None:
         self.defense = defense
         self.test = test
-        self.rows: list[Row] = []
-        self.cells: dict[str, Cell] = {}
+        self.rows: list[ResultRow] = []
+        self.cells: dict[str, PerImageResults] = {}
         self._clock = time.monotonic()
 
     def add(
-        self, defense: str, attack: str, epsilon: float | None, threat_model: str, cell: Cell
+        self, defense: str, attack: str, epsilon: float | None, threat_model: str, cell: PerImageResults
     ) -> None:
         """Keeps a cell and counts it."""
         key = f"{defense}/{attack}/{threat_model}"
@@ -56,7 +56,7 @@ class Measurements:
         """bool [n]: classified as the label, or, where it was attacked, refused."""
         predicted = self.cells[key].predicted
         right = predicted == self.test.labels[: len(predicted)]
-        return right if key.endswith("/none/none") else right | (predicted == REFUSED)
+        return right if key.endswith("/none/none") else right | (predicted == REJECTED)
 
     def standing(
         self, defense: str, threat_model: str, attacks: Collection[str] | None = None
@@ -108,7 +108,7 @@ class Measurements:
             return np.ones(n, bool)
         return np.any([images[:n] for images in counted], axis=0)
 
-    def _decisive(self) -> list[Row]:
+    def _decisive(self) -> list[ResultRow]:
         attacked = [row for row in self.rows if row.attack not in ("none", "worst_case")]
         bounded = [row for row in attacked if row.epsilon is not None]
         columns = {(row.defense, row.threat_model) for row in bounded}
@@ -128,7 +128,7 @@ class Measurements:
         now = time.monotonic()
         before = self.right(f"{defense}/none/none")[: len(right)] & counted
         self.rows.append(
-            Row.measured(
+            ResultRow.measured(
                 right[counted],
                 dataset=self.test.dataset,
                 classifier=self.defense.classifier.name,

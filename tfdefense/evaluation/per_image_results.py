@@ -11,7 +11,7 @@ NORMS = ("l1", "l2", "linf")
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class PerImageResults:
     """One model on images that one attack made, or on clean ones.
 
     Attributes:
@@ -37,6 +37,6 @@ class Cell:
         return {name: value for name, value in fields.items() if value is not None}
 
 
-def sizes(change: tf.Tensor) -> tf.Tensor:
+def perturbation_norms(change: tf.Tensor) -> tf.Tensor:
     """The three `NORMS` of changes [N, H, W, C]: float32 [N, 3]."""
     return tf.stack([norms.l1(change), norms.l2(change), norms.linf(change)], axis=-1)

@@ -7,23 +7,23 @@ import numpy as np
 from tfdefense.attacks import Attack
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import RejectingClassifier
-from tfdefense.evaluation.detection import REFUSED
-from tfdefense.evaluation.per_image_results import Cell
-from tfdefense.evaluation.runner import Judge
+from tfdefense.evaluation.detection import REJECTED
+from tfdefense.evaluation.per_image_results import PerImageResults
+from tfdefense.evaluation.runner import ModelRunner
 
 
-class Column:
+class EvaluatedPipeline:
     """What stands before the attacker: purifier and classifier.
 
     Attributes:
       name: of the defence in the report.
     """
 
-    def __init__(self, name: str, pipeline: Judge) -> None:
+    def __init__(self, name: str, pipeline: ModelRunner) -> None:
         self.name = name
         self.pipeline = pipeline
 
-    def judge(self, split: Split, cell: Cell) -> Cell:
+    def judge(self, split: Split, cell: PerImageResults) -> PerImageResults:
         """What the pipeline made of `split`, with what the detector, if there is one, says to it."""
         del split
         return cell
@@ -34,16 +34,16 @@ class Column:
         return crafted
 
 
-class _DetectingColumn(Column):
+class _DetectingColumn(EvaluatedPipeline):
     """The same with the defence's detector before it."""
 
-    def __init__(self, name: str, pipeline: Judge) -> None:
+    def __init__(self, name: str, pipeline: ModelRunner) -> None:
         super().__init__(name, pipeline)
-        self.rejecting = Judge(RejectingClassifier(pipeline.model), pipeline.batch_size)
+        self.rejecting = ModelRunner(RejectingClassifier(pipeline.model), pipeline.batch_size)
 
-    def judge(self, split: Split, cell: Cell) -> Cell:
+    def judge(self, split: Split, cell: PerImageResults) -> PerImageResults:
         excess = self.pipeline.ask(self.pipeline.model.defense.excess, split)
-        predicted = np.where(excess > 0, REFUSED, cell.predicted)
+        predicted = np.where(excess > 0, REJECTED, cell.predicted)
         return dataclasses.replace(cell, predicted=predicted, excess=excess)
 
     def attacked_further(self, attack: Attack, split: Split, crafted: Split) -> Split:
@@ -54,7 +54,7 @@ class _DetectingColumn(Column):
         attack = attack.aiming(split.num_classes + 1)  # A class beside the others is "refused".
         cell = self.pipeline.judge(crafted, split)
         reached, judged = cell.predicted, self.judge(crafted, cell).predicted
-        through = (judged != REFUSED) & (judged != split.labels)
+        through = (judged != REJECTED) & (judged != split.labels)
         targets = np.where(reached != split.labels, reached, self._runners_up(split))
         rows = np.flatnonzero(~through)
         images = np.array(crafted.images)
@@ -69,12 +69,12 @@ class _DetectingColumn(Column):
         return np.argmax(logits, axis=-1).astype(np.int32)
 
 
-def columns(pipeline: Judge) -> list[Column]:
+def evaluated_pipelines(pipeline: ModelRunner) -> list[EvaluatedPipeline]:
     """The defence; where it detects, with its detector and, beside that, without."""
     defense = pipeline.model.defense
     if not defense.detects:
-        return [Column(defense.name, pipeline)]
+        return [EvaluatedPipeline(defense.name, pipeline)]
     return [
         _DetectingColumn(defense.name, pipeline),
-        Column(f"{defense.name}_without_detector", pipeline),
+        EvaluatedPipeline(f"{defense.name}_without_detector", pipeline),
     ]

@@ -10,27 +10,28 @@ import numpy as np
 from tfdefense import classifiers
 from tfdefense.attacks import Attack, default_epsilon
 from tfdefense.attacks.core import norms
-from tfdefense.attacks.core.spec import attack_from
+from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.data.core.dataset import Dataset
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
-from tfdefense.evaluation.detection import save_roc
+from tfdefense.evaluation.detection import save_roc_figure
 from tfdefense.evaluation.evaluator import default_attacks, evaluate
 from tfdefense.evaluation.report.gallery import save_gallery
 from tfdefense.evaluation.report.render import to_html, to_latex, to_markdown
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.report.report_figures import save_curve, save_perturbations
 from tfdefense.evaluation.report.training_curves import save_training
-from tfdefense.evaluation.threat_models import Threats, check
+from tfdefense.evaluation.threat_models import ThreatModels, check_threat_models
 from tfdefense.training.distribute import multi_worker
-from tfdefense.training.run_directory import Run, write_text
-from tfdefense.training.summaries import Summaries
+from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.summaries import SummaryWriter
+from tfdefense.utils.atomic_write import write_text_file
 
 ALL = "all"
 
 
 @dataclasses.dataclass(frozen=True)
-class Judging:
+class EvaluationConfig:
     """How a defence is evaluated on test images.
 
     Attributes:
@@ -63,7 +64,7 @@ class Judging:
         )
         # Complains of unknown names now, not after hours of training.
         self.chosen((28, 28, 1))
-        check(self.threat_models, self.source is not None)
+        check_threat_models(self.threat_models, self.source is not None)
         require(
             "transfer" in self.threat_models or self.source is None,
             f"--source={self.source}: only --threat_models=transfer has one.",
@@ -79,20 +80,20 @@ class Judging:
 
     def chosen(self, image_shape: tuple[int, int, int]) -> tuple[Attack, ...]:
         """The attacks on images of this shape."""
-        usual = {norm: default_epsilon(image_shape, norm) for norm in norms.NAMES}
+        usual = {norm: default_epsilon(image_shape, norm) for norm in norms.NORMS}
         if self.attacks is None:
             return default_attacks(usual["linf"] if self.epsilon is None else self.epsilon)
         require(len(self.attacks) > 0, "--attacks: none given, at least one needed.")
         radius = usual if self.epsilon is None else self.epsilon
-        return tuple(attack_from(label, radius) for label in self.attacks)
+        return tuple(parse_attack(label, radius) for label in self.attacks)
 
-    def threats(self, dataset: Dataset, runs_dir: str | Path = "runs", seed: int = 0) -> Threats:
+    def threats(self, dataset: Dataset, runs_dir: str | Path = "runs", seed: int = 0) -> ThreatModels:
         """Who attacks; the source is trained first if it is one of ours and not trained yet."""
         source = None
         if self.source is not None:
             chosen = classifiers.choose(self.source, flag="source")
             source = chosen.open(dataset, runs_dir, seed)
-        return Threats(self.threat_models, source, self.fooled_only)
+        return ThreatModels(self.threat_models, source, self.fooled_only)
 
     def settings(self) -> dict[str, Any]:
         """As `report.json` keeps them."""
@@ -100,15 +101,15 @@ class Judging:
         return {**plain, "threat_models": list(self.threat_models)}
 
 
-def judge(
-    run: Run,
+def evaluate_run(
+    run: RunDirectory,
     defense: Defense,
     dataset: Dataset,
-    judging: Judging,
+    judging: EvaluationConfig,
     runs_dir: str | Path = "runs",
 ) -> Report:
     """Evaluates; writes `report.md|html|csv|tex`, `predictions.npz`, the figures and, last, `report.json`."""
-    multi_worker.by_chief(run.lock)
+    multi_worker.run_on_chief(run.lock)
     attacks = judging.chosen(dataset.image_shape)
     threats = judging.threats(dataset, runs_dir, defense.seed)
     images = judging.images or defense.judged_images
@@ -117,30 +118,30 @@ def judge(
     report = dataclasses.replace(report, settings=judging.settings())
     path = run.path / "gallery.png"
     save_gallery(defense, test, attacks, path, dataset.class_names)
-    multi_worker.by_chief(lambda: save(report, run))
+    multi_worker.run_on_chief(lambda: save(report, run))
     return report
 
 
-def save(report: Report, run: Run) -> None:
+def save(report: Report, run: RunDirectory) -> None:
     """Writes a report, whose gallery is there already, into its run directory."""
     directory = run.path
     save_curve(report, directory / "epsilon.png")
     save_perturbations(report, directory / "perturbations.png")
     pictures = ["gallery", "epsilon", "perturbations"]
     if report.detections:
-        save_roc(report.cells, directory / "roc.png")
+        save_roc_figure(report.cells, directory / "roc.png")
     if run.exists() and save_training(run, directory / "training.png"):
         pictures.append("training")
-    write_text(directory / "report.md", to_markdown(report, tuple(pictures)))
-    write_text(directory / "report.html", to_html(report, directory, tuple(pictures)))
-    write_text(directory / "report.csv", report.to_csv())
-    write_text(directory / "report.tex", to_latex(report))
+    write_text_file(directory / "report.md", to_markdown(report, tuple(pictures)))
+    write_text_file(directory / "report.html", to_html(report, directory, tuple(pictures)))
+    write_text_file(directory / "report.csv", report.to_csv())
+    write_text_file(directory / "report.tex", to_latex(report))
     report.save_examples(directory / "predictions.npz")
-    with Summaries(directory) as summaries:
+    with SummaryWriter(directory) as summaries:
         drawn = [*pictures, "roc"] if report.detections else pictures
         grids = {name: _picture(directory / f"{name}.png") for name in drawn}
-        summaries.images("evaluation", grids, step=0)
-    write_text(directory / "report.json", report.to_json())
+        summaries.write_images("evaluation", grids, step=0)
+    write_text_file(directory / "report.json", report.to_json())
 
 
 def _picture(path: Path) -> np.ndarray:
@@ -150,7 +151,7 @@ def _picture(path: Path) -> np.ndarray:
     return matplotlib.image.imread(path)[..., :3]
 
 
-def saved_report(run: Run, judging: Judging | None) -> Report | None:
+def saved_report(run: RunDirectory, judging: EvaluationConfig | None) -> Report | None:
     """The run's finished report, if it has one that was made in this way (None: in any)."""
     path = run.path / "report.json"
     if path.is_file():

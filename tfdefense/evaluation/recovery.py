@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tfdefense.evaluation.per_image_results import Cell
-from tfdefense.utils.statistics import wilson
+from tfdefense.evaluation.per_image_results import PerImageResults
+from tfdefense.utils.statistics import wilson_interval
 from tfdefense.utils.tables import markdown_table, share_cell
 
 
 @dataclasses.dataclass(frozen=True)
-class Restored:
+class Recovery:
     """One attack, grey box: what Yu et al. 2020 measure ("examples that successfully attacked").
 
     An attack succeeds on an image that the classifier was right about, and no longer is.
@@ -25,7 +25,7 @@ class Restored:
     """
 
     attack: str
-    restored: float
+    measure_recovery: float
     n: int
     ci_low: float
     ci_high: float
@@ -33,7 +33,7 @@ class Restored:
     white_box_n: int
 
 
-def restored(cells: Mapping[str, Cell], labels: np.ndarray, defense: str) -> tuple[Restored, ...]:
+def measure_recovery(cells: Mapping[str, PerImageResults], labels: np.ndarray, defense: str) -> tuple[Recovery, ...]:
     """Of "defense/attack/threat_model" -> what was measured, and the true classes.
 
     Of a defence that detects, what it makes of images without asking its detector.
@@ -45,18 +45,18 @@ def restored(cells: Mapping[str, Cell], labels: np.ndarray, defense: str) -> tup
         owner, attack, threat_model = key.split("/")
         if (owner, threat_model) != (defense, "grey_box"):
             continue
-        fooled = successful(cells, labels, attack, "white_box")
+        fooled = fooled_images(cells, labels, attack, "white_box")
         right = (cell.predicted == labels)[fooled]
-        low, high = wilson(int(right.sum()), len(right)) if len(right) else (0.0, 1.0)
+        low, high = wilson_interval(int(right.sum()), len(right)) if len(right) else (0.0, 1.0)
         share = float(right.mean()) if len(right) else 0.0
         knowing = cells[f"{defense}/{attack}/white_box"].predicted
         white_box = float(np.mean(knowing == labels[: len(knowing)]))
-        found.append(Restored(attack, share, len(right), low, high, white_box, len(knowing)))
+        found.append(Recovery(attack, share, len(right), low, high, white_box, len(knowing)))
     return tuple(found)
 
 
-def successful(
-    cells: Mapping[str, Cell], labels: np.ndarray, attack: str, threat_model: str
+def fooled_images(
+    cells: Mapping[str, PerImageResults], labels: np.ndarray, attack: str, threat_model: str
 ) -> np.ndarray:
     """bool [n]: the undefended classifier was right about the image, and is not about the attacked one."""
     attacked = cells[f"none/{attack}/{threat_model}"].predicted
@@ -64,7 +64,7 @@ def successful(
     return (cells["none/none/none"].predicted[: len(attacked)] == labels) & (attacked != labels)
 
 
-def restored_section(found: Sequence[Restored]) -> list[str]:
+def restored_section(found: Sequence[Recovery]) -> list[str]:
     """The lines of a report, in Markdown."""
     lines = [["attack", "right after purifying, grey box", "right at all, white box"]]
     for each in found:

@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 
-from tfdefense.utils.statistics import wilson
+from tfdefense.utils.statistics import wilson_interval
 from tfdefense.utils.tables import share_cell
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class ResultRow:
     """One measured accuracy.
 
     Attributes:
@@ -52,15 +52,15 @@ class Row:
     left_linf: float | None = None
 
     @classmethod
-    def measured(cls, correct: np.ndarray, **fields: str | float | None) -> "Row":
+    def measured(cls, correct: np.ndarray, **fields: str | float | None) -> "ResultRow":
         """A row from `correct`, bool [n], one for each image that was really judged."""
-        low, high = wilson(int(correct.sum()), len(correct))
+        low, high = wilson_interval(int(correct.sum()), len(correct))
         return cls(
             accuracy=float(correct.mean()), n=len(correct), ci_low=low, ci_high=high, **fields
         )
 
 
-def row_cell(row: Row | None) -> str:
+def format_accuracy(row: ResultRow | None) -> str:
     """Accuracy, interval and n; a dash where there is no row."""
     if row is None:
         return "-"

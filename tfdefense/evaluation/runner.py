@@ -10,11 +10,11 @@ import tensorflow as tf
 from tfdefense.attacks import Attack
 from tfdefense.attacks.core.attack import Model
 from tfdefense.data.core.dataset import Split
-from tfdefense.evaluation.per_image_results import Cell, sizes
-from tfdefense.training.distribute.batching import in_batches, over_replicas
+from tfdefense.evaluation.per_image_results import PerImageResults, perturbation_norms
+from tfdefense.training.distribute.batching import map_batches, split_over_replicas
 
 
-class Judge:
+class ModelRunner:
     """A model, attacked and asked in batches, with progress.
 
     Args:
@@ -27,9 +27,9 @@ class Judge:
         self.batch_size = batch_size
         self._answers: dict[Callable, Callable] = {}
 
-    def judge(self, split: Split, clean: Split, what: str | None = None) -> Cell:
+    def judge(self, split: Split, clean: Split, what: str | None = None) -> PerImageResults:
         """What becomes of `split`, which an attack made of the first images of `clean`."""
-        return Cell(**self.ask(self._judged, split, what, clean.images[: len(split)]))
+        return PerImageResults(**self.ask(self._judged, split, what, clean.images[: len(split)]))
 
     def predict(self, split: Split, what: str | None = None) -> np.ndarray:
         """Predicted classes int32 [N]."""
@@ -45,11 +45,11 @@ class Judge:
         arrays = (split.images, *beside)
         if question not in self._answers:
             signature = [tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in arrays]
-            self._answers[question] = tf.function(over_replicas(question)).get_concrete_function(
+            self._answers[question] = tf.function(split_over_replicas(question)).get_concrete_function(
                 *signature
             )
         answer = self._answers[question]
-        return in_batches(
+        return map_batches(
             lambda part: answer(*(tf.constant(array[part]) for array in arrays)),
             len(split),
             self.batch_size,
@@ -75,17 +75,17 @@ class Judge:
             )
 
         what = None if quiet else f"{attack.name} on {self.model.name}"
-        images = in_batches(craft, len(split), self.batch_size, what)
+        images = map_batches(craft, len(split), self.batch_size, what)
         return dataclasses.replace(split, images=images)
 
     def _classes(self, images: tf.Tensor) -> tf.Tensor:
         return tf.argmax(self.model(images), -1, output_type=tf.int32)
 
     def _judged(self, images: tf.Tensor, clean: tf.Tensor) -> dict[str, tf.Tensor]:
-        measured = {"perturbation": sizes(images - clean)}
+        measured = {"perturbation": perturbation_norms(images - clean)}
         if hasattr(self.model, "defense"):
             purified, logits = self.model.defense.decide(self.model.classifier, images)
-            measured["left"] = sizes(purified - clean)
+            measured["left"] = perturbation_norms(purified - clean)
         else:
             logits = self.model(images)
         return {**measured, "predicted": tf.argmax(logits, -1, output_type=tf.int32)}

@@ -7,11 +7,11 @@ from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.errors import require, unknown_name
 
 THREAT_MODELS = ("grey_box", "white_box", "transfer", "black_box")
-TITLES = {name: name.replace("_", " ") for name in THREAT_MODELS}
+THREAT_MODEL_TITLES = {name: name.replace("_", " ") for name in THREAT_MODELS}
 
 
 @dataclasses.dataclass(frozen=True)
-class Threats:
+class ThreatModels:
     """Who attacks, besides everybody's white box.
 
     Attributes:
@@ -30,13 +30,13 @@ class Threats:
     fooled_only: bool = False
 
     def __post_init__(self) -> None:
-        check(self.models, self.source is not None)
+        check_threat_models(self.models, self.source is not None)
 
     def __contains__(self, name: Any) -> bool:
         return name in self.models
 
 
-def check(models: tuple[str, ...], has_source: bool) -> None:
+def check_threat_models(models: tuple[str, ...], has_source: bool) -> None:
     """Raises `UserError` for an unknown threat model, or where the white box or the source is left out."""
     for name in models:
         if name not in THREAT_MODELS:

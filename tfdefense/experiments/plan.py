@@ -1,183 +1,178 @@
-"""What a training is asked for, checked and written down before it begins."""
+"""A plan: one training, checked and described before anything is written."""
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from tfdefense import data
-from tfdefense.attacks.core import adversarial_dataset
-from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
-from tfdefense.classifiers.resolve import Chosen
-from tfdefense.defenses import DEFENSES, named
-from tfdefense.defenses.core.defense import Defense
-from tfdefense.defenses.core.learned_defense import LearnedDefense
-from tfdefense.errors import require
-from tfdefense.experiments.settings import (
-    CLASSIFIER_SETTINGS,
-    DATA_SETTINGS,
-    DEFAULTS,
-    choose_classifier,
-    choose_default_classifier,
-    load_data,
-    merged,
+from tfdefense.attacks.core.adversarial_dataset import (
+    AdversarialDataset,
+    load_adversarial_dataset,
 )
-from tfdefense.training import BATCH_SIZE, LoopConfig
-from tfdefense.training.run_directory import Run, RunConfig
-from tfdefense.utils.hashing import hashed
-from tfdefense.utils.progress import say
+from tfdefense.classifiers.resolve import ClassifierReference
+from tfdefense.data import Dataset, Split
+from tfdefense.errors import require
+from tfdefense.experiments.config import ExperimentConfig, TrainingConfig
+from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.inputs import ClassifierSelection, DataConfig, InputDirectory
+from tfdefense.experiments.load import load_experiment
+from tfdefense.training import LoopConfig
+from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.stored_config import StoredConfig
+from tfdefense.utils.hashing import hash_parts
+from tfdefense.utils.progress import print_line
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """All that `train` was asked for, checked, before anything is written or trained.
+class TrainingPlan:
+    """One training, with its inputs loaded and checked.
 
     Attributes:
-      run: the directory, which need not exist yet.
-      dataset, train: the images, and those that the defence learns from.
-      examples, seed, loop: on what else, and how long; no loop where nothing is learned.
-      classifier: what is guarded; None where the run holds it already.
-      about: what tells data, classifier and beginning from others.
-      init_run: the trained defence whose weights it begins with; None for weights by the seed.
-      config: what the run's `config.json` holds, or will.
+      run: the run directory, which need not exist yet.
+      config: the experiment, with paths made absolute, and names and fingerprints of its inputs.
+      dataset: the images.
+      train: the training images that the defence learns from.
+      pairs: the adversarial examples that it learns from.
+      loop: length and batches of the training; None for a defence that does not learn.
+      classifier: the classifier, found but not opened; None if the run directory holds it already.
     """
 
-    run: Run
-    dataset: data.Dataset
-    train: data.Split
-    examples: list[adversarial_dataset.Examples]
-    seed: int
+    run: RunDirectory
+    config: ExperimentConfig
+    dataset: Dataset
+    train: Split
+    pairs: tuple[AdversarialDataset, ...]
     loop: LoopConfig | None
-    classifier: Chosen | None
-    about: dict[str, Any]
-    init_run: Run | None
-    config: RunConfig
+    classifier: ClassifierReference | None
+
+    @property
+    def init_run(self) -> RunDirectory | None:
+        """Run of the defence whose weights training begins with."""
+        training = self.config.training
+        directory = training.init_run if training else None
+        return RunDirectory(directory.path, "init_run") if directory else None
+
+    def to_stored(self) -> StoredConfig:
+        """Return the content of the run's `config.json`."""
+        training = self.config.training
+        metadata = {
+            "pairs": [each.path for each in training.pairs] if training else [],
+            "data_dir": self.dataset.data_dir,
+            "class_names": list(self.dataset.class_names),
+            "steps": self.loop.total_steps(len(self.train)) if self.loop else 0,
+            "init_run": training.init_run.path if training and training.init_run else None,
+            "classifier_path": self.config.classifier.path,
+        }
+        return StoredConfig("defense", self.config.to_settings(), metadata)
 
 
-def planned(
-    given: Mapping[str, Any],
-    run: Run | None,
-    data_dir: str | None,
-    overwrite: bool = False,
-    runs_dir: str | Path = "runs",
-    pairs: Sequence[str] = (),
-    unsafe_load: bool = False,
-) -> Plan:
-    """Checks all that is asked for; see `experiment.train`."""
-    settings, stored = dict(given), None
-    if run is not None and run.exists() and not overwrite:
-        stored = run.require_kind("defense")
-        settings = merged(stored.settings, given)
-        settings.pop("pairs", None)
-        pairs = pairs or stored.surroundings.get("pairs", ())
-        settings["init_run"] = given.get("init_run") or stored.surroundings.get("init_run")
-        data_dir = data_dir or stored.surroundings.get("data_dir")
-    settings = {**DEFAULTS, **settings}
-    beginning = settings.pop("init_run", None)
-    require("defense" in settings, f"--defense: none given. Known: {', '.join(DEFENSES.names())}.")
-    make_defense = named(settings["defense"])
-    config = make_defense.Config(**own_hyperparameters(make_defense, settings))
-    learns = issubclass(make_defense, LearnedDefense)
-    require(
-        learns or not pairs, f"--pairs: --defense={make_defense.name} learns nothing from them."
+def plan_training(
+    config: ExperimentConfig,
+    context: ExperimentContext | None = None,
+    run: RunDirectory | None = None,
+) -> TrainingPlan:
+    """Check an experiment and load its inputs; write nothing.
+
+    Args:
+      config: what to train.
+      context: directories and permissions.
+      run: the run directory; None means `<runs_dir>/<dataset>-<classifier>-<defense>`.
+
+    Raises:
+      UserError: an input is missing, damaged or unsuitable, or a number is out of range.
+    """
+    context = context or ExperimentContext()
+    selection, unsafe_load = config.classifier, context.unsafe_load
+    resumed, data_dir, classifier = None, context.data_dir, None
+    if run is not None and run.exists() and not context.overwrite:
+        stored = load_experiment(run)
+        data_dir = data_dir or stored.data_dir
+        resumed = stored.config.classifier if run.classifier_path.is_file() else None
+    if selection.classifier is not None and selection != resumed:
+        classifier = selection.find(unsafe_load=unsafe_load)
+    dataset = config.data.load_dataset(data_dir)
+    if selection.classifier is None:
+        classifier = selection.find(dataset, unsafe_load=unsafe_load)
+    train, loop, training = dataset.train, None, None
+    pairs: tuple[AdversarialDataset, ...] = ()
+    if config.training is not None:
+        train = _first_images(dataset, config.training.train_images)
+        loop = _loop_config(config, train)
+        pairs = tuple(load_adversarial_dataset(each.path) for each in config.training.pairs)
+        training = _identified_training(config.training, loop, train, dataset, pairs)
+    identified = dataclasses.replace(
+        config,
+        data=DataConfig.of_dataset(dataset),
+        classifier=ClassifierSelection.of_found(classifier) if classifier else selection,
+        training=training,
     )
-    require(learns or not beginning, f"--init_run: --defense={make_defense.name} learns nothing.")
-    init_run = Run(Path(beginning), "init_run") if beginning else None
-    batch_size, seed = settings.get("batch_size", BATCH_SIZE), settings["seed"]
-    # Here too, so that a bad number is answered before a large dataset is read.
-    mixed_precision = settings.get("mixed_precision", "float32")
-    LoopConfig(settings.get("epochs", 1), batch_size, seed, mixed_precision)
-    classifier = None
-    if "classifier" in given:
-        classifier = choose_classifier(given, unsafe_load)
-    elif stored and not run.classifier_path.is_file():
-        again = stored.surroundings.get("classifier_path") or stored.settings["classifier"]
-        classifier = choose_classifier({**settings, "classifier": again}, unsafe_load)
-    dataset = load_data(settings, data_dir)
-    if "classifier" not in settings:
-        classifier = choose_default_classifier(settings, dataset, unsafe_load)
-    about = {name: settings[name] for name in CLASSIFIER_SETTINGS if name in settings}
-    about = {**dataset.settings(), **(classifier.settings if classifier else about)}
-    train = _first(dataset, settings.get("train_images"))
-    if len(train) < len(dataset.train):
-        about["train_images"] = len(train)
-    if init_run is not None:
-        about["init_run"] = _described(init_run)
-    loop = None
-    if learns:
-        loop = make_defense.loop_config(
-            train, settings.get("epochs"), batch_size, seed, mixed_precision
-        )
     if run is None:
-        run = Run(Path(runs_dir) / f"{dataset.name}-{classifier.name}-{settings['defense']}")
-    examples = [adversarial_dataset.load(path) for path in pairs]
-    full = make_defense.settings(about, config, seed, loop, examples)
-    surroundings = {
-        "pairs": [str(Path(path).resolve()) for path in pairs],
-        "data_dir": dataset.data_dir,
-        "class_names": list(dataset.class_names),
-        "steps": loop.steps(len(train)) if loop else 0,
-        "init_run": str(init_run.path.resolve()) if init_run else None,
-        "classifier_path": str(classifier.path) if classifier and classifier.path else None,
-    }
-    config = RunConfig("defense", full, surroundings)
-    return Plan(run, dataset, train, examples, seed, loop, classifier, about, init_run, config)
+        assert classifier is not None
+        name = f"{dataset.name}-{classifier.name}-{config.defense.defense}"
+        run = RunDirectory(Path(context.runs_dir) / name)
+    return TrainingPlan(run, identified, dataset, train, pairs, loop, classifier)
 
 
-def start(plan: Plan, overwrite: bool, runs_dir: str | Path) -> None:
-    """Makes the run directory with its classifier in it, or accepts the one that is there."""
-    run, opened = plan.run, None
-    if plan.classifier and plan.classifier.path and (overwrite or not run.exists()):
-        # Before the directory is made: a model that will not do leaves nothing behind.
-        opened = plan.classifier.open(plan.dataset, runs_dir, plan.seed)
-    run.start(plan.config, overwrite)
-    say(f"Run directory: {run.path}")
-    if not run.classifier_path.is_file():
-        opened = opened or plan.classifier.open(plan.dataset, runs_dir, plan.seed)
+def create_run(plan: TrainingPlan, context: ExperimentContext) -> None:
+    """Create the run directory with its classifier, or accept an existing one.
+
+    Raises:
+      UserError: the directory has other settings, or the classifier cannot be opened. A custom
+        classifier that cannot be opened leaves no directory behind.
+    """
+    run, classifier, opened = plan.run, plan.classifier, None
+    if classifier and classifier.path and (context.overwrite or not run.exists()):
+        opened = classifier.open(plan.dataset, context.runs_dir, plan.config.defense.seed)
+    run.create_or_reuse(plan.to_stored(), overwrite=context.overwrite)
+    print_line(f"Run directory: {run.path}")
+    if classifier and not run.classifier_path.is_file():
+        opened = opened or classifier.open(plan.dataset, context.runs_dir, plan.config.defense.seed)
         run.save_classifier(opened.model)
 
 
-def untrained(run: Run, guarded: FrozenClassifier | None = None) -> Defense:
-    """The defence of a run with initial weights, before the classifier that the run keeps, or before `guarded`."""
-    settings = run.config().settings
-    make_defense = named(settings["defense"])
-    hyperparameters = own_hyperparameters(make_defense, settings)
-    kept = run.load_classifier()
-    defense = make_defense(guarded or kept, settings["seed"], **hyperparameters)
-    require(
-        guarded is None or not defense.replaces_classifier,
-        f"--classifier: {defense.name} is a classifier itself and guards no other.",
+def _loop_config(config: ExperimentConfig, train: Split) -> LoopConfig:
+    learned_class, training = config.defense.learned_class, config.training
+    assert learned_class is not None
+    assert training is not None
+    return learned_class.loop_config(
+        train,
+        training.epochs,
+        training.batch_size,
+        config.defense.seed,
+        training.mixed_precision,
     )
-    defense.trained_with = kept.name
-    return defense
 
 
-def _described(init_run: Run) -> str:
-    """The defence of a run and a hash of its settings, which make it what it is."""
-    settings = init_run.require_kind("defense").settings
-    return f"{settings['defense']}-{hashed([json.dumps(settings, sort_keys=True).encode()])[:12]}"
+def _identified_training(
+    training: TrainingConfig,
+    loop: LoopConfig,
+    train: Split,
+    dataset: Dataset,
+    pairs: Sequence[AdversarialDataset],
+) -> TrainingConfig:
+    """Return `training` with its number of epochs and the names of its inputs."""
+    return dataclasses.replace(
+        training,
+        epochs=loop.epochs,
+        train_images=len(train) if len(train) < len(dataset.train) else None,
+        init_run=_identified_run(training.init_run) if training.init_run else None,
+        pairs=tuple(InputDirectory(str(each.run.path.resolve()), each.name) for each in pairs),
+    )
 
 
-def _first(dataset: data.Dataset, count: int | None) -> data.Split:
-    """The first `count` training images, which are in a random order; all of them for None."""
-    every = len(dataset.train)
+def _identified_run(directory: InputDirectory) -> InputDirectory:
+    """Return the run of a trained defence under its name and a hash of its settings."""
+    run = RunDirectory(directory.path, "init_run")
+    settings = run.require_kind("defense").settings
+    digest = hash_parts([json.dumps(settings, sort_keys=True).encode()])
+    return InputDirectory(str(run.path.resolve()), f"{settings['defense']}-{digest[:12]}")
+
+
+def _first_images(dataset: Dataset, count: int | None) -> Split:
+    """Return the first `count` training images, which are in a random order; None means all."""
+    total = len(dataset.train)
     require(
-        count is None or 1 <= count <= every,
-        f"--train_images={count}: 1 to {every:,}, all training images of {dataset.name}, needed.",
+        count is None or 1 <= count <= total,
+        f"--train_images={count}: 1 to {total:,} needed, the training images of {dataset.name}.",
     )
     return dataset.train if count is None else dataset.train.take(count)
-
-
-def own_hyperparameters(make_defense: type[Defense], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `settings` that belong to the defence; complains of those that belong to nobody."""
-    mine = {field.name for field in dataclasses.fields(make_defense.Config)}
-    common = {"defense", "seed", *DATA_SETTINGS, *CLASSIFIER_SETTINGS}
-    if issubclass(make_defense, LearnedDefense):
-        common |= {"epochs", "train_images", "batch_size", "mixed_precision", "pairs", "init_run"}
-    for name in settings:
-        require(
-            name in mine | common,
-            f"--{name}: not a setting of --defense={make_defense.name}, which has {', '.join(sorted(mine))}.",
-        )
-    return {name: value for name, value in settings.items() if name in mine}

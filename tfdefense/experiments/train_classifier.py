@@ -1,55 +1,45 @@
-"""A classifier alone, from the names of network and dataset: `bin/train --classifier=NAME`."""
+"""Training of a registered classifier alone: `bin/train --classifier=NAME`."""
 
-import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from tfdefense.classifiers import CLASSIFIERS, Config, FrozenClassifier
+from tfdefense.classifiers import CLASSIFIERS, FrozenClassifier
 from tfdefense.classifiers.core import cached_training
 from tfdefense.errors import require
-from tfdefense.experiments.settings import DATA_SETTINGS, DEFAULTS, load_data
-from tfdefense.training import LoopConfig
-from tfdefense.training.run_directory import Run
+from tfdefense.experiments.classifier_config import ClassifierExperiment
+from tfdefense.experiments.context import ExperimentContext
+from tfdefense.training.run_directory import RunDirectory
 
 
-def train(
-    settings: Mapping[str, Any],
-    run: Run | None = None,
-    data_dir: str | None = None,
-    overwrite: bool = False,
-    runs_dir: str | Path = "runs",
-) -> tuple[Run, FrozenClassifier]:
-    """Trains a registered classifier, or goes on with it; returns it and its run directory.
+def train_classifier(
+    experiment: ClassifierExperiment,
+    context: ExperimentContext | None = None,
+    run: RunDirectory | None = None,
+) -> tuple[RunDirectory, FrozenClassifier]:
+    """Train a registered classifier, or resume its training; return its run and the classifier.
 
     Args:
-      settings: "classifier" and any of "dataset", "seed" and the fields of `Config`.
-      run, data_dir, overwrite, runs_dir: as for `experiment.train`.
+      experiment: what to train.
+      context: directories and permissions. For a run that is resumed without a `data_dir`, the
+        directory of the run is used.
+      run: the run directory; None means `<runs_dir>/<dataset>-<classifier>`.
 
     Raises:
-      UserError, WorkFailed: as every stage says for itself.
+      UserError: an unknown classifier, unsuitable images, or a run directory with other settings.
+      WorkFailedError: the loss is no longer finite, or a file cannot be written.
     """
-    settings = dict(settings)
-    if run is not None and run.exists() and not overwrite:
-        stored = run.require_kind("classifier")
-        settings = {**stored.settings, **settings}
-        data_dir = data_dir or stored.surroundings.get("data_dir")
-    fields = {field.name for field in dataclasses.fields(Config)}
-    for name in settings:
-        require(
-            name in fields | {*DATA_SETTINGS, "classifier", "seed"},
-            f"--{name}: not a setting of a classifier, which has {', '.join(sorted(fields))}."
-            " (To train a defence: --defense=NAME.)",
-        )
-    config = Config(**{key: settings[key] for key in fields if key in settings})
-    name = settings["classifier"]
+    context = context or ExperimentContext()
+    name, data_dir = experiment.classifier, context.data_dir
     require(
         name in CLASSIFIERS.entries or not Path(name).exists(),
-        f"--classifier={name}: is there already, and is not trained. To guard it: --defense=NAME.",
+        f"--classifier={name}: exists already, so it is not trained. To guard it, add"
+        " --defense=NAME.",
     )
     architecture = CLASSIFIERS.get(name)
-    seed = settings.get("seed", DEFAULTS["seed"])
-    LoopConfig(1, 1, seed)
-    dataset = load_data(settings, data_dir)
-    run = run or cached_training.run_of(architecture, dataset, runs_dir)
-    return run, cached_training.train(architecture, dataset, run, seed, config, overwrite)
+    if run is not None and run.exists() and not context.overwrite and data_dir is None:
+        data_dir = run.require_kind("classifier").fact("data_dir", str | None, None)
+    dataset = experiment.data.load_dataset(data_dir)
+    run = run or cached_training.locate_run(architecture, dataset, context.runs_dir)
+    classifier = cached_training.train_classifier(
+        architecture, dataset, run, experiment.seed, experiment.training, context.overwrite
+    )
+    return run, classifier

@@ -1,4 +1,4 @@
-"""Leaky ReLU that knows its second derivative is zero."""
+"""Leaky ReLU without the cost of its second derivative, which is zero."""
 
 import tensorflow as tf
 
@@ -7,13 +7,13 @@ LEAKY_SLOPE = 0.01
 
 @tf.custom_gradient
 def leaky_relu(features: tf.Tensor) -> tf.Tensor:
-    """max(x, 0.01 x), piecewise linear: its second derivative is zero wherever it exists.
+    """Return max(x, 0.01 x), whose second derivative is zero wherever it exists.
 
-    TensorFlow's own computes that zero and carries it back through every convolution before it,
-    which costs a gradient penalty a tenth of the training step. Here it is never computed.
+    `tf.nn.leaky_relu` computes this zero and propagates it through all convolutions before it. With
+    a gradient penalty that takes a tenth of the training step. Here it is not computed.
 
     Args:
-      features: float32, any shape; the result has the same.
+      features: float32, any shape; the result has the same shape.
     """
 
     def gradient(upstream: tf.Tensor) -> tf.Tensor:

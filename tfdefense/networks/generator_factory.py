@@ -1,11 +1,11 @@
-"""The networks that purify, by name."""
+"""Generators (the networks that purify images) by name."""
 
 import keras
 
 from tfdefense.errors import require, unknown_name
-from tfdefense.networks.generator import EncoderDecoderGenerator
+from tfdefense.networks.encoder_decoder import EncoderDecoderGenerator
+from tfdefense.networks.pixel_thresholds import PixelThresholds
 from tfdefense.networks.small_unet import SmallUNet
-from tfdefense.networks.thresholds import PixelThresholds
 from tfdefense.networks.unet import UNet
 
 GENERATORS = ("encoder_decoder", "unet", "small_unet")
@@ -18,18 +18,19 @@ def make_generator(
     widths: tuple[int, ...] = (32, 64, 128),
     thresholds: int = 0,
 ) -> keras.Model:
-    """A network from images to images, built.
+    """Return a built network from images to images, float32 [N, H, W, C] in [0, 1].
 
     Args:
-      name: "encoder_decoder", the first paper's; "unet", the second's; or "small_unet", which has no batch normalisation.
-      image_shape: [H, W, C].
-      levels: how often a U-Net halves the image; None means down to one pixel.
-      widths: filters of a small U-Net, from the full size down.
-      thresholds: that each pixel is held against before the network sees it; 0 for none, as in the papers.
+      name: "encoder_decoder" (the generator of APE-GAN++), "unet" (the generator of the conditional
+        GAN), or "small_unet" (no batch normalisation).
+      image_shape: (H, W, C).
+      levels: for "unet", the number of halvings of the image; None means down to one pixel.
+      widths: for "small_unet", the number of filters of each level, from the full size down.
+      thresholds: the number of `PixelThresholds` per channel before the network; 0 for none.
     """
-    *size, channels = image_shape
+    height, width, channels = image_shape
     if name == "unet":
-        generator = UNet(channels, levels, tuple(size))
+        generator = UNet(channels, levels, (height, width))
     elif name == "small_unet":
         generator = SmallUNet(channels, widths)
     else:
@@ -43,7 +44,11 @@ def make_generator(
 def check_generator(
     name: str, levels: int | None, widths: tuple[int, ...], thresholds: int
 ) -> None:
-    """Raises `UserError` unless `make_generator` can make a network of these."""
+    """Check the arguments of `make_generator`.
+
+    Raises:
+      UserError: an unknown name, or a number out of range.
+    """
     if name not in GENERATORS:
         raise unknown_name("--generator", name, GENERATORS)
     require(levels is None or 1 <= levels <= 8, f"--levels={levels}: 1 to 8 needed.")

@@ -1,1 +1,2 @@
-"""The tables of papers, run again: each paper is a CSV of what it prints and a TOML of what its names are here."""
+"""Tables of papers, measured again. A paper is a CSV file of the accuracies that it prints and a TOML file that
+maps its names to registered classifiers, attacks and defences; `reproduce.py` runs everything."""

@@ -1,4 +1,4 @@
-"""How much of a paper's grid is computed: named budgets, from `budgets.toml`."""
+"""Budgets: how many images, epochs and options a paper's grid gets, read from `budgets.toml`."""
 
 import dataclasses
 import functools
@@ -15,12 +15,13 @@ _CONDITIONS = ("dataset", "classifier", "defense", "attack")
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """One of them.
+    """Rules that say how much of a grid is computed.
 
     Attributes:
-      name, about: what it is called and for.
-      rules: tables of conditions and of what holds where they are met; later ones win.
-      dataset: what takes the place of every dataset of the paper, or None.
+      name: its name in `budgets.toml`.
+      about: its purpose, in one line.
+      rules: tables of conditions and values; a value holds where all conditions are met, and later rules win.
+      dataset: replaces every dataset of the paper; None keeps them.
     """
 
     name: str
@@ -36,29 +37,31 @@ class Budget:
         defense: str | None = None,
         attack: str | None = None,
     ) -> Any:
-        """What the rules say of `name` for an artefact of these registered names; None if nothing."""
-        known = {"dataset": dataset, "classifier": classifier, "defense": defense, "attack": attack}
+        """Return the value `name` for a combination of registered names; None if no rule gives one."""
+        given = {"dataset": dataset, "classifier": classifier, "defense": defense, "attack": attack}
         found = None
         for rule in self.rules:
-            asked = {key: rule[key] for key in _CONDITIONS if key in rule}
-            if name in rule and all(known[key] in _listed(value) for key, value in asked.items()):
+            conditions = {key: rule[key] for key in _CONDITIONS if key in rule}
+            if name in rule and all(
+                given[key] in _as_list(allowed) for key, allowed in conditions.items()
+            ):
                 found = rule[name]
         return found
 
 
 @functools.cache
-def load(name: str) -> Budget:
-    """A budget by its name; raises `UserError` for one that there is not."""
+def load_budget(name: str) -> Budget:
+    """Return the budget `name`; raise `UserError` if there is none."""
     budgets = tomllib.loads(_FILE.read_text())
     if name not in budgets:
         raise unknown_name("--budget", name, budgets)
     return Budget(name, **budgets[name])
 
 
-def names() -> list[str]:
-    """The budgets that there are."""
+def budget_names() -> list[str]:
+    """Return the names of all budgets."""
     return list(tomllib.loads(_FILE.read_text()))
 
 
-def _listed(value: str | list[str]) -> list[str]:
+def _as_list(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value

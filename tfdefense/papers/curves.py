@@ -1,88 +1,94 @@
-"""The papers' curves: losses of generator and critic, and validation accuracy, over training."""
+"""Training curves of the defences behind a table: losses and validation accuracy over epochs."""
 
 import contextlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
 
-from tfdefense.evaluation.report.training_curves import training_curves
-from tfdefense.papers.store import Store
-from tfdefense.papers.targets import Trained
-from tfdefense.training.run_directory import write_text
+from tfdefense.evaluation.report.training_curves import load_training_curves
+from tfdefense.papers.store import TargetStore
+from tfdefense.papers.targets import DefenseTarget
+from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.figures import COLORS, STYLE, save_figure, subplots
 
 _GENERATOR = "train/loss_generator"
 _OPPONENTS = ("train/loss_critic", "train/loss_discriminator")
-_POINTS = 60
+_MAX_POINTS = 60
+
+# Panel title -> {"passes": epochs, "values": values}. The stored JSON files call epochs "passes".
+Curves = dict[str, dict[str, list[float]]]
 
 
-def curves_of(
-    trained: Iterable[Trained], store: Store, directory: Path
-) -> list[tuple[Trained, dict[str, Any]]]:
-    """What is known of the trainings of some defences: from the store, or from what an earlier call wrote down.
+def collect_curves(
+    targets: Iterable[DefenseTarget], store: TargetStore, directory: Path
+) -> list[tuple[DefenseTarget, Curves]]:
+    """Return the training curves of GAN purifiers, from the store or from files of an earlier call.
 
     Args:
-      trained: which; those that learn nothing, are no GAN that purifies, or are not trained yet, are left out.
-      store: where they lie.
-      directory: a JSON file for each is written there, with at most 60 points a curve.
+      targets: defences. Those without training, without purified images or not trained yet are left out.
+      store: the store of the targets.
+      directory: one JSON file per defence is written there, with at most 60 points per curve.
 
     Returns:
-      Each with panel -> {"passes": [...], "values": [...]}; panels are generator, critic or discriminator, and accuracy.
+      Each defence with its three curves: loss of the generator, loss of the critic or discriminator, and accuracy.
     """
     found = []
-    for each in trained:
-        path = directory / f"{each.path(store).name}.json"
-        curves = None
-        if each.passes is not None and each.is_done(store):
-            curves = _panels(each, store)
+    for target in targets:
+        path = directory / f"{target.path(store).name}.json"
+        curves: Curves | None = None
+        if target.passes is not None and target.is_done(store):
+            curves = _read_curves(target, target.passes, store)
             if curves:
                 directory.mkdir(parents=True, exist_ok=True)
-                write_text(path, json.dumps(curves) + "\n")
+                write_text_file(path, json.dumps(curves) + "\n")
         else:
             with contextlib.suppress(OSError, ValueError):
                 curves = json.loads(path.read_text())
         if curves:
-            found.append((each, curves))
+            found.append((target, curves))
     return found
 
 
-def _panels(trained: Trained, store: Store) -> dict[str, Any]:
-    """Of a GAN that purifies, its three panels; of anything else, none. Defense-GAN's own training has no images to purify."""
-    run = trained.run(store)
-    curves = training_curves(run)
-    accuracies = [tag for tag in curves if tag.startswith("validation/accuracy_fgsm")]
-    if _GENERATOR not in curves or not accuracies:
+def _read_curves(target: DefenseTarget, passes: int, store: TargetStore) -> Curves:
+    """Return the three curves of a GAN purifier from its event files; an empty dict for any other defence.
+
+    Defense-GAN is not a GAN purifier here: its training has no images to purify.
+    """
+    run = target.run(store)
+    logged = load_training_curves(run)
+    accuracies = [tag for tag in logged if tag.startswith("validation/accuracy_fgsm")]
+    if _GENERATOR not in logged or not accuracies:
         return {}
-    opponent = next(tag for tag in _OPPONENTS if tag in curves)
-    accuracy = max(accuracies)
-    steps_of_pass = run.config().surroundings["steps"] / trained.passes
-    panels = {}
-    for tag in (_GENERATOR, opponent, accuracy):
-        steps, values = curves[tag]
-        kept = np.unique(np.linspace(0, len(steps) - 1, min(_POINTS, len(steps))).astype(int))
-        panels[tag.split("/")[1].replace("_", " ")] = {
-            "passes": np.round(steps[kept] / steps_of_pass, 3).tolist(),
-            "values": [float(f"{value:.4g}") for value in values[kept]],
+    opponent = next(tag for tag in _OPPONENTS if tag in logged)
+    strongest = max(accuracies)
+    steps_per_epoch = run.read_config().fact("steps", int) / passes
+    curves = {}
+    for tag in (_GENERATOR, opponent, strongest):
+        steps, values = logged[tag]
+        points = np.linspace(0, len(steps) - 1, min(_MAX_POINTS, len(steps)))
+        indices = np.unique(points.astype(int))
+        curves[tag.split("/")[1].replace("_", " ")] = {
+            "passes": np.round(steps[indices] / steps_per_epoch, 3).tolist(),
+            "values": [float(f"{value:.4g}") for value in values[indices]],
         }
-    return panels
+    return curves
 
 
-def save_curves(known: Sequence[tuple[Trained, dict[str, Any]]], path: Path) -> bool:
-    """Draws a row of three panels for each kind of GAN: loss of the generator, of its opponent, accuracy over passes.
+def plot_curves(curves_by_target: Sequence[tuple[DefenseTarget, Curves]], path: Path) -> bool:
+    """Draw one row of three panels per kind of GAN, with one line per classifier.
 
-    A line for each classifier that one was trained with, in the first paper's figures 4 to 13; accuracy is of validation images
-    under FGSM, its strongest training strength, which the event files have, and not of test images.
+    These are figures 4 to 13 of Yang et al. 2021, with one difference: accuracy is measured on validation images under
+    FGSM with the largest training strength, because the event files have no accuracy on test images.
 
     Returns:
-      Whether there was anything to draw.
+      False if there is nothing to draw.
     """
-    rows: dict[str, list[tuple[str, dict]]] = {}
-    for trained, curves in known:
-        rows.setdefault(trained.defense, []).append((trained.classifier.title, curves))
+    rows: dict[str, list[tuple[str, Curves]]] = {}
+    for target, curves in curves_by_target:
+        rows.setdefault(target.defense, []).append((target.classifier.title, curves))
     if not rows:
         return False
     with matplotlib.rc_context(STYLE):
@@ -94,7 +100,7 @@ def save_curves(known: Sequence[tuple[Trained, dict[str, Any]]], path: Path) -> 
                     marker = "." if len(curve["passes"]) < 40 else None
                     points = curve["passes"], curve["values"]
                     axis.plot(*points, color=color, label=title, marker=marker, linewidth=0.8)
-                    axis.set(title=f"{defense}: {panel}", xlabel="passes")
+                    axis.set(title=f"{defense}: {panel}", xlabel="epochs")
             row[-1].legend(fontsize=6)
         save_figure(figure, path)
     return True

@@ -1,4 +1,8 @@
-"""One maker for each artefact, among machines that share a folder; the lease of a machine that died runs out."""
+"""Leases: one process at a time makes a target in a folder that several machines share.
+
+A lease is a file whose modification time its holder renews. Unlike a lock of the operating system it also works on
+network file systems. All ages are measured with the clock of the file system, because machine clocks differ.
+"""
 
 import contextlib
 import json
@@ -10,104 +14,105 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-BEAT_SECONDS = 15.0
+RENEW_SECONDS = 15.0
 DEAD_AFTER_SECONDS = 120.0
 
 
 @contextlib.contextmanager
 def lease(path: Path) -> Iterator[bool]:
-    """Whether this process may make what lies at `path`, until the block ends.
+    """Try to lease `path` for the block; yield True if this process holds the lease.
 
-    A file beside it says so to others. It is touched every few seconds; who has not touched it for two minutes is dead, and
-    the next one takes over (on the same machine at once). Unlike a lock of the system's it holds on network file systems too, whose clock alone is asked.
+    The lease is the file `<path>.lease`. A lease that was not renewed for two minutes is dead, and the next process
+    takes it over. On the machine of its holder it is dead as soon as the holder's process has ended.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.with_name(f"{path.name}.lease")
-    if not _taken(file) and not (_is_dead(file) and _put_aside(file) and _taken(file)):
+    if not _create(file) and not (_is_dead(file) and _remove_dead(file) and _create(file)):
         yield False
         return
-    about, done = file.read_text(), threading.Event()
-    beating = threading.Thread(target=_beat, args=(file, about, done), daemon=True)
-    beating.start()
+    content, finished = file.read_text(), threading.Event()
+    renewer = threading.Thread(target=_renew, args=(file, content, finished), daemon=True)
+    renewer.start()
     try:
         yield True
     finally:
-        done.set()
-        beating.join()
-        if _is_ours(file, about):
+        finished.set()
+        renewer.join()
+        if _is_ours(file, content):
             file.unlink(missing_ok=True)
 
 
-def _taken(file: Path) -> bool:
-    """Makes the file, if there is none yet."""
+def _create(file: Path) -> bool:
+    """Create the lease file; return False if it exists."""
     try:
         handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return False
     with os.fdopen(handle, "w") as opened:
-        about = {"host": platform.node(), "machine": _machine(), "process": os.getpid()}
-        json.dump({**about, "lease": uuid.uuid4().hex}, opened)
+        holder = {"host": platform.node(), "machine": _machine_id(), "process": os.getpid()}
+        json.dump({**holder, "lease": uuid.uuid4().hex}, opened)
     return True
 
 
-def _is_ours(file: Path, about: str) -> bool:
-    """Whether the file is still the one that was made: who was thought dead must not touch another's."""
+def _is_ours(file: Path, content: str) -> bool:
+    """Return True if the file still has our content: a slow holder may have lost its lease to another process."""
     with contextlib.suppress(OSError):
-        return file.read_text() == about
+        return file.read_text() == content
     return False
 
 
-def _machine() -> str:
-    """What tells this machine, and this container on it, from others; "" where the system does not say."""
+def _machine_id() -> str:
+    """Return text that is unique to this machine and container; "" if the system does not provide it."""
     with contextlib.suppress(OSError):
-        booted = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{booted} {os.readlink('/proc/self/ns/pid')}"
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot_id} {os.readlink('/proc/self/ns/pid')}"
     return ""
 
 
-def _has_ended(file: Path) -> bool:
-    """Whether a process of this very machine held it, and is no more."""
+def _holder_has_ended(file: Path) -> bool:
+    """Return True if the holder was a process of this machine and no longer exists."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        about = json.loads(file.read_text())
-        if about["machine"] and about["machine"] == _machine():
-            return not Path(f"/proc/{int(about['process'])}").exists()
+        holder = json.loads(file.read_text())
+        if holder["machine"] and holder["machine"] == _machine_id():
+            return not Path(f"/proc/{int(holder['process'])}").exists()
     return False
 
 
 def _is_dead(file: Path) -> bool:
-    if _has_ended(file):
+    if _holder_has_ended(file):
         return True
+    # A new file shows the file system's current time.
     probe = file.with_name(f"{file.name}.{platform.node()}.{os.getpid()}.clock")
     try:
         probe.touch()
         return probe.stat().st_mtime - file.stat().st_mtime > DEAD_AFTER_SECONDS
-    except FileNotFoundError:  # It was given back a moment ago.
+    except FileNotFoundError:  # The holder has just released it.
         return False
     finally:
         probe.unlink(missing_ok=True)
 
 
-def _put_aside(file: Path) -> bool:
-    """Takes a dead lease away; of several who try, one succeeds."""
-    aside = file.with_name(
+def _remove_dead(file: Path) -> bool:
+    """Remove a dead lease; return True in only one of several processes that try."""
+    removed = file.with_name(
         f"{file.name}.{platform.node()}.{os.getpid()}.{time.monotonic_ns()}.dead"
     )
     try:
-        os.rename(file, aside)
+        os.rename(file, removed)
     except FileNotFoundError:
         return False
-    # Between the look at its age and now another may have taken over: then what was taken away is alive.
-    if not _is_dead(aside):
+    # Another process may have taken the lease over since its age was read: put a live lease back.
+    if not _is_dead(removed):
         with contextlib.suppress(FileExistsError):
-            os.link(aside, file)
-        aside.unlink()
+            os.link(removed, file)
+        removed.unlink()
         return False
-    aside.unlink()
+    removed.unlink()
     return True
 
 
-def _beat(file: Path, about: str, done: threading.Event) -> None:
-    while not done.wait(BEAT_SECONDS):
+def _renew(file: Path, content: str, finished: threading.Event) -> None:
+    while not finished.wait(RENEW_SECONDS):
         with contextlib.suppress(OSError):
-            if _is_ours(file, about):
+            if _is_ours(file, content):
                 os.utime(file)

@@ -1,4 +1,4 @@
-"""One cell of a table: a defence before a classifier, under one attack; grey box, and white box beside it."""
+"""Measurement of one cell of a paper's table: a classifier, perhaps a defence, and one attack."""
 
 import contextlib
 import dataclasses
@@ -11,73 +11,80 @@ from typing import Any
 
 import numpy as np
 
-from tfdefense.attacks.core.spec import attack_from
+from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import DefendedClassifier
-from tfdefense.evaluation.runner import Judge
-from tfdefense.papers.store import Store
-from tfdefense.papers.targets import SCHEMA, Artefact, Classifier, Examples, Trained
-from tfdefense.training.run_directory import versions, write_text
-from tfdefense.utils.statistics import wilson
+from tfdefense.evaluation.runner import ModelRunner
+from tfdefense.papers.store import TargetStore
+from tfdefense.papers.targets import (
+    SCHEMA,
+    ClassifierTarget,
+    DefenseTarget,
+    ExamplesTarget,
+    StoredTarget,
+)
+from tfdefense.utils.atomic_write import write_text_file
+from tfdefense.utils.package_versions import package_versions
+from tfdefense.utils.statistics import wilson_interval
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
-    """How many of n images are classified correctly."""
+class CorrectCount:
+    """Number of correctly classified images out of n."""
 
     correct: int
     n: int
 
     @property
     def percent(self) -> float:
-        """100 * correct / n; NaN of none."""
+        """Accuracy in percent; NaN if n is 0."""
         return 100 * self.correct / self.n if self.n else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % Wilson interval, in percent; all of it where n is 0."""
-        low, high = wilson(self.correct, self.n) if self.n else (0.0, 1.0)
+        """95 % Wilson interval of the accuracy in percent; [0, 100] if n is 0."""
+        low, high = wilson_interval(self.correct, self.n) if self.n else (0.0, 1.0)
         return 100 * low, 100 * high
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What was measured for a cell.
+class CellMeasurement:
+    """Counts of one cell.
 
     Attributes:
-      ours: as the paper measures it: the attack knows the classifier alone.
+      ours: the paper's measurement: the defence against examples that were made for the classifier alone.
       undefended: the classifier alone on the same images.
-      white_box: the attack knows the defence too; None for benign images.
-      seconds: that measuring took.
+      white_box: the defence against an attack that knows it; None for benign images.
+      seconds: duration of the measurement.
     """
 
-    ours: Measured
-    undefended: Measured
-    white_box: Measured | None
+    ours: CorrectCount
+    undefended: CorrectCount
+    white_box: CorrectCount | None
     seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell(Artefact):
-    """See above.
+class PaperCell(StoredTarget):
+    """One cell of a paper's table, grey box, and its white-box neighbour.
+
+    Purified images of a defence that detects are classified without asking its detector.
 
     Attributes:
-      classifier: the one that stands behind the defence, and that grey-box examples are made against.
-      examples: those; None for benign images.
-      defense: trained, perhaps with another classifier; None for none.
-      images: of the examples, how many are judged; of benign images, how many.
-      white_box_images: how many are attacked with the defence known.
-      fooled_only: count only images that the classifier was right about, and is not after the attack.
-
-    Of a defence that detects, what it makes of images is judged, without asking its detector.
+      classifier: the classifier behind the defence, for which grey-box examples are made.
+      examples: the grey-box examples; None for benign images.
+      defense: the defence, trained with this or another classifier; None for the classifier alone.
+      images: number of examples, or of benign images.
+      white_box_images: number of images attacked with knowledge of the defence.
+      fooled_only: count only images that the classifier gets right before the attack and wrong after it.
     """
 
     kind = "cells"
 
-    classifier: Classifier
-    examples: Examples | None
-    defense: Trained | None
+    classifier: ClassifierTarget
+    examples: ExamplesTarget | None
+    defense: DefenseTarget | None
     images: int
     white_box_images: int
     fooled_only: bool = False
@@ -88,89 +95,90 @@ class Cell(Artefact):
         defense = self.defense.defense if self.defense else "undefended"
         return f"{self.classifier.title} {defense} {attack}"
 
-    def path(self, store: Store) -> Path:
+    def path(self, store: TargetStore) -> Path:
         return super().path(store).with_suffix(".json")
 
-    def is_done(self, store: Store) -> bool:
-        return self.outcome(store) is not None
+    def is_done(self, store: TargetStore) -> bool:
+        return self.measurement(store) is not None
 
-    def record(self, store: Store) -> Mapping[str, Any] | None:
-        """All that was written down when it was measured, here or elsewhere; None if it was not, or the file is damaged."""
+    def record(self, store: TargetStore) -> Mapping[str, Any] | None:
+        """Return the JSON record of the measurement, from this store or another; None if there is no valid one."""
         with contextlib.suppress(OSError, ValueError):
-            here = json.loads(self.path(store).read_text())
-            if _outcome(here) is not None:
-                return here
-        elsewhere = store.measured.get(self.key)
-        return elsewhere if _outcome(elsewhere) is not None else None
+            stored = json.loads(self.path(store).read_text())
+            if _parse_record(stored) is not None:
+                return stored
+        known = store.known_records.get(self.key)
+        return known if _parse_record(known) is not None else None
 
-    def outcome(self, store: Store) -> Outcome | None:
-        """What was measured; None if nothing was."""
-        return _outcome(self.record(store))
+    def measurement(self, store: TargetStore) -> CellMeasurement | None:
+        """Return the measurement; None if there is none yet."""
+        return _parse_record(self.record(store))
 
-    def make(self, store: Store) -> None:
-        began = time.monotonic()
+    def make(self, store: TargetStore) -> None:
+        start = time.monotonic()
         classifier = self.classifier.load(store)
         pipeline = self._pipeline(store, classifier)
         clean = store.dataset(self.classifier.dataset).test.take(self.images)
         split = clean
         if self.examples is not None:
-            made = self.examples.load(store).adversarial[: self.images]
-            split = dataclasses.replace(clean, images=np.asarray(made))
-        undefended = Judge(classifier).predict(split)
-        right = undefended == split.labels
-        judged = Judge(pipeline, pipeline.defense.batch_size) if pipeline else None
-        correct = judged.predict(split) == split.labels if judged else right
+            adversarial = self.examples.load(store).adversarial[: self.images]
+            split = dataclasses.replace(clean, images=np.asarray(adversarial))
+        is_right_alone = ModelRunner(classifier).predict(split) == split.labels
+        runner = ModelRunner(pipeline, pipeline.defense.batch_size) if pipeline else None
+        is_right = runner.predict(split) == split.labels if runner else is_right_alone
         if self.fooled_only:
-            counted = (Judge(classifier).predict(clean) == clean.labels) & ~right
-            right, correct = right[counted], correct[counted]
-        white_box = self._white_box(judged, clean) if judged else _measured(right)
-        outcome = Outcome(
-            _measured(correct),
-            _measured(right),
-            white_box if self.examples is not None else None,
-            round(time.monotonic() - began, 1),
-        )
-        write_text(self.path(store), self._text(outcome, clean.note, store))
+            is_counted = (ModelRunner(classifier).predict(clean) == clean.labels) & ~is_right_alone
+            is_right_alone, is_right = is_right_alone[is_counted], is_right[is_counted]
+        white_box = None
+        if self.examples is not None:
+            white_box = (
+                self._white_box(runner, self.examples, clean) if runner else _count(is_right_alone)
+            )
+        seconds = round(time.monotonic() - start, 1)
+        measurement = CellMeasurement(_count(is_right), _count(is_right_alone), white_box, seconds)
+        write_text_file(self.path(store), self._record_text(measurement, clean.note, store))
 
-    def _pipeline(self, store: Store, classifier: FrozenClassifier) -> DefendedClassifier | None:
+    def _pipeline(
+        self, store: TargetStore, classifier: FrozenClassifier
+    ) -> DefendedClassifier | None:
         if self.defense is None:
             return None
         guarded = None if self.defense.classifier == self.classifier else classifier
         return self.defense.load(store, guarded).defend()
 
-    def _white_box(self, judged: Judge, clean: Split) -> Measured | None:
-        if self.examples is None:
-            return None
-        few = clean.take(self.white_box_images)
-        attacked = judged.attack(attack_from(self.examples.attack), few)
-        return _measured(judged.predict(attacked) == attacked.labels)
+    def _white_box(
+        self, runner: ModelRunner, examples: ExamplesTarget, clean: Split
+    ) -> CorrectCount:
+        attack = parse_attack(examples.attack)
+        attacked = runner.attack(attack, clean.take(self.white_box_images))
+        return _count(runner.predict(attacked) == attacked.labels)
 
-    def _text(self, outcome: Outcome, note: str, store: Store) -> str:
-        about: dict[str, Any] = {
+    def _record_text(self, measurement: CellMeasurement, note: str, store: TargetStore) -> str:
+        record: dict[str, Any] = {
             "schema": SCHEMA,
             "title": self.title,
             "key": self.key,
-            "depends_on": self.depends_on(),
-            **dataclasses.asdict(outcome),
-            "made_with": versions(),
+            "depends_on": self.key_fields(),
+            **dataclasses.asdict(measurement),
+            "made_with": package_versions(),
             "images": store.fingerprints(self.classifier.dataset),
             "note": note,
         }
-        return json.dumps(about, indent=2) + "\n"
+        return json.dumps(record, indent=2) + "\n"
 
 
-def _outcome(record: Any) -> Outcome | None:
-    """What a record tells; None of one that is damaged or of another version."""
+def _parse_record(record: Any) -> CellMeasurement | None:
+    """Return the measurement in a record; None if the record is damaged or has another schema."""
     with contextlib.suppress(KeyError, TypeError):
         if record["schema"] == SCHEMA:
-            return Outcome(
-                Measured(**record["ours"]),
-                Measured(**record["undefended"]),
-                Measured(**record["white_box"]) if record["white_box"] else None,
+            return CellMeasurement(
+                CorrectCount(**record["ours"]),
+                CorrectCount(**record["undefended"]),
+                CorrectCount(**record["white_box"]) if record["white_box"] else None,
                 record["seconds"],
             )
     return None
 
 
-def _measured(correct: np.ndarray) -> Measured:
-    return Measured(int(np.sum(correct)), len(correct))
+def _count(is_correct: np.ndarray) -> CorrectCount:
+    return CorrectCount(int(np.sum(is_correct)), len(is_correct))

@@ -1,4 +1,4 @@
-"""What a paper prints, and what its names are here."""
+"""Paper: the figures that it prints, and the registered names and settings that stand for its own names."""
 
 import csv
 import dataclasses
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfdefense.attacks.core.spec import attack_from
+from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.defenses import DEFENSES
 from tfdefense.errors import require, unknown_name
@@ -19,14 +19,20 @@ NONE = "none"
 
 
 @dataclasses.dataclass(frozen=True)
-class Figure:
-    """One accuracy that a paper prints.
+class PaperFigure:
+    """One accuracy that a paper prints; its fields are the columns of the paper's CSV file.
+
+    All names are the paper's.
 
     Attributes:
-      paper, table, dataset: where it stands.
-      attacked_classifier, defense, trained_with, attack: what was measured, in the paper's names; "none" for no
-        defence, "benign" for no attack, "" where nothing was trained with a classifier.
-      accuracy_percent: what the paper prints.
+      paper: short name of the paper.
+      table: table in which the accuracy is printed.
+      dataset: "mnist" or "cifar10".
+      attacked_classifier: classifier behind the defence.
+      defense: "none" for the classifier alone.
+      trained_with: classifier that the defence was trained with; "" if that does not apply.
+      attack: "benign" for clean images.
+      accuracy_percent: the printed accuracy.
     """
 
     paper: str
@@ -40,16 +46,16 @@ class Figure:
 
 
 @dataclasses.dataclass(frozen=True)
-class Named:
-    """What a paper's name for a defence is here.
+class PaperDefense:
+    """Registered defence and settings that stand for a defence in a paper.
 
     Attributes:
-      defense: the registered name.
-      reason: for what the paper leaves open.
-      options: hyperparameters that are not the defaults.
-      pairs: labels of attacks whose examples it learns from; none for what it makes for itself.
-      trained_with: the classifier that it is trained before, in the paper's name, where it learns nothing of it; "" where
-        it does.
+      defense: registered name.
+      reason: reason for each choice that the paper leaves open.
+      options: hyperparameters that differ from the defaults.
+      pairs: labels of the attacks whose examples it is trained on; empty if it makes its own.
+      trained_with: the paper's name of the one classifier to train with, for a defence that does not depend on
+        the classifier; "" if it depends on it.
     """
 
     defense: str
@@ -61,12 +67,13 @@ class Named:
 
 @dataclasses.dataclass(frozen=True)
 class Paper:
-    """A paper with all of its figures.
+    """A paper with all its figures.
 
     Attributes:
-      name, title, year: which.
-      tables: name -> what is in it.
-      figures: in their order in the paper.
+      name: short name, which is also the name of its CSV and TOML files.
+      title, year: of the publication.
+      tables: description of each table, by name.
+      figures: all figures, in the order of the paper.
       protocol: the rest of the TOML file.
     """
 
@@ -74,60 +81,54 @@ class Paper:
     title: str
     year: int
     tables: Mapping[str, str]
-    figures: tuple[Figure, ...]
+    figures: tuple[PaperFigure, ...]
     protocol: Mapping[str, Any]
 
-    def classifier(self, figure_name: str) -> str:
-        """The registered name of the classifier that the paper calls so."""
-        return self.protocol["classifiers"][figure_name]
+    def classifier_name(self, paper_name: str) -> str:
+        """Return the registered name of a classifier in the paper."""
+        return self.protocol["classifiers"][paper_name]
 
-    def attack(self, figure: Figure) -> str | None:
-        """The label (`attacks.labels`) of a figure's attack; None for benign images."""
+    def attack_label(self, figure: PaperFigure) -> str | None:
+        """Return the label (see `attacks.core.spec`) of a figure's attack; None for benign images."""
         if figure.attack == BENIGN:
             return None
         return self._attacks(figure)[figure.attack]["attack"]
 
-    def defense(self, figure: Figure) -> Named | None:
-        """What a figure's defence is here; None for none."""
+    def defense_choice(self, figure: PaperFigure) -> PaperDefense | None:
+        """Return the defence that stands for a figure's defence; None for the classifier alone."""
         if figure.defense == NONE:
             return None
-        own = self.protocol.get("defenses_of_table", {}).get(figure.table, {})
-        named = Named(**{**self.protocol["defenses"], **own}[figure.defense])
+        of_table = self.protocol.get("defenses_of_table", {}).get(figure.table, {})
+        choice = PaperDefense(**{**self.protocol["defenses"], **of_table}[figure.defense])
         attacks = self._attacks(figure)
-        return dataclasses.replace(named, pairs=[attacks[name]["attack"] for name in named.pairs])
+        return dataclasses.replace(choice, pairs=[attacks[name]["attack"] for name in choice.pairs])
 
-    def _attacks(self, figure: Figure) -> dict[str, Any]:
-        own = self.protocol.get("attacks_of_table", {}).get(figure.table, {})
-        return {**self.protocol["attacks"][figure.dataset], **own}
+    def _attacks(self, figure: PaperFigure) -> dict[str, Any]:
+        of_table = self.protocol.get("attacks_of_table", {}).get(figure.table, {})
+        return {**self.protocol["attacks"][figure.dataset], **of_table}
 
-    def fooled_only(self, figure: Figure) -> bool:
-        """Whether only examples that fooled the classifier are counted."""
+    def counts_fooled_only(self, figure: PaperFigure) -> bool:
+        """Return True if the figure counts only images that fooled the classifier."""
         return figure.table in self.protocol.get("fooled_only", {}).get("tables", ())
 
-    def chosen(
+    def select(
         self,
         tables: Sequence[str] | None = None,
         dataset: str | None = None,
         classifiers: Sequence[str] | None = None,
-    ) -> tuple[Figure, ...]:
-        """The figures of some tables (None: all), of one dataset (None: both), with some classifiers alone (None: all).
+    ) -> tuple[PaperFigure, ...]:
+        """Return the figures that match all conditions.
 
         Args:
-          tables, dataset: names.
-          classifiers: the paper's names; figures with others, attacked or trained with, are left out.
+          tables: names of tables; None for all.
+          dataset: name of a dataset; None for all.
+          classifiers: the paper's names of classifiers; None for all. A figure matches if its attacked classifier
+            and the classifier of its training are both among them.
 
         Raises:
-          UserError: an unknown table, dataset or classifier, or a table that has nothing of them.
+          UserError: an unknown table, dataset or classifier, or a table without a matching figure.
         """
-        for name in classifiers or ():
-            if name not in self.protocol["classifiers"]:
-                raise unknown_name("classifier", name, self.protocol["classifiers"])
-        for table in tables or ():
-            if table not in self.tables:
-                raise unknown_name(f"table of --paper={self.name}", table, self.tables)
-        datasets = {figure.dataset for figure in self.figures}
-        if dataset is not None and dataset not in datasets:
-            raise unknown_name("dataset", dataset, datasets)
+        self._require_known(tables, dataset, classifiers)
         found = [
             figure
             for figure in self.figures
@@ -138,69 +139,99 @@ class Paper:
                 or {figure.attacked_classifier, figure.trained_with} <= {*classifiers, ""}
             )
         ]
-        asked = [f"--dataset={dataset}"] if dataset else []
+        conditions = [f"--dataset={dataset}"] if dataset else []
         if classifiers:
-            asked.append(f"--classifiers={','.join(classifiers)} alone")
+            conditions.append(f"--classifiers={','.join(classifiers)}")
         for table in tables or ():
             require(
                 any(figure.table == table for figure in found),
-                f"--tables={table}: has no figures of {' and '.join(asked)}.",
+                f"--tables={table}: has no figures for {' and '.join(conditions)}.",
             )
         return tuple(found)
 
-    def choices(self) -> list[tuple[str, str, str]]:
-        """(name in the paper, what it is here, why), for all that it leaves open."""
-        listed = []
-        groups = {**self.protocol["attacks"]}
+    def _require_known(
+        self,
+        tables: Sequence[str] | None,
+        dataset: str | None,
+        classifiers: Sequence[str] | None,
+    ) -> None:
+        for name in classifiers or ():
+            if name not in self.protocol["classifiers"]:
+                raise unknown_name("classifier", name, self.protocol["classifiers"])
+        for table in tables or ():
+            if table not in self.tables:
+                raise unknown_name(f"table of --paper={self.name}", table, self.tables)
+        datasets = {figure.dataset for figure in self.figures}
+        if dataset is not None and dataset not in datasets:
+            raise unknown_name("dataset", dataset, datasets)
+
+    def list_choices(self) -> list[tuple[str, str, str]]:
+        """Return (the paper's name, what stands for it, the reason) for each attack and defence."""
+        attacks = dict(self.protocol["attacks"])
         for table, group in self.protocol.get("attacks_of_table", {}).items():
-            groups[f"table {table}"] = group
-        for where, group in groups.items():
-            listed += [
-                (f"{name}, {where}", each["attack"], each["reason"]) for name, each in group.items()
-            ]
-        groups = {"": self.protocol["defenses"]}
+            attacks[f"table {table}"] = group
+        defenses = {"": self.protocol["defenses"]}
         for table, group in self.protocol.get("defenses_of_table", {}).items():
-            groups[f", table {table}"] = group
-        for where, group in groups.items():
-            for name, each in group.items():
-                options = {**each.get("options", {})}
-                if "pairs" in each:
-                    options["pairs"] = each["pairs"]
-                given = ", ".join(f"{key}={value}" for key, value in options.items())
-                what = f"{each['defense']}{f' ({given})' if given else ''}"
-                listed.append((f"{name}{where}", what, each["reason"]))
-        return listed
+            defenses[f", table {table}"] = group
+        return [
+            *(
+                (f"{name}, {place}", choice["attack"], choice["reason"])
+                for place, group in attacks.items()
+                for name, choice in group.items()
+            ),
+            *(
+                (f"{name}{place}", _defense_text(choice), choice["reason"])
+                for place, group in defenses.items()
+                for name, choice in group.items()
+            ),
+        ]
 
 
-def names() -> list[str]:
-    """The papers that there are."""
+def paper_names() -> list[str]:
+    """Return the short names of all papers."""
     return sorted(path.stem for path in _HERE.glob("*.csv"))
 
 
 @functools.cache
-def load(name: str) -> Paper:
-    """A paper by its short name.
+def load_paper(name: str) -> Paper:
+    """Return the paper with the short name `name`.
 
     Raises:
-      UserError: there is none, or something in its files is not known here.
+      UserError: there is no such paper, or its files contain an unknown name.
     """
-    if name not in names():
-        raise unknown_name("--paper", name, names())
+    if name not in paper_names():
+        raise unknown_name("--paper", name, paper_names())
     protocol = tomllib.loads((_HERE / f"{name}.toml").read_text())
     with (_HERE / f"{name}.csv").open(newline="") as file:
-        rows = [
-            {**row, "accuracy_percent": float(row["accuracy_percent"])}
-            for row in csv.DictReader(file)
-        ]
+        figures = tuple(_figure(row) for row in csv.DictReader(file))
     title, year, tables = (protocol.pop(key) for key in ("title", "year", "tables"))
-    paper = Paper(name, title, year, tables, tuple(Figure(**row) for row in rows), protocol)
-    for figure in paper.figures:
-        CLASSIFIERS.get(paper.classifier(figure.attacked_classifier))
-        if figure.trained_with:
-            CLASSIFIERS.get(paper.classifier(figure.trained_with))
-        if label := paper.attack(figure):
-            attack_from(label)
-        if named := paper.defense(figure):
-            DEFENSES.get(named.defense).Config(**named.options)
-        require(figure.table in tables, f"{name}.toml: no table {figure.table}.")
+    paper = Paper(name, title, year, tables, figures, protocol)
+    for figure in figures:
+        _check_names(paper, figure)
     return paper
+
+
+def _figure(row: Mapping[str, str]) -> PaperFigure:
+    names = [field.name for field in dataclasses.fields(PaperFigure)]
+    values: dict[str, Any] = {name: row[name] for name in names}
+    return PaperFigure(**{**values, "accuracy_percent": float(row["accuracy_percent"])})
+
+
+def _check_names(paper: Paper, figure: PaperFigure) -> None:
+    """Raise `UserError` if a name or option that stands for the figure is unknown."""
+    CLASSIFIERS.get(paper.classifier_name(figure.attacked_classifier))
+    if figure.trained_with:
+        CLASSIFIERS.get(paper.classifier_name(figure.trained_with))
+    if label := paper.attack_label(figure):
+        parse_attack(label)
+    if choice := paper.defense_choice(figure):
+        DEFENSES.get(choice.defense).config_type(**choice.options)
+    require(figure.table in paper.tables, f"{paper.name}.toml: no table {figure.table}.")
+
+
+def _defense_text(choice: Mapping[str, Any]) -> str:
+    options = dict(choice.get("options", {}))
+    if "pairs" in choice:
+        options["pairs"] = choice["pairs"]
+    text = ", ".join(f"{key}={value}" for key, value in options.items())
+    return f"{choice['defense']}{f' ({text})' if text else ''}"

@@ -1,4 +1,4 @@
-"""A paper's tables, run again: what is missing is built, measured and written beside what the paper prints."""
+"""Reproduction of a paper's tables: make what is missing, measure, and write the results next to the printed figures."""
 
 import dataclasses
 import json
@@ -7,105 +7,116 @@ from pathlib import Path
 from typing import Any
 
 from tfdefense.errors import UserError, require
-from tfdefense.papers import budget as budgets
-from tfdefense.papers import paper as papers
-from tfdefense.papers.cost import Cost, spoken
-from tfdefense.papers.curves import curves_of, save_curves
-from tfdefense.papers.grid import Grid, in_order
-from tfdefense.papers.measurements import Cell
-from tfdefense.papers.paper import Figure
-from tfdefense.papers.records import how_made, measured_cells, save_cells, save_choices, save_index
-from tfdefense.papers.results import lines_of, save_table, summary
-from tfdefense.papers.scheduler import make_all
-from tfdefense.papers.store import Fingerprints, Store
-from tfdefense.papers.targets import Artefact, Trained
-from tfdefense.training.run_directory import versions, write_text
-from tfdefense.utils.progress import say
+from tfdefense.papers.budget import load_budget
+from tfdefense.papers.comparison_tables import compare_figures, save_table, summary
+from tfdefense.papers.cost import CostEstimator, duration_text
+from tfdefense.papers.curves import collect_curves, plot_curves
+from tfdefense.papers.grid import PaperGrid, order_targets
+from tfdefense.papers.measurements import PaperCell
+from tfdefense.papers.pages import save_choices, save_index
+from tfdefense.papers.paper import PaperFigure, load_paper
+from tfdefense.papers.records import load_cell_records, save_cell_records, versions_and_notes
+from tfdefense.papers.scheduler import make_targets
+from tfdefense.papers.store import Fingerprints, TargetStore
+from tfdefense.papers.targets import DefenseTarget, StoredTarget
+from tfdefense.utils.atomic_write import write_text_file
+from tfdefense.utils.package_versions import package_versions
+from tfdefense.utils.progress import print_line
 
 SCHEMA = 1
-_MADE = "made.json"
+_MARKER = "made.json"
 _CURVES = "training"
 
 
+@dataclasses.dataclass(frozen=True)
+class FigureSelection:
+    """Figures of one paper to reproduce.
+
+    Attributes:
+      paper: short name of the paper.
+      tables: names of tables; None for all.
+      dataset: the paper's name of a dataset; None for all.
+      classifiers: the paper's names of classifiers; None for all.
+    """
+
+    paper: str
+    tables: Sequence[str] | None = None
+    dataset: str | None = None
+    classifiers: Sequence[str] | None = None
+
+
 class Reproduction:
-    """Some tables of a paper under a budget.
+    """Reproduction of some figures of a paper under a budget.
 
     Args:
-      paper: its short name.
-      budget: of `budgets.toml`.
-      tables: names; None for all.
-      dataset: of the paper's; None for all.
-      classifiers: of the paper's, in its names; None for all.
-      store: where artefacts lie.
-      output: results go to `<output>/<paper>/`; cells that stand there already, measured with any store, are not measured
-        again.
-      shard: (index from 1 on, count): which part of the cells is this machine's.
+      selection: the figures.
+      budget: name of a budget in `budgets.toml`.
+      store: the store of the targets.
+      output: results are written to `<output>/<paper>/`. Cells that are there, measured with any store, are not
+        measured again.
+      shard: (index, count): the part of the cells that this machine makes; the first index is 1.
 
     Raises:
-      UserError: an unknown paper, table, dataset or budget, a shard that there is not, or a results folder of another
-        budget or version.
+      UserError: an unknown paper, table, dataset or budget, a shard out of range, or a results folder of another
+        budget or schema.
     """
 
     def __init__(
         self,
-        paper: str,
+        selection: FigureSelection,
         budget: str,
-        store: Store,
+        store: TargetStore,
         output: Path,
-        tables: Sequence[str] | None = None,
-        dataset: str | None = None,
         shard: tuple[int, int] = (1, 1),
-        classifiers: Sequence[str] | None = None,
     ) -> None:
-        self.paper = papers.load(paper)
-        self.budget = budgets.load(budget)
+        self.paper = load_paper(selection.paper)
+        self.budget = load_budget(budget)
         index, count = shard
         require(1 <= index <= count, f"--shard={index}/{count}: I/N with I from 1 to N needed.")
-        figures = self.paper.chosen(tables, dataset, classifiers)
+        figures = self.paper.select(selection.tables, selection.dataset, selection.classifiers)
         self.tables = list(dict.fromkeys(figure.table for figure in figures))
-        self.grid = Grid(self.paper, figures, self.budget)
-        # All of the paper, also what other calls measure of it.
-        self.every = Grid(self.paper, self.paper.figures, self.budget).cells
-        self.directory = output / paper
+        self.grid = PaperGrid(self.paper, figures, self.budget)
+        # Tables and pages show all cells of the paper, also those that other calls measure.
+        self.all_cells = PaperGrid(self.paper, self.paper.figures, self.budget).cells
+        self.directory = output / selection.paper
         self._require_same_results()
-        measured = measured_cells(self.paper, self.directory)
-        self.store = dataclasses.replace(store, measured=measured)
-        self.mine = in_order((cell for _, cell in self.grid.of_shard(index, count)), self.store)
-        self.cost = Cost(self.store)
+        records = load_cell_records(self.paper, self.directory)
+        self.store = dataclasses.replace(store, known_records=records)
+        cells = (cell for _, cell in self.grid.shard(index, count))
+        self.targets = order_targets(cells, self.store)
+        self.cost = CostEstimator(self.store)
 
     def plan(self) -> str:
-        """What would be made, and about how long it would take.
+        """Return what `run` would make, and about how long that would take.
 
         Raises:
-          UserError: the store, or a table, was made of other images.
+          UserError: the store or a table was made from other images.
         """
         self._require_same_images()
         missing = self._missing()
         lines = [
             f"{self.paper.title}: tables {', '.join(self.tables)}; budget {self.budget.name}: {self.budget.about}"
         ]
-        for kind in dict.fromkeys(each.kind for each in self.mine):
-            every = [each for each in self.mine if each.kind == kind]
-            todo = [each for each in missing if each.kind == kind]
+        for kind in dict.fromkeys(target.kind for target in self.targets):
+            needed = [target for target in self.targets if target.kind == kind]
+            to_make = [target for target in missing if target.kind == kind]
             lines.append(
-                f"{kind:12} {len(every):4} needed, {len(todo):4} to make, about {spoken(self._seconds(todo))}"
+                f"{kind:12} {len(needed):4} needed, {len(to_make):4} to make, about {self._duration(to_make)}"
             )
         lines += [
-            f"  {each.kind:12} {each.title:50} about {spoken(self.cost.seconds(each))}"
-            for each in missing
-            if each.kind != "cells"
+            f"  {target.kind:12} {target.title:50} about {self._duration([target])}"
+            for target in missing
+            if target.kind != PaperCell.kind
         ]
-        lines.append(
-            f"In all about {spoken(self._seconds(missing))}, give or take a factor of three."
-        )
+        lines.append(f"Total: about {self._duration(missing)}, within a factor of three.")
         return "\n".join(lines)
 
     def run(self) -> None:
-        """Makes what is missing, and writes the tables, also where something could not be made.
+        """Make what is missing and write the tables, even if a target fails.
 
         Raises:
-          UserError: the store, or a table, was made of other images.
-          WorkFailed: something could not be made.
+          UserError: the store or a table was made from other images, or the results folder cannot be written.
+          WorkFailedError: a target could not be made.
         """
         datasets = self._require_same_images()
         try:
@@ -114,99 +125,110 @@ class Reproduction:
             raise UserError(
                 f"--output={self.directory.parent}: cannot be written ({error.strerror})."
             ) from error
-        self.store.hold_to_images(datasets)
-        write_text(self.directory / _MADE, json.dumps(self._made_with(), indent=2) + "\n")
+        self.store.record_images(datasets)
+        write_text_file(self.directory / _MARKER, json.dumps(self._marker(), indent=2) + "\n")
         try:
-            make_all(self.mine, self.store, self.cost)
+            make_targets(self.targets, self.store, self.cost)
         finally:
             self.write()
 
     def _require_same_images(self) -> list[str]:
-        """All cells of a table are of the same images, measured or not; names of the datasets of those that are not."""
+        """Check that all cells of the tables are of the same images; return the datasets of unmeasured cells."""
         measured: dict[str, Fingerprints] = {}
-        for cell in [cell for figure, cell in self.every if figure.table in self.tables]:
+        for cell in [cell for figure, cell in self.all_cells if figure.table in self.tables]:
             images = (cell.record(self.store) or {}).get("images")
             name = cell.classifier.dataset
             require(
                 images is None or measured.setdefault(name, images) == images,
-                f"{cell.title}: was measured on other images of {name!r} than other cells of its table. Another --store"
-                " and --output needed.",
+                f"{cell.title}: measured on other images of {name!r} than other cells of its table. Give another --store and"
+                " --output.",
             )
-        cells = [each for each in self._missing() if isinstance(each, Cell)]
+        cells = [target for target in self._missing() if isinstance(target, PaperCell)]
         names = list(dict.fromkeys(cell.classifier.dataset for cell in cells))
-        self.store.require_images(names, measured)
+        self.store.require_same_images(names, measured)
         return names
 
-    def _missing(self) -> list[Artefact]:
-        return [each for each in self.mine if not each.is_done(self.store)]
+    def _missing(self) -> list[StoredTarget]:
+        return [target for target in self.targets if not target.is_done(self.store)]
 
     def write(self) -> None:
-        """Writes the tables with what is measured so far."""
+        """Write the tables and pages with the cells that are measured so far."""
         cells = {
-            table: [(figure, cell) for figure, cell in self.every if figure.table == table]
+            table: [(figure, cell) for figure, cell in self.all_cells if figure.table == table]
             for table in self.paper.tables
         }
-        lines = {table: lines_of(of_table, self.store) for table, of_table in cells.items()}
+        comparisons = {table: compare_figures(cells[table], self.store) for table in cells}
         for table in self.tables:
-            save_table(self.paper, table, lines[table], self.directory, self._about(cells[table]))
-            save_cells(cells[table], self.store, self.directory / f"{table}.json")
-            known = curves_of(_trained(cells[table]), self.store, self.directory / _CURVES)
-            save_curves(known, self.directory / f"{table}-training.png")
-            say(f"Table {table}: {summary(lines[table])} {self.directory / f'{table}.md'}")
-        _, notes = how_made(self._records(self.every))
-        save_index(self.paper, lines, notes, self.directory / "README.md")
-        classifiers = dict.fromkeys(cell.classifier for _, cell in self.every)
-        save_choices(self.paper, classifiers, _trained(self.every), self.directory / "choices.md")
+            about = self._about(cells[table])
+            save_table(self.paper, table, comparisons[table], self.directory, about)
+            save_cell_records(cells[table], self.store, self.directory / f"{table}.json")
+            defenses = _defenses_of(cells[table])
+            curves = collect_curves(defenses, self.store, self.directory / _CURVES)
+            plot_curves(curves, self.directory / f"{table}-training.png")
+            print_line(
+                f"Table {table}: {summary(comparisons[table])} {self.directory / f'{table}.md'}"
+            )
+        _, notes = versions_and_notes(self._records(self.all_cells))
+        save_index(self.paper, comparisons, notes, self.directory / "README.md")
+        classifiers = dict.fromkeys(cell.classifier for _, cell in self.all_cells)
+        defenses = _defenses_of(self.all_cells)
+        save_choices(self.paper, classifiers, defenses, self.directory / "choices.md")
 
-    def _records(self, cells: Sequence[tuple[Figure, Cell]]) -> list[Mapping[str, Any]]:
+    def _records(self, cells: Sequence[tuple[PaperFigure, PaperCell]]) -> list[Mapping[str, Any]]:
         return [record for _, cell in cells if (record := cell.record(self.store))]
 
-    def _about(self, cells: Sequence[tuple[Figure, Cell]]) -> str:
-        """How what is measured of a table was made, in a line."""
+    def _about(self, cells: Sequence[tuple[PaperFigure, PaperCell]]) -> str:
+        """Return one line on how the measured figures of a table were made."""
         records = self._records(cells)
-        made_with, notes = how_made(records)
+        packages, notes = versions_and_notes(records)
         command = f"bin/reproduce --paper={self.paper.name} --budget={self.budget.name}"
         text = [
-            f"Made by `{command}`, with {made_with}." if records else f"To be made by `{command}`."
+            f"Made by `{command}`, with {packages}."
+            if records
+            else f"Not measured yet. Measure it with: `{command}`"
         ]
         if self.budget.dataset is not None:
             text.append(
-                f"Every figure of ours is of {self.budget.dataset}, whatever stands in the paper's columns: {self.budget.about}."
+                f"All our figures are measured on {self.budget.dataset}, not on the paper's datasets. Budget:"
+                f" {self.budget.about}."
             )
         return " ".join([*text, *notes])
 
-    def _seconds(self, artefacts: Sequence[Artefact]) -> float:
-        return sum(self.cost.seconds(each) for each in artefacts)
+    def _duration(self, targets: Sequence[StoredTarget]) -> str:
+        return duration_text(sum(self.cost.seconds(target) for target in targets))
 
-    def _made_with(self) -> dict:
+    def _marker(self) -> dict[str, Any]:
+        """Return the content of the file that marks a results folder."""
         return {
             "schema": SCHEMA,
             "paper": self.paper.name,
             "budget": self.budget.name,
-            "made_with": versions(),
+            "made_with": package_versions(),
         }
 
     def _require_same_results(self) -> None:
-        file = self.directory / _MADE
+        """Raise `UserError` if the results folder holds other files, or results of another budget or schema."""
+        file, output = self.directory / _MARKER, self.directory.parent
         if not file.is_file():
             require(
                 not self.directory.exists() or not any(self.directory.iterdir()),
-                f"--output={self.directory.parent}: {self.directory} holds something else (no {_MADE} in it).",
+                f"--output={output}: {self.directory} has other files and no {_MARKER}. Give another --output.",
             )
             return
         try:
-            found = json.loads(file.read_text())
-            same = (found["schema"], found["budget"]) == (SCHEMA, self.budget.name)
-            there = f"--budget={found['budget']}, schema {found['schema']}"
+            marker = json.loads(file.read_text())
+            is_same = (marker["schema"], marker["budget"]) == (SCHEMA, self.budget.name)
+            there = f"--budget={marker['budget']}, schema {marker['schema']}"
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{file}: damaged; remove it, or name another --output.") from error
+            raise UserError(f"{file}: damaged. Remove it, or give another --output.") from error
         require(
-            same,
-            f"--output={self.directory.parent}: holds results of {there}; {self.budget.name}, schema {SCHEMA}, given. Name another --output.",
+            is_same,
+            f"--output={output}: has results of {there}, but --budget={self.budget.name}, schema {SCHEMA}, is given. Give another"
+            " --output.",
         )
 
 
-def _trained(cells: Sequence[tuple[Figure, Cell]]) -> list[Trained]:
-    """The defences of some cells, each once."""
+def _defenses_of(cells: Sequence[tuple[PaperFigure, PaperCell]]) -> list[DefenseTarget]:
+    """Return the distinct defences of some cells."""
     found = {cell.defense.key: cell.defense for _, cell in cells if cell.defense}
     return list(found.values())

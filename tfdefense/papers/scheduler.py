@@ -1,85 +1,85 @@
-"""Makes all that a grid needs, in order; other machines may do the same in the same folder."""
+"""Scheduler that makes all targets of a grid in order; several machines may run it in one store."""
 
 import gc
 import time
 from collections.abc import Sequence
 
-from tfdefense.attacks.core.compile_cache import forget
-from tfdefense.errors import UserError, WorkFailed
-from tfdefense.papers.cost import Cost, spoken
+from tfdefense.attacks.core.compile_cache import clear_compile_cache
+from tfdefense.errors import UserError, WorkFailedError
+from tfdefense.papers.cost import CostEstimator, duration_text
 from tfdefense.papers.leases import lease
-from tfdefense.papers.store import Store
-from tfdefense.papers.targets import Artefact
+from tfdefense.papers.store import TargetStore
+from tfdefense.papers.targets import StoredTarget
 from tfdefense.utils.file_lock import release_directory
-from tfdefense.utils.progress import say
+from tfdefense.utils.progress import print_line
 
 _WAIT_SECONDS = 10.0
 
 
-def make_all(artefacts: Sequence[Artefact], store: Store, cost: Cost) -> None:
-    """Makes those that are not there yet, each when what it needs is.
+def make_targets(targets: Sequence[StoredTarget], store: TargetStore, cost: CostEstimator) -> None:
+    """Make the targets that are missing, each as soon as its prerequisites exist.
 
-    What another machine is making is passed over, and waited for at the end. What cannot be made is named, and does
-    not keep the rest from being made.
+    Targets that another machine is making are left to it, and waited for at the end. A target that fails does not
+    stop the others.
 
     Args:
-      artefacts: in an order in which each comes after what it needs.
-      store: where they lie.
-      cost: what is left is told from it.
+      targets: ordered so that each follows its prerequisites.
+      store: the store of the targets.
+      cost: estimates the remaining time.
 
     Raises:
-      WorkFailed: some could not be made.
+      WorkFailedError: some targets could not be made.
     """
-    waiting = [artefact for artefact in artefacts if not artefact.is_done(store)]
-    total, failed = len(waiting), {}
-    say(f"{len(artefacts) - total} of {len(artefacts)} artefacts are there; {total} to make.")
+    waiting = [target for target in targets if not target.is_done(store)]
+    total = len(waiting)
+    failed: dict[str, str] = {}
+    print_line(f"{len(targets) - total} of {len(targets)} targets exist; {total} to make.")
     while waiting:
-        made = False
-        for artefact in list(waiting):
-            if artefact.is_done(store):  # Another machine's.
-                waiting.remove(artefact)
-                made = True
-            elif broken := [need for need in artefact.needs() if need.key in failed]:
-                failed[artefact.key] = f"{artefact.title}: needs {broken[0].title}"
-                waiting.remove(artefact)
-                made = True
-            elif all(need.is_done(store) for need in artefact.needs()):
-                with lease(artefact.path(store)) as mine:
-                    if not mine:
+        has_progress = False
+        for target in list(waiting):
+            if target.is_done(store):  # Made by another machine.
+                pass
+            elif broken := [need for need in target.prerequisites() if need.key in failed]:
+                failed[target.key] = f"{target.title}: needs {broken[0].title}"
+            elif all(need.is_done(store) for need in target.prerequisites()):
+                with lease(target.path(store)) as is_leased:
+                    if not is_leased:
                         continue
-                    left = sum(cost.seconds(each) for each in waiting)
-                    say(
-                        f"[{total - len(waiting) + 1} of {total}, about {spoken(left)} left] {artefact.kind}: {artefact.title}"
+                    left = duration_text(sum(cost.seconds(each) for each in waiting))
+                    number = total - len(waiting) + 1
+                    print_line(
+                        f"[{number} of {total}, about {left} left] {target.kind}: {target.title}"
                     )
-                    reason = _made(artefact, store, cost)
-                waiting.remove(artefact)
-                made = True
+                    reason = _make(target, store, cost)
                 if reason:
-                    failed[artefact.key] = f"{artefact.title}: {reason}"
-                    say(f"Failed: {failed[artefact.key]}")
-        if waiting and not made:
-            titles = ", ".join(artefact.title for artefact in waiting[:3])
-            say(f"Waiting for another machine: {titles}")
+                    failed[target.key] = f"{target.title}: {reason}"
+                    print_line(f"Failed: {failed[target.key]}")
+            else:
+                continue
+            waiting.remove(target)
+            has_progress = True
+        if waiting and not has_progress:
+            titles = ", ".join(target.title for target in waiting[:3])
+            print_line(f"Waiting for another machine: {titles}")
             time.sleep(_WAIT_SECONDS)
     if failed:
-        raise WorkFailed(
-            f"{len(failed)} of {total} could not be made: {'; '.join(list(failed.values())[:3])}"
-        )
+        reasons = "; ".join(list(failed.values())[:3])
+        raise WorkFailedError(f"{len(failed)} of {total} targets could not be made: {reasons}")
 
 
-def _made(artefact: Artefact, store: Store, cost: Cost) -> str | None:
-    """None, or why it could not be made."""
-    if artefact.is_done(store):  # Between the first look and the lease, another machine made it.
+def _make(target: StoredTarget, store: TargetStore, cost: CostEstimator) -> str | None:
+    """Make a target; return None, or the reason why it could not be made."""
+    if target.is_done(store):  # Another machine made it between the first check and the lease.
         return None
-    began = time.monotonic()
+    start = time.monotonic()
     try:
-        artefact.make(store)
-    except (UserError, WorkFailed) as error:
+        target.make(store)
+    except (UserError, WorkFailedError) as error:
         return str(error)
     finally:
-        release_directory(artefact.path(store))
-        # The next artefact loads its networks anew; hundreds of these would fill the memory.
-        forget()
+        release_directory(target.path(store))
+        # Free the networks and compiled functions of this target: hundreds of them would fill the memory.
+        clear_compile_cache()
         gc.collect()
-    cost.made(artefact, time.monotonic() - began)
+    cost.record(target, time.monotonic() - start)
     return None

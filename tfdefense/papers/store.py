@@ -1,4 +1,4 @@
-"""Where artefacts lie, and the images that they are made from."""
+"""Store: the folder of all targets, and the images that they are made from."""
 
 import dataclasses
 import functools
@@ -12,71 +12,72 @@ from tfdefense import data
 from tfdefense.data.core.fingerprint import data_fingerprint
 from tfdefense.errors import UserError, require
 from tfdefense.papers.leases import lease
-from tfdefense.training.run_directory import write_text
+from tfdefense.utils.atomic_write import write_text_file
 
 _WAIT_SECONDS = 0.1
 Fingerprints = dict[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
-class Store:
-    """A folder that machines may share.
+class TargetStore:
+    """Folder of targets, which several machines may share.
 
     Attributes:
       path: the folder.
-      data_dir: where TFDS finds prepared datasets, on this machine.
-      measured: key of a cell -> what was written down when another store had it measured.
+      data_dir: directory of prepared TFDS datasets on this machine; None for TFDS's default.
+      known_records: records of cells that were measured with other stores, by key.
     """
 
     path: Path
     data_dir: str | None = None
-    measured: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    known_records: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def dataset(self, name: str) -> data.Dataset:
-        """A dataset, read once."""
+        """Return a dataset, which is read once per process."""
         return _dataset(name, self.data_dir)
 
     def fingerprints(self, name: str) -> Fingerprints:
-        """Of a dataset's images and labels, split by split."""
+        """Return hashes of the images and labels of a dataset, by split."""
         return _fingerprints(name, self.data_dir)
 
-    def require_images(self, names: Iterable[str], measured: Mapping[str, Fingerprints]) -> None:
-        """Sees to it that one store, and one table, is made of the same images: keys of artefacts have a dataset's name alone.
+    def require_same_images(
+        self, names: Iterable[str], measured: Mapping[str, Fingerprints]
+    ) -> None:
+        """Check that the store and the measured cells were made from the images that this machine has.
+
+        The key of a target contains only the dataset's name, so the images are checked here.
 
         Args:
-          names: of datasets.
-          measured: of what images the cells are that are there already, by dataset, where that is known.
+          names: names of datasets.
+          measured: fingerprints of the images of measured cells, by dataset.
 
         Raises:
-          UserError: what lies here, or was measured already, was made of other images of that name, such as a lossy
-            copy of them.
+          UserError: the store or a cell was made from other images of that name, such as a lossy copy.
         """
         for name in names:
-            self._require_same(f"--store={self.path}", name, self._known(name))
-            self._require_same("What was measured earlier", name, measured.get(name))
+            self._require_same(f"--store={self.path}", name, self._read_fingerprints(name))
+            self._require_same("The measured figures", name, measured.get(name))
 
-    def hold_to_images(self, names: Iterable[str]) -> None:
-        """Writes down what images these datasets are, where nothing is known of them yet.
+    def record_images(self, names: Iterable[str]) -> None:
+        """Write the fingerprints of datasets into the store, where it has none.
 
         Raises:
-          UserError: another machine has just begun with others, or the folder cannot be written.
+          UserError: another machine has just recorded other images, or the folder cannot be written.
         """
         for name in names:
-            kept = self._written(name, self.fingerprints(name))
-            self._require_same(f"--store={self.path}", name, kept)
+            recorded = self._record(name, self.fingerprints(name))
+            self._require_same(f"--store={self.path}", name, recorded)
 
-    def _require_same(self, what: str, name: str, known: Fingerprints | None) -> None:
-        where = (
-            f"--data_dir={self.data_dir} has" if self.data_dir else "are found without --data_dir"
-        )
+    def _require_same(self, subject: str, name: str, known: Fingerprints | None) -> None:
+        here = f"with --data_dir={self.data_dir}" if self.data_dir else "without --data_dir"
         require(
             known in (None, self.fingerprints(name)),
-            f"{what}: was made of other images of {name!r} than {where}. The same images, or another --store and"
-            " --output, needed.",
+            f"{subject}: made from other images of {name!r} than those found {here}. Give the same images, or another"
+            " --store and --output.",
         )
 
-    def _known(self, name: str) -> Fingerprints | None:
-        path = self._images_path(name)
+    def _read_fingerprints(self, name: str) -> Fingerprints | None:
+        path = self._fingerprints_path(name)
         try:
             known = json.loads(path.read_text())
             require(isinstance(known, dict), f"{path}: damaged.")
@@ -88,15 +89,15 @@ class Store:
             raise UserError(f"{path}: damaged ({error}).") from error
         return known
 
-    def _written(self, name: str, prints: Fingerprints) -> Fingerprints:
-        """What stands in the file, of several machines that write it at once the first one's."""
-        path = self._images_path(name)
+    def _record(self, name: str, fingerprints: Fingerprints) -> Fingerprints:
+        """Write the fingerprints unless another machine was first; return those in the file."""
+        path = self._fingerprints_path(name)
         try:
-            while (known := self._known(name)) is None:
-                with lease(path) as mine:
-                    if mine and self._known(name) is None:
-                        write_text(path, json.dumps(prints) + "\n")
-                if not mine:
+            while (known := self._read_fingerprints(name)) is None:
+                with lease(path) as is_leased:
+                    if is_leased and self._read_fingerprints(name) is None:
+                        write_text_file(path, json.dumps(fingerprints) + "\n")
+                if not is_leased:
                     time.sleep(_WAIT_SECONDS)
         except OSError as error:
             raise UserError(
@@ -104,7 +105,7 @@ class Store:
             ) from error
         return known
 
-    def _images_path(self, name: str) -> Path:
+    def _fingerprints_path(self, name: str) -> Path:
         return self.path / "images" / f"{name}.json"
 
 
@@ -115,5 +116,5 @@ def _dataset(name: str, data_dir: str | None) -> data.Dataset:
 
 @functools.lru_cache
 def _fingerprints(name: str, data_dir: str | None) -> Fingerprints:
-    found = _dataset(name, data_dir)
-    return {"train": data_fingerprint(found.train), "test": data_fingerprint(found.test)}
+    dataset = _dataset(name, data_dir)
+    return {"train": data_fingerprint(dataset.train), "test": data_fingerprint(dataset.test)}

@@ -1,78 +1,89 @@
-"""What a grid is made of: classifiers, adversarial examples, trained defences, and the cells measured with them.
+"""Targets: everything that a grid makes once and keeps in the store.
 
-Each lies under a name that ends in a hash of all that it depends on; it is made once, and used by every cell that needs it.
-Of a dataset that is its name: `Store` holds to its images. Of recipes and defaults it is `SCHEMA`, to be raised when one
-changes that figures depend on; a test notices the change.
+A target is a trained classifier, a set of adversarial examples, a trained defence or a measured cell. Its file name
+ends in a hash of everything it depends on. A dataset enters this hash by its name alone; `TargetStore` checks that its
+images stay the same. Training recipes and default hyperparameters enter it as `SCHEMA`: raise `SCHEMA` when a change
+to one of them changes figures. A test notices such changes.
 """
 
 import dataclasses
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 from tfdefense.attacks.core import adversarial_dataset
-from tfdefense.attacks.core.spec import attack_from
+from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import DEFENSES
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.learned_defense import LearnedDefense
-from tfdefense.evaluation.attack_summary import save_summary
-from tfdefense.experiments import train, train_classifier
-from tfdefense.experiments.plan import planned
-from tfdefense.papers.store import Store
-from tfdefense.training.run_directory import Run
-from tfdefense.utils.hashing import hashed
+from tfdefense.evaluation.attack_summary import save_attack_summary
+from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.from_flags import (
+    classifier_experiment_from_flags,
+    experiment_from_flags,
+)
+from tfdefense.experiments.load import load_defense
+from tfdefense.experiments.train import train_defense
+from tfdefense.experiments.train_classifier import train_classifier
+from tfdefense.papers.paper import PaperDefense
+from tfdefense.papers.store import TargetStore
+from tfdefense.training.run_directory import RunDirectory
+from tfdefense.utils.hashing import hash_parts
 
 SCHEMA = 1
 
 
-class Artefact(ABC):
-    """Something that is made once: a frozen dataclass of all that it depends on."""
+@dataclasses.dataclass(frozen=True)
+class StoredTarget(ABC):
+    """Something that is made once: a frozen dataclass of everything it depends on."""
 
     kind: ClassVar[str]
 
     @property
     def key(self) -> str:
-        """A hash of kind and fields; of an artefact among them, of its."""
-        return hashed([json.dumps([SCHEMA, self.kind, self.depends_on()], sort_keys=True).encode()])
+        """Hash of the kind and the fields, in which other targets enter by their keys."""
+        return hash_parts(
+            [json.dumps([SCHEMA, self.kind, self.key_fields()], sort_keys=True).encode()]
+        )
 
-    def depends_on(self) -> dict[str, Any]:
-        """The fields, as JSON can hold them."""
+    def key_fields(self) -> dict[str, Any]:
+        """Return the fields that enter the key, as JSON types."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: _keys(value) for name, value in fields.items()}
+        return {name: _json_value(value) for name, value in fields.items()}
 
-    def path(self, store: Store) -> Path:
-        """Where it lies."""
+    def path(self, store: TargetStore) -> Path:
+        """Return its file or directory in the store."""
         return store.path / self.kind / f"{self.title.replace(' ', '-')}-{self.key[:12]}"
 
-    def needs(self) -> list["Artefact"]:
-        """What must be there before it is made."""
-        return list(_artefacts([getattr(self, field.name) for field in dataclasses.fields(self)]))
+    def prerequisites(self) -> list["StoredTarget"]:
+        """Return the targets that must exist before this one is made."""
+        return list(_targets_in([getattr(self, field.name) for field in dataclasses.fields(self)]))
 
     @property
     @abstractmethod
     def title(self) -> str:
-        """What it is, in a few words."""
+        """Description in a few words."""
 
     @abstractmethod
-    def is_done(self, store: Store) -> bool:
-        """Whether it is there, whole."""
+    def is_done(self, store: TargetStore) -> bool:
+        """Return True if the target is complete."""
 
     @abstractmethod
-    def make(self, store: Store) -> None:
-        """Makes it, or goes on where an earlier call was killed."""
+    def make(self, store: TargetStore) -> None:
+        """Make the target; resume what a killed call has left."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Classifier(Artefact):
+class ClassifierTarget(StoredTarget):
     """A registered classifier, trained by its recipe.
 
     Attributes:
       dataset, name: registered names.
-      passes: over the training images; None for the recipe's.
-      options: of the training that are not the recipe's, as (name, value) in order.
+      passes: epochs over the training images; None for the recipe's.
+      options: training options that differ from the recipe, as sorted (name, value) pairs.
     """
 
     kind = "classifiers"
@@ -86,47 +97,48 @@ class Classifier(Artefact):
     def title(self) -> str:
         return f"{self.dataset} {self.name}"
 
-    def depends_on(self) -> dict[str, Any]:
-        # One without options keeps the name that it had before there were any.
-        every = super().depends_on()
+    def key_fields(self) -> dict[str, Any]:
+        # Empty options are left out, so that the keys of older stores stay valid.
+        fields = super().key_fields()
         if not self.options:
-            del every["options"]
-        return every
+            del fields["options"]
+        return fields
 
-    def run(self, store: Store) -> Run:
-        """Its run directory."""
-        return Run(self.path(store))
+    def run(self, store: TargetStore) -> RunDirectory:
+        """Return its run directory."""
+        return RunDirectory(self.path(store))
 
-    def is_done(self, store: Store) -> bool:
+    def is_done(self, store: TargetStore) -> bool:
         return self.run(store).classifier_path.is_file()
 
-    def make(self, store: Store) -> None:
+    def make(self, store: TargetStore) -> None:
         settings = {"dataset": self.dataset, "classifier": self.name, **dict(self.options)}
         if self.passes is not None:
             settings["epochs"] = self.passes
-        train_classifier.train(settings, self.run(store), store.data_dir)
+        experiment = classifier_experiment_from_flags(settings)
+        train_classifier(experiment, ExperimentContext(store.data_dir), self.run(store))
 
-    def load(self, store: Store) -> FrozenClassifier:
-        """The classifier, frozen."""
+    def load(self, store: TargetStore) -> FrozenClassifier:
+        """Return the trained classifier."""
         data = store.dataset(self.dataset)
         model = self.run(store).load_classifier()
         return FrozenClassifier(model, data.image_shape, data.num_classes)
 
 
 @dataclasses.dataclass(frozen=True)
-class Examples(Artefact):
-    """Adversarial examples of the first images of a split, made against the classifier alone.
+class ExamplesTarget(StoredTarget):
+    """Adversarial examples of the first images of a split, made for the classifier alone.
 
     Attributes:
-      classifier: the one that is attacked.
-      attack: a label, "pgd:steps=20".
-      images: how many; None for all.
-      split: "test", or "train" for those that a defence learns from.
+      classifier: the attacked classifier.
+      attack: label of the attack, such as "pgd:steps=20".
+      images: number of images; None for all.
+      split: "test", or "train" for images on which a defence is trained.
     """
 
     kind = "examples"
 
-    classifier: Classifier
+    classifier: ClassifierTarget
     attack: str
     images: int | None
     split: str = "test"
@@ -136,77 +148,77 @@ class Examples(Artefact):
         of = "" if self.split == "test" else f" {self.split}"
         return f"{self.classifier.title} {self.attack.partition(':')[0]}{of}"
 
-    def depends_on(self) -> dict[str, Any]:
-        attack = attack_from(self.attack)
-        own = {"attack": attack.name, **adversarial_dataset.hyperparameters(attack)}
-        return {**super().depends_on(), **own}
+    def key_fields(self) -> dict[str, Any]:
+        attack = parse_attack(self.attack)
+        of_attack = {"attack": attack.name, **adversarial_dataset.hyperparameter_values(attack)}
+        return {**super().key_fields(), **of_attack}
 
-    def is_done(self, store: Store) -> bool:
+    def is_done(self, store: TargetStore) -> bool:
         return (self.path(store) / "summary.json").is_file()
 
-    def make(self, store: Store) -> None:
-        every = getattr(store.dataset(self.classifier.dataset), self.split)
-        images = every if self.images is None else every.take(self.images)
-        model, attack = self.classifier.load(store), attack_from(self.attack)
+    def make(self, store: TargetStore) -> None:
+        split = getattr(store.dataset(self.classifier.dataset), self.split)
+        images = split if self.images is None else split.take(self.images)
+        model, attack = self.classifier.load(store), parse_attack(self.attack)
         made = adversarial_dataset.craft(model, images, attack, self.split, 250, self.path(store))
-        save_summary(made, images)
+        save_attack_summary(made, images)
 
-    def load(self, store: Store) -> adversarial_dataset.Examples:
-        """The examples."""
-        return adversarial_dataset.load(self.path(store))
+    def load(self, store: TargetStore) -> adversarial_dataset.AdversarialDataset:
+        """Return the examples."""
+        return adversarial_dataset.load_adversarial_dataset(self.path(store))
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained(Artefact):
-    """A defence, trained before a classifier; one that learns nothing is merely written down.
+class DefenseTarget(StoredTarget):
+    """A defence, trained with a classifier; a defence without training is only written to a run directory.
 
     Attributes:
-      classifier: what it was trained with.
+      classifier: the classifier that it is trained with.
       defense: registered name.
-      options: hyperparameters that are not the defaults, as (name, value) in order.
-      passes: over the training images; None where nothing is learned.
-      train_images: how many of those; None for all.
-      pairs: the examples of them that it learns from; none for what it makes for itself.
+      options: hyperparameters that differ from the defaults, as sorted (name, value) pairs.
+      passes: epochs over the training images; None for a defence without training.
+      train_images: number of training images; None for all.
+      pairs: adversarial examples that it is trained on; empty if it makes its own.
     """
 
     kind = "defenses"
 
-    classifier: Classifier
+    classifier: ClassifierTarget
     defense: str
     options: tuple[tuple[str, Any], ...] = ()
     passes: int | None = None
     train_images: int | None = None
-    pairs: tuple[Examples, ...] = ()
+    pairs: tuple[ExamplesTarget, ...] = ()
 
     @classmethod
-    def of(
+    def from_choice(
         cls,
-        classifier: Classifier,
-        defense: str,
-        options: Mapping[str, Any],
+        classifier: ClassifierTarget,
+        choice: PaperDefense,
         passes: int | None = None,
         train_images: int | None = None,
-        attacks: Sequence[str] = (),
-    ) -> "Trained":
-        """One with its options in order, that learns from examples of `attacks`; nothing of that where it learns nothing."""
-        own = tuple(sorted(options.items()))
-        if not issubclass(DEFENSES.get(defense), LearnedDefense):
-            return cls(classifier, defense, own)
-        pairs = tuple(Examples(classifier, label, train_images, "train") for label in attacks)
-        return cls(classifier, defense, own, passes, train_images, pairs)
+    ) -> "DefenseTarget":
+        """Return the target of a paper's defence; `passes` and `train_images` are ignored if it has no training."""
+        options = tuple(sorted(choice.options.items()))
+        if not issubclass(DEFENSES.get(choice.defense), LearnedDefense):
+            return cls(classifier, choice.defense, options)
+        pairs = tuple(
+            ExamplesTarget(classifier, label, train_images, "train") for label in choice.pairs
+        )
+        return cls(classifier, choice.defense, options, passes, train_images, pairs)
 
     @property
     def title(self) -> str:
         return f"{self.classifier.title} {self.defense}"
 
-    def run(self, store: Store) -> Run:
-        """Its run directory."""
-        return Run(self.path(store))
+    def run(self, store: TargetStore) -> RunDirectory:
+        """Return its run directory."""
+        return RunDirectory(self.path(store))
 
-    def is_done(self, store: Store) -> bool:
+    def is_done(self, store: TargetStore) -> bool:
         return (self.path(store) / "finished").is_file()
 
-    def make(self, store: Store) -> None:
+    def make(self, store: TargetStore) -> None:
         settings = {
             "defense": self.defense,
             "dataset": self.classifier.dataset,
@@ -214,27 +226,27 @@ class Trained(Artefact):
             **dict(self.options),
             **({} if self.passes is None else {"epochs": self.passes}),
             **({} if self.train_images is None else {"train_images": self.train_images}),
+            **({"pairs": [str(each.path(store)) for each in self.pairs]} if self.pairs else {}),
         }
-        pairs = [str(each.path(store)) for each in self.pairs]
-        plan = planned(settings, self.run(store), store.data_dir, pairs=pairs)
-        train.fitted(plan)
+        config = experiment_from_flags(settings)
+        train_defense(config, ExperimentContext(store.data_dir), self.run(store))
         (self.path(store) / "finished").touch()
 
-    def load(self, store: Store, guarded: FrozenClassifier | None = None) -> Defense:
-        """The defence before the classifier it was trained with, or before `guarded`."""
-        return train.load_defense(self.run(store), guarded)
+    def load(self, store: TargetStore, guarded: FrozenClassifier | None = None) -> Defense:
+        """Return the trained defence, in front of `guarded` or of the classifier it was trained with."""
+        return load_defense(self.run(store), guarded)
 
 
-def _keys(value: Any) -> Any:
-    """Artefacts as their keys, also in a tuple."""
+def _json_value(value: Any) -> Any:
+    """Return a field as a JSON type: targets become their keys, tuples become lists."""
     if isinstance(value, tuple):
-        return [_keys(each) for each in value]
-    return value.key if isinstance(value, Artefact) else value
+        return [_json_value(each) for each in value]
+    return value.key if isinstance(value, StoredTarget) else value
 
 
-def _artefacts(value: Any) -> Iterator[Artefact]:
-    if isinstance(value, Artefact):
+def _targets_in(value: Any) -> Iterator[StoredTarget]:
+    if isinstance(value, StoredTarget):
         yield value
     elif isinstance(value, list | tuple):
         for each in value:
-            yield from _artefacts(each)
+            yield from _targets_in(each)

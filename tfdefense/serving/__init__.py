@@ -1,7 +1,9 @@
-"""What leaves the library: SavedModels, TFLite files, and a client for them."""
+"""Exported models and their clients: `exporter/` writes SavedModels and TFLite files, `client/` sends images to
+them here or on a server, and `core/input_checks.py` checks the images inside the served graph."""
 
-from tfdefense.serving.client.local import open_model
+from tfdefense.serving.client.local_client import open_model
 from tfdefense.serving.exporter.export import export
+from tfdefense.serving.exporter.model_facts import ModelFacts
 from tfdefense.serving.exporter.variant import Variant
 
-__all__ = ["Variant", "export", "open_model"]
+__all__ = ["ModelFacts", "Variant", "export", "open_model"]

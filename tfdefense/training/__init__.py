@@ -1,11 +1,19 @@
-"""The one training loop, and what surrounds it."""
+"""The one training loop, used by classifiers and defences, and its parts.
 
+Checkpoints, summaries, precision, seeds, and training on several replicas and workers.
+"""
+
+from tfdefense.training.loop_config import BATCH_SIZE, LoopConfig
 from tfdefense.training.replica import Replica
-from tfdefense.training.trainer import BATCH_SIZE, LoopConfig, Task, Trainer
+from tfdefense.training.task import Task
+from tfdefense.training.trainer import Trainer
 
-__all__ = ["BATCH_SIZE", "LoopConfig", "Replica", "Task", "Trainer", "epochs_for"]
+__all__ = ["BATCH_SIZE", "LoopConfig", "Replica", "Task", "Trainer", "epochs_to_show"]
 
 
-def epochs_for(images: int, count: int, least: int, most: int) -> int:
-    """How many passes over `count` images make about `images` images, between `least` and `most`."""
-    return min(max(round(images / count), least), most)
+def epochs_to_show(images: int, count: int, minimum: int, maximum: int) -> int:
+    """Return the number of epochs over `count` training images that show about `images` images.
+
+    The result is in [minimum, maximum].
+    """
+    return min(max(round(images / count), minimum), maximum)

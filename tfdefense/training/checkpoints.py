@@ -1,4 +1,4 @@
-"""Checkpoints of a run: saved now and then, restored before anything else."""
+"""Checkpoints of a training run."""
 
 import shutil
 import time
@@ -9,20 +9,22 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.errors import UserError, WorkFailed, reason_of, require
+from tfdefense.errors import UserError, WorkFailedError, require, short_reason
 from tfdefense.training.distribute import multi_worker
 from tfdefense.utils import cluster
-from tfdefense.utils.progress import say
+from tfdefense.utils.progress import print_line
 
 
 class Checkpoints:
-    """Saves and restores named trackables and the step that they belong to.
+    """Checkpoints of named objects, with the training step and the time spent.
+
+    Only the chief writes. All workers read.
 
     Args:
-      items: name -> Keras model or optimizer, built, or `tf.Variable`, or
-        anything else with `variables`.
-      directory: the run directory; None saves nothing.
-      keep: how many checkpoints to keep.
+      items: name -> `tf.Variable`, or an object with `variables`: a built Keras model, a built
+        optimizer, `BestWeights`.
+      directory: the run directory; files go to its `checkpoints/`. None saves nothing.
+      keep: the number of checkpoints to keep.
     """
 
     def __init__(self, items: Mapping[str, Any], directory: Path | None, keep: int = 2) -> None:
@@ -31,39 +33,42 @@ class Checkpoints:
         self._resumed_at = time.monotonic()
         lists = {name: _variables(item) for name, item in items.items()}
         self._checkpoint = tf.train.Checkpoint(step=self._step, seconds=self._seconds, **lists)
-        # Made now, by all workers together, and not with the first checkpoint, which only the chief writes.
+        # Creates a distributed variable, so all workers must do it together. The first save would
+        # create it otherwise, and only the chief saves.
         _ = self._checkpoint.save_counter
         self._manager = None
         self._saved_at = time.monotonic()
         if directory is not None:
-            place = Path(directory) / "checkpoints"
-            arguments = self._checkpoint, str(place), keep
+            path = Path(directory) / "checkpoints"
+            arguments = self._checkpoint, str(path), keep
             try:
                 self._manager = tf.train.CheckpointManager(*arguments)
-            except ValueError:  # The list of checkpoints is damaged; it can be done without.
-                (place / "checkpoint").unlink()
+            except ValueError:  # TensorFlow's list of checkpoints is damaged. It is not needed.
+                (path / "checkpoint").unlink()
                 self._manager = tf.train.CheckpointManager(*arguments)
 
     def restore(self) -> int:
-        """Brings back the newest checkpoint; returns its step, or 0 where there is none.
+        """Restore the newest checkpoint and return its step; return 0 if there is none.
 
-        One that is damaged is put aside, and the one before it taken.
+        A damaged checkpoint is renamed to `damaged-*`, and the one before it is restored.
 
         Raises:
-          UserError: all of them are damaged, or of other networks; or workers do not see the same.
+          UserError: all checkpoints are damaged or of other networks, or the workers found
+            different checkpoints.
         """
-        multi_worker.wait_for_all()  # Until the last one to come, nothing is written or put aside.
-        step = self._restore()
-        steps = multi_worker.gathered(np.array([step])).tolist()
+        # No worker may write or rename before all workers have listed the checkpoints.
+        multi_worker.wait_for_workers()
+        step = self._restore_newest()
+        steps = multi_worker.gather_arrays(np.array([step])).tolist()
         require(
             len(set(steps)) == 1,
-            f"{self._manager and self._manager.directory}: the workers found checkpoints of steps {steps}. All need"
-            " one run directory, on a file system that they share.",
+            f"{self._manager and self._manager.directory}: the workers found checkpoints of steps"
+            f" {steps}. All workers need the same run directory, on a shared file system.",
         )
         return step
 
-    def _restore(self) -> int:
-        newest_first = self._on_disk()
+    def _restore_newest(self) -> int:
+        newest_first = self._list_newest_first()
         if not newest_first:
             return 0
         failures: list[str] = []
@@ -75,68 +80,75 @@ class Checkpoints:
                 failures.append(str(error).splitlines()[0])
                 continue
             for damaged in newest_first[: len(failures)] if cluster.is_chief() else ():
-                say(f"{damaged}: damaged, so {path.name} takes its place.")
-                _put_aside(damaged)
+                print_line(f"{damaged}: damaged, renamed to damaged-*. Using {path.name} instead.")
+                _rename_damaged(damaged)
             self._resumed_at = time.monotonic()
             return int(self._step.numpy())
         raise UserError(
             f"{newest_first[0]}: cannot be restored (damaged, or of other networks): {failures[0]}"
-            " Remove it, or start afresh with --overwrite."
+            " Delete it, or start again with --overwrite."
         )
 
     @property
     def seconds(self) -> float:
-        """Seconds spent up to the last checkpoint, over all interruptions."""
+        """Seconds of training up to the last checkpoint, without the interruptions."""
         return float(self._seconds.numpy())
 
-    def _on_disk(self) -> list[Path]:
-        """The checkpoints, newest first; by their files, for the list that TensorFlow keeps of them may be lost."""
+    def _list_newest_first(self) -> list[Path]:
+        """Return the checkpoints by their files, because TensorFlow's own list may be lost."""
         if self._manager is None:
             return []
         directory = Path(self._manager.directory)
         found = (path.with_suffix("") for path in directory.glob("ckpt-*.index"))
         return sorted(found, key=lambda path: int(path.name.removeprefix("ckpt-")), reverse=True)
 
-    def save(self, step: int, every: float = 0.0, force: bool = False) -> None:
-        """Saves at `step`, unless the last one is younger than `every` seconds and not `force`.
+    def save(self, step: int, *, min_interval: float = 0.0, force: bool = False) -> None:
+        """Save a checkpoint of `step`.
+
+        Args:
+          step: the number of finished training steps.
+          min_interval: seconds since the last checkpoint below which nothing is saved.
+          force: save in any case.
 
         Raises:
-          WorkFailed: the disk is full or not writable.
+          WorkFailedError: the disk is full or not writable.
         """
-        due = force or time.monotonic() - self._saved_at >= every
+        due = force or time.monotonic() - self._saved_at >= min_interval
         if self._manager is None or not due or not cluster.is_chief():
             return
         self._step.assign(step)
         now = time.monotonic()
         self._seconds.assign_add(now - self._resumed_at)
         self._resumed_at = now
-        self._remove_halves()
+        directory = Path(self._manager.directory)
+        _delete_unfinished(directory)
         try:
             self._manager.save(checkpoint_number=step)
         except (tf.errors.OpError, OSError) as error:
-            self._remove_halves()
-            raise WorkFailed(
-                f"{self._manager.directory}: checkpoint at step {step:,} not written: {reason_of(error)}. The one before is kept,"
-                " and the same command goes on from it."
+            _delete_unfinished(directory)
+            raise WorkFailedError(
+                f"{directory}: checkpoint at step {step:,} not written: {short_reason(error)}. The"
+                " previous checkpoint is kept. Run the same command again to resume from it."
             ) from error
         self._saved_at = time.monotonic()
 
-    def _remove_halves(self) -> None:
-        """What was being written when the disk was full or the process killed."""
-        for half in Path(self._manager.directory).glob("ckpt-*_temp"):
-            shutil.rmtree(half, ignore_errors=True)
+
+def _delete_unfinished(directory: Path) -> None:
+    """Delete checkpoints whose writing was stopped by a full disk or a kill."""
+    for unfinished in directory.glob("ckpt-*_temp"):
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _put_aside(path: Path) -> None:
+def _rename_damaged(path: Path) -> None:
     for part in path.parent.glob(f"{path.name}.*"):
         part.rename(part.with_name(f"damaged-{part.name}"))
 
 
 def _variables(item: Any) -> Any:
-    """All variables of a Keras model or optimizer, in its own order.
+    """Return the variables of an item in its own order.
 
-    Handed to TensorFlow as it is, a Keras 3 model loses without a word the layers that it keeps in
-    lists: TensorFlow's tracking does not see into them.
+    TensorFlow's tracking does not see Keras 3 layers that a model keeps in a list, and saves a
+    model without them and without an error. A list of all variables avoids that.
     """
     if isinstance(item, tf.Variable):
         return item

@@ -1,8 +1,8 @@
-"""Keras' dropout and batch norm, made to see the global batch where several replicas learn together.
+"""Dropout and batch normalisation over the global batch when several replicas train together.
 
-By itself Keras' dropout draws one mask for all replicas, and its batch norm has each replica's part to
-normalise over. What they are made into lasts only while a network learns, so that what is saved has Keras'
-own layers, and opens without this library.
+Without this, Keras' dropout draws the same mask on every replica, and its batch normalisation uses
+the statistics of one replica's part of the batch. The layers are changed only inside
+`use_global_batch`, so a saved network has plain Keras layers and loads without this library.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import keras
 import tensorflow as tf
 
-from tfdefense.training.layers import with_parts
+from tfdefense.training.nested_layers import collect_nested_layers
 
 _SPATIAL = (
     keras.layers.SpatialDropout1D,
@@ -22,13 +22,14 @@ _SPATIAL = (
 
 
 @contextlib.contextmanager
-def seen_by(networks: Iterable[keras.Layer], replicas: int) -> Iterator[None]:
-    """Within it, what is traced of `networks` does on so many replicas what it would do on one.
+def use_global_batch(networks: Iterable[keras.Layer], replicas: int) -> Iterator[None]:
+    """Make `networks`, traced inside this context, compute on `replicas` replicas what they compute on one.
 
-    With one replica nothing is changed. Other layers that draw, such as `GaussianNoise`, `AlphaDropout` or the dropout
-    of `LSTM` and `Attention`, stay as they are, and so does batch norm of what is masked.
+    With one replica nothing is changed. Not covered: other random layers (`GaussianNoise`,
+    `AlphaDropout`, the dropout inside `LSTM` and `Attention`) and batch normalisation of masked
+    inputs.
     """
-    layers = with_parts(networks) if replicas > 1 else []
+    layers = collect_nested_layers(networks) if replicas > 1 else []
     norms = [
         layer
         for layer in layers
@@ -37,7 +38,7 @@ def seen_by(networks: Iterable[keras.Layer], replicas: int) -> Iterator[None]:
     dropouts = [
         layer
         for layer in layers
-        # A subclass may drop by rules of its own; at rates of 0 and 1 nothing is drawn.
+        # Not subclasses, which may have other rules. Rates of 0 and 1 draw no random numbers.
         if type(layer) in (keras.layers.Dropout, *_SPATIAL) and 0 < layer.rate < 1
     ]
     for layer in norms:
@@ -53,33 +54,34 @@ def seen_by(networks: Iterable[keras.Layer], replicas: int) -> Iterator[None]:
             del layer.call
 
 
-def _drop_out(layer: keras.Layer, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-    """Of the mask that one replica would draw for the global batch, this replica's rows."""
+def _drop_out(layer: keras.Layer, inputs: tf.Tensor, *, training: bool = False) -> tf.Tensor:
+    """Apply this replica's rows of the mask that one replica would draw for the global batch."""
     if not training:
         return inputs
     context = tf.distribute.get_replica_context()
     count = tf.shape(inputs)[0]
     first, *rest = _mask_shape(layer, inputs)
-    rows = first is None
+    mask_per_example = first is None
     drawn = tf.random.stateless_uniform(
-        [count * context.num_replicas_in_sync if rows else first, *rest],
-        # As Keras has it: its state is int64, and draws take int32.
+        [count * context.num_replicas_in_sync if mask_per_example else first, *rest],
+        # As in Keras: the seed state is int64, and the draw needs int32.
         tf.cast(tf.math.floormod(layer.seed_generator.next(), tf.int32.max - 1), tf.int32),
         dtype=inputs.dtype,
     )
-    mine = context.replica_id_in_sync_group * count
-    kept = (drawn[mine : mine + count] if rows else drawn) >= layer.rate
-    return tf.where(kept, inputs / (1 - layer.rate), tf.zeros_like(inputs))
+    offset = context.replica_id_in_sync_group * count
+    keep = (drawn[offset : offset + count] if mask_per_example else drawn) >= layer.rate
+    return tf.where(keep, inputs / (1 - layer.rate), tf.zeros_like(inputs))
 
 
 def _mask_shape(layer: keras.Layer, inputs: tf.Tensor) -> list[int | tf.Tensor | None]:
-    """Sizes of the mask; None for one row of it an example."""
+    """Return the shape of the mask; the first entry is None if each example has its own mask."""
     sizes, rank = tf.shape(inputs), inputs.shape.rank
+    given: list[int | None]
     if isinstance(layer, _SPATIAL):
         channels = 1 if getattr(layer, "data_format", None) == "channels_first" else rank - 1
         given = [None if axis in (0, channels) else 1 for axis in range(rank)]
     else:
-        given = [*(layer.noise_shape or [None] * rank)]
-        given = [1] * (rank - len(given)) + given  # As it is broadcast.
-    own = (sizes[axis] if given[axis] is None else given[axis] for axis in range(1, rank))
-    return [given[0], *own]
+        noise_shape = list(layer.noise_shape or [None] * rank)
+        given = [1] * (rank - len(noise_shape)) + noise_shape  # Broadcasting adds axes in front.
+    rest = (sizes[axis] if given[axis] is None else given[axis] for axis in range(1, rank))
+    return [given[0], *rest]

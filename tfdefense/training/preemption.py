@@ -1,4 +1,4 @@
-"""Being asked to leave: a machine that goes away sends SIGTERM first."""
+"""Handling of SIGTERM, the signal that a cluster sends before it takes a machine away."""
 
 import signal
 import threading
@@ -6,28 +6,28 @@ from types import FrameType
 from typing import Any
 
 
-class Preemption:
-    """Within it, SIGTERM no longer ends the process, but is remembered.
+class PreemptionHandler:
+    """Context in which SIGTERM sets `requested` and does not end the process.
 
-    Outside of the main thread, where Python takes no signals, it does nothing.
+    Outside the main thread it does nothing, because Python handles signals only there.
 
     Attributes:
-      asked: whether SIGTERM has come.
+      requested: true after SIGTERM.
     """
 
     def __init__(self) -> None:
-        self.asked = False
-        self._before: Any = None
+        self.requested = False
+        self._previous: Any = None
 
-    def __enter__(self) -> "Preemption":
+    def __enter__(self) -> "PreemptionHandler":
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, self._remember)
+            self._previous = signal.signal(signal.SIGTERM, self._on_sigterm)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
+        if self._previous is not None:
+            signal.signal(signal.SIGTERM, self._previous)
 
-    def _remember(self, number: int, frame: FrameType | None) -> None:
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        self.asked = True
+        self.requested = True

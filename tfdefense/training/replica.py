@@ -1,21 +1,22 @@
-"""What a training step knows about the replica that it runs on."""
+"""The view that a training step has of its replica: its share of means and of random numbers."""
 
 import tensorflow as tf
 
-# Draws that one step may make; the seeds of two steps never overlap.
+# The maximum number of draws in one step. The seeds of two steps never overlap.
 _DRAWS_PER_STEP = 1_000
 
 
 class Replica:
-    """One replica's share of one step: of the batch mean, and of the random numbers.
+    """One replica in one training step.
 
-    Every random number is a function of (seed, step, place in the *global* batch). A run that was
-    killed draws what it would have drawn, and several replicas draw together what one would.
+    `n` is the number of examples of this replica. Every random number is a function of (seed,
+    step, position in the *global* batch). So a run that is killed and resumed draws the same
+    numbers, and several replicas together draw the numbers that one replica would draw.
 
     Args:
-      seed: the run's seed.
-      step: int64 scalar, the global step.
-      global_batch: examples in a step, over all replicas.
+      seed: the seed of the run.
+      step: the global step, int64 scalar.
+      global_batch: the number of examples in a step, over all replicas.
     """
 
     def __init__(self, seed: int, step: tf.Tensor, global_batch: int) -> None:
@@ -28,49 +29,61 @@ class Replica:
         self._draws = 0
 
     def mean(self, values: tf.Tensor) -> tf.Tensor:
-        """This replica's share of the mean of per-example `values` [n] over the global batch.
+        """Return this replica's share of the mean of `values` over the global batch.
 
-        The shares of all replicas add up to the mean, and so do their gradients.
+        The shares of all replicas add up to the mean, and their gradients to its gradient.
+
+        Args:
+          values: one value per example, [n].
         """
         return tf.reduce_sum(values) / self.global_batch
 
-    def clipped(self, gradients: list[tf.Tensor], most: float) -> list[tf.Tensor]:
-        """This replica's shares of gradients, scaled alike so that their sum is of norm `most` at most; 0 for any.
+    def clip(self, gradients: list[tf.Tensor], max_norm: float) -> list[tf.Tensor]:
+        """Return this replica's shares of gradients, scaled so that the norm of their sum is at most `max_norm`.
 
-        An optimizer's own clipping would see one replica's share at a time.
+        The clipping of a Keras optimizer would use the norm of one replica's share.
+
+        Args:
+          gradients: this replica's share of each gradient.
+          max_norm: the largest norm of all gradients together; 0 means no limit.
         """
-        if not most:
+        if not max_norm:
             return gradients
-        norm = self._norm_of_all(gradients)
-        scale = most / tf.maximum(norm, most)
+        norm = self._global_norm(gradients)
+        scale = max_norm / tf.maximum(norm, max_norm)
         return [gradient * scale for gradient in gradients]
 
     def gradient_norm(self, gradients: list[tf.Tensor | None]) -> tf.Tensor:
-        """This replica's share of the norm of the whole gradient, of which `gradients` are its share.
+        """Return this replica's share of the norm of the gradient, summed over all replicas.
 
-        The norms of the shares would add up to more than the norm of their sum.
+        The shares are equal and add up to that norm. The norms of the shares of the gradient would
+        add up to more.
+
+        Args:
+          gradients: this replica's share of each gradient; None for a variable without one.
         """
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
-        return self._norm_of_all(gradients) / replicas
+        return self._global_norm(gradients) / replicas
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> tf.Tensor:
-        """float32 [n], uniform in [low, high): one number for each of this replica's examples."""
-        return self._mine(
+        """Return one uniform number in [low, high) per example, float32 [n]."""
+        return self._local_rows(
             tf.random.stateless_uniform([self.global_batch], self._next_seed(), low, high)
         )
 
     def normal(self, shape: tuple[int, ...]) -> tf.Tensor:
-        """float32 [n, *shape], standard normal: so many for each of this replica's examples."""
-        return self._mine(
+        """Return standard normal numbers for each example, float32 [n, *shape]."""
+        return self._local_rows(
             tf.random.stateless_normal([self.global_batch, *shape], self._next_seed())
         )
 
     def choice(self, values: tuple[float, ...]) -> tf.Tensor:
-        """float32 [n]: for each of this replica's examples, one of `values`, all equally likely."""
+        """Return one of `values` per example, float32 [n]; all values are equally likely."""
         index = tf.cast(self.uniform(0.0, float(len(values))), tf.int32)
         return tf.gather(tf.constant(values, tf.float32), tf.minimum(index, len(values) - 1))
 
-    def _norm_of_all(self, gradients: list[tf.Tensor | None]) -> tf.Tensor:
+    def _global_norm(self, gradients: list[tf.Tensor | None]) -> tf.Tensor:
+        """Return the L2 norm of all gradients, summed over the replicas."""
         context = tf.distribute.get_replica_context()
         known = [gradient for gradient in gradients if gradient is not None]
         return tf.linalg.global_norm(context.all_reduce("sum", known))
@@ -80,6 +93,6 @@ class Replica:
         self._draws += 1
         return tf.stack([tf.constant(self._seed, tf.int64), draw])
 
-    def _mine(self, numbers: tf.Tensor) -> tf.Tensor:
-        """This replica's rows of what was drawn for the global batch."""
+    def _local_rows(self, numbers: tf.Tensor) -> tf.Tensor:
+        """Return this replica's rows of numbers that were drawn for the global batch."""
         return numbers[self._offset : self._offset + self._local_batch]

@@ -1,4 +1,4 @@
-"""Repeatable initial weights without touching anybody's random state."""
+"""Repeatable initial weights that leave the caller's random state unchanged."""
 
 import contextlib
 import random
@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Layers made inside get initial weights and dropout masks that follow from `seed`.
+def seed_layers(seed: int) -> Iterator[None]:
+    """Make the initial weights and dropout masks of layers created in this context follow from `seed`.
 
-    Keras 3 takes the seed of every initializer and dropout layer that was given none from Python's
-    `random`; its state is put back afterwards, and NumPy's and TensorFlow's are never touched.
+    Keras 3 draws the seed of each initializer and dropout layer without a seed from Python's
+    `random`. The state of `random` is restored at the end. The random states of NumPy and
+    TensorFlow are not used.
     """
     state = random.getstate()
     random.seed(seed)

@@ -1,94 +1,97 @@
-"""TensorBoard event files of a run."""
+"""TensorBoard event files of a training run."""
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.errors import WorkFailed, reason_of
+from tfdefense.errors import WorkFailedError, short_reason
 from tfdefense.utils import cluster
 
 
-class Summaries:
-    """Writes scalars, image grids and the settings; does nothing without a directory.
+class SummaryWriter:
+    """Writer of scalars, image grids and settings for TensorBoard.
 
     Args:
-      directory: the run directory; event files go to its `events/`.
+      directory: the run directory; event files go to its `events/`. None writes nothing. With
+        several workers only the chief writes.
 
     Raises:
-      WorkFailed: the disk is full or not writable; here, or with whatever is written later.
+      WorkFailedError: the disk is full or not writable. Every method raises it too.
     """
 
     def __init__(self, directory: Path | None) -> None:
-        self._writer = None
+        self._writer: Any = None
         if directory is not None and cluster.is_chief():
-            self._place = Path(directory) / "events"
-            with _writing():
-                self._writer = tf.summary.create_file_writer(str(self._place))
-            self._bytes = self._written()
+            self._directory = Path(directory) / "events"
+            with _failures_as_errors():
+                self._writer = tf.summary.create_file_writer(str(self._directory))
+            self._bytes = self._written_bytes()
 
-    def scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
-        """One point on the curve `group/name` for each of `values`."""
+    def write_scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
+        """Write one point of the curve `group/name` for each of `values`."""
         if self._writer is None or not values:
             return
-        with _writing(), self._writer.as_default(step=step):
+        with _failures_as_errors(), self._writer.as_default(step=step):
             for name, value in values.items():
                 tf.summary.scalar(f"{group}/{name}", value)
         self._require_written()
 
-    def images(self, group: str, grids: Mapping[str, np.ndarray], step: int) -> None:
-        """Pictures float32 [H, W, C] in [0, 1], C 1 or 3."""
+    def write_images(self, group: str, grids: Mapping[str, np.ndarray], step: int) -> None:
+        """Write pictures, float32 [H, W, C] in [0, 1], C is 1 or 3."""
         if self._writer is None or not grids:
             return
-        with _writing(), self._writer.as_default(step=step):
+        with _failures_as_errors(), self._writer.as_default(step=step):
             for name, grid in grids.items():
                 tf.summary.image(f"{group}/{name}", grid[np.newaxis])
         self._require_written()
 
-    def settings(self, settings: Mapping[str, Any]) -> None:
-        """The settings as text, and as hyperparameters for TensorBoard's HParams page."""
+    def write_settings(self, settings: Mapping[str, Any]) -> None:
+        """Write the settings as text, and as hyperparameters for TensorBoard's HParams page."""
         if self._writer is None or not settings:
             return
         from tensorboard.plugins.hparams import api as hparams
 
-        with _writing(), self._writer.as_default(step=0):
+        with _failures_as_errors(), self._writer.as_default(step=0):
             text = json.dumps(settings, indent=2, default=str)
             tf.summary.text("config", "\n".join(f"    {line}" for line in text.splitlines()))
             plain = (bool, int, float, str)
             hparams.hparams({k: v if isinstance(v, plain) else str(v) for k, v in settings.items()})
 
     def _require_written(self) -> None:
-        """TensorFlow drops without a word what a full disk does not take."""
+        """Raise an error if the files have not grown: TensorFlow ignores a full disk."""
         self._writer.flush()
-        written = self._written()
+        written = self._written_bytes()
         if written <= self._bytes:
-            raise WorkFailed(f"{self._place}: event file not written: No space left on device.")
+            raise WorkFailedError(
+                f"{self._directory}: event file not written: No space left on device."
+            )
         self._bytes = written
 
-    def _written(self) -> int:
-        return sum(path.stat().st_size for path in self._place.glob("*tfevents*"))
+    def _written_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self._directory.glob("*tfevents*"))
 
-    def __enter__(self) -> "Summaries":
+    def __enter__(self) -> "SummaryWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._writer is not None:
-            with _writing():
+            with _failures_as_errors():
                 self._writer.close()
 
 
 @contextlib.contextmanager
-def _writing() -> Iterator[None]:
+def _failures_as_errors() -> Iterator[None]:
     try:
         yield
     except (tf.errors.OpError, OSError) as error:
-        raise WorkFailed(f"event file not written: {reason_of(error)}.") from error
+        raise WorkFailedError(f"event file not written: {short_reason(error)}.") from error
 
 
-def image_grid(rows: list[np.ndarray]) -> np.ndarray:
-    """Pictures under each other: rows of [N, H, W, C] -> [len(rows) * H, N * W, C]."""
+def image_grid(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Return rows of images, each [N, H, W, C], as one picture [len(rows) * H, N * W, C]."""
     return np.concatenate([np.concatenate(list(np.asarray(row)), axis=1) for row in rows], axis=0)

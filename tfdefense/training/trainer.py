@@ -1,101 +1,47 @@
-"""The one loop: everything about training that is not the method."""
+"""The training loop. It knows nothing about the method that it trains: that is the `Task`.
 
-import dataclasses
+One turn of the loop: run `steps_per_loop` steps in one compiled call, log the scalars, validate
+if it is time, save a checkpoint if it is time, stop if SIGTERM arrived. Everything is a function
+of (seed, step), so a run that is killed and resumed ends with the same bits.
+"""
+
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfdefense.data.core.batches import shuffled_batches
-from tfdefense.errors import Preempted, WorkFailed, require, unknown_name
-from tfdefense.training import precision
+from tfdefense.errors import PreemptedError, WorkFailedError, require
 from tfdefense.training.checkpoints import Checkpoints
 from tfdefense.training.distribute import multi_worker
-from tfdefense.training.global_batch import seen_by
-from tfdefense.training.preemption import Preemption
+from tfdefense.training.global_batch import use_global_batch
+from tfdefense.training.loop_config import LoopConfig
+from tfdefense.training.mixed_precision import compute_in
+from tfdefense.training.preemption import PreemptionHandler
 from tfdefense.training.replica import Replica
-from tfdefense.training.summaries import Summaries
-from tfdefense.utils.progress import Progress, say
-
-BATCH_SIZE = 128
-Scalars = dict[str, float]
-Images = dict[str, np.ndarray]
-
-
-class Task(Protocol):
-    """What is trained: variables and one step. It knows nothing of the loop.
-
-    Attributes:
-      name: shown beside the progress bar.
-      stopped: whether validation has seen enough, so that training ends before its last step.
-    """
-
-    name: str
-    stopped: bool
-
-    def checkpoint_items(self) -> dict[str, Any]:
-        """Every trackable that training changes: networks, optimizers."""
-
-    def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
-        """One update from this replica's part of a batch; scalars that add up over replicas."""
-
-    def finish(self) -> None:
-        """What is to be done after the last step, before the last checkpoint."""
-
-
-@dataclasses.dataclass(frozen=True)
-class LoopConfig:
-    """How a task is trained.
-
-    Attributes:
-      epochs: passes over the training images, at least 1.
-      batch_size: examples in a step over all replicas, a multiple of their number.
-      seed: order of data and all random draws of the steps follow from it.
-      mixed_precision: what networks compute in, "float32" or "bfloat16"; see `precision.computing`.
-      steps_per_loop: steps inside one call of the compiled loop; Python wakes up between calls.
-      checkpoint_seconds: least time between two checkpoints.
-      validations: how often in all, at most, to validate (never more often than once an epoch).
-
-    Raises:
-      UserError: a number out of range, or an unknown precision.
-    """
-
-    epochs: int
-    batch_size: int = BATCH_SIZE
-    seed: int = 0
-    mixed_precision: str = "float32"
-    steps_per_loop: int = 20
-    checkpoint_seconds: float = 30.0
-    validations: int = 20
-
-    def __post_init__(self) -> None:
-        for field in ("epochs", "batch_size", "steps_per_loop", "validations"):
-            value = getattr(self, field)
-            require(value >= 1, f"--{field}={value}: at least 1 needed.")
-        require(self.seed >= 0, f"--seed={self.seed}: 0 or more needed.")
-        if self.mixed_precision not in precision.NAMES:
-            raise unknown_name("--mixed_precision", self.mixed_precision, precision.NAMES)
-
-    def steps(self, count: int) -> int:
-        """Steps in all, over `count` training examples."""
-        return max(1, self.epochs * count // self.batch_size)
+from tfdefense.training.summaries import SummaryWriter
+from tfdefense.training.task import Scalars, Task, Validate
+from tfdefense.utils.progress import ProgressBar, print_line
 
 
 class Trainer:
-    """Trains a task for a number of epochs, from its last checkpoint if there is one.
+    """Trainer of one task. It resumes from the last checkpoint if there is one.
 
-    Networks and optimizers of the task must have been made in the scope of the current
+    Networks and optimizers of the task must be created in the scope of the current
     `tf.distribute` strategy.
 
     Args:
-      task: what to train.
-      config: how.
-      directory: for checkpoints and event files; None keeps nothing.
-      describe: settings that TensorBoard shows beside the curves.
+      task: the thing to train.
+      config: the settings of the loop.
+      directory: the run directory, for checkpoints and event files; None writes nothing.
+      settings: settings to show in TensorBoard.
+
+    Raises:
+      UserError: the batch size is not a multiple of the number of replicas.
     """
 
     def __init__(
@@ -103,7 +49,7 @@ class Trainer:
         task: Task,
         config: LoopConfig,
         directory: Path | None = None,
-        describe: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.task = task
         self.config = config
@@ -115,69 +61,77 @@ class Trainer:
         )
         self.checkpoints = Checkpoints(task.checkpoint_items(), directory)
         self.directory = directory
-        self.describe = describe or {}
-        self._names: list[str] = []
+        self.settings = settings or {}
+        self._scalar_names: list[str] = []
 
-    def finished(self, count: int) -> bool:
-        """Whether the last checkpoint is of a finished training over `count` training examples."""
-        return self.checkpoints.restore() >= self.config.steps(count) or self.task.stopped
+    def is_finished(self, image_count: int) -> bool:
+        """Restore the last checkpoint; return true if it ends a training on `image_count` images."""
+        step = self.checkpoints.restore()
+        return step >= self.config.total_steps(image_count) or self.task.should_stop
 
-    def fit(
-        self,
-        arrays: Mapping[str, np.ndarray],
-        validate: Callable[[], tuple[Scalars, Images]] | None = None,
-    ) -> None:
-        """Trains on `arrays` (name -> [N, ...]); `validate` gives scalars and image grids to log.
+    def fit(self, arrays: Mapping[str, np.ndarray], validate: Validate | None = None) -> None:
+        """Train until the last step or until the task should stop.
+
+        Args:
+          arrays: name -> [N, ...], the training examples.
+          validate: called at most once per epoch; returns scalars and image grids to log.
 
         Raises:
-          WorkFailed: a loss is no longer finite; the last good checkpoint is kept.
-          Preempted: SIGTERM came; the state is saved.
+          WorkFailedError: a scalar is not finite, or the disk is full. The last good checkpoint is
+            kept.
+          PreemptedError: SIGTERM arrived. The state is saved.
         """
-        config = self.config
-        count = len(next(iter(arrays.values())))
-        steps = config.steps(count)
-        validate_every = max(count // config.batch_size, steps // config.validations, 1)
+        image_count = len(next(iter(arrays.values())))
+        total_steps = self.config.total_steps(image_count)
+        steps_per_validation = self.config.steps_per_validation(image_count)
+        batch_size = self.config.batch_size
         step = self.checkpoints.restore()
         if step:
-            say(f"{self.task.name}: going on from step {step:,} of {steps:,}.")
-        if step >= steps or self.task.stopped:
+            print_line(f"{self.task.name}: resuming from step {step:,} of {total_steps:,}.")
+        if step >= total_steps or self.task.should_stop:
             return
-        iterator = self.distribute(arrays, step)
+        batches = self.make_iterator(arrays, first_step=step)
         with (
-            Progress(
-                self.task.name, steps * config.batch_size, step * config.batch_size
-            ) as progress,
-            Summaries(self.directory) as summaries,
-            Preemption() as preemption,
+            ProgressBar(self.task.name, total_steps * batch_size, step * batch_size) as progress,
+            SummaryWriter(self.directory) as summaries,
+            PreemptionHandler() as preemption,
         ):
-            if not step:
-                summaries.settings(self.describe)
-            while step < steps and not self.task.stopped:
-                boundary = (step // validate_every + 1) * validate_every
-                size = min(config.steps_per_loop, boundary - step, steps - step)
-                started = time.monotonic()
-                scalars = self.run(iterator, step, size)
-                step += size
-                images = size * config.batch_size
-                scalars["images_per_second"] = images / (time.monotonic() - started)
-                summaries.scalars("train", scalars, step)
+            if step == 0:
+                summaries.write_settings(self.settings)
+            while step < total_steps and not self.task.should_stop:
+                next_validation = (step // steps_per_validation + 1) * steps_per_validation
+                last_step = min(step + self.config.steps_per_loop, next_validation, total_steps)
+                images = (last_step - step) * batch_size
+                scalars = self._run_timed_steps(batches, step, last_step - step)
+                step = last_step
+                summaries.write_scalars("train", scalars, step)
                 progress.advance(images, {k: v for k, v in scalars.items() if "loss" in k})
-                if step == steps:
+                if step == total_steps:
                     self.task.finish()
-                if validate and (step in (boundary, steps)):
+                if validate and step in (next_validation, total_steps):
                     self._validate(validate, summaries, step)
-                done = step == steps or self.task.stopped
-                asked = multi_worker.any_of(preemption.asked)
-                force = done or asked
-                self.checkpoints.save(step, every=config.checkpoint_seconds, force=force)
-                if asked and not done:
-                    raise Preempted(
-                        f"{self.task.name}: asked to stop (SIGTERM) at step {step:,} of {steps:,}."
-                        f"{' Saved; the same command goes on from there.' if self.directory else ''}"
+                finished = step == total_steps or self.task.should_stop
+                preempted = multi_worker.any_worker(preemption.requested)
+                self.checkpoints.save(
+                    step,
+                    min_interval=self.config.checkpoint_seconds,
+                    force=finished or preempted,
+                )
+                if preempted and not finished:
+                    saved = (
+                        " Saved. Run the same command again to resume." if self.directory else ""
+                    )
+                    raise PreemptedError(
+                        f"{self.task.name}: stopped by SIGTERM at step {step:,} of {total_steps:,}.{saved}"
                     )
 
-    def distribute(self, arrays: Mapping[str, np.ndarray], first_step: int = 0) -> Any:
-        """An iterator over the shuffled batches from `first_step` on, that gives each replica its part."""
+    def make_iterator(
+        self, arrays: Mapping[str, np.ndarray], first_step: int = 0
+    ) -> Iterator[Mapping[str, Any]]:
+        """Return an endless iterator over shuffled batches, from the batch of step `first_step` on.
+
+        Each batch is distributed: every replica gets its part, name -> [batch_size / replicas, ...].
+        """
         config = self.config
         return iter(
             self.strategy.distribute_datasets_from_function(
@@ -187,52 +141,71 @@ class Trainer:
             )
         )
 
-    def run(self, iterator: Any, first: int, count: int) -> Scalars:
-        """Steps `first` to `first + count - 1` on the next batches: the mean of each scalar.
+    def run_steps(
+        self, batches: Iterator[Mapping[str, Any]], first_step: int, count: int
+    ) -> Scalars:
+        """Run `count` steps on the next batches and return the mean of each scalar.
+
+        Args:
+          batches: from `make_iterator`.
+          first_step: the number of the first of these steps, from 0.
+          count: the number of steps.
 
         Raises:
-          WorkFailed: a scalar is not finite.
+          WorkFailedError: a scalar is not finite.
         """
         items = self.task.checkpoint_items().values()
         networks = [item for item in items if isinstance(item, keras.Layer)]
-        computing = precision.computing(networks, self.config.mixed_precision)
-        with computing, seen_by(networks, self.strategy.num_replicas_in_sync):
-            rows = self._loop(iterator, tf.constant(first, tf.int64), tf.constant(count, tf.int64))
-        rows = rows.numpy()
-        bad = ~np.isfinite(rows)
-        if bad.any():
-            row, column = np.argwhere(bad)[0]
-            raise WorkFailed(
-                f"{self.task.name}: {self._names[column]} is {rows[row, column]} at step"
-                f" {first + row:,}. Training stopped; the last good checkpoint is kept. A lower learning rate may help."
+        with (
+            compute_in(networks, self.config.mixed_precision),
+            use_global_batch(networks, self.strategy.num_replicas_in_sync),
+        ):
+            rows = self._loop(
+                batches, tf.constant(first_step, tf.int64), tf.constant(count, tf.int64)
+            ).numpy()
+        not_finite = np.argwhere(~np.isfinite(rows))
+        if len(not_finite):
+            row, column = not_finite[0]
+            raise WorkFailedError(
+                f"{self.task.name}: {self._scalar_names[column]} is {rows[row, column]} at step"
+                f" {first_step + row:,}. Training stopped; the last good checkpoint is kept. Try a"
+                " lower learning rate."
             )
-        return dict(zip(self._names, rows.mean(axis=0).tolist(), strict=True))
+        return dict(zip(self._scalar_names, rows.mean(axis=0).tolist(), strict=True))
+
+    def _run_timed_steps(
+        self, batches: Iterator[Mapping[str, Any]], first_step: int, count: int
+    ) -> Scalars:
+        """Return the result of `run_steps` with the additional scalar `images_per_second`."""
+        started = time.monotonic()
+        scalars = self.run_steps(batches, first_step, count)
+        seconds = time.monotonic() - started
+        return {**scalars, "images_per_second": count * self.config.batch_size / seconds}
 
     @tf.function
-    def _loop(self, iterator: Any, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-        """`count` steps without Python: float32 [count, number of scalars]."""
+    def _loop(self, batches: Any, first_step: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        """Run `count` steps in one graph; return their scalars, float32 [count, scalars]."""
         rows = tf.TensorArray(tf.float32, size=tf.cast(count, tf.int32), infer_shape=False)
         for i in tf.range(count):
-            row = self.strategy.run(self._replica_step, args=(next(iterator), first + i))
+            row = self.strategy.run(self._replica_step, args=(next(batches), first_step + i))
             total = self.strategy.reduce(tf.distribute.ReduceOp.SUM, row, axis=None)
             rows = rows.write(tf.cast(i, tf.int32), total)
         return rows.stack()
 
     def _replica_step(self, batch: Mapping[str, tf.Tensor], step: tf.Tensor) -> tf.Tensor:
+        """Run one step on one replica; return its scalars, float32 [scalars]."""
         scalars = self.task.train_step(
             batch, Replica(self.config.seed, step, self.config.batch_size)
         )
-        self._names = list(scalars)  # Runs while tracing; the values keep this order.
+        self._scalar_names = list(scalars)  # Runs only while tracing; the order never changes.
         return tf.stack([tf.cast(value, tf.float32) for value in scalars.values()])
 
-    def _validate(
-        self, validate: Callable[[], tuple[Scalars, Images]], summaries: Summaries, step: int
-    ) -> None:
-        scalars, images = validate()
-        summaries.scalars("validation", scalars, step)
-        summaries.images("validation", images, step)
+    def _validate(self, validate: Validate, summaries: SummaryWriter, step: int) -> None:
+        scalars, grids = validate()
+        summaries.write_scalars("validation", scalars, step)
+        summaries.write_images("validation", grids, step)
         text = "  ".join(
             f"{name} {value:.3g}" if "loss" in name else f"{name} {value:.1%}"
             for name, value in scalars.items()
         )
-        say(f"{self.task.name}: step {step:,}: validation {text}")
+        print_line(f"{self.task.name}: step {step:,}: validation {text}")

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 import contextlib
 import os
@@ -9,9 +9,10 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A place to write the file `path` to, which gets its name when the block ends, and is gone if that fails.
+    """Yield a temporary path, and move the file that was written there to `path` at the end.
 
-    It has the file's own name, by whose ending some writers go.
+    If the block fails, the temporary file is deleted and `path` is not changed. The temporary file
+    has the same name as `path`, because some writers choose the format from the suffix.
     """
     directory = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
@@ -20,3 +21,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
         os.replace(directory / path.name, path)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def write_text_file(path: Path, text: str) -> None:
+    """Write a text file completely or not at all."""
+    with atomic_write(path) as partial:
+        partial.write_text(text)

@@ -1,10 +1,13 @@
-"""The role of this process among the workers of the current `tf.distribute` strategy."""
+"""Position of this process among the workers of the current `tf.distribute` strategy.
+
+A worker is one process. Without `tf.distribute.MultiWorkerMirroredStrategy` there is one worker.
+"""
 
 import tensorflow as tf
 
 
 def worker_count() -> int:
-    """How many workers there are."""
+    """Return the number of workers."""
     resolver = _resolver()
     if resolver is None:
         return 1
@@ -13,7 +16,7 @@ def worker_count() -> int:
 
 
 def worker_index() -> int:
-    """Which of them this one is, from 0."""
+    """Return the index of this worker, from 0."""
     resolver = _resolver()
     if resolver is None:
         return 0
@@ -22,12 +25,12 @@ def worker_index() -> int:
 
 
 def local_replicas() -> int:
-    """How many replicas this worker has: one on each of its devices."""
+    """Return the number of replicas in this worker: one per device."""
     return tf.distribute.get_strategy().num_replicas_in_sync // worker_count()
 
 
 def is_chief() -> bool:
-    """Whether this one writes."""
+    """Return true in the chief: worker 0, the only worker that writes files."""
     return worker_index() == 0
 
 

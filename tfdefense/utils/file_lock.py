@@ -1,25 +1,33 @@
-"""One process at a time in a run directory."""
+"""Lock that keeps other processes out of a directory."""
 
 import contextlib
 import fcntl
 import os
 from pathlib import Path
 
-from tfdefense.errors import Locked
+from tfdefense.errors import DirectoryLockedError
 
-# Held until released, or until the process ends, however it ends: the system lets go of them.
+# (device, inode) of a lock file -> its open handle. The operating system releases the lock when
+# the process ends, whatever the reason.
 _held: dict[tuple[int, int], int] = {}
 
 
 def lock_directory(directory: Path, flag: str) -> None:
-    """Keeps other processes out of a directory that exists; again from the same process, nothing happens.
+    """Lock an existing directory until `release_directory` or until this process ends.
+
+    If this process has the lock already, nothing happens. On a file system without locks nothing
+    happens either.
+
+    Args:
+      directory: the directory, which must exist.
+      flag: the command-line flag that named it, for the error message.
 
     Raises:
-      Locked: another process is in it.
+      DirectoryLockedError: another process has the lock.
     """
     handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    about = os.fstat(handle)
-    file = about.st_dev, about.st_ino
+    status = os.fstat(handle)
+    file = status.st_dev, status.st_ino
     if file in _held:
         os.close(handle)
         return
@@ -28,23 +36,24 @@ def lock_directory(directory: Path, flag: str) -> None:
     except BlockingIOError:
         owner = os.pread(handle, 20, 0).decode(errors="replace").strip() or "?"
         os.close(handle)
-        raise Locked(
-            f"--{flag}={directory}: another process (number {owner}) works in it. Wait for it, or name another."
+        raise DirectoryLockedError(
+            f"--{flag}={directory}: in use by another process (process ID {owner}). Wait for it, or"
+            f" name another directory with --{flag}."
         ) from None
     except OSError:  # A file system without locks.
         os.close(handle)
         return
     _held[file] = handle
-    # On a full disk the lock holds, though it does not say whose it is.
+    # If the disk is full, the lock works, but its file does not contain the process ID.
     with contextlib.suppress(OSError):
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)
 
 
 def release_directory(directory: Path) -> None:
-    """Lets other processes into a directory; nothing where it is not held."""
+    """Release the lock of this process on a directory, if there is one."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        about = os.stat(directory / ".lock")
-        handle = _held.pop((about.st_dev, about.st_ino), None)
+        status = os.stat(directory / ".lock")
+        handle = _held.pop((status.st_dev, status.st_ino), None)
         if handle is not None:
             os.close(handle)

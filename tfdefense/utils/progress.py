@@ -1,4 +1,4 @@
-"""What a person sees of anything that takes longer than two seconds."""
+"""Progress bars, and lines of output that do not break them."""
 
 import sys
 from collections.abc import Mapping
@@ -8,23 +8,24 @@ from tqdm import tqdm
 from tfdefense.utils import cluster
 
 
-class Progress:
-    """A bar with what, how far, images a second and how long still; one line a while in a log file.
+class ProgressBar:
+    """Progress bar with the number of images, images per second and the remaining time.
 
-    Of several workers the chief shows it.
+    It appears after one second. If standard error is not a terminal, one line is printed every
+    20 seconds instead. With several workers only the chief shows it.
 
     Args:
-      what: the work's name.
-      total: images to go through in all.
-      done: images already gone through, before a resume.
+      title: the name of the work.
+      total: the number of images in total.
+      done: the number of images that were done before a resume.
     """
 
-    def __init__(self, what: str, total: int, done: int = 0) -> None:
+    def __init__(self, title: str, total: int, done: int = 0) -> None:
         interactive = sys.stderr.isatty()
         self._bar = tqdm(
             total=total,
             initial=done,
-            desc=what,
+            desc=title,
             unit=" images",
             unit_scale=True,
             smoothing=0.1,
@@ -36,24 +37,24 @@ class Progress:
         )
 
     def advance(self, images: int, values: Mapping[str, float] | None = None) -> None:
-        """`images` more are done; `values` are shown behind the bar."""
+        """Add `images` to the number of images done, and show `values` after the bar."""
         if values:
             text = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
             self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(images)
 
     def close(self) -> None:
-        """Leaves the finished bar where it stands."""
+        """End the bar; its last state stays on the terminal."""
         self._bar.close()
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> "ProgressBar":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
 
-def say(line: str) -> None:
-    """Prints one line of news, above any bar that is being drawn."""
+def print_line(line: str) -> None:
+    """Print one line to standard output, above any progress bar."""
     tqdm.write(line, file=sys.stdout)
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Names on the command line and the code behind them, imported only when asked for."""
+"""Registry that maps names on the command line to code, which is imported on first use."""
 
 import importlib
 import inspect
@@ -9,10 +9,10 @@ from tfdefense.errors import unknown_name
 
 
 class Registry:
-    """Maps a name to `"module:attribute"`; a new entry is one line.
+    """Map from a name to `"module:attribute"`. A new entry is one line.
 
     Args:
-      kind: what the names stand for ("attack", "defense"), for error messages.
+      kind: the thing that the names stand for ("attack", "defense"), for error messages.
       entries: name -> `"package.module:attribute"`.
     """
 
@@ -21,22 +21,34 @@ class Registry:
         self.entries = dict(entries)
 
     def names(self) -> list[str]:
+        """Return all names in alphabetical order."""
         return sorted(self.entries)
 
     def check(self, name: str) -> str:
-        """Returns `name`; raises `UserError`, with the nearest match, if it is not registered."""
+        """Return `name` if it is registered.
+
+        Raises:
+          UserError: it is not registered; the message suggests the most similar name.
+        """
         if name not in self.entries:
             raise unknown_name(self.kind, name, self.entries)
         return name
 
     def get(self, name: str) -> Any:
-        """Imports and returns what `name` stands for."""
+        """Import the entry of `name` and return it.
+
+        Raises:
+          UserError: the name is not registered.
+        """
         module, attribute = self.entries[self.check(name)].split(":")
         return getattr(importlib.import_module(module), attribute)
 
     def summary(self, name: str) -> str:
-        """What `name` stands for, in one line: its own `summary`, or else the head of its docstring."""
+        """Return a description of an entry in one line, without a final full stop.
+
+        It is the entry's attribute `summary`, or the first paragraph of its docstring.
+        """
         target = self.get(name)
-        # Its own: a class does not inherit what its parent is.
+        # `vars`, because a class must not inherit the summary of its base class.
         text = vars(target).get("summary") or inspect.getdoc(target) or ""
         return text.split("\n\n")[0].replace("\n", " ").rstrip(".")

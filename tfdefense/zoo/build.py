@@ -7,18 +7,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfdefense.errors import UserError, WorkFailed, require
+from tfdefense.errors import UserError, WorkFailedError, require
 from tfdefense.evaluation.protocol import saved_report
-from tfdefense.evaluation.report.render import failed_checks, table_and_meaning
+from tfdefense.evaluation.report.render import failed_check_lines, accuracy_table_lines
 from tfdefense.evaluation.report.report import Report
-from tfdefense.evaluation.runner import Judge
-from tfdefense.experiments.train import load_dataset, load_defense
-from tfdefense.training.run_directory import Run, versions, write_text
-from tfdefense.utils.progress import say
-from tfdefense.zoo.pretrained import MODELS, Pretrained, load, save
+from tfdefense.evaluation.runner import ModelRunner
+from tfdefense.experiments.load import load_dataset, load_defense
+from tfdefense.training.run_directory import RunDirectory
+from tfdefense.utils.atomic_write import write_text_file
+from tfdefense.utils.package_versions import package_versions
+from tfdefense.utils.progress import print_line
+from tfdefense.zoo.pretrained import MODELS, Pretrained, load, save_pretrained
 
 
-def build(run: Run, models: Path = MODELS) -> str:
+def build(run: RunDirectory, models: Path = MODELS) -> str:
     """Writes the model of a run; returns its name, "<defense>/<dataset>/<classifier that it was trained before>".
 
     Args:
@@ -34,15 +36,15 @@ def build(run: Run, models: Path = MODELS) -> str:
     report = saved_report(run, None)
     require(report is not None, f"RUN={run.path}: no report in it; bin/evaluate makes one.")
     name = f"{defense.name}/{settings['dataset']}/{defense.trained_with}"
-    directory = save(defense, name, "", models)
+    directory = save_pretrained(defense, name, "", models)
     test = load_dataset(run).test
     pretrained = load(name, models)
-    before = Judge(defense.defend(), defense.batch_size).predict(test)
-    after = Judge(pretrained.before(defense.classifier).defend(), defense.batch_size).predict(test)
+    before = ModelRunner(defense.defend(), defense.batch_size).predict(test)
+    after = ModelRunner(pretrained.before(defense.classifier).defend(), defense.batch_size).predict(test)
     kept = f"{int((before == after).sum()):,} of {len(test):,}"
-    begun = stored.surroundings.get("init_run") is not None
-    write_text(directory / "card.md", _card(pretrained, settings, begun, report, kept, test.note))
-    say(f"{name}: the class that float32 weights give on {kept} clean test images. {directory}")
+    begun = stored.fact("init_run", str | None, None) is not None
+    write_text_file(directory / "card.md", _card(pretrained, settings, begun, report, kept, test.note))
+    print_line(f"{name}: the class that float32 weights give on {kept} clean test images. {directory}")
     return name
 
 
@@ -61,8 +63,8 @@ def _card(
         "",
         report.summary,
         "",
-        *failed_checks(report),
-        *table_and_meaning(report),
+        *failed_check_lines(report),
+        *accuracy_table_lines(report),
         "",
         *(f"- {attack}" for attack in report.attacks),
         *(f"- {each}" for each in report.notes),
@@ -70,7 +72,7 @@ def _card(
         f" {pretrained.seed}; {ways}.",
         *(["- It began with the networks of another training."] if begun else []),
         f"- Weights are kept in float16. On clean test images they give the class of the float32 ones {kept} times.",
-        f"- Versions: {', '.join(f'{key} {value}' for key, value in versions().items())}.",
+        f"- Versions: {', '.join(f'{key} {value}' for key, value in package_versions().items())}.",
         *([f"- {note}"] if note else []),
         "",
     ]
@@ -82,8 +84,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         require(bool(arguments), "RUN: one or more run directories needed, judged by bin/evaluate.")
         for path in arguments:
-            build(Run(Path(path), "RUN"))
-    except (UserError, WorkFailed) as error:
+            build(RunDirectory(Path(path), "RUN"))
+    except (UserError, WorkFailedError) as error:
         print(f"tfdefense.zoo.build: {error}", file=sys.stderr)
         return 2
     return 0

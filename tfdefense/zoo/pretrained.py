@@ -12,10 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
-from tfdefense.defenses import named
+from tfdefense.defenses import get_defense_class
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import UserError, require, unknown_name
-from tfdefense.training.run_directory import Run, versions, write_text
+from tfdefense.training.run_directory import RunDirectory
+from tfdefense.utils.atomic_write import write_text_file
+from tfdefense.utils.package_versions import package_versions
 
 SCHEMA = 1
 MODELS = Path(__file__).parent / "models"
@@ -59,7 +61,7 @@ class Pretrained:
             self.classifier_path is not None,
             f"{self.name}: its classifier is too large to come along; train one by its name.",
         )
-        model = Run(self.classifier_path.parent).load_classifier()
+        model = RunDirectory(self.classifier_path.parent).load_classifier()
         return FrozenClassifier(model, self.image_shape, self.num_classes)
 
     def before(self, classifier: Any) -> Defense:
@@ -79,7 +81,7 @@ class Pretrained:
             f"classifier {classifier.name!r}: takes images of {classifier.image_shape};"
             f" {self.name} purifies {self.image_shape}.",
         )
-        defense = named(self.defense)(classifier, self.seed, **self.hyperparameters)
+        defense = get_defense_class(self.defense)(classifier, self.seed, **self.hyperparameters)
         for network_name, network in defense.networks().items():
             for index, weight in enumerate(network.weights):
                 kept = self.weights.get(f"{network_name}/{index}")
@@ -126,7 +128,7 @@ def load(name: str, models: Path = MODELS) -> Pretrained:
         shape = tuple(config["image_shape"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{directory}: damaged ({error}); install the package again.") from error
-    beside = Run(directory).classifier_path
+    beside = RunDirectory(directory).classifier_path
     return Pretrained(
         name=name,
         image_shape=shape,
@@ -137,7 +139,7 @@ def load(name: str, models: Path = MODELS) -> Pretrained:
     )
 
 
-def save(defense: Defense, name: str, card: str, models: Path = MODELS) -> Path:
+def save_pretrained(defense: Defense, name: str, card: str, models: Path = MODELS) -> Path:
     """Writes the networks of a trained defence as `load` reads them, and its classifier where that is small.
 
     Args:
@@ -154,9 +156,9 @@ def save(defense: Defense, name: str, card: str, models: Path = MODELS) -> Path:
         for index, weight in enumerate(network.weights)
     }
     np.savez_compressed(directory / _WEIGHTS, **weights)
-    write_text(directory / _CARD, card)
+    write_text_file(directory / _CARD, card)
     if isinstance(defense.classifier.model, keras.Model):
-        beside = Run(directory)
+        beside = RunDirectory(directory)
         beside.save_classifier(defense.classifier.model)
         if beside.classifier_path.stat().st_size > _LARGEST_CLASSIFIER:
             beside.classifier_path.unlink()
@@ -167,7 +169,7 @@ def save(defense: Defense, name: str, card: str, models: Path = MODELS) -> Path:
         "image_shape": list(defense.classifier.image_shape),
         "num_classes": defense.classifier.num_classes,
         "seed": defense.seed,
-        "made_with": versions(),
+        "made_with": package_versions(),
     }
-    write_text(directory / _CONFIG, json.dumps(about, indent=2) + "\n")
+    write_text_file(directory / _CONFIG, json.dumps(about, indent=2) + "\n")
     return directory

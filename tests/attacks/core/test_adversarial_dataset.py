@@ -12,7 +12,7 @@ from tfdefense.attacks import BIM, FGSM, JSMA
 from tfdefense.attacks.core import adversarial_dataset
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.data.core import disk_array
-from tfdefense.defenses.core.adversarial_pairs import crafted_pairs
+from tfdefense.defenses.core.adversarial_pairs import make_stored_pairs
 from tfdefense.errors import UserError
 from tfdefense.evaluation import attack_summary
 
@@ -95,7 +95,7 @@ def test_unfinished_examples_are_not_read(make):
     examples = make()
     sorted((examples.run.path / "shards").iterdir())[1].unlink()
     with pytest.raises(UserError, match=r"not finished \(from image 10 of 24 on\)"):
-        adversarial_dataset.load(examples.run)
+        adversarial_dataset.load_adversarial_dataset(examples.run)
 
 
 def test_anything_else_has_another_directory(make, toy_split):
@@ -138,12 +138,12 @@ def test_a_model_without_weights_to_hash_is_refused(make, toy_model):
 
 def test_summary_is_of_the_images_that_fell(make, toy_split):
     examples = make(JSMA(theta=0.5, gamma=0.5))
-    found = attack_summary.summary(examples, toy_split)
+    found = attack_summary.summarize_attack(examples, toy_split)
     new = examples.success & ~examples.clean_success
     assert found["l0"]["mean"] == pytest.approx(examples.l0[new].mean())
     assert found["success"]["share"] == pytest.approx(examples.success.mean())
     assert found["success"]["ci_low"] <= found["success"]["share"] <= found["success"]["ci_high"]
-    attack_summary.save_summary(examples, toy_split)
+    attack_summary.save_attack_summary(examples, toy_split)
     path = examples.run.path
     assert json.loads((path / "summary.json").read_text())["n"] == 24
     table = (path / "summary.md").read_text()
@@ -153,7 +153,7 @@ def test_summary_is_of_the_images_that_fell(make, toy_split):
 
 def test_training_draws_from_what_was_crafted(make, toy_model, toy_split):
     sets = [make(FGSM(epsilon=0.2)), make(BIM(epsilon=0.3))]
-    arrays = crafted_pairs(sets, toy_split)
+    arrays = make_stored_pairs(sets, toy_split)
     assert arrays["adversarial_0"].shape == (24, *SHAPE)
     np.testing.assert_array_equal(arrays["adversarial_1"], sets[1].adversarial)
     defense = tfdefense.defenses.APEGANPlusPlus(toy_model)
@@ -167,7 +167,7 @@ def test_examples_too_many_for_memory_stay_on_disk_and_train_the_same(
 ):
     here = make(FGSM(epsilon=0.2))
     monkeypatch.setattr(disk_array, "MEMORY_LIMIT", 0)
-    there = adversarial_dataset.load(here.run)
+    there = adversarial_dataset.load_adversarial_dataset(here.run)
     assert isinstance(there.adversarial, disk_array.DiskArray)
     assert there.adversarial.dtype == np.float32
     np.testing.assert_array_equal(np.asarray(there.adversarial), here.adversarial)
@@ -181,4 +181,4 @@ def test_examples_too_many_for_memory_stay_on_disk_and_train_the_same(
 
 def test_examples_of_other_images_are_refused_for_training(make, toy_split):
     with pytest.raises(UserError, match="made of 23 images of toy train; the 24"):
-        crafted_pairs([make(split=toy_split.take(23))], toy_split)
+        make_stored_pairs([make(split=toy_split.take(23))], toy_split)

@@ -1,7 +1,7 @@
 import pytest
 
-from tfdefense.attacks import APGDCE, ATTACKS, BIM, PGD, CarliniWagnerL2, DeepFool, make
-from tfdefense.attacks.core.spec import attack_from, label_of
+from tfdefense.attacks import APGDCE, ATTACKS, BIM, PGD, CarliniWagnerL2, DeepFool, make_attack
+from tfdefense.attacks.core.spec import parse_attack, format_attack
 from tfdefense.errors import UserError
 
 
@@ -17,20 +17,20 @@ from tfdefense.errors import UserError
     ],
 )
 def test_label_says_what_is_not_as_usual(attack, label):
-    assert label_of(attack) == label
-    assert label_of(attack_from(label.replace("True", "true"))) == label
+    assert format_attack(attack) == label
+    assert format_attack(parse_attack(label.replace("True", "true"))) == label
 
 
 @pytest.mark.parametrize("name", ATTACKS.names())
 def test_every_registered_attack_comes_back(name):
-    assert attack_from(name) == make(name)
-    assert label_of(make(name)) == name
+    assert parse_attack(name) == make_attack(name)
+    assert format_attack(make_attack(name)) == name
 
 
 def test_radius_is_the_labels_or_else_the_given_one():
-    assert attack_from("apgd_ce", 0.2) == APGDCE(epsilon=0.2)
-    assert attack_from("apgd_ce:epsilon=0.1", 0.2) == APGDCE(epsilon=0.1)
-    assert attack_from("deepfool", 0.2) == DeepFool()
+    assert parse_attack("apgd_ce", 0.2) == APGDCE(epsilon=0.2)
+    assert parse_attack("apgd_ce:epsilon=0.1", 0.2) == APGDCE(epsilon=0.1)
+    assert parse_attack("deepfool", 0.2) == DeepFool()
 
 
 @pytest.mark.parametrize(
@@ -47,4 +47,4 @@ def test_radius_is_the_labels_or_else_the_given_one():
 )
 def test_what_cannot_be_read_is_named(label, message):
     with pytest.raises(UserError, match=message):
-        attack_from(label)
+        parse_attack(label)

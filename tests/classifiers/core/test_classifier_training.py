@@ -8,15 +8,15 @@ import pytest
 import tensorflow as tf
 
 import tfdefense
-from tfdefense.classifiers import Config, mnist_cnn
+from tfdefense.classifiers import ClassifierConfig, mnist_cnn
 from tfdefense.classifiers.core import cached_training
 from tfdefense.classifiers.core.architecture import Architecture, Recipe
-from tfdefense.classifiers.core.augmentation import AUGMENTATIONS, augmented
+from tfdefense.classifiers.core.augmentation import AUGMENTATIONS, augment
 from tfdefense.classifiers.core.classifier_training import ClassifierTraining
 from tfdefense.errors import UserError
 from tfdefense.training import Replica
-from tfdefense.training.best import BestWeights
-from tfdefense.training.run_directory import Run
+from tfdefense.training.best_weights import BestWeights
+from tfdefense.training.run_directory import RunDirectory
 
 
 def linear(image_shape, num_classes):
@@ -41,11 +41,11 @@ LINEAR = Architecture("linear", "for tests", linear, grey=Recipe(training_images
 )
 def test_bad_hyperparameters_are_named(given, message):
     with pytest.raises(UserError, match=message):
-        Config(**given)
+        ClassifierConfig(**given)
 
 
 def test_what_is_given_takes_the_recipes_place(digits):
-    given = Config(epochs=2, batch_size=100, optimizer="sgd", learning_rate=0.3)
+    given = ClassifierConfig(epochs=2, batch_size=100, optimizer="sgd", learning_rate=0.3)
     training = ClassifierTraining(LINEAR, digits, config=given)
     settings = training.settings()
     assert (settings["epochs"], settings["batch_size"], settings["optimizer"]) == (2, 100, "sgd")
@@ -53,9 +53,9 @@ def test_what_is_given_takes_the_recipes_place(digits):
 
 
 def test_sgd_warms_up_and_falls_to_zero(digits):
-    given = Config(epochs=40, optimizer="sgd", learning_rate=0.3)
+    given = ClassifierConfig(epochs=40, optimizer="sgd", learning_rate=0.3)
     training = ClassifierTraining(LINEAR, digits, config=given)
-    steps = training.loop.steps(len(digits.train))
+    steps = training.loop.total_steps(len(digits.train))
     rates = [float(training.optimizer._learning_rate(step)) for step in range(steps + 1)]
     assert rates[0] == 0
     assert max(rates) == pytest.approx(0.3)
@@ -65,7 +65,7 @@ def test_sgd_warms_up_and_falls_to_zero(digits):
 
 def test_weight_decay_spares_biases(digits):
     """At a gradient of zero, decay alone moves the weights."""
-    given = Config(epochs=1, optimizer="sgd", weight_decay=0.5, learning_rate=0.1)
+    given = ClassifierConfig(epochs=1, optimizer="sgd", weight_decay=0.5, learning_rate=0.1)
     training = ClassifierTraining(LINEAR, digits, config=given)
     training.optimizer.iterations.assign(1)  # At its first step the rate is zero.
     for variable in training.model.trainable_variables:
@@ -87,12 +87,12 @@ def test_best_weights_come_back():
     for score, value in ((0.5, 1.0), (0.7, 2.0), (0.6, 3.0), (0.65, 4.0)):
         model.set_weights([np.full_like(w, value) for w in before])
         best.update(score)
-        history.append(best.stale)
+        history.append(best.scores_since_best)
     assert history == [0, 0, 1, 2]
     best.restore()
     assert np.all(model.get_weights()[0] == 2.0)
     best.update(0.7)
-    assert best.stale == 0, "as good as the best counts"
+    assert best.scores_since_best == 0, "as good as the best counts"
 
 
 def test_training_stops_when_validation_stops_improving(digits, tmp_path, monkeypatch):
@@ -105,18 +105,18 @@ def test_training_stops_when_validation_stops_improving(digits, tmp_path, monkey
         return np.ones(len(split), bool), np.full(len(split), next(losses))
 
     monkeypatch.setattr("tfdefense.classifiers.training.measured", scripted)
-    training = ClassifierTraining(LINEAR, digits, config=Config(patience=2))
+    training = ClassifierTraining(LINEAR, digits, config=ClassifierConfig(patience=2))
     training.fit(tmp_path / "run")
     assert hits["n"] == 4
     assert training.best.score == pytest.approx(-0.1)
-    again = ClassifierTraining(LINEAR, digits, config=Config(patience=2))
+    again = ClassifierTraining(LINEAR, digits, config=ClassifierConfig(patience=2))
     again.fit(tmp_path / "run")
     assert hits["n"] == 4, "a training that was stopped is finished"
     np.testing.assert_array_equal(again.model.get_weights()[0], training.model.get_weights()[0])
 
 
 def test_a_broken_training_ends_with_the_weights_of_an_unbroken_one(digits, tmp_path):
-    given = Config(epochs=6, augmentation="affine", optimizer="sgd", learning_rate=0.05)
+    given = ClassifierConfig(epochs=6, augmentation="affine", optimizer="sgd", learning_rate=0.05)
 
     def trained_in(place, break_at=None):
         training = ClassifierTraining(LINEAR, digits, config=given)
@@ -145,8 +145,8 @@ def test_a_broken_training_ends_with_the_weights_of_an_unbroken_one(digits, tmp_
 
 
 def test_a_run_of_a_classifier_holds_its_summary(digits, tmp_path, capsys):
-    run = Run(tmp_path / "digits-linear")
-    classifier = cached_training.train(LINEAR, digits, run, config=Config(epochs=2))
+    run = RunDirectory(tmp_path / "digits-linear")
+    classifier = cached_training.train_classifier(LINEAR, digits, run, config=ClassifierConfig(epochs=2))
     measured = json.loads((run.path / "summary.json").read_text())
     right = np.argmax(classifier(digits.test.images), -1) == digits.test.labels
     assert measured["accuracy"] == pytest.approx(right.mean())
@@ -154,11 +154,11 @@ def test_a_run_of_a_classifier_holds_its_summary(digits, tmp_path, capsys):
     assert measured["ci_low"] < measured["accuracy"] < measured["ci_high"]
     assert measured["parameters"] == 7_850
     assert "7,850 parameters, test accuracy" in capsys.readouterr().out
-    found = cached_training.load(LINEAR, digits, tmp_path)
+    found = cached_training.load_or_train(LINEAR, digits, tmp_path)
     np.testing.assert_array_equal(found.model.get_weights()[0], classifier.model.get_weights()[0])
     other = dataclasses.replace(digits, source="dir:/elsewhere")
     with pytest.raises(UserError, match=r"is a classifier of --dataset=digits, one of"):
-        cached_training.load(LINEAR, other, tmp_path)
+        cached_training.load_or_train(LINEAR, other, tmp_path)
 
 
 @pytest.mark.parametrize(("one", "other"), [(0, 5), (5, 0)])
@@ -170,25 +170,25 @@ def test_a_classifier_of_another_split_is_refused(toy_split, tmp_path, one, othe
         labels=np.tile(toy_split.labels, 4),
     )
     load = functools.partial(tfdefense.data.load, f"npz:{tmp_path / 'toy.npz'}")
-    cached_training.train(
+    cached_training.train_classifier(
         LINEAR,
         load(split_seed=one),
-        cached_training.run_of(LINEAR, load(), tmp_path),
-        config=Config(epochs=1),
+        cached_training.locate_run(LINEAR, load(), tmp_path),
+        config=ClassifierConfig(epochs=1),
     )
     with pytest.raises(UserError, match="split_seed=5"):
-        cached_training.load(LINEAR, load(split_seed=other), tmp_path)
+        cached_training.load_or_train(LINEAR, load(split_seed=other), tmp_path)
 
 
 def test_what_somebody_began_with_settings_of_her_own_is_gone_on_with(digits, tmp_path):
-    run = Run(tmp_path / "digits-linear")
-    cached_training.train(LINEAR, digits, run, seed=3, config=Config(epochs=2, label_smoothing=0.1))
+    run = RunDirectory(tmp_path / "digits-linear")
+    cached_training.train_classifier(LINEAR, digits, run, seed=3, config=ClassifierConfig(epochs=2, label_smoothing=0.1))
     run.classifier_path.unlink()
-    again = cached_training.load(LINEAR, digits, tmp_path)
-    assert run.config().settings["epochs"] == 2
+    again = cached_training.load_or_train(LINEAR, digits, tmp_path)
+    assert run.read_config().settings["epochs"] == 2
     assert again.num_classes == 10
     with pytest.raises(UserError, match=r"another --epochs \(2 there\), --label_smoothing"):
-        cached_training.train(LINEAR, digits, run, seed=3)
+        cached_training.train_classifier(LINEAR, digits, run, seed=3)
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
@@ -196,7 +196,7 @@ def test_augmentation_keeps_range_and_is_a_function_of_seed_and_step(digits, nam
     images = tf.constant(digits.train.images[:32])
 
     def at(step):
-        return augmented(images, name, Replica(0, tf.constant(step, tf.int64), 32)).numpy()
+        return augment(images, name, Replica(0, tf.constant(step, tf.int64), 32)).numpy()
 
     first = at(1)
     assert first.shape == images.shape
@@ -209,7 +209,7 @@ def test_augmentation_keeps_range_and_is_a_function_of_seed_and_step(digits, nam
 def test_shifts_are_whole_pixels_and_flips_are_mirrors():
     rng = np.random.default_rng(0)
     images = rng.random((64, 16, 16, 3)).astype(np.float32)
-    moved = augmented(tf.constant(images), "shift_flip", Replica(0, tf.constant(5, tf.int64), 64))
+    moved = augment(tf.constant(images), "shift_flip", Replica(0, tf.constant(5, tf.int64), 64))
     kinds = set()
     for image, result in zip(images, moved.numpy(), strict=True):
         matches = [
@@ -232,7 +232,7 @@ def test_affine_keeps_digits_where_they_are(digits):
     """Its mean over many draws is a blur of the image, centred where the image is."""
     image = digits.train.images[:1]
     batch = tf.constant(np.repeat(image, 400, axis=0))
-    moved = augmented(batch, "affine", Replica(0, tf.constant(0, tf.int64), 400)).numpy()
+    moved = augment(batch, "affine", Replica(0, tf.constant(0, tf.int64), 400)).numpy()
 
     def centre(picture):
         weights = picture[..., 0] / picture.sum()

@@ -57,7 +57,7 @@ def test_logits_and_gradients_are_hers(trained, digits, tmp_path, end, form):
     model = softmax_ends(trained)[end]
     path = tmp_path / (f"hers.{form}" if form != "saved_model" else "hers")
     model.export(path, verbose=False) if form == "saved_model" else model.save(path)
-    classifier = custom_model.load(path, digits, BYTES)
+    classifier = custom_model.load_custom_model(path, digits, BYTES)
     assert classifier.name == "hers"
     images = tf.constant(digits.test.images[:16])
     logits = classifier(images)
@@ -84,7 +84,7 @@ def test_logits_and_gradients_are_hers(trained, digits, tmp_path, end, form):
 def test_what_a_run_keeps_of_it_is_the_same(trained, digits, tmp_path, form):
     path = tmp_path / ("hers.keras" if form == "keras" else "hers")
     trained.save(path) if form == "keras" else trained.export(path, verbose=False)
-    classifier = custom_model.load(path, digits, BYTES)
+    classifier = custom_model.load_custom_model(path, digits, BYTES)
     classifier.model.save(tmp_path / "kept.keras")
     kept = keras.models.load_model(tmp_path / "kept.keras", compile=False, safe_mode=True)
     images = digits.test.images[:8]
@@ -98,8 +98,8 @@ def test_two_frozen_graphs_have_two_fingerprints(trained, digits, tmp_path):
     other = network(keras.layers.Dense(10))
     other.set_weights([1.01 * weight for weight in trained.get_weights()])
     other.export(tmp_path / "two" / "one", verbose=False)
-    one = custom_model.load(tmp_path / "one", digits, BYTES)
-    two = custom_model.load(tmp_path / "two" / "one", digits, BYTES)
+    one = custom_model.load_custom_model(tmp_path / "one", digits, BYTES)
+    two = custom_model.load_custom_model(tmp_path / "two" / "one", digits, BYTES)
     assert one.name == two.name
     assert model_fingerprint(one) != model_fingerprint(two)
 
@@ -109,8 +109,8 @@ def test_an_input_range_forgotten_is_found(trained, digits, tmp_path, capsys):
     with pytest.raises(
         UserError, match=r"in \[0, 1\], and about \d\d% given in \[0, 255\].*--input_"
     ):
-        custom_model.load(tmp_path / "hers.keras", digits)
-    classifier = custom_model.load(tmp_path / "hers.keras", digits, InputFormat())
+        custom_model.load_custom_model(tmp_path / "hers.keras", digits)
+    classifier = custom_model.load_custom_model(tmp_path / "hers.keras", digits, InputFormat())
     assert classifier.num_classes == 10, "said aloud, [0, 1] is taken"
     assert "That is little. Are its inputs" in capsys.readouterr().out
 
@@ -190,7 +190,7 @@ def test_a_graph_that_touches_files_is_refused(digits, tmp_path, monkeypatch, to
     with pytest.raises(
         UserError, match=rf"graph: contains {operation}, which touch.*--unsafe_load"
     ):
-        custom_model.load("graph", digits)
+        custom_model.load_custom_model("graph", digits)
     assert not (tmp_path / "touched").exists()
 
 
@@ -213,12 +213,12 @@ def with_lambda(trained, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["hers.keras", "hers.h5"])
 def test_python_in_a_file_does_not_run(with_lambda, digits, name):
     with pytest.raises(UserError, match=rf"{name}: contains a Lambda layer.*--unsafe_load"):
-        custom_model.load(name, digits, BYTES)
+        custom_model.load_custom_model(name, digits, BYTES)
     assert not (with_lambda / "ran").exists()
 
 
 def test_with_unsafe_load_it_runs_once_and_what_is_kept_has_none(with_lambda, trained, digits):
-    classifier = custom_model.load("hers.keras", digits, BYTES, unsafe=True)
+    classifier = custom_model.load_custom_model("hers.keras", digits, BYTES, unsafe=True)
     assert (with_lambda / "ran").exists()
     assert any(isinstance(layer, FrozenGraph) for layer in classifier.model.layers)
     (with_lambda / "ran").unlink()
@@ -242,7 +242,7 @@ def test_our_own_exports_are_taken(trained, digits, tmp_path):
     archive.add_endpoint("serving_default", serve, input_signature=spec)
     archive.write_out(tmp_path / "both", verbose=False)
     images = digits.test.images[:8]
-    ours = custom_model.load(tmp_path / "both", digits, BYTES)
+    ours = custom_model.load_custom_model(tmp_path / "both", digits, BYTES)
     np.testing.assert_allclose(ours(images), trained(255 * images), rtol=1e-4, atol=1e-4)
 
 
@@ -295,7 +295,7 @@ def with_custom_layer():
 def test_models_that_are_no_classifiers_of_these_images_are_named(make, message, digits, tmp_path):
     make().save(tmp_path / "hers.keras")
     with pytest.raises(UserError, match=message):
-        custom_model.load(tmp_path / "hers.keras", digits)
+        custom_model.load_custom_model(tmp_path / "hers.keras", digits)
 
 
 def test_files_that_are_no_models_are_named(digits, tmp_path):
@@ -314,14 +314,14 @@ def test_files_that_are_no_models_are_named(digits, tmp_path):
         ("damaged", "saved_model.pb is damaged"),
     ):
         with pytest.raises(UserError, match=message):
-            custom_model.load(tmp_path / name, digits)
+            custom_model.load_custom_model(tmp_path / name, digits)
 
 
 def test_a_class_that_is_not_here_is_named(digits, tmp_path):
     with_custom_layer().save(tmp_path / "hers.keras")
     _rename_class(tmp_path / "hers.keras", "Hers", "Theirs")
     with pytest.raises(UserError, match=r"needs 'Theirs'.*model.export\(DIR\)"):
-        custom_model.load(tmp_path / "hers.keras", digits)
+        custom_model.load_custom_model(tmp_path / "hers.keras", digits)
 
 
 def _rename_class(path, old, new):

@@ -6,8 +6,8 @@ from tfdefense.data.core import disk_array
 from tfdefense.data.core.batches import shuffled_batches
 from tfdefense.data.core.disk_array import DiskArray, as_images
 from tfdefense.data.core.fingerprint import data_fingerprint
-from tfdefense.defenses.core.adversarial_pairs import fgsm_pairs
-from tfdefense.errors import WorkFailed
+from tfdefense.defenses.core.adversarial_pairs import make_fgsm_pairs
+from tfdefense.errors import WorkFailedError
 
 BYTES = np.random.default_rng(0).integers(0, 256, (50, 4, 5, 3), np.uint8)
 
@@ -67,9 +67,9 @@ def test_splits_and_batches_do_not_tell_the_difference(on_disk):
 
 
 def test_fgsm_pairs_on_disk_are_those_in_memory(toy_split, toy_model, monkeypatch):
-    here = fgsm_pairs(toy_model, toy_split)
+    here = make_fgsm_pairs(toy_model, toy_split)
     monkeypatch.setattr(disk_array, "MEMORY_LIMIT", 0)
-    there = fgsm_pairs(toy_model, toy_split)
+    there = make_fgsm_pairs(toy_model, toy_split)
     assert isinstance(there["direction"], DiskArray)
     np.testing.assert_array_equal(here["direction"], np.asarray(there["direction"]))
 
@@ -79,5 +79,5 @@ def test_a_full_disk_is_named(on_disk, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.pwrite", full)
-    with pytest.raises(WorkFailed, match=r"No space left on device\)\. Set TMPDIR"):
+    with pytest.raises(WorkFailedError, match=r"No space left on device\)\. Set TMPDIR"):
         on_disk[0:1] = BYTES[:1]

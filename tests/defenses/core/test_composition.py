@@ -3,11 +3,11 @@ import pytest
 
 from tfdefense.attacks import FGSM
 from tfdefense.classifiers import FrozenClassifier
-from tfdefense.defenses import APEGAN, BitDepth, MagNet, SpatialSmoothing, compose, named
+from tfdefense.defenses import APEGAN, BitDepth, MagNet, SpatialSmoothing, compose, get_defense_class
 from tfdefense.errors import UserError
 from tfdefense.evaluation import evaluate
 from tfdefense.serving import export
-from tfdefense.training.run_directory import Run
+from tfdefense.training.run_directory import RunDirectory
 
 
 def first_pixels(images):
@@ -34,13 +34,13 @@ def test_what_is_composed_is_judged_and_exported(toy_model, toy_split, tmp_path)
 
 
 def test_a_classifier_of_its_own_at_the_end_guards_no_other(toy_model):
-    whole = named("bit_depth+adversarial_training")(toy_model, inner_steps=1)
+    whole = get_defense_class("bit_depth+adversarial_training")(toy_model, inner_steps=1)
     assert whole.replaces_classifier
-    assert not named("bit_depth+spatial_smoothing")(toy_model).replaces_classifier
+    assert not get_defense_class("bit_depth+spatial_smoothing")(toy_model).replaces_classifier
 
 
 def test_a_name_makes_the_parts_with_their_hyperparameters(toy_model, toy_split):
-    kind = named("spatial_smoothing+bit_depth")
+    kind = get_defense_class("spatial_smoothing+bit_depth")
     whole = kind(toy_model, bits=3, window=2)
     assert [part.name for part in whole.parts] == ["spatial_smoothing", "bit_depth"]
     assert whole.parts[1].bits == 3
@@ -54,7 +54,7 @@ def test_a_name_makes_the_parts_with_their_hyperparameters(toy_model, toy_split)
 
 
 def test_parts_learn_side_by_side_and_are_found_again(toy_model, toy_split, tmp_path):
-    kind = named("magnet+bit_depth+apegan")
+    kind = get_defense_class("magnet+bit_depth+apegan")
     given = {"strengths": (0.3,), "bits": 4, "false_positive_rate": 0.1}
 
     def fitted(seed):
@@ -74,11 +74,11 @@ def test_parts_learn_side_by_side_and_are_found_again(toy_model, toy_split, tmp_
     again.fit(toy_split, epochs=30, batch_size=8, validation=toy_split, run=tmp_path / "run")
     np.testing.assert_array_equal(again.purify(images), expected)
     np.testing.assert_array_equal(again.excess(images), magnet.excess(images))
-    assert Run(tmp_path / "run").config().settings["defense"] == "magnet+bit_depth+apegan"
+    assert RunDirectory(tmp_path / "run").read_config().settings["defense"] == "magnet+bit_depth+apegan"
 
 
 def test_a_purifier_learns_from_what_the_parts_before_it_leave(toy_model, toy_split):
-    whole = named("bit_depth+apegan")(toy_model, bits=1, strengths=(0.2,))
+    whole = get_defense_class("bit_depth+apegan")(toy_model, bits=1, strengths=(0.2,))
     seen = {}
 
     def drawn(images):
@@ -96,7 +96,7 @@ def test_a_purifier_learns_from_what_the_parts_before_it_leave(toy_model, toy_sp
 
 
 def test_it_takes_as_many_passes_as_the_slowest_part(toy_model, toy_split):
-    kind = named("magnet+apegan")
+    kind = get_defense_class("magnet+apegan")
     assert kind.default_epochs(toy_split) == MagNet.default_epochs(toy_split)
 
 
@@ -113,7 +113,7 @@ def test_it_takes_as_many_passes_as_the_slowest_part(toy_model, toy_split):
 )
 def test_what_does_not_go_together_is_named(name, message):
     with pytest.raises(UserError, match=message):
-        named(name)
+        get_defense_class(name)
 
 
 def test_parts_for_different_images_are_named(toy_model):
@@ -125,7 +125,7 @@ def test_parts_for_different_images_are_named(toy_model):
 
 
 def test_adversarial_training_at_the_end_decides(toy_model, toy_split):
-    whole = named("bit_depth+adversarial_training")(toy_model, inner_attack="fgsm", bits=3)
+    whole = get_defense_class("bit_depth+adversarial_training")(toy_model, inner_attack="fgsm", bits=3)
     whole.fit(toy_split, epochs=2, batch_size=8)
     network = whole.parts[1].network
     expected = network(whole.parts[0].purify(toy_split.images), training=False)
@@ -134,4 +134,4 @@ def test_adversarial_training_at_the_end_decides(toy_model, toy_split):
 
 def test_pairs_that_nobody_learns_from_are_refused(toy_model, toy_split):
     with pytest.raises(UserError, match="no part of --defense=magnet"):
-        named("magnet+bit_depth")(toy_model).arrays(toy_split, ["something"])
+        get_defense_class("magnet+bit_depth")(toy_model).arrays(toy_split, ["something"])

@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.defenses.core.adversarial_pairs import drawn
+from tfdefense.defenses.core.adversarial_pairs import draw_adversarial
 from tfdefense.training import Replica
 
 
@@ -10,7 +10,7 @@ def test_each_image_draws_one_attack_and_each_step_anew():
 
     def step(number):
         replica = Replica(0, tf.constant(number, tf.int64), 60)
-        return drawn(batch, (0.1,), replica).numpy()
+        return draw_adversarial(batch, (0.1,), replica).numpy()
 
     first = step(0)
     assert first.shape == (60, 2, 2, 1)

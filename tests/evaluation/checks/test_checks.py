@@ -12,11 +12,11 @@ from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import UserError
 from tfdefense.evaluation import evaluate
 from tfdefense.evaluation.checks.all_checks import no_label_leaking
-from tfdefense.evaluation.checks.diagnostics import Probe
-from tfdefense.evaluation.checks.pgd_trace import watched_pgd
+from tfdefense.evaluation.checks.diagnostics import Diagnostics
+from tfdefense.evaluation.checks.pgd_trace import trace_pgd
 from tfdefense.evaluation.measurements import Measurements
 from tfdefense.evaluation.report.render import to_html, to_markdown
-from tfdefense.evaluation.runner import Judge
+from tfdefense.evaluation.runner import ModelRunner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Nothing:
 class Planted(Defense):
     """A purifier made of a function."""
 
-    name, Config, random_draws = "planted", Nothing, 200
+    name, config_type, random_draws = "planted", Nothing, 200
 
     def __init__(self, classifier, function):
         super().__init__(classifier)
@@ -144,7 +144,7 @@ def test_watched_attack_is_pgd(toy_model, toy_split):
     from tfdefense.attacks import BIM
 
     images, labels = tf.constant(toy_split.images), tf.constant(toy_split.labels)
-    watched = watched_pgd(
+    watched = trace_pgd(
         toy_model,
         images,
         labels,
@@ -177,7 +177,7 @@ def test_noise_stays_in_the_ball_and_finds_what_is_there(toy_model, toy_split):
     black = tfdefense.data.Split(images, np.zeros(24, np.int32), num_classes=3, dataset="toy")
 
     def probe(epsilon):
-        return Probe(Judge(toy_model), Judge(Model()), black, epsilon, np.ones(24, bool), 200, 40)
+        return Diagnostics(ModelRunner(toy_model), ModelRunner(Model()), black, epsilon, np.ones(24, bool), 200, 40)
 
     assert probe(0.3).noise_fell().all()
     assert not probe(0.27).noise_fell().any()

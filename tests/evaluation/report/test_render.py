@@ -11,9 +11,9 @@ from tfdefense.attacks import BIM
 from tfdefense.errors import UserError
 from tfdefense.evaluation import Report, evaluate
 from tfdefense.evaluation.protocol import save
-from tfdefense.evaluation.report.comparison import Comparison, compare
+from tfdefense.evaluation.report.comparison import Comparison, compare_runs
 from tfdefense.evaluation.report.render import to_html, to_markdown
-from tfdefense.training.run_directory import Run
+from tfdefense.training.run_directory import RunDirectory
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def saved(report, tmp_path):
 
     figure, _ = subplots(1, 1, (4, 3))
     save_figure(figure, tmp_path / "gallery.png")
-    save(report, Run(tmp_path))
+    save(report, RunDirectory(tmp_path))
     return tmp_path
 
 
@@ -108,13 +108,13 @@ def test_worst_cases_over_other_attacks_have_a_line_of_their_own(report, defense
 
 
 def test_seeds_in_directories_of_one_name_are_all_compared(report, tmp_path):
-    runs = [Run(tmp_path / f"seed{seed}" / "mnist") for seed in range(3)]
+    runs = [RunDirectory(tmp_path / f"seed{seed}" / "mnist") for seed in range(3)]
     for run in runs:
         run.path.mkdir(parents=True)
         (run.path / "report.json").write_text(report.to_json())
-    assert len(compare(runs).reports) == 3
+    assert len(compare_runs(runs).reports) == 3
     with pytest.raises(UserError, match=r"seed2/mnist: given more than once"):
-        compare([*runs, runs[2]])
+        compare_runs([*runs, runs[2]])
 
 
 @pytest.mark.parametrize("what", ["classifier", "images"])
@@ -135,4 +135,4 @@ def test_what_cannot_be_compared_is_named(report, tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "report.json").write_text("{}")
     with pytest.raises(UserError, match=r"report.json: damaged, or of another version"):
-        compare([Run(tmp_path / name) for name in ("a", "b")])
+        compare_runs([RunDirectory(tmp_path / name) for name in ("a", "b")])

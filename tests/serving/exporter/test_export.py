@@ -17,7 +17,7 @@ from tfdefense.attacks import FGSM
 from tfdefense.data.core.resizing import resized
 from tfdefense.defenses import DEFENSES
 from tfdefense.errors import UserError
-from tfdefense.evaluation.runner import Judge
+from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.serving import Variant, export, open_model
 
 
@@ -175,7 +175,7 @@ def test_the_card_says_what_was_measured(served_defense, toy_split, tmp_path):
 def test_the_card_of_a_variant_says_what_it_keeps(served_defense, toy_split, tmp_path):
     path = export(served_defense, tmp_path, Variant("tflite", "int8"), test=toy_split)
     card = (path / "model_card.md").read_text()
-    judge = Judge(served_defense.defend())
+    judge = ModelRunner(served_defense.defend())
     right = np.mean(judge.predict(toy_split) == toy_split.labels)
     assert f"| clean | {right:.1%} [" in card
     assert "fgsm 0.3, grey box" in card

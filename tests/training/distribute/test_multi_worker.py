@@ -121,4 +121,4 @@ def test_a_worker_dies_and_all_go_on_from_the_checkpoint_to_what_one_process_get
 def test_a_tf_config_that_will_not_do_is_named(monkeypatch, config, message):
     monkeypatch.setenv("TF_CONFIG", config)
     with pytest.raises(UserError, match=message.replace("{", r"\{")):
-        strategies.make("multi_worker")
+        strategies.make_strategy("multi_worker")

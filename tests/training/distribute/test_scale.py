@@ -12,8 +12,8 @@ from tfdefense.attacks import FGSM, PGD
 from tfdefense.defenses import DEFENSES
 from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.errors import UserError
-from tfdefense.evaluation.runner import Judge
-from tfdefense.training.run_directory import Run
+from tfdefense.evaluation.runner import ModelRunner
+from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.trainer import Trainer
 
 LEARNED = [name for name in DEFENSES.names() if issubclass(DEFENSES.get(name), LearnedDefense)]
@@ -46,14 +46,14 @@ def state(defense):
 def test_two_replicas_update_as_one(toy_split, two_replicas, name, monkeypatch):
     """Same weights, data and draws: synchronised norms, summed gradients, split randomness; and the same is logged."""
     logged = []
-    run = Trainer.run
+    run = Trainer.run_steps
 
     def recorded(*given):
         scalars = run(*given)
         logged.append(dict(scalars))  # Before the rate at which it ran joins them.
         return scalars
 
-    monkeypatch.setattr(Trainer, "run", recorded)
+    monkeypatch.setattr(Trainer, "run_steps", recorded)
     # Adam's first step has little but the gradient's sign, which for a bias before a normalisation is that of
     # rounding: so small a step that it does not matter to what comes after, and Adam's moments are compared.
     rates = {"learning_rate": 1e-7}
@@ -79,7 +79,7 @@ def test_two_replicas_attack_and_ask_as_one(toy_model, toy_split, two_replicas):
     few = toy_split.take(7)  # An odd number, and batches of 5 and 2.
 
     def judged():
-        model = Judge(make_toy_model_like(toy_model), batch_size=5)
+        model = ModelRunner(make_toy_model_like(toy_model), batch_size=5)
         return model.attack(attack, few).images, model.predict(few)
 
     images, predicted = judged()
@@ -104,7 +104,7 @@ def test_bfloat16_trains_almost_the_same_and_leaves_float32(toy_split, tmp_path,
     exact = trained(name, toy_split)
     run = tmp_path / "run"
     rough = trained(name, toy_split, mixed_precision="bfloat16", run=run)
-    assert json.loads(Run(run).config_path.read_text())["settings"]["mixed_precision"] == "bfloat16"
+    assert json.loads(RunDirectory(run).config_path.read_text())["settings"]["mixed_precision"] == "bfloat16"
     before, after = state(exact), state(rough)
     assert before.keys() == after.keys()
     assert any(np.any(before[key] != after[key]) for key in before), "computed in float32"

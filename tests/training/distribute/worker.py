@@ -19,8 +19,8 @@ from tfdefense.attacks.core.adversarial_dataset import craft
 from tfdefense.cli import flags
 from tfdefense.defenses import APEGANPlusPlus
 from tfdefense.defenses.core import learned_defense
-from tfdefense.errors import WorkFailed
-from tfdefense.evaluation.runner import Judge
+from tfdefense.errors import WorkFailedError
+from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.training import LoopConfig, Trainer
 from tfdefense.utils import cluster
 
@@ -60,7 +60,7 @@ def judged(defense, output):
     """What comes of attacking it: shared by shards, and by batches."""
     attack = BIM(epsilon=0.1, steps=5)
     examples = craft(defense.classifier, split(), attack, batch_size=8, output=output)
-    pipeline = Judge(defense.defend(), batch_size=8)
+    pipeline = ModelRunner(defense.defend(), batch_size=8)
     images = pipeline.attack(attack, split()).images
     return {"grey": examples.adversarial, "white": images, "predicted": pipeline.predict(split())}
 
@@ -71,14 +71,14 @@ def main(classifier, run, output, die_at=None):
         with flags.devices({"strategy": "one_device"}):
             np.savez(output, **state(trained(classifier, run)))
         return
-    run_steps = Trainer.run
+    run_steps = Trainer.run_steps
 
     def run_or_die(self, iterator, first, count):
         if cluster.worker_index() == 1 and die_at is not None and first >= int(die_at):
             os.kill(os.getpid(), signal.SIGKILL)
         return run_steps(self, iterator, first, count)
 
-    Trainer.run = run_or_die
+    Trainer.run_steps = run_or_die
     with flags.devices({"strategy": "multi_worker"}):
         defense = trained(classifier, run)
         found = {**state(defense), **judged(defense, f"{run}-attack")}
@@ -88,6 +88,6 @@ def main(classifier, run, output, die_at=None):
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
-    except WorkFailed as error:
+    except WorkFailedError as error:
         Path(sys.argv[3]).with_suffix(".failed").write_text(str(error))
         sys.exit(1)

@@ -18,11 +18,12 @@ from tfdefense.data.core.disk_array import DiskArray, empty
 from tfdefense.data.core.fingerprint import data_fingerprint
 from tfdefense.errors import require
 from tfdefense.training.distribute import multi_worker
-from tfdefense.training.run_directory import Run, RunConfig
+from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.stored_config import StoredConfig
 from tfdefense.utils import cluster
 from tfdefense.utils.atomic_write import atomic_write
-from tfdefense.utils.hashing import hashed
-from tfdefense.utils.progress import Progress, say
+from tfdefense.utils.hashing import hash_parts
+from tfdefense.utils.progress import ProgressBar, print_line
 
 _SHARD = (
     "adversarial",
@@ -40,7 +41,7 @@ _SHARD = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Examples:
+class AdversarialDataset:
     """What an attack made of the first n images of a split, read from its directory.
 
     Attributes:
@@ -55,7 +56,7 @@ class Examples:
       seconds: that crafting took, in all.
     """
 
-    run: Run
+    run: RunDirectory
     settings: dict[str, Any]
     data: str
     adversarial: np.ndarray | DiskArray
@@ -92,7 +93,7 @@ def craft(
     batch_size: int = 250,
     output: str | Path | None = None,
     runs_dir: str | Path = "runs",
-) -> Examples:
+) -> AdversarialDataset:
     """Attacks all images of `split`, a shard for each batch; what is there already is not made again.
 
     Several workers share the shards among them.
@@ -116,7 +117,7 @@ def craft(
     data = data_fingerprint(split)
     settings = {
         "attack": attack.name,
-        **hyperparameters(attack),
+        **hyperparameter_values(attack),
         "dataset": split.dataset,
         "split": part,
         "images": len(split),
@@ -128,28 +129,28 @@ def craft(
         key = _key(settings, data)
         name = f"{split.dataset}-{part}-{model.name}-{attack.name}-{key[:12]}"
         output = Path(runs_dir) / "attacks" / name
-    run = Run(output, "output")
-    run.start(RunConfig("attack", settings, {"data": data}))
+    run = RunDirectory(output, "output")
+    run.create_or_reuse(StoredConfig("attack", settings, {"data": data}))
     (run.path / "shards").mkdir(exist_ok=True)
     # Each worker makes every so many'th shard, and looks at no other before all are there.
     starts = range(0, len(split), batch_size)[cluster.worker_index() :: cluster.worker_count()]
     missing = [start for start in starts if _read(run, start, split, batch_size) is None]
     if missing:
-        say(f"Crafting into {run.path}")
+        print_line(f"Crafting into {run.path}")
         _fill(run, model, split, attack, batch_size, missing)
     else:
-        say(f"Found in {run.path}")
-    multi_worker.wait_for_all()
-    return load(run)
+        print_line(f"Found in {run.path}")
+    multi_worker.wait_for_workers()
+    return load_adversarial_dataset(run)
 
 
-def load(run: str | Path | Run) -> Examples:
+def load_adversarial_dataset(run: str | Path | RunDirectory) -> AdversarialDataset:
     """Reads what `craft` wrote.
 
     Raises:
       UserError: no directory of adversarial examples, or one whose crafting was not finished.
     """
-    run = run if isinstance(run, Run) else Run(run, "pairs")
+    run = run if isinstance(run, RunDirectory) else RunDirectory(run, "pairs")
     config = run.require_kind("attack")
     count, batch_size = config.settings["images"], config.settings["batch_size"]
     shards, adversarial = [], None
@@ -171,23 +172,23 @@ def load(run: str | Path | Run) -> Examples:
         if name not in ("adversarial", "seconds")
     }
     seconds = float(sum(shard["seconds"] for shard in shards))
-    return Examples(
+    return AdversarialDataset(
         run,
         dict(config.settings),
-        config.surroundings["data"],
+        config.fact("data", str),
         adversarial,
         **arrays,
         seconds=seconds,
     )
 
 
-def hyperparameters(attack: Attack) -> dict[str, Any]:
+def hyperparameter_values(attack: Attack) -> dict[str, Any]:
     """Those of an attack by name, as JSON can hold them."""
     return {field.name: getattr(attack, field.name) for field in dataclasses.fields(attack)}
 
 
 def _fill(
-    run: Run,
+    run: RunDirectory,
     model: NamedModel,
     split: Split,
     attack: Attack,
@@ -205,7 +206,7 @@ def _fill(
         return tf.where(targets < 0, predicted != labels, predicted == targets)
 
     share = -(-len(split) // cluster.worker_count())  # Of the chief, whose progress it is.
-    with Progress(f"{attack.name} on {model.name}", share, share - todo) as progress:
+    with ProgressBar(f"{attack.name} on {model.name}", share, share - todo) as progress:
         for start in missing:
             part = split.select(slice(start, start + batch_size))
             began = time.monotonic()
@@ -226,7 +227,7 @@ def _fill(
             progress.advance(len(part))
 
 
-def _read(run: Run, start: int, split: Split, batch_size: int) -> dict[str, np.ndarray] | None:
+def _read(run: RunDirectory, start: int, split: Split, batch_size: int) -> dict[str, np.ndarray] | None:
     shard = _load_shard(_shard_path(run, start))
     atomic_write = shard is not None and len(shard["success"]) == min(
         batch_size, len(split) - start
@@ -234,7 +235,7 @@ def _read(run: Run, start: int, split: Split, batch_size: int) -> dict[str, np.n
     return shard if atomic_write else None
 
 
-def _shard_path(run: Run, start: int) -> Path:
+def _shard_path(run: RunDirectory, start: int) -> Path:
     return run.path / "shards" / f"{start:08d}.npz"
 
 
@@ -251,9 +252,9 @@ def _load_shard(path: Path) -> dict[str, np.ndarray] | None:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in _SHARD}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        say(f"{path}: damaged; it is made again.")
+        print_line(f"{path}: damaged; it is made again.")
         return None
 
 
 def _key(settings: dict[str, Any], data: str) -> str:
-    return hashed([json.dumps([settings, data, tfdefense.__version__], sort_keys=True).encode()])
+    return hash_parts([json.dumps([settings, data, tfdefense.__version__], sort_keys=True).encode()])

@@ -186,13 +186,13 @@ class BoundedAttack(Attack):
       UserError: an attribute out of range.
     """
 
-    allowed_norms: ClassVar[tuple[str, ...]] = norms.NAMES
+    allowed_norms: ClassVar[tuple[str, ...]] = norms.NORMS
 
     epsilon: float | tf.Tensor = 0.3
     norm: str = "linf"
 
     def __post_init__(self) -> None:
-        norms.check(self.norm, self.name, self.allowed_norms)
+        norms.check_norm(self.norm, self.name, self.allowed_norms)
         if not tf.is_tensor(self.epsilon):
             norms.check_radius(self.epsilon, self.norm, self.name)
 

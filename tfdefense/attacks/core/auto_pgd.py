@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.attack import Crafted, Model
-from tfdefense.attacks.core.cleverhans_backend import project
+from tfdefense.attacks.core.cleverhans_backend import project_to_ball
 from tfdefense.attacks.core.gradients import Loss, fooled, is_zero, loss_gradient
-from tfdefense.attacks.core.masked_loop import while_active
+from tfdefense.attacks.core.masked_loop import masked_while_loop
 
 _MOMENTUM = 0.75
 _SHARE_OF_INCREASES = 0.75
@@ -90,10 +90,10 @@ def climb(
         )
         return state, ~state.fell if stop_at_success else tf.ones_like(state.fell)
 
-    start = project(start, target.images, target.epsilon, norm)
+    start = project_to_ball(start, target.images, target.epsilon, norm)
     loss, slope, fell = look(start, target)
     counts = tf.zeros_like(target.labels)
-    state = while_active(
+    state = masked_while_loop(
         advance,
         Climb(
             point=start,
@@ -133,14 +133,14 @@ def checkpoints(steps: int) -> list[int]:
 
 def _move(state: Climb, target: Target, norm: str, momentum: tf.Tensor) -> tf.Tensor:
     """The next iterate: a projected step, with what is left of the last one."""
-    ahead = state.point + state.step_size * norms.steepest(state.slope, norm)
-    ahead = project(ahead, target.images, target.epsilon, norm)
+    ahead = state.point + state.step_size * norms.steepest_direction(state.slope, norm)
+    ahead = project_to_ball(ahead, target.images, target.epsilon, norm)
     mixed = (
         state.point
         + momentum * (ahead - state.point)
         + (1 - momentum) * (state.point - state.previous)
     )
-    return project(mixed, target.images, target.epsilon, norm)
+    return project_to_ball(mixed, target.images, target.epsilon, norm)
 
 
 def _keep_best(
@@ -153,10 +153,10 @@ def _keep_best(
         previous=state.point,
         slope=slope,
         loss=loss,
-        best=tf.where(norms.per_image(higher), point, state.best),
-        best_slope=tf.where(norms.per_image(higher), slope, state.best_slope),
+        best=tf.where(norms.expand_per_image(higher), point, state.best),
+        best_slope=tf.where(norms.expand_per_image(higher), slope, state.best_slope),
         best_loss=tf.where(higher, loss, state.best_loss),
-        result=tf.where(norms.per_image(better), point, state.result),
+        result=tf.where(norms.expand_per_image(better), point, state.result),
         result_loss=tf.where(better, loss, state.result_loss),
         fell=state.fell | fell,
         increases=state.increases + tf.cast(loss > state.loss, tf.int32),
@@ -173,7 +173,7 @@ def halve_where_stuck(state: Climb, window: tf.Tensor) -> Climb:
     most = _SHARE_OF_INCREASES * tf.cast(window, tf.float32)
     stuck = tf.cast(state.increases, tf.float32) <= most
     stuck |= ~state.was_halved & (state.loss_at_checkpoint >= state.best_loss)
-    back = norms.per_image(stuck)
+    back = norms.expand_per_image(stuck)
     return state._replace(
         point=tf.where(back, state.best, state.point),
         slope=tf.where(back, state.best_slope, state.slope),

@@ -23,7 +23,7 @@ _LOSS = tf.nn.sparse_softmax_cross_entropy_with_logits
 _ORDERS = {"linf": np.inf, "l2": 2}
 
 
-def gradient(
+def cross_entropy_gradient(
     model: Callable[[tf.Tensor], tf.Tensor],
     images: tf.Tensor,
     labels: tf.Tensor,
@@ -39,7 +39,7 @@ def gradient(
     return over_draws(model, once)
 
 
-def project(
+def project_to_ball(
     images: tf.Tensor, center: tf.Tensor, epsilon: float | tf.Tensor, norm: str = "linf"
 ) -> tf.Tensor:
     """`images` moved into the ball of `epsilon` around `center`, then into [0, 1]."""

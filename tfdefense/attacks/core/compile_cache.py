@@ -11,7 +11,7 @@ from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.expectation import Expectation
 from tfdefense.data.core.dataset import check_images, check_labels, check_logits
 from tfdefense.errors import require
-from tfdefense.training.distribute.batching import over_replicas
+from tfdefense.training.distribute.batching import split_over_replicas
 
 if TYPE_CHECKING:
     from tfdefense.attacks.core.attack import Attack, Model
@@ -88,7 +88,7 @@ class CompiledAttack:
                 *[classes] * (2 if targeted else 1),
             ]
             # Without AutoGraph, so that what is raised while tracing arrives as it was raised.
-            function = tf.function(over_replicas(call), autograph=False)
+            function = tf.function(split_over_replicas(call), autograph=False)
             self._functions[targeted] = function.get_concrete_function(*signature)
         return self._functions[targeted]
 
@@ -98,7 +98,7 @@ def _compile(attack: "Attack", model: "Model", shape: tuple, whole: bool) -> Com
     return CompiledAttack(attack, model, shape, whole)
 
 
-def forget() -> None:
+def clear_compile_cache() -> None:
     """Lets go of all attacks kept compiled, and of the models that they keep alive."""
     _compile.cache_clear()
 

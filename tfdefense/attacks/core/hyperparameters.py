@@ -9,7 +9,7 @@ from tfdefense.attacks.registry import ATTACKS
 
 
 @dataclasses.dataclass(frozen=True)
-class Option:
+class Hyperparameter:
     """One hyperparameter.
 
     Attributes:
@@ -25,16 +25,16 @@ class Option:
     defaults: dict[str, Any]
 
 
-def options() -> list[Option]:
+def list_hyperparameters() -> list[Hyperparameter]:
     """Every hyperparameter that any registered attack has, in the order of their first mention."""
-    found: dict[str, Option] = {}
+    found: dict[str, Hyperparameter] = {}
     for name in ATTACKS.names():
         attack = ATTACKS.get(name)
         for field in dataclasses.fields(attack):
             option = found.get(field.name)
             if option is None:
                 help = _described(attack, field.name)
-                option = found[field.name] = Option(field.name, field.type, help, {})
+                option = found[field.name] = Hyperparameter(field.name, field.type, help, {})
             option.defaults[name] = field.default
     return list(found.values())
 

@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.attack import BoundedAttack, Crafted, Model
-from tfdefense.attacks.core.cleverhans_backend import gradient, project
+from tfdefense.attacks.core.cleverhans_backend import cross_entropy_gradient, project_to_ball
 from tfdefense.attacks.core.gradients import fooled, is_zero
-from tfdefense.attacks.core.masked_loop import while_active
+from tfdefense.attacks.core.masked_loop import masked_while_loop
 from tfdefense.errors import require
 
 
@@ -71,18 +71,18 @@ class IterativeAttack(BoundedAttack):
         def move(number: tf.Tensor, state: tuple, constants: tuple) -> tuple:
             adversarial, memory, steps, blind = state
             images, labels, targets, epsilon = constants
-            slope = gradient(model, adversarial, labels, None if untargeted else targets)
+            slope = cross_entropy_gradient(model, adversarial, labels, None if untargeted else targets)
             along, memory = self.direction(slope, memory)
-            step = epsilon * self.relative_step_size * norms.steepest(along, self.norm)
-            adversarial = project(adversarial + step, images, epsilon, self.norm)
+            step = epsilon * self.relative_step_size * norms.steepest_direction(along, self.norm)
+            adversarial = project_to_ball(adversarial + step, images, epsilon, self.norm)
             blind = tf.where(number == 0, is_zero(slope), blind)
             active = standing(adversarial, labels, targets)
             return (adversarial, memory, steps + 1, blind), active
 
-        start = project(start, images, epsilon, self.norm)
+        start = project_to_ball(start, images, epsilon, self.norm)
         aims = labels if untargeted else targets
         nothing = tf.zeros_like(labels)
-        adversarial, _, steps, blind = while_active(
+        adversarial, _, steps, blind = masked_while_loop(
             move,
             (start, tf.zeros_like(images), nothing, nothing > 0),
             standing(start, labels, aims),

@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 
-def while_active(
+def masked_while_loop(
     step: Callable[[tf.Tensor, Any, Any], tuple[Any, tf.Tensor]],
     state: Any,
     active: tf.Tensor,

@@ -7,11 +7,11 @@ import tensorflow as tf
 
 from tfdefense.errors import require, unknown_name
 
-NAMES = ("linf", "l2")
+NORMS = ("linf", "l2")
 _PIXELS = (1, 2, 3)
 
 
-def check(norm: str, attack: str, allowed: Sequence[str] = NAMES) -> None:
+def check_norm(norm: str, attack: str, allowed: Sequence[str] = NORMS) -> None:
     """Raises `UserError` unless `norm` is one that `attack` knows."""
     if norm not in allowed:
         raise unknown_name(f"{attack}: norm", norm, allowed)
@@ -47,28 +47,28 @@ def linf(change: tf.Tensor) -> tf.Tensor:
     return tf.reduce_max(tf.abs(change), axis=_PIXELS)
 
 
-def size(change: tf.Tensor, norm: str) -> tf.Tensor:
+def lp_norm(change: tf.Tensor, norm: str) -> tf.Tensor:
     """`linf` or `l2` of a change, float32 [N]."""
     return linf(change) if norm == "linf" else l2(change)
 
 
-def dual_size(gradient: tf.Tensor, norm: str) -> tf.Tensor:
+def dual_norm(gradient: tf.Tensor, norm: str) -> tf.Tensor:
     """The most that a change of size 1 in `norm` makes of a linear function: float32 [N]."""
     if norm == "linf":
         return tf.reduce_sum(tf.abs(gradient), axis=_PIXELS)
     return l2(gradient)
 
 
-def steepest(gradient: tf.Tensor, norm: str) -> tf.Tensor:
+def steepest_direction(gradient: tf.Tensor, norm: str) -> tf.Tensor:
     """The change of size 1 that makes that most; zero where the gradient is."""
     if norm == "linf":
         return tf.sign(gradient)
     # In two steps, for the squares of a confident model's gradients underflow.
-    scaled = tf.math.divide_no_nan(gradient, per_image(linf(gradient)))
-    return tf.math.divide_no_nan(scaled, per_image(l2(scaled)))
+    scaled = tf.math.divide_no_nan(gradient, expand_per_image(linf(gradient)))
+    return tf.math.divide_no_nan(scaled, expand_per_image(l2(scaled)))
 
 
-def per_image(values: tf.Tensor) -> tf.Tensor:
+def expand_per_image(values: tf.Tensor) -> tf.Tensor:
     """[N] -> [N, 1, 1, 1], to be multiplied with images."""
     return values[:, None, None, None]
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.attack import Crafted
-from tfdefense.attacks.core.masked_loop import while_active
+from tfdefense.attacks.core.masked_loop import masked_while_loop
 
 Run = Callable[[tf.Tensor, Any], tuple[Crafted, tf.Tensor, tf.Tensor]]
 
@@ -31,7 +31,7 @@ def best_of(
         crafted, score, fell = run(number, constants)
         better = tf.where(fell == kept_fell, score > kept_score, fell)
         best = (
-            tf.where(norms.per_image(better), crafted.images, kept),
+            tf.where(norms.expand_per_image(better), crafted.images, kept),
             tf.where(better, score, kept_score),
             fell | kept_fell,
             queries + crafted.queries,
@@ -43,7 +43,7 @@ def best_of(
     numbers = tf.zeros_like(images[:, 0, 0, 0])
     counts = tf.cast(numbers, tf.int32)
     everyone = tf.ones_like(counts, tf.bool)
-    images, _, _, queries, gradients, blind = while_active(
+    images, _, _, queries, gradients, blind = masked_while_loop(
         once_more,
         (images, numbers + numbers.dtype.min, ~everyone, counts, counts, ~everyone),
         everyone,

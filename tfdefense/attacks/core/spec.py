@@ -12,7 +12,7 @@ from tfdefense.errors import UserError, require
 _TOLD_APART = ("epsilon",)  # A column of its own in reports.
 
 
-def label_of(attack: Attack) -> str:
+def format_attack(attack: Attack) -> str:
     """The attack's name and the hyperparameters that are not their defaults, but for epsilon."""
     parts = [attack.name]
     for field in dataclasses.fields(attack):
@@ -24,7 +24,7 @@ def label_of(attack: Attack) -> str:
     return ":".join(parts)
 
 
-def attack_from(label: str, epsilon: float | Mapping[str, float] | None = None) -> Attack:
+def parse_attack(label: str, epsilon: float | Mapping[str, float] | None = None) -> Attack:
     """The attack of a label.
 
     Args:
@@ -49,7 +49,7 @@ def attack_from(label: str, epsilon: float | Mapping[str, float] | None = None) 
             # An unknown norm is named by the attack itself.
             epsilon = epsilon.get(given.get("norm", defaults["norm"]), defaults["epsilon"])
         given.setdefault("epsilon", epsilon)
-    return make(name, **given)
+    return make_attack(name, **given)
 
 
 def _read(text: str, default: Any, what: str) -> Any:
@@ -74,7 +74,7 @@ def is_bounded(name: str) -> bool:
     return any(field.name == "epsilon" for field in dataclasses.fields(ATTACKS.get(name)))
 
 
-def make(name: str, **hyperparameters: Any) -> Attack:
+def make_attack(name: str, **hyperparameters: Any) -> Attack:
     """The registered attack `name` with these hyperparameters in place of its defaults.
 
     Raises:

@@ -76,7 +76,7 @@ class Windows:
         losing, _ = self._bump_at(keys, images, side, table, stream + 4)
         old = gaining * change
         new += old / (_size(old) + _TINY)
-        unused = tf.maximum(tf.square(epsilon) - tf.square(norms.per_image(norms.l2(change))), 0.0)
+        unused = tf.maximum(tf.square(epsilon) - tf.square(norms.expand_per_image(norms.l2(change))), 0.0)
         within = _size(tf.maximum(gaining, losing) * change)
         reach = tf.sqrt(unused / images.shape[3] + tf.square(within))
         moved = gaining * reach * new / (_size(new) + _TINY)
@@ -122,5 +122,5 @@ def _size(change: tf.Tensor) -> tf.Tensor:
 
 
 def _on_sphere(images: tf.Tensor, change: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
-    length = tf.maximum(norms.per_image(norms.l2(change)), _TINY)
+    length = tf.maximum(norms.expand_per_image(norms.l2(change)), _TINY)
     return tf.clip_by_value(images + epsilon * change / length, 0.0, 1.0)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import keras
 
 from tfdefense.errors import require
-from tfdefense.training import epochs_for
+from tfdefense.training import epochs_to_show
 
 ImageShape = tuple[int, int, int]
 
@@ -38,7 +38,7 @@ class Recipe:
 
     def passes(self, count: int) -> int:
         """How many passes over `count` training images it asks for."""
-        return epochs_for(self.training_images, count, 3, self.most_epochs)
+        return epochs_to_show(self.training_images, count, 3, self.most_epochs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Architecture:
         return self.grey if image_shape[-1] == 1 else self.color
 
 
-def deep_recipes(
+def make_sgd_recipes(
     grey_images: int, color_images: int, learning_rate: float, weight_decay: float
 ) -> dict[str, Recipe]:
     """`grey` and `color` of a deep network with batch normalisation: SGD, and augmentation for each."""
@@ -74,7 +74,7 @@ def deep_recipes(
     }
 
 
-def require_size(name: str, image_shape: ImageShape, least: int) -> None:
+def require_min_size(name: str, image_shape: ImageShape, least: int) -> None:
     """Raises `UserError` for images that are too small for the network `name`."""
     require(
         min(image_shape[:2]) >= least,

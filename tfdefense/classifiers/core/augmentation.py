@@ -17,14 +17,14 @@ _AFFINE_SCALE = 0.12
 _AFFINE_SHEAR = 0.15
 
 
-def check(name: str) -> str:
+def check_augmentation(name: str) -> str:
     """Returns `name`; raises `UserError` if there is no such augmentation."""
     if name not in AUGMENTATIONS:
         raise unknown_name("--augmentation", name, AUGMENTATIONS)
     return name
 
 
-def augmented(images: tf.Tensor, name: str, replica: Replica) -> tf.Tensor:
+def augment(images: tf.Tensor, name: str, replica: Replica) -> tf.Tensor:
     """Images float32 [n, H, W, C] in [0, 1], each changed in its own way.
 
     "shift": by up to an eighth of the side, whole pixels, reflected at the edges. "shift_flip": that, and

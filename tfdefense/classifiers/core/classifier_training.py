@@ -13,11 +13,11 @@ from tfdefense.classifiers.core import augmentation
 from tfdefense.classifiers.core.architecture import Architecture, Recipe
 from tfdefense.data.core.dataset import Dataset, Split
 from tfdefense.errors import require, unknown_name
-from tfdefense.networks.float32_cast import widened
+from tfdefense.networks.upcast import upcast_bfloat16
 from tfdefense.training import LoopConfig, Replica, Trainer
-from tfdefense.training.best import BestWeights
-from tfdefense.training.distribute.batching import in_batches
-from tfdefense.training.seeding import seeded
+from tfdefense.training.best_weights import BestWeights
+from tfdefense.training.distribute.batching import map_batches
+from tfdefense.training.seeding import seed_layers
 from tfdefense.training.summaries import image_grid
 
 _OPTIMIZERS = ("adam", "sgd")
@@ -26,7 +26,7 @@ _NOT_DECAYED = ["bias", "gamma", "beta"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class ClassifierConfig:
     """What the command line may change of a recipe; None leaves it as it is.
 
     Attributes:
@@ -53,7 +53,7 @@ class Config:
         if self.optimizer not in (None, *_OPTIMIZERS):
             raise unknown_name("--optimizer", self.optimizer, _OPTIMIZERS)
         if self.augmentation is not None:
-            augmentation.check(self.augmentation)
+            augmentation.check_augmentation(self.augmentation)
         for name, low, high in (
             ("epochs", 1, None),
             ("batch_size", 1, None),
@@ -88,9 +88,9 @@ class ClassifierTraining:
     """
 
     def __init__(
-        self, architecture: Architecture, data: Dataset, seed: int = 0, config: Config | None = None
+        self, architecture: Architecture, data: Dataset, seed: int = 0, config: ClassifierConfig | None = None
     ) -> None:
-        config = config or Config()
+        config = config or ClassifierConfig()
         self.name = f"{architecture.name} on {data.name}"
         self.data = data
         self.patience = config.patience
@@ -98,12 +98,12 @@ class ClassifierTraining:
         count = len(data.train)
         epochs = config.epochs or self.recipe.passes(count)
         self.loop = LoopConfig(epochs, self.recipe.batch_size, seed, config.mixed_precision)
-        with seeded(seed):
+        with seed_layers(seed):
             self.model = architecture.build(data.image_shape, data.num_classes)
-        self.optimizer = _optimizer(self.recipe, self.loop.steps(count))
+        self.optimizer = _optimizer(self.recipe, self.loop.total_steps(count))
         self.optimizer.build(self.model.trainable_variables)
         self.best = BestWeights(self.model)
-        self._infer = inference(self.model)
+        self._infer = compile_inference(self.model)
         self.seconds = 0.0
 
     def settings(self) -> dict[str, Any]:
@@ -129,8 +129,8 @@ class ClassifierTraining:
         return self.model
 
     @property
-    def stopped(self) -> bool:
-        return 0 < self.patience <= self.best.stale
+    def should_stop(self) -> bool:
+        return 0 < self.patience <= self.best.scores_since_best
 
     def checkpoint_items(self) -> dict[str, Any]:
         return {"model": self.model, "optimizer": self.optimizer, "best": self.best}
@@ -140,9 +140,9 @@ class ClassifierTraining:
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         labels = batch["labels"]
-        images = augmentation.augmented(batch["images"], self.recipe.augmentation, replica)
+        images = augmentation.augment(batch["images"], self.recipe.augmentation, replica)
         with tf.GradientTape() as tape:
-            logits = widened(self.model(images, training=True))
+            logits = upcast_bfloat16(self.model(images, training=True))
             targets = tf.one_hot(labels, self.data.num_classes)
             smooth = self.recipe.label_smoothing
             targets = targets * (1 - smooth) + smooth / self.data.num_classes
@@ -151,16 +151,16 @@ class ClassifierTraining:
         variables = self.model.trainable_variables
         gradients = tape.gradient(loss, variables)
         self.optimizer.apply(gradients, variables)
-        correct = tf.argmax(logits, -1, output_type=labels.dtype) == labels
+        find_correct = tf.argmax(logits, -1, output_type=labels.dtype) == labels
         return {
             "loss": loss,
-            "accuracy": replica.mean(tf.cast(correct, tf.float32)),
+            "accuracy": replica.mean(tf.cast(find_correct, tf.float32)),
             "gradient_norm": replica.gradient_norm(gradients),
         }
 
     def _validate(self) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         split = self.data.validation
-        hits, losses = measured(self._infer, split)
+        hits, losses = measure_split(self._infer, split)
         # The loss, for it tells more than the few images that good networks still get wrong.
         loss = float(np.mean(losses))
         self.best.update(-loss)
@@ -168,30 +168,30 @@ class ClassifierTraining:
         return {"accuracy": float(np.mean(hits)), "loss": loss}, {"hardest": image_grid([hardest])}
 
 
-def inference(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+def compile_inference(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     """Images -> logits without dropout, compiled, for any number of images."""
     return tf.function(lambda images: model(images, training=False), reduce_retracing=True)
 
 
-def logits_of(
+def predict_logits(
     classifier: Callable[[tf.Tensor], tf.Tensor], split: Split, batch_size: int = 500
 ) -> np.ndarray:
     """float32 [N, K]: what a function from images to logits gives for `split`."""
-    return in_batches(
+    return map_batches(
         lambda part: classifier(tf.constant(split.images[part])), len(split), batch_size
     )
 
 
-def correct(classifier: Callable[[tf.Tensor], tf.Tensor], split: Split) -> np.ndarray:
+def find_correct(classifier: Callable[[tf.Tensor], tf.Tensor], split: Split) -> np.ndarray:
     """bool [N]: which images of `split` are classified correctly."""
-    return np.argmax(logits_of(classifier, split), axis=-1) == split.labels
+    return np.argmax(predict_logits(classifier, split), axis=-1) == split.labels
 
 
-def measured(
+def measure_split(
     classifier: Callable[[tf.Tensor], tf.Tensor], split: Split
 ) -> tuple[np.ndarray, np.ndarray]:
     """bool [N], which images of `split` are classified correctly, and the cross-entropy of each."""
-    logits = logits_of(classifier, split)
+    logits = predict_logits(classifier, split)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(split.labels, logits)
     return np.argmax(logits, axis=-1) == split.labels, losses.numpy()
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import keras
 
 from tfdefense.errors import UserError
-from tfdefense.utils.hashing import hashed
+from tfdefense.utils.hashing import hash_parts
 
 
 class Identifiable(Protocol):
@@ -40,7 +40,7 @@ def model_fingerprint(model: Identifiable) -> str:
             )
         parts += [name.encode(), json.dumps(_nameless(network.get_config()), default=str).encode()]
         parts += network.get_weights()
-    return hashed(parts)
+    return hash_parts(parts)
 
 
 def known_fingerprint(model: Identifiable) -> str | None:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfdefense.data.core.dataset import check_logits
 from tfdefense.errors import require
-from tfdefense.networks.float32_cast import widened
+from tfdefense.networks.upcast import upcast_bfloat16
 
 
 class FrozenClassifier:
@@ -50,7 +50,7 @@ class FrozenClassifier:
         """Logits float32 [N, K] of images float32 [N, H, W, C] in [0, 1]."""
         if isinstance(self.model, keras.Model):
             # Not float32 only while it is being trained in another precision.
-            return widened(self.model(images, training=False))
+            return upcast_bfloat16(self.model(images, training=False))
         return self.model(images)
 
     def identity(self) -> tuple[list[Any], dict[str, Any]]:

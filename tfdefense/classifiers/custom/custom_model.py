@@ -8,25 +8,25 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfdefense.classifiers.core.classifier_training import correct, inference
+from tfdefense.classifiers.core.classifier_training import find_correct, compile_inference
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.classifiers.custom import saved_model_layer
 from tfdefense.classifiers.custom.input_format import InputFormat
 from tfdefense.classifiers.custom.logits import (
     LogarithmOfProbabilities,
-    gives_probabilities,
-    without_softmax,
+    looks_like_probabilities,
+    remove_softmax,
 )
 from tfdefense.data.core.dataset import Dataset, Split
 from tfdefense.errors import UserError, require
-from tfdefense.utils.progress import say
+from tfdefense.utils.progress import print_line
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 _OTHER_RANGES = ((0.0, 255.0), (-1.0, 1.0))
 _CHECKED_IMAGES = 500
 
 
-def load(
+def load_custom_model(
     path: str | Path,
     data: Dataset,
     input_format: InputFormat | None = None,
@@ -60,13 +60,13 @@ def _load(
     model = _assembled(path, network, data.image_shape, input_format or InputFormat())
     classifier = FrozenClassifier(model, data.image_shape, data.num_classes)
     few = data.validation.take(_CHECKED_IMAGES)
-    accuracy = float(np.mean(correct(inference(model), few)))
+    accuracy = float(np.mean(find_correct(compile_inference(model), few)))
     if input_format is None and accuracy < 0.5:
         _look_for_better_range(path, network, few, accuracy)
-    say(f"Classifier {path}: right about {accuracy:.1%} of {len(few)} validation images.")
+    print_line(f"Classifier {path}: right about {accuracy:.1%} of {len(few)} validation images.")
     if accuracy < 0.5:
         names = ", ".join(data.class_names[:4])
-        say(
+        print_line(
             f"That is little. Are its inputs as it wants them, its classes in this order: {names}, ...?"
         )
     return classifier
@@ -81,7 +81,7 @@ def _open(path: Path, image_shape: tuple[int, int, int], unsafe: bool) -> keras.
             f"--classifier={path}: neither a SavedModel (no saved_model.pb) nor a run directory (no"
             " config.json).",
         )
-        layer, shape = saved_model_layer.from_saved_model(path, unsafe)
+        layer, shape = saved_model_layer.freeze_saved_model(path, unsafe)
         _require_images(path, shape, image_shape)
         return layer
     model = _read(path, unsafe)
@@ -98,8 +98,8 @@ def _open(path: Path, image_shape: tuple[int, int, int], unsafe: bool) -> keras.
         )
         _require_images(path, tuple(inputs[0].shape), image_shape)
     if unsafe:
-        return saved_model_layer.from_callable(model, image_shape, path)
-    return without_softmax(model)
+        return saved_model_layer.freeze_keras_model(model, image_shape, path)
+    return remove_softmax(model)
 
 
 def _read(path: Path, unsafe: bool) -> keras.Model:
@@ -182,7 +182,7 @@ def _assembled(
             f"--classifier={path}: gives one number for each image; one logit for each class needed,"
             " also for two classes."
         )
-    if np.ndim(tried) == 2 and gives_probabilities(tried):
+    if np.ndim(tried) == 2 and looks_like_probabilities(tried):
         model = keras.Model(images, LogarithmOfProbabilities(name="logits")(outputs), name=name)
     return model
 
@@ -191,7 +191,7 @@ def _look_for_better_range(path: Path, network: keras.Layer, few: Split, accurac
     """Raises `UserError` where the model does much better with images in another input range."""
     for low, high in _OTHER_RANGES:
         model = _assembled(path, network, few.image_shape, InputFormat((low, high)))
-        better = float(np.mean(correct(inference(model), few)))
+        better = float(np.mean(find_correct(compile_inference(model), few)))
         require(
             better < accuracy + 0.2,
             f"--classifier={path}: is right about {accuracy:.0%} of {len(few)} images given in [0, 1], and"

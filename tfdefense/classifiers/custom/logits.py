@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 
-def without_softmax(model: keras.Model) -> keras.Model:
+def remove_softmax(model: keras.Model) -> keras.Model:
     """`model` without the softmax that its last layer is or has; `model` itself if none is found.
 
     A `Softmax` layer inside a model that is itself a layer is left where it is: it shows in the outputs,
@@ -34,7 +34,7 @@ def _last_layer(model: keras.Model) -> keras.Layer | None:
     return None
 
 
-def gives_probabilities(outputs: np.ndarray) -> bool:
+def looks_like_probabilities(outputs: np.ndarray) -> bool:
     """Whether outputs [N, K] look like a softmax's: none negative, each row sums to 1."""
     return bool(np.all(outputs >= 0) and np.allclose(outputs.sum(axis=-1), 1.0, atol=1e-4))
 

@@ -82,7 +82,7 @@ class FrozenGraph(keras.Layer):
         self.graph = (Path(directory) / "graph.pb").read_bytes()
 
 
-def from_saved_model(
+def freeze_saved_model(
     path: Path, unsafe: bool = False
 ) -> tuple[FrozenGraph, tuple[int | None, ...]]:
     """The signature of a SavedModel that takes images, its softmax taken off, and what it takes.
@@ -125,7 +125,7 @@ def from_saved_model(
     return layer, tuple(spec.shape.as_list())
 
 
-def from_callable(model: keras.Model, image_shape: tuple[int, ...], path: Path) -> FrozenGraph:
+def freeze_keras_model(model: keras.Model, image_shape: tuple[int, ...], path: Path) -> FrozenGraph:
     """A Keras model's inference as a frozen graph, its softmax taken off.
 
     Nothing of its Python is needed, or runs, afterwards.

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tfdefense.data.core.disk_array import DiskArray, as_images, fits_memory
-from tfdefense.utils.progress import Progress
+from tfdefense.utils.progress import ProgressBar
 
 
 def collected(
@@ -23,13 +23,13 @@ def collected(
 
     Raises:
       ValueError: there are not `count` images.
-      WorkFailed: the disk is full.
+      WorkFailedError: the disk is full.
     """
     shape = (count, *image_shape)
     in_memory = fits_memory(shape)
     images = np.empty(shape, np.float32) if in_memory else DiskArray(shape, np.uint8, as_images)
     done = 0
-    with Progress(what, count) as progress:
+    with ProgressBar(what, count) as progress:
         for batch in batches:
             rows = slice(done, done + len(batch))
             images[rows] = as_images(batch) if in_memory else batch

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfdefense.errors import WorkFailed
+from tfdefense.errors import WorkFailedError
 
 # Larger arrays (as float32 images) go to disk; splits and tensors are copies of them. CIFAR-10 has 0.6 GiB.
 MEMORY_LIMIT = 2**30
@@ -57,7 +57,7 @@ class DiskArray:
         """Writes `values` into the rows of a slice without a step.
 
         Raises:
-          WorkFailed: the disk is full.
+          WorkFailedError: the disk is full.
         """
         content = np.ascontiguousarray(values, self._stored).tobytes()
         try:
@@ -67,7 +67,7 @@ class DiskArray:
                 done += os.pwrite(self._file.fileno(), content[done:], position)
         except OSError as error:
             place = tempfile.gettempdir()
-            raise WorkFailed(
+            raise WorkFailedError(
                 f"{place}: images do not fit ({error.strerror}). Set TMPDIR to a larger place."
             ) from error
 

@@ -3,7 +3,7 @@
 import itertools
 
 from tfdefense.data.core.dataset import Split
-from tfdefense.utils.hashing import hashed
+from tfdefense.utils.hashing import hash_parts
 
 _IMAGES_PER_PART = 1_000
 
@@ -14,4 +14,4 @@ def data_fingerprint(split: Split) -> str:
     head = f"{images.dtype}{images.shape}".encode()
     starts = range(0, len(split), _IMAGES_PER_PART)
     parts = (images[start : start + _IMAGES_PER_PART].tobytes() for start in starts)
-    return hashed(itertools.chain([head], parts, [split.labels]))
+    return hash_parts(itertools.chain([head], parts, [split.labels]))

@@ -8,21 +8,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.attacks.core.adversarial_dataset import Examples
+from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
 from tfdefense.attacks.core.attack import Model
-from tfdefense.attacks.core.cleverhans_backend import gradient
+from tfdefense.attacks.core.cleverhans_backend import cross_entropy_gradient
 from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.disk_array import DiskArray, empty
 from tfdefense.data.core.fingerprint import data_fingerprint
 from tfdefense.errors import require
-from tfdefense.training.distribute.batching import each_batch, over_replicas
+from tfdefense.training.distribute.batching import iterate_batches, split_over_replicas
 from tfdefense.training.replica import Replica
 
 _BATCH = 500
 _CRAFTED = "adversarial_"
 
 
-def fgsm_pairs(model: Model, split: Split) -> dict[str, np.ndarray]:
+def make_fgsm_pairs(model: Model, split: Split) -> dict[str, np.ndarray]:
     """The arrays from which `perturbed` makes FGSM examples of any strength.
 
     The classifier is frozen, so the direction of FGSM is a constant of each image, the same for all
@@ -35,11 +35,11 @@ def fgsm_pairs(model: Model, split: Split) -> dict[str, np.ndarray]:
     signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec([None], tf.int32)]
 
     def direction(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.sign(gradient(model, images, labels)), tf.int8)
+        return tf.cast(tf.sign(cross_entropy_gradient(model, images, labels)), tf.int8)
 
-    direction = tf.function(over_replicas(direction), input_signature=signature)
+    direction = tf.function(split_over_replicas(direction), input_signature=signature)
     directions = empty(split.images.shape, np.int8)
-    found = each_batch(
+    found = iterate_batches(
         lambda part: direction(split.images[part], split.labels[part]),
         len(split),
         _BATCH,
@@ -50,14 +50,14 @@ def fgsm_pairs(model: Model, split: Split) -> dict[str, np.ndarray]:
     return {"clean": split.images, "labels": split.labels, "direction": directions}
 
 
-def perturbed(batch: Mapping[str, tf.Tensor], epsilon: tf.Tensor) -> tf.Tensor:
+def apply_fgsm(batch: Mapping[str, tf.Tensor], epsilon: tf.Tensor) -> tf.Tensor:
     """FGSM examples of a batch of `fgsm_pairs` at strengths `epsilon`, a scalar or float32 [N]."""
     epsilon = tf.reshape(epsilon, [-1, 1, 1, 1])
     direction = tf.cast(batch["direction"], tf.float32)
     return tf.clip_by_value(batch["clean"] + epsilon * direction, 0.0, 1.0)
 
 
-def crafted_pairs(examples: Sequence[Examples], split: Split) -> dict[str, np.ndarray | DiskArray]:
+def make_stored_pairs(examples: Sequence[AdversarialDataset], split: Split) -> dict[str, np.ndarray | DiskArray]:
     """The arrays from which `drawn` takes adversarial images that are on disk.
 
     Args:
@@ -83,7 +83,7 @@ def crafted_pairs(examples: Sequence[Examples], split: Split) -> dict[str, np.nd
     return {"clean": split.images, "labels": split.labels, **adversarial}
 
 
-def drawn(
+def draw_adversarial(
     batch: Mapping[str, tf.Tensor], strengths: tuple[float, ...], replica: Replica
 ) -> tf.Tensor:
     """An adversarial image for each of a batch: float32 [n, H, W, C].
@@ -93,6 +93,6 @@ def drawn(
     """
     crafted = [batch[name] for name in sorted(batch) if name.startswith(_CRAFTED)]
     if not crafted:
-        return perturbed(batch, replica.choice(strengths))
+        return apply_fgsm(batch, replica.choice(strengths))
     which = tf.cast(replica.choice(tuple(range(len(crafted)))), tf.int32)
     return tf.gather(tf.stack(crafted, axis=1), which, batch_dims=1)

@@ -11,12 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks import default_epsilon
-from tfdefense.attacks.core.adversarial_dataset import Examples
+from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
 from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.disk_array import DiskArray
-from tfdefense.defenses.core.defense import DefendedClassifier, Defense, option
+from tfdefense.defenses.core.defense import DefendedClassifier, Defense, hyperparameter
 from tfdefense.defenses.core.learned_defense import LearnedDefense
-from tfdefense.defenses.core.trained_purifier import GeneratorDefense, TrainedPurifier, Watch
+from tfdefense.defenses.core.trained_purifier import GeneratorDefense, PairTrainedPurifier, PurifierValidator
 from tfdefense.defenses.registry import DEFENSES
 from tfdefense.errors import require
 from tfdefense.training.replica import Replica
@@ -61,7 +61,7 @@ class Composition(Defense):
             setattr(self, name, min(getattr(part, name) for part in parts))
 
     def purify(self, images: tf.Tensor) -> tf.Tensor:
-        return through(self.parts, images)
+        return purify_in_order(self.parts, images)
 
     def excess(self, images: tf.Tensor) -> tf.Tensor:
         return self.parts[0].excess(images)
@@ -85,7 +85,7 @@ class LearnedComposition(Composition, LearnedDefense):
         self.needs_validation = any(part.needs_validation for part in self.learned)
         for position, part in enumerate(parts):
             if isinstance(part, GeneratorDefense) and position:
-                part.before = functools.partial(through, parts[:position])
+                part.before = functools.partial(purify_in_order, parts[:position])
 
     def prepare(self, steps: int) -> None:
         for part in self.learned:
@@ -98,8 +98,8 @@ class LearnedComposition(Composition, LearnedDefense):
     def checkpoint_items(self) -> dict[str, Any]:
         return _together({part.name: part.checkpoint_items() for part in self.learned})
 
-    def arrays(self, train: Split, pairs: Sequence[Examples]) -> dict[str, np.ndarray | DiskArray]:
-        purifiers = [part for part in self.learned if isinstance(part, TrainedPurifier)]
+    def arrays(self, train: Split, pairs: Sequence[AdversarialDataset]) -> dict[str, np.ndarray | DiskArray]:
+        purifiers = [part for part in self.learned if isinstance(part, PairTrainedPurifier)]
         require(
             bool(purifiers) or not pairs,
             f"--pairs: no part of --defense={self.name} learns from them.",
@@ -116,7 +116,7 @@ class LearnedComposition(Composition, LearnedDefense):
         needed = {
             part.name: part.watch(validation) for part in self.learned if part.needs_validation
         }
-        see = Watch(self, validation, (default_epsilon(validation.image_shape),))
+        see = PurifierValidator(self, validation, (default_epsilon(validation.image_shape),))
 
         def see_all() -> tuple[dict, dict]:
             seen = {name: each() for name, each in needed.items()}
@@ -129,7 +129,8 @@ class LearnedComposition(Composition, LearnedDefense):
         return see_all
 
 
-def composition(name: str) -> type[Composition]:
+@functools.cache
+def make_composition_class(name: str) -> type[Composition]:
     """The class of "a+b", the registered defences a and then b, to be made and trained as one.
 
     Its hyperparameters are those of all parts; one that several of them have is set for all.
@@ -140,14 +141,14 @@ def composition(name: str) -> type[Composition]:
     kinds = [DEFENSES.get(part) for part in name.split("+")]
     check_order(kinds)
     fields = {
-        field.name: (field.name, field.type, option(None, field.metadata["help"]))
+        field.name: (field.name, field.type, hyperparameter(None, field.metadata["help"]))
         for kind in kinds
-        for field in dataclasses.fields(kind.Config)
+        for field in dataclasses.fields(kind.config_type)
     }
 
     def check(config: Any) -> None:
         for kind in kinds:
-            kind.Config(**_own(kind, vars(config)))
+            kind.config_type(**_own(kind, vars(config)))
 
     learns = any(issubclass(kind, LearnedDefense) for kind in kinds)
     parent = LearnedComposition if learns else Composition
@@ -156,8 +157,8 @@ def composition(name: str) -> type[Composition]:
         """Made of the parts' names."""
 
         name = "+".join(kind.name for kind in kinds)
-        Config: ClassVar[type] = dataclasses.make_dataclass(
-            "Config", fields.values(), namespace={"__post_init__": check}, frozen=True
+        config_type: ClassVar[type] = dataclasses.make_dataclass(
+            "CompositionConfig", fields.values(), namespace={"__post_init__": check}, frozen=True
         )
 
         def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
@@ -199,7 +200,7 @@ def check_order(kinds: Sequence[type[Defense]]) -> None:
         )
 
 
-def through(parts: Sequence[Defense], images: tf.Tensor) -> tf.Tensor:
+def purify_in_order(parts: Sequence[Defense], images: tf.Tensor) -> tf.Tensor:
     """Images float32 [N, H, W, C] as they leave the last of `parts`."""
     for part in parts:
         images = part.purify(images)
@@ -208,7 +209,7 @@ def through(parts: Sequence[Defense], images: tf.Tensor) -> tf.Tensor:
 
 def _own(kind: type[Defense], given: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the hyperparameters that are given and that `kind` has."""
-    names = [field.name for field in dataclasses.fields(kind.Config)]
+    names = [field.name for field in dataclasses.fields(kind.config_type)]
     return {name: given[name] for name in names if given.get(name) is not None}
 
 

@@ -13,7 +13,7 @@ from tfdefense.errors import UserError, unknown_name
 from tfdefense.training import LoopConfig
 
 
-def option(default: Any, help: str) -> Any:
+def hyperparameter(default: Any, help: str) -> Any:
     """A hyperparameter of a defence: a dataclass field that also becomes a command line flag."""
     return dataclasses.field(default=default, metadata={"help": help})
 
@@ -21,12 +21,13 @@ def option(default: Any, help: str) -> Any:
 class Defense(abc.ABC):
     """A purifier in front of a classifier.
 
-    A subclass sets `name` and `Config` (a frozen dataclass of `option`s) and defines `purify`.
+    A subclass sets `name` and `config_type` (a frozen dataclass of `option`s) and defines `purify`.
 
     Args:
       classifier: what is guarded: a Keras model or callable from images to logits. It is never changed.
       seed: initial weights, or whatever else is random about the defence.
-      **hyperparameters: fields of `Config` in place of their defaults.
+      config: instance of `config_type` to use as it is; None makes one from `hyperparameters`.
+      **hyperparameters: fields of `config_type` in place of their defaults.
 
     Attributes:
       classifier: it, frozen and checked.
@@ -47,7 +48,7 @@ class Defense(abc.ABC):
     """
 
     name: ClassVar[str]
-    Config: ClassVar[type]
+    config_type: ClassVar[type]
     detects: bool = False
     certifies: bool = False
     replaces_classifier: bool = False
@@ -58,17 +59,19 @@ class Defense(abc.ABC):
     checked_steps: int = 40
     random_draws: int = 10_000
 
-    def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
+    def __init__(
+        self, classifier: Any, seed: int = 0, *, config: Any = None, **hyperparameters: Any
+    ) -> None:
         if not isinstance(classifier, FrozenClassifier):
             classifier = FrozenClassifier(classifier, _image_shape(classifier))
-        fields = [field.name for field in dataclasses.fields(self.Config)]
+        fields = [field.name for field in dataclasses.fields(self.config_type)]
         for given in hyperparameters:
             if given not in fields:
                 raise unknown_name(f"hyperparameter of {self.name}", given, fields)
         self.classifier = classifier
         self.trained_with = classifier.name
         self.seed = seed
-        self.config = self.Config(**hyperparameters)
+        self.config = self.config_type(**hyperparameters) if config is None else config
 
     @property
     def is_grey(self) -> bool:

@@ -7,10 +7,10 @@ import keras
 import tensorflow as tf
 
 from tfdefense.defenses.core.averaging_adam import AveragingAdam
-from tfdefense.defenses.core.defense import option
+from tfdefense.defenses.core.defense import hyperparameter
 from tfdefense.errors import require
 from tfdefense.networks.generator_factory import check_generator, make_generator
-from tfdefense.networks.losses import gradient_penalty, wasserstein_critic
+from tfdefense.networks.losses import gradient_penalty, wasserstein_critic_loss
 from tfdefense.training.replica import Replica
 
 
@@ -22,19 +22,19 @@ class GeneratorConfig:
       UserError: an unknown network, or a number out of range.
     """
 
-    generator: str = option("encoder_decoder", "the paper's encoder_decoder, unet or small_unet")
-    levels: int | None = option(
+    generator: str = hyperparameter("encoder_decoder", "the paper's encoder_decoder, unet or small_unet")
+    levels: int | None = hyperparameter(
         None, "how often the U-Net halves the image (default: down to one pixel)"
     )
-    widths: tuple[int, ...] = option(
+    widths: tuple[int, ...] = hyperparameter(
         (32, 64, 128), "filters of a small_unet, from the full size down"
     )
-    thresholds: int = option(
+    thresholds: int = hyperparameter(
         0,
         "learned thresholds that each pixel is held against before the generator sees it, such as 6; 0 for none, as in the"
         " papers",
     )
-    average: float = option(
+    average: float = hyperparameter(
         0.0,
         "momentum of a moving average of the generator's weights, such as 0.999, that takes their place at the end; less in"
         " the first steps; 0 for none, as in the paper",
@@ -58,7 +58,7 @@ class GeneratorConfig:
         )
 
 
-def adam(
+def make_adam(
     network: keras.Model,
     config: Any,
     steps: int,
@@ -104,7 +104,7 @@ def update_critic(
     with tf.GradientTape() as tape:
         # The critic treats every example alone, so one pass serves real and fake ones.
         scores = critic(tf.concat([real, fake], axis=0))
-        wasserstein = replica.mean(wasserstein_critic(*tf.split(scores, 2)))
+        wasserstein = replica.mean(wasserstein_critic_loss(*tf.split(scores, 2)))
         penalty = replica.mean(gradient_penalty(critic, real, fake, weights=replica.uniform()))
         loss = wasserstein + penalty_weight * penalty
     gradients = tape.gradient(loss, critic.trainable_variables)
@@ -117,7 +117,7 @@ def update_critic(
     }
 
 
-def watched_apart(tape: tf.GradientTape, images: tf.Tensor, count: int) -> list[tf.Tensor]:
+def copy_per_loss_term(tape: tf.GradientTape, images: tf.Tensor, count: int) -> list[tf.Tensor]:
     """`images` as often as there are terms of a loss, each with a gradient of its own for `summed`.
 
     The tape would add up three or more gradients in an order that depends on which of them is free first, and a run
@@ -128,7 +128,7 @@ def watched_apart(tape: tf.GradientTape, images: tf.Tensor, count: int) -> list[
     return copies
 
 
-def summed(gradients: list[tf.Tensor]) -> tf.Tensor:
+def sum_gradients(gradients: list[tf.Tensor]) -> tf.Tensor:
     """Their sum, always in this order."""
     return tf.reduce_sum(tf.stack(gradients), axis=0)
 
@@ -143,14 +143,14 @@ def check_strengths(config: Any) -> None:
         require(0 <= strength <= 1, f"--strengths: {strength} given, values in [0, 1] needed.")
 
 
-def check_weights(config: Any, *names: str) -> None:
+def check_not_negative(config: Any, *names: str) -> None:
     """Raises `UserError` unless the weights of losses are zero or more."""
     for name in names:
         value = getattr(config, name)
         require(value >= 0, f"--{name}={value}: 0 or more needed.")
 
 
-def check_rate(config: Any) -> None:
+def check_learning_rate(config: Any) -> None:
     """Raises `UserError` for a learning rate or schedule that is none."""
     rate, schedule = config.learning_rate, config.schedule
     require(rate > 0, f"--learning_rate={rate}: more than 0 needed.")

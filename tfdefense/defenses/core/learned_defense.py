@@ -8,13 +8,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.attacks.core.adversarial_dataset import Examples
+from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
 from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.disk_array import DiskArray
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
-from tfdefense.training import BATCH_SIZE, LoopConfig, Replica, Trainer, epochs_for
-from tfdefense.training.run_directory import Run, RunConfig
+from tfdefense.training import BATCH_SIZE, LoopConfig, Replica, Trainer, epochs_to_show
+from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.stored_config import StoredConfig
 
 
 class LearnedDefense(Defense):
@@ -24,7 +25,7 @@ class LearnedDefense(Defense):
     learns from.
     """
 
-    stopped = False  # It is trained for as long as was asked.
+    should_stop = False  # It is trained for as long as was asked.
     needs_validation = False  # Whether `watch` sets what `purify` or `excess` go by.
 
     @abc.abstractmethod
@@ -42,7 +43,7 @@ class LearnedDefense(Defense):
         kept = (keras.layers.Layer, keras.optimizers.Optimizer)
         return {name: value for name, value in vars(self).items() if isinstance(value, kept)}
 
-    def arrays(self, train: Split, pairs: Sequence[Examples]) -> dict[str, np.ndarray | DiskArray]:
+    def arrays(self, train: Split, pairs: Sequence[AdversarialDataset]) -> dict[str, np.ndarray | DiskArray]:
         """Name -> [N, ...]: what batches are drawn from; by default `clean` images and `labels`.
 
         Raises:
@@ -97,7 +98,7 @@ class LearnedDefense(Defense):
     @classmethod
     def default_epochs(cls, train: Split) -> int:
         """Passes that show about 450,000 images: minutes on two cores, not a paper's 200 epochs."""
-        return epochs_for(450_000, len(train), least=8, most=64)
+        return epochs_to_show(450_000, len(train), minimum=8, maximum=64)
 
     def fit(
         self,
@@ -106,9 +107,9 @@ class LearnedDefense(Defense):
         validation: Split | None = None,
         batch_size: int = BATCH_SIZE,
         seed: int = 0,
-        run: str | Run | None = None,
+        run: str | RunDirectory | None = None,
         steps_per_loop: int = 20,
-        pairs: Sequence[Examples] = (),
+        pairs: Sequence[AdversarialDataset] = (),
         about: Mapping[str, Any] | None = None,
         mixed_precision: str = "float32",
     ) -> "LearnedDefense":
@@ -133,7 +134,7 @@ class LearnedDefense(Defense):
         Raises:
           UserError: a number out of range, images of another shape, examples of other images, a run of
             other settings, or no validation images where they are needed.
-          WorkFailed: a loss is no longer finite.
+          WorkFailedError: a loss is no longer finite.
         """
         require(
             train.image_shape == self.classifier.image_shape,
@@ -148,13 +149,13 @@ class LearnedDefense(Defense):
         settings = self.settings(about, self.config, loop.seed, loop, pairs)
         arrays = self.arrays(train, pairs) if pairs else None
         if run is not None:
-            run = run if isinstance(run, Run) else Run(run)
-            run.start(RunConfig("defense", settings, {"steps": loop.steps(len(train))}))
+            run = run if isinstance(run, RunDirectory) else RunDirectory(run)
+            run.create_or_reuse(StoredConfig("defense", settings, {"steps": loop.total_steps(len(train))}))
             if isinstance(self.classifier.model, keras.Model) and not run.classifier_path.is_file():
                 run.save_classifier(self.classifier.model)
-        self.prepare(loop.steps(len(train)))
-        trainer = Trainer(self, loop, run and run.path, describe=settings)
-        if not trainer.finished(len(train)):
+        self.prepare(loop.total_steps(len(train)))
+        trainer = Trainer(self, loop, run and run.path, settings=settings)
+        if not trainer.is_finished(len(train)):
             watch = validation and self.watch(validation)
             trainer.fit(arrays or self.arrays(train, pairs), watch)
         return self

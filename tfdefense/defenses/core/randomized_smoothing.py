@@ -18,7 +18,7 @@ _BLOCK = 250
 Logits = Callable[[tf.Tensor], tf.Tensor]
 
 
-def noisy(images: tf.Tensor, keys: tf.Tensor, sigma: float, numbers: int | tf.Tensor) -> tf.Tensor:
+def add_noise(images: tf.Tensor, keys: tf.Tensor, sigma: float, numbers: int | tf.Tensor) -> tf.Tensor:
     """Images float32 [N, H, W, C] with Gaussian noise of standard deviation `sigma`, not clipped to [0, 1].
 
     Args:
@@ -56,7 +56,7 @@ def votes(
         block = tf.minimum(_BLOCK, first + count - number)
         rows = tf.repeat(images, block, axis=0)
         numbers = tf.tile(number + tf.range(block), [total])
-        winners = tf.argmax(logits(noisy(rows, tf.repeat(keys, block), sigma, numbers)), axis=-1)
+        winners = tf.argmax(logits(add_noise(rows, tf.repeat(keys, block), sigma, numbers)), axis=-1)
         hits = tf.one_hot(tf.reshape(winners, [total, block]), num_classes, dtype=tf.int32)
         return number + block, counts + tf.reduce_sum(hits, axis=1)
 
@@ -70,7 +70,7 @@ def votes(
     return counts
 
 
-def certified(first: tf.Tensor, counts: tf.Tensor, radii: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def certify_votes(first: tf.Tensor, counts: tf.Tensor, radii: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Certify of the paper, figure 2: classes int32 [N], `ABSTAINS` where none is sure, and L2 radii float32 [N].
 
     Args:
@@ -83,7 +83,7 @@ def certified(first: tf.Tensor, counts: tf.Tensor, radii: tf.Tensor) -> tuple[tf
     return tf.where(found > 0, chosen, ABSTAINS), found
 
 
-def radii_of(count: int, alpha: float, sigma: float) -> np.ndarray:
+def certified_radii(count: int, alpha: float, sigma: float) -> np.ndarray:
     """L2 radius float32 [count + 1] that k of `count` votes certify with probability 1 - alpha; 0 where they do not.
 
     sigma * Phi^-1(p), p the lower Clopper-Pearson bound (one-sided) of the share of votes (theorem 1, proposition 2).

@@ -14,7 +14,7 @@ _IMAGES = 500
 _GRID_IMAGES = 8
 
 
-def watch_attacked(
+def make_robust_validator(
     model: Model,
     attack: Attack,
     validation: Split,

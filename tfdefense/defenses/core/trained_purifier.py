@@ -7,13 +7,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks import BIM, default_epsilon
-from tfdefense.attacks.core.adversarial_dataset import Examples
+from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
 from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.disk_array import DiskArray
-from tfdefense.defenses.core.adversarial_pairs import crafted_pairs, drawn, fgsm_pairs, perturbed
+from tfdefense.defenses.core.adversarial_pairs import make_stored_pairs, draw_adversarial, make_fgsm_pairs, apply_fgsm
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.learned_defense import LearnedDefense
-from tfdefense.training.distribute.batching import in_batches
+from tfdefense.training.distribute.batching import map_batches
 from tfdefense.training.replica import Replica
 from tfdefense.training.summaries import image_grid
 
@@ -48,7 +48,7 @@ class GeneratorDefense(LearnedDefense):
         return self.generator(images, training=False)
 
 
-class TrainedPurifier(GeneratorDefense):
+class PairTrainedPurifier(GeneratorDefense):
     """One whose generator learns from adversarial pairs (`data.pairs.drawn`).
 
     Its `Config` has `strengths`, the epsilons of the FGSM examples that it learns from where it is given no others.
@@ -56,21 +56,21 @@ class TrainedPurifier(GeneratorDefense):
 
     def adversarial(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> tf.Tensor:
         """An adversarial image for each of a batch of `arrays`, as the generator will meet it."""
-        return self.before(drawn(batch, self.strengths, replica))
+        return self.before(draw_adversarial(batch, self.strengths, replica))
 
     @property
     def strengths(self) -> tuple[float, ...]:
         """Epsilons of the adversarial examples that it trains on."""
         return self.config.strengths or default_strengths(self.classifier.image_shape)
 
-    def arrays(self, train: Split, pairs: Sequence[Examples]) -> dict[str, np.ndarray | DiskArray]:
-        return crafted_pairs(pairs, train) if pairs else fgsm_pairs(self.classifier, train)
+    def arrays(self, train: Split, pairs: Sequence[AdversarialDataset]) -> dict[str, np.ndarray | DiskArray]:
+        return make_stored_pairs(pairs, train) if pairs else make_fgsm_pairs(self.classifier, train)
 
-    def watch(self, validation: Split) -> "Watch":
-        return Watch(self, validation, self.strengths)
+    def watch(self, validation: Split) -> "PurifierValidator":
+        return PurifierValidator(self, validation, self.strengths)
 
 
-class Watch:
+class PurifierValidator:
     """Validation of a purifier, grey box: its accuracies and a picture, for TensorBoard.
 
     Args:
@@ -82,7 +82,7 @@ class Watch:
     def __init__(self, defense: Defense, split: Split, strengths: tuple[float, ...]) -> None:
         self.defense = defense
         self.strengths = strengths
-        self.pairs = fgsm_pairs(defense.classifier, split)
+        self.pairs = make_fgsm_pairs(defense.classifier, split)
         self.model = defense.defend()
         # Grey box: the classifier does not change, so neither do the images that an attack on it makes.
         few = split.take(_ATTACKED_IMAGES)
@@ -101,7 +101,7 @@ class Watch:
         few = {name: array[:_GRID_IMAGES] for name, array in self.pairs.items()}
         rows = [few["clean"], self.defense.purify(few["clean"])]
         for strength in self.strengths:
-            adversarial = perturbed(few, strength)
+            adversarial = apply_fgsm(few, strength)
             rows += [adversarial, self.defense.purify(adversarial)]
         return scalars, {"clean_then_adversarial_and_purified": image_grid(rows)}
 
@@ -110,10 +110,10 @@ class Watch:
             batch = {name: array[part] for name, array in pairs.items()}
             return self.correct(batch, tf.constant(strength))
 
-        return float(np.mean(in_batches(hits, len(pairs["labels"]), _BATCH)))
+        return float(np.mean(map_batches(hits, len(pairs["labels"]), _BATCH)))
 
     def _correct(self, batch: Mapping[str, tf.Tensor], strength: tf.Tensor) -> tf.Tensor:
-        logits = self.model(perturbed(batch, strength))
+        logits = self.model(apply_fgsm(batch, strength))
         return tf.argmax(logits, -1, output_type=tf.int32) == batch["labels"]
 
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfdefense.attacks import Square
-from tfdefense.evaluation.checks.diagnostics import Probe
+from tfdefense.evaluation.checks.diagnostics import Diagnostics
 from tfdefense.evaluation.measurements import Measurements
-from tfdefense.utils.statistics import wilson
+from tfdefense.utils.statistics import wilson_interval
 
 # An attack that fools this share of images more than the report's own is not to be explained by chance.
 _TOLERATED = 0.01
@@ -34,7 +34,7 @@ class Check:
     verdict: str
 
 
-def all_checks(measure: Measurements, probe: Probe, judged: Sequence[str]) -> tuple[Check, ...]:
+def all_checks(measure: Measurements, probe: Diagnostics, judged: Sequence[str]) -> tuple[Check, ...]:
     """Every check of a report.
 
     Args:
@@ -76,7 +76,7 @@ def no_label_leaking(measure: Measurements, defense: str) -> Check:
     )
 
 
-def white_box_is_strongest(measure: Measurements, probe: Probe, judged: Sequence[str]) -> Check:
+def white_box_is_strongest(measure: Measurements, probe: Diagnostics, judged: Sequence[str]) -> Check:
     """Whoever knows everything does at least as well as those who know less, and with gradients as without."""
     name = "White box is the strongest attacker"
     white, others, verdicts = measure.standing(judged[0], "white_box"), [], []
@@ -127,7 +127,7 @@ def _square_against_gradients(
     return found
 
 
-def gradients_exist(probe: Probe) -> Check:
+def gradients_exist(probe: Diagnostics) -> Check:
     """Attacks that follow gradients have some to follow."""
     blind = int(np.sum(probe.usual.no_gradient))
     passed = blind <= _BLIND * probe.n
@@ -136,7 +136,7 @@ def gradients_exist(probe: Probe) -> Check:
     return Check("Gradients exist", passed, told + _unless(passed, masked))
 
 
-def loss_rises(probe: Probe) -> Check:
+def loss_rises(probe: Diagnostics) -> Check:
     """An ascent ascends."""
     losses = probe.usual.losses.mean(axis=1)
     first, last, highest = losses[0], losses[-1], losses.max()
@@ -148,7 +148,7 @@ def loss_rises(probe: Probe) -> Check:
     return Check("The loss rises", passed, told + _unless(passed, "Gradients mislead the attack."))
 
 
-def step_size_does_not_matter(probe: Probe) -> Check:
+def step_size_does_not_matter(probe: Diagnostics) -> Check:
     """Other steps, one big one among them, fool no images that the report's attacks do not."""
     tried = {"1 step of epsilon": probe.single, "steps of a quarter": probe.coarse}
     tried |= {"steps of a quarter as long": probe.fine}
@@ -165,7 +165,7 @@ def step_size_does_not_matter(probe: Probe) -> Check:
     )
 
 
-def attacks_converged(probe: Probe) -> Check:
+def attacks_converged(probe: Diagnostics) -> Check:
     """More steps and more restarts fool no more images."""
     longer = int(np.sum(probe.standing & probe.longer))
     restarted = int(np.sum(probe.standing & probe.restarted))
@@ -178,10 +178,10 @@ def attacks_converged(probe: Probe) -> Check:
     return Check("Attacks have converged", passed, told + _unless(passed, advice))
 
 
-def falls_to_chance(probe: Probe) -> Check:
+def falls_to_chance(probe: Diagnostics) -> Check:
     """With no bound left, nothing stands."""
     accuracy, chance = probe.curve["white_box"][-1], 1 / probe.num_classes
-    passed = wilson(round(accuracy * probe.n), probe.n)[0] <= chance
+    passed = wilson_interval(round(accuracy * probe.n), probe.n)[0] <= chance
     curve = ", ".join(
         f"{share:.0%} at {epsilon:.3g}"
         for epsilon, share in zip(probe.curve["epsilon"], probe.curve["white_box"], strict=True)
@@ -191,7 +191,7 @@ def falls_to_chance(probe: Probe) -> Check:
     return Check("Accuracy falls to chance", passed, told + _unless(passed, advice))
 
 
-def noise_finds_nothing(probe: Probe) -> Check:
+def noise_finds_nothing(probe: Diagnostics) -> Check:
     """Blind trial and error fools no image that the attacks did not."""
     fell = int(np.sum(probe.noise_fell()))
     standing = int(probe.standing.sum())
@@ -200,7 +200,7 @@ def noise_finds_nothing(probe: Probe) -> Check:
     return Check("Random noise finds nothing", passed, told + _unless(passed, "Attacks are blind."))
 
 
-def batches_do_not_matter(probe: Probe) -> Check:
+def batches_do_not_matter(probe: Diagnostics) -> Check:
     """An image's logits are the same in whatever company it comes."""
     changed, difference = probe.batch_dependence()
     passed = changed == 0 and difference <= 1e-3
@@ -214,7 +214,7 @@ def batches_do_not_matter(probe: Probe) -> Check:
 
 def _few(count: int, n: int) -> bool:
     """Whether `count` of n is no sign of more than the tolerated share."""
-    return wilson(count, n)[0] <= _TOLERATED
+    return wilson_interval(count, n)[0] <= _TOLERATED
 
 
 def _unless(passed: bool, warning: str) -> str:

@@ -5,18 +5,18 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.attacks import PGD, Square, strongest
+from tfdefense.attacks import PGD, Square, enable_stop_at_success
 from tfdefense.attacks.core import per_image_random
-from tfdefense.attacks.core.cleverhans_backend import project
+from tfdefense.attacks.core.cleverhans_backend import project_to_ball
 from tfdefense.attacks.core.gradients import misclassified
-from tfdefense.attacks.core.norms import per_image
+from tfdefense.attacks.core.norms import expand_per_image
 from tfdefense.data.core.dataset import Split
-from tfdefense.evaluation.checks.pgd_trace import Watched, watched_pgd
-from tfdefense.evaluation.runner import Judge
-from tfdefense.utils.progress import Progress
+from tfdefense.evaluation.checks.pgd_trace import PGDTrace, trace_pgd
+from tfdefense.evaluation.runner import ModelRunner
+from tfdefense.utils.progress import ProgressBar
 
 
-class Probe:
+class Diagnostics:
     """A pipeline on a few images; each experiment runs once, when it is first asked for.
 
     Args:
@@ -37,8 +37,8 @@ class Probe:
 
     def __init__(
         self,
-        classifier: Judge,
-        pipeline: Judge,
+        classifier: ModelRunner,
+        pipeline: ModelRunner,
         split: Split,
         epsilon: float,
         standing: np.ndarray | None,
@@ -56,11 +56,11 @@ class Probe:
         self.n = len(split)
         self.num_classes = split.num_classes
         self._given = standing
-        self._progress: Progress | None = None
+        self._progress: ProgressBar | None = None
 
-    def ascend(self) -> "Probe":
+    def ascend(self) -> "Diagnostics":
         """Runs all ascents now, under one progress bar."""
-        with Progress(f"checks on {self.pipeline.model.name}", self._passes()) as self._progress:
+        with ProgressBar(f"checks on {self.pipeline.model.name}", self._passes()) as self._progress:
             for name in ("usual", "single", "coarse", "fine", "longer", "restarted", "curve"):
                 getattr(self, name)
         self._progress = None
@@ -72,7 +72,7 @@ class Probe:
         return self._given[: self.n] if self._given is not None else ~self._fell(self.usual)
 
     @functools.cached_property
-    def usual(self) -> Watched:
+    def usual(self) -> PGDTrace:
         """PGD as reports use it, from the images themselves."""
         return self._ascend(self.epsilon, self.step_size, self.steps, 0)
 
@@ -124,7 +124,7 @@ class Probe:
         if not self.standing.any():
             return np.zeros(0, bool)
         standing = self.split.select(np.flatnonzero(self.standing))
-        attack = strongest(Square(epsilon=self.epsilon, queries=self.queries))
+        attack = enable_stop_at_success(Square(epsilon=self.epsilon, queries=self.queries))
         return self.pipeline.predict(self.pipeline.attack(attack, standing)) != standing.labels
 
     def noise_fell(self) -> np.ndarray:
@@ -134,7 +134,7 @@ class Probe:
             return fell
         standing = self.split.select(np.flatnonzero(self.standing))
         images, labels = tf.constant(standing.images), tf.constant(standing.labels)
-        progress = Progress(f"random noise on {self.pipeline.model.name}", self.draws * len(fell))
+        progress = ProgressBar(f"random noise on {self.pipeline.model.name}", self.draws * len(fell))
         at_once = max(1, self.pipeline.batch_size // len(fell))
         for first in range(0, self.draws, at_once):
             fell |= self._noise(images, labels, tf.range(first, min(first + at_once, self.draws)))
@@ -162,10 +162,10 @@ class Probe:
         whole = 1 + self.RESTARTS + 2 + len(self._radii()) - 1
         return (whole * self.steps + self.long + 2) * self.n
 
-    def _fell(self, watched: Watched) -> np.ndarray:
+    def _fell(self, watched: PGDTrace) -> np.ndarray:
         return watched.fell_at < len(watched.losses)
 
-    def _ascend(self, epsilon: float, relative_step_size: float, steps: int, start: int) -> Watched:
+    def _ascend(self, epsilon: float, relative_step_size: float, steps: int, start: int) -> PGDTrace:
         found = self._compiled(
             tf.constant(self.split.images),
             tf.constant(self.split.labels, tf.int32),
@@ -176,11 +176,11 @@ class Probe:
         )
         if self._progress is not None:
             self._progress.advance(steps * self.n)
-        return Watched(*(tensor.numpy() for tensor in found))
+        return PGDTrace(*(tensor.numpy() for tensor in found))
 
     @functools.cached_property
     def _compiled(self) -> tf.types.experimental.GenericFunction:
-        return tf.function(functools.partial(watched_pgd, self.pipeline.model), autograph=False)
+        return tf.function(functools.partial(trace_pgd, self.pipeline.model), autograph=False)
 
     def _noise(self, images: tf.Tensor, labels: tf.Tensor, numbers: tf.Tensor) -> np.ndarray:
         return self._compiled_noise(images, labels, numbers).numpy()
@@ -197,8 +197,8 @@ class Probe:
             keys = per_image_random.image_keys(many, seed=1) + tf.cast(numbers, tf.uint32)
             box = 2 * per_image_random.uniform(keys, list(images.shape[1:]), stream=0) - 1
             # Inside of the ball and its corners by turns.
-            box = tf.where(per_image(numbers % 2 == 0), box, tf.sign(box))
-            noisy = project(many + epsilon * box, many, epsilon)
+            box = tf.where(expand_per_image(numbers % 2 == 0), box, tf.sign(box))
+            noisy = project_to_ball(many + epsilon * box, many, epsilon)
             wrong = misclassified(model(noisy), tf.tile(labels, [draws_each]))
             return tf.reduce_any(tf.reshape(wrong, [draws_each, count]), axis=0)
 

@@ -6,12 +6,12 @@ import tensorflow as tf
 
 from tfdefense.attacks.core import per_image_random
 from tfdefense.attacks.core.attack import Model
-from tfdefense.attacks.core.cleverhans_backend import gradient, project
+from tfdefense.attacks.core.cleverhans_backend import cross_entropy_gradient, project_to_ball
 from tfdefense.attacks.core.gradients import cross_entropy, is_zero, misclassified
-from tfdefense.attacks.pgd import random_change
+from tfdefense.attacks.pgd import random_perturbation
 
 
-class Watched(NamedTuple):
+class PGDTrace(NamedTuple):
     """What happened to N images in S steps.
 
     Attributes:
@@ -25,7 +25,7 @@ class Watched(NamedTuple):
     no_gradient: tf.Tensor
 
 
-def watched_pgd(
+def trace_pgd(
     model: Model,
     images: tf.Tensor,
     labels: tf.Tensor,
@@ -33,7 +33,7 @@ def watched_pgd(
     step_size: tf.Tensor,
     steps: tf.Tensor,
     start: tf.Tensor,
-) -> Watched:
+) -> PGDTrace:
     """PGD in the L-infinity ball, as in `attacks.PGD`, with all that tells whether it works.
 
     To be traced into a `tf.function`; whatever a check varies is a tensor, so that it is compiled once.
@@ -47,8 +47,8 @@ def watched_pgd(
     """
     loss = cross_entropy(labels)
     keys = per_image_random.image_keys(images, seed=0)
-    change = random_change(keys, images, start, tf.reshape(epsilon, [1, 1, 1, 1]), "linf")
-    moved = tf.where(start == 0, images, project(images + change, images, epsilon, "linf"))
+    change = random_perturbation(keys, images, start, tf.reshape(epsilon, [1, 1, 1, 1]), "linf")
+    moved = tf.where(start == 0, images, project_to_ball(images + change, images, epsilon, "linf"))
     logits = model(moved)
     losses = tf.TensorArray(tf.float32, size=steps + 1).write(0, loss(logits))
     fell_at = tf.where(misclassified(logits, labels), 0, steps + 1)
@@ -61,8 +61,8 @@ def watched_pgd(
         fell_at: tf.Tensor,
         blind: tf.Tensor,
     ) -> tuple:
-        slope = gradient(model, moved, labels, None)
-        moved = project(moved + step_size * tf.sign(slope), images, epsilon, "linf")
+        slope = cross_entropy_gradient(model, moved, labels, None)
+        moved = project_to_ball(moved + step_size * tf.sign(slope), images, epsilon, "linf")
         logits = model(moved)
         now = tf.where(misclassified(logits, labels), number + 1, steps + 1)
         blind = tf.where(number == 0, is_zero(slope), blind)
@@ -72,4 +72,4 @@ def watched_pgd(
     _, _, losses, fell_at, blind = tf.while_loop(
         lambda number, *_: number < steps, step, (tf.constant(0), moved, losses, fell_at, blind)
     )
-    return Watched(losses.stack(), fell_at, blind)
+    return PGDTrace(losses.stack(), fell_at, blind)

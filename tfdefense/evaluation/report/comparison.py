@@ -9,16 +9,17 @@ import matplotlib
 from matplotlib.axes import Axes
 
 from tfdefense.errors import UserError, require
-from tfdefense.evaluation.report.render import failed_checks, html_page
+from tfdefense.evaluation.report.render import failed_check_lines, html_page
 from tfdefense.evaluation.report.report import Report
-from tfdefense.evaluation.result import Row, row_cell
-from tfdefense.evaluation.threat_models import TITLES
-from tfdefense.training.run_directory import Run, write_text
+from tfdefense.evaluation.result import ResultRow, format_accuracy
+from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES
+from tfdefense.training.run_directory import RunDirectory
+from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.figures import COLORS, MARKERS, STYLE, save_figure, subplots
 from tfdefense.utils.tables import latex_table, markdown_table
 
 
-class Line(NamedTuple):
+class ComparisonLine(NamedTuple):
     """What a line of the table is of.
 
     Attributes:
@@ -62,16 +63,16 @@ class Comparison:
                     " another --split_seed); the same needed.",
                 )
 
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[ComparisonLine]:
         """Those of the table; clean images first, worst cases last."""
         found = dict.fromkeys(
-            Line(row.attack, row.epsilon, _over(report, row))
+            ComparisonLine(row.attack, row.epsilon, _over(report, row))
             for report in self.reports.values()
             for row in report.rows
         )
         return sorted(found, key=lambda line: (line.attack != "none", line.attack == "worst_case"))
 
-    def title(self, line: Line) -> str:
+    def title(self, line: ComparisonLine) -> str:
         """What a line of the table begins with; of worst cases over different attacks, over which."""
         if line.attack == "none":
             return "none (clean)"
@@ -79,7 +80,7 @@ class Comparison:
         alone = len({other.over for other in self.lines() if other.attack == line.attack}) == 1
         return title if alone else f"{title} ({', '.join(line.over)})"
 
-    def cell(self, name: str, line: Line, box: str) -> Row | None:
+    def cell(self, name: str, line: ComparisonLine, box: str) -> ResultRow | None:
         """Of one report, by threat model; "undefended" is the classifier's own white box."""
         report = self.reports[name]
         defense, box = ("none", "white_box") if box == "undefended" else (report.defense, box)
@@ -92,12 +93,12 @@ class Comparison:
         columns = [
             (name, box) for name, report in self.reports.items() for box in report.threat_models()
         ]
-        titles = [f"{name}, {TITLES[box]}" for name, box in columns]
+        titles = [f"{name}, {THREAT_MODEL_TITLES[box]}" for name, box in columns]
         lines = [["attack", "undefended", *titles]]
         for line in self.lines():
             bare = (self.cell(name, line, "undefended") for name in self.reports)
-            lines.append([self.title(line), row_cell(next((row for row in bare if row), None))])
-            lines[-1] += [row_cell(self.cell(name, line, box)) for name, box in columns]
+            lines.append([self.title(line), format_accuracy(next((row for row in bare if row), None))])
+            lines[-1] += [format_accuracy(self.cell(name, line, box)) for name, box in columns]
         return lines
 
     def to_markdown(self) -> str:
@@ -106,7 +107,7 @@ class Comparison:
         failures = [
             line
             for name, report in self.reports.items()
-            for line in failed_checks(report, f"{name}: ")
+            for line in failed_check_lines(report, f"{name}: ")
         ]
         notes = dict.fromkeys(note for report in self.reports.values() for note in report.notes)
         return "\n".join(
@@ -131,13 +132,13 @@ class Comparison:
         """Writes `comparison.md|html|tex|csv|png|svg`."""
         directory.mkdir(parents=True, exist_ok=True)
         self._save_figure(directory / "comparison.png")
-        write_text(directory / "comparison.md", self.to_markdown())
-        write_text(directory / "comparison.html", html_page(self.to_markdown(), directory))
+        write_text_file(directory / "comparison.md", self.to_markdown())
+        write_text_file(directory / "comparison.html", html_page(self.to_markdown(), directory))
         caption = "Grey box and white box, 95 % Wilson intervals."
-        write_text(directory / "comparison.tex", "\n".join(latex_table(self.table(), caption)))
+        write_text_file(directory / "comparison.tex", "\n".join(latex_table(self.table(), caption)))
         first, *others = (report.to_csv() for report in self.reports.values())
         rows = [line for text in others for line in text.splitlines()[1:]]
-        write_text(directory / "comparison.csv", "\n".join([*first.splitlines(), *rows, ""]))
+        write_text_file(directory / "comparison.csv", "\n".join([*first.splitlines(), *rows, ""]))
 
     def _save_figure(self, path: Path) -> None:
         """Accuracy over attacks, a line a defence: grey box beside white box."""
@@ -153,7 +154,7 @@ class Comparison:
                     style = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
                     self._draw(axis, (name, box, *style), box, lines)
                 axis.set_xticks(range(len(lines)), names, rotation=40, ha="right")
-                axis.set(title=TITLES[box], ylim=(-0.02, 1.02))
+                axis.set(title=THREAT_MODEL_TITLES[box], ylim=(-0.02, 1.02))
             axes[0, 0].set_ylabel("accuracy")
             handles, labels = axes[0, 0].get_legend_handles_labels()
             columns = min(3, len(labels))
@@ -170,7 +171,7 @@ class Comparison:
         axis: Axes,
         style: tuple[str, str, str, str],
         box: str,
-        lines: Sequence[Line],
+        lines: Sequence[ComparisonLine],
     ) -> None:
         name, column, color, marker = style
         places, values = [], []
@@ -195,7 +196,7 @@ class Comparison:
         )
 
 
-def compare(runs: Sequence[Run]) -> Comparison:
+def compare_runs(runs: Sequence[RunDirectory]) -> Comparison:
     """The comparison of finished runs.
 
     Raises:
@@ -220,7 +221,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
     return Comparison(reports)
 
 
-def _over(report: Report, row: Row) -> tuple[str, ...]:
+def _over(report: Report, row: ResultRow) -> tuple[str, ...]:
     """Of a worst case, the attacks that it is over; of another row, none."""
     if row.attack != "worst_case":
         return ()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tfdefense.attacks import Attack, strongest
-from tfdefense.attacks.core.spec import label_of
+from tfdefense.attacks import Attack, enable_stop_at_success
+from tfdefense.attacks.core.spec import format_attack
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Defense
-from tfdefense.evaluation.detection import REFUSED
-from tfdefense.evaluation.pipelines import columns
-from tfdefense.evaluation.runner import Judge
+from tfdefense.evaluation.detection import REJECTED
+from tfdefense.evaluation.pipelines import evaluated_pipelines
+from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.training.distribute import multi_worker
 from tfdefense.utils.figures import save_figure, subplots
 
@@ -31,13 +31,13 @@ def save_gallery(
       names: class names; numbers where there are none.
     """
     chosen = test.select(_one_of_each_class(test.labels))
-    classifier, pipeline = Judge(defense.classifier), Judge(defense.defend(), defense.batch_size)
+    classifier, pipeline = ModelRunner(defense.classifier), ModelRunner(defense.defend(), defense.batch_size)
     attacked = [(chosen, "clean", "purified")]
     for attack in attacks:
         title = f"{_wrapped(attack)} on\nclassifier"
         attacked.append((classifier.attack(attack, chosen), title, "purified\n(grey box)"))
-    strong = strongest(attacks[-1])
-    crafted = columns(pipeline)[0].attacked_further(strong, chosen, pipeline.attack(strong, chosen))
+    strong = enable_stop_at_success(attacks[-1])
+    crafted = evaluated_pipelines(pipeline)[0].attacked_further(strong, chosen, pipeline.attack(strong, chosen))
     attacked.append((crafted, f"{_wrapped(attacks[-1])} on\ndefence", "purified\n(white box)"))
     rows = []
     for split, title, purified in attacked:
@@ -46,11 +46,11 @@ def save_gallery(
         rows.append(_judged(purified, cleaned, split, pipeline, defense))
         # Grey where purifying gave back the clean image.
         rows.append(_Row("less the\nclean image", 0.5 + (cleaned - chosen.images) / 2))
-    multi_worker.by_chief(lambda: _draw(rows, chosen.labels, names, path))
+    multi_worker.run_on_chief(lambda: _draw(rows, chosen.labels, names, path))
 
 
 def _wrapped(attack: Attack) -> str:
-    return label_of(attack).replace(":", ":\n")
+    return format_attack(attack).replace(":", ":\n")
 
 
 def _one_of_each_class(labels: np.ndarray) -> np.ndarray:
@@ -69,10 +69,10 @@ class _Row:
     predicted: np.ndarray | None = None
 
 
-def _judged(title: str, shown: np.ndarray, split: Split, judge: Judge, defense: Defense) -> _Row:
+def _judged(title: str, shown: np.ndarray, split: Split, judge: ModelRunner, defense: Defense) -> _Row:
     predicted = judge.predict(split)
     if defense.detects and judge.model is not defense.classifier:
-        predicted = np.where(judge.ask(defense.excess, split) > 0, REFUSED, predicted)
+        predicted = np.where(judge.ask(defense.excess, split) > 0, REJECTED, predicted)
     return _Row(title, shown, predicted)
 
 
@@ -99,8 +99,8 @@ def _draw(rows: Sequence[_Row], labels: np.ndarray, names: Sequence[str], path: 
             continue
         clean = row is rows[0] or row is rows[1]
         for number, (guess, label) in enumerate(zip(row.predicted, labels, strict=True)):
-            right = guess == label or (guess == REFUSED and not clean)
-            name = "refused" if guess == REFUSED else names[guess] if names else str(guess)
+            right = guess == label or (guess == REJECTED and not clean)
+            name = "refused" if guess == REJECTED else names[guess] if names else str(guess)
             axis.text(
                 (number + 0.5) * (width + gap) - 0.5,
                 -1.5,

@@ -10,8 +10,8 @@ import markdown
 from tfdefense.evaluation.detection import detector_section
 from tfdefense.evaluation.recovery import restored_section
 from tfdefense.evaluation.report.report import Report
-from tfdefense.evaluation.threat_models import TITLES
-from tfdefense.training.run_directory import versions
+from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES
+from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.tables import latex_table, markdown_table, text_table
 
 _MEANING = {
@@ -35,15 +35,15 @@ def to_markdown(report: Report, pictures: tuple[str, ...] = ("gallery",)) -> str
       pictures: of "gallery", "epsilon", "perturbations", "training": those that lie beside it as PNG files.
     """
     first = report.rows[0]
-    made = ", ".join(f"{name} {version}" for name, version in versions().items())
+    made = ", ".join(f"{name} {version}" for name, version in package_versions().items())
     return "\n".join(
         [
             f"# {report.defense} before {first.classifier} on {first.dataset}",
             "",
             report.summary,
             "",
-            *failed_checks(report),
-            *table_and_meaning(report),
+            *failed_check_lines(report),
+            *accuracy_table_lines(report),
             "",
             *_picture("Gallery", "gallery", pictures),
             *_curve_section(report, pictures),
@@ -61,7 +61,7 @@ def to_markdown(report: Report, pictures: tuple[str, ...] = ("gallery",)) -> str
     )
 
 
-def table_and_meaning(report: Report) -> list[str]:
+def accuracy_table_lines(report: Report) -> list[str]:
     """The table of accuracies, and how to read it, as lines of Markdown."""
     return [
         *markdown_table(report.table()),
@@ -90,7 +90,7 @@ def html_page(text: str, directory: Path) -> str:
     return _PAGE.format(title=html.escape(text.splitlines()[0].removeprefix("# ")), body=body)
 
 
-def failed_checks(report: Report, whose: str = "") -> list[str]:
+def failed_check_lines(report: Report, whose: str = "") -> list[str]:
     """A quotation of Markdown for each check that failed; `html_page` makes it red."""
     return [f"> ✗ **{whose}{each.name}: no.** {each.verdict}\n" for each in report.failures]
 
@@ -111,7 +111,7 @@ def _curve_section(report: Report, pictures: tuple[str, ...]) -> list[str]:
     if not curve:
         return []
     names = [name for name in ("undefended", "grey_box", "white_box") if name in curve]
-    lines = [["epsilon", *(TITLES.get(name, name) for name in names)]]
+    lines = [["epsilon", *(THREAT_MODEL_TITLES.get(name, name) for name in names)]]
     for number, epsilon in enumerate(curve["epsilon"]):
         lines.append([f"{epsilon:.3g}", *(f"{curve[name][number]:.0%}" for name in names)])
     return [
@@ -131,7 +131,7 @@ def _perturbation_section(report: Report, pictures: tuple[str, ...]) -> list[str
         if row.defense != report.defenses[-1] or row.l1 is None:
             continue
         success = "-" if row.attack == "none" or row.success is None else f"{row.success:.1%}"
-        box = TITLES.get(row.threat_model, "clean")
+        box = THREAT_MODEL_TITLES.get(row.threat_model, "clean")
         added = f"{row.l1:.3g}, {row.l2:.3g}, {row.linf:.3g}"
         left = f"{row.left_l1:.3g}, {row.left_l2:.3g}, {row.left_linf:.3g}"
         lines.append([row.attack, box, success, added, left])

@@ -12,12 +12,12 @@ import numpy as np
 
 from tfdefense.evaluation.checks.all_checks import Check
 from tfdefense.evaluation.detection import Detection
-from tfdefense.evaluation.per_image_results import Cell
-from tfdefense.evaluation.recovery import Restored
-from tfdefense.evaluation.result import Row, row_cell
-from tfdefense.evaluation.threat_models import THREAT_MODELS, TITLES
-from tfdefense.training.run_directory import versions
+from tfdefense.evaluation.per_image_results import PerImageResults
+from tfdefense.evaluation.recovery import Recovery
+from tfdefense.evaluation.result import ResultRow, format_accuracy
+from tfdefense.evaluation.threat_models import THREAT_MODELS, THREAT_MODEL_TITLES
 from tfdefense.utils.atomic_write import atomic_write
+from tfdefense.utils.package_versions import package_versions
 
 SCHEMA = 1
 _KNOWING = {
@@ -47,19 +47,19 @@ class Report:
       cells: "defense/attack/threat_model" -> what was measured of each image.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     attacks: tuple[str, ...]
     sanity: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     detections: tuple[Detection, ...] = ()
-    restored: tuple[Restored, ...] = ()
+    restored: tuple[Recovery, ...] = ()
     curve: dict[str, Any] = dataclasses.field(default_factory=dict)
     fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
     labels: np.ndarray | None = dataclasses.field(default=None, repr=False)
-    cells: dict[str, Cell] = dataclasses.field(default_factory=dict, repr=False)
+    cells: dict[str, PerImageResults] = dataclasses.field(default_factory=dict, repr=False)
 
-    def row(self, defense: str, attack: str, threat_model: str) -> Row | None:
+    def row(self, defense: str, attack: str, threat_model: str) -> ResultRow | None:
         """The row with these three, or None."""
         for row in self.rows:
             if (row.defense, row.attack, row.threat_model) == (defense, attack, threat_model):
@@ -107,7 +107,7 @@ class Report:
             return ""
         bare = self.defenses[-1]
         left = [
-            f"{self.row(bare, 'worst_case', threat_model).accuracy:.1%} ({TITLES[threat_model]})"
+            f"{self.row(bare, 'worst_case', threat_model).accuracy:.1%} ({THREAT_MODEL_TITLES[threat_model]})"
             for threat_model in ("grey_box", "white_box")
             if self.row(bare, "worst_case", threat_model)
         ]
@@ -131,9 +131,9 @@ class Report:
         boxes = self.threat_models()
         others = [box for box in boxes if box in ("transfer", "black_box")]
         found = [("undefended", "none", "white_box")]
-        found += [(f"undefended, {TITLES[box]}", "none", box) for box in others]
+        found += [(f"undefended, {THREAT_MODEL_TITLES[box]}", "none", box) for box in others]
         return found + [
-            (f"{name}, {TITLES[box]}", name, box) for name in self.defenses for box in boxes
+            (f"{name}, {THREAT_MODEL_TITLES[box]}", name, box) for name in self.defenses for box in boxes
         ]
 
     def table(self) -> list[list[str]]:
@@ -144,20 +144,20 @@ class Report:
             rows = [self.row(defense, attack, box) for _, defense, box in columns]
             epsilon = next(row.epsilon for row in rows if row)
             title = attack if epsilon is None else f"{attack} {epsilon:.3g}"
-            lines.append([title, *map(row_cell, rows)])
+            lines.append([title, *map(format_accuracy, rows)])
         return lines
 
     def _clean_line(self, columns: Sequence[tuple[str, str, str]]) -> list[str]:
         line, seen = ["none (clean)"], set()
         for _, defense, _ in columns:
-            line.append("-" if defense in seen else row_cell(self.row(defense, "none", "none")))
+            line.append("-" if defense in seen else format_accuracy(self.row(defense, "none", "none")))
             seen.add(defense)
         return line
 
     def to_csv(self) -> str:
         """Every row with all its fields, for a spreadsheet."""
         text = io.StringIO()
-        names = [field.name for field in dataclasses.fields(Row)]
+        names = [field.name for field in dataclasses.fields(ResultRow)]
         writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(dataclasses.asdict(row) for row in self.rows)
@@ -177,7 +177,7 @@ class Report:
             "detections": [dataclasses.asdict(each) for each in self.detections],
             "curve": self.curve,
             "fingerprints": self.fingerprints,
-            "made_with": versions(),
+            "made_with": package_versions(),
         }
         return json.dumps(content, indent=2) + "\n"
 
@@ -186,13 +186,13 @@ class Report:
         """Reads what `to_json` wrote (what was measured of each image is not in it)."""
         content = json.loads(text)
         return cls(
-            tuple(Row(**row) for row in content["rows"]),
+            tuple(ResultRow(**row) for row in content["rows"]),
             tuple(content["attacks"]),
             tuple(Check(**each) for each in content["sanity"]),
             tuple(content["notes"]),
             content["settings"],
             tuple(Detection(**each) for each in content["detections"]),
-            tuple(Restored(**each) for each in content["restored"]),
+            tuple(Recovery(**each) for each in content["restored"]),
             content["curve"],
             content.get("fingerprints", {}),
         )

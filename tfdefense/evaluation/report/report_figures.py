@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 
 from tfdefense.evaluation.report.report import Report
-from tfdefense.evaluation.threat_models import TITLES
+from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES
 from tfdefense.utils.figures import COLORS, COLUMN, MARKERS, STYLE, save_figure, subplots
 
 
@@ -18,7 +18,7 @@ def save_curve(report: Report, path: Path) -> None:
         for name, color, marker in zip(
             ("undefended", "grey_box", "white_box"), ("#000000", *COLORS), MARKERS, strict=False
         ):
-            label = TITLES.get(name, name)
+            label = THREAT_MODEL_TITLES.get(name, name)
             axis.plot(
                 curve["epsilon"], curve[name], color=color, marker=marker, markersize=3, label=label
             )
@@ -52,7 +52,7 @@ def save_perturbations(report: Report, path: Path) -> None:
             )
             names = [row.attack.split(":")[0] for row in rows]
             axis.set_xticks(places, names, rotation=30, ha="right")
-            axis.set_title(f"{TITLES[box]} (n = {rows[0].n:,})", fontsize=8)
+            axis.set_title(f"{THREAT_MODEL_TITLES[box]} (n = {rows[0].n:,})", fontsize=8)
         axes[0, 0].set_ylabel("mean L1 norm")
         axes[0, 0].set_ylim(0, 1.25 * axes[0, 0].get_ylim()[1])  # Room for the legend.
         axes[0, 0].legend(ncols=2, loc="upper left")

@@ -7,11 +7,11 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tfdefense.training.run_directory import Run
+from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.figures import COLORS, MARKERS, STYLE, save_figure, subplots
 
 
-def training_curves(run: Run) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def load_training_curves(run: RunDirectory) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Tag -> steps and values, of all scalars in the event files of a run; empty where there are none."""
     path = run.path / "events"
     if not path.is_dir():
@@ -29,15 +29,15 @@ def training_curves(run: Run) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-def save_training(run: Run, path: Path) -> bool:
+def save_training(run: RunDirectory, path: Path) -> bool:
     """Draws losses, and validation accuracy under each attack, over epochs; False where there is nothing."""
-    curves = training_curves(run)
+    curves = load_training_curves(run)
     losses = [tag for tag in curves if tag.startswith("train/loss_")]
     accuracies = [tag for tag in curves if tag.startswith("validation/accuracy")]
     if not losses:
         return False
-    config = run.config()
-    steps_of_epoch = config.surroundings["steps"] / config.settings["epochs"]
+    config = run.read_config()
+    steps_of_epoch = config.fact("steps", int) / config.setting("epochs", int)
     with matplotlib.rc_context(STYLE):
         figure, axes = subplots(1, 2 if accuracies else 1, figsize=(7, 2.6), squeeze=False)
         for axis, tags, prefix in zip(

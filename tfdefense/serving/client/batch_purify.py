@@ -1,4 +1,4 @@
-"""Images of a folder through a served model, and back into a folder."""
+"""Purification of the images of a folder with an exported model."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -8,139 +8,142 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from tfdefense.errors import UserError, WorkFailed, require
-from tfdefense.serving.client.model_client import Refused, ServedModel
-from tfdefense.serving.client.npz_io import each_answer, purified_archive
-from tfdefense.serving.client.predictions import Predictions, source_hash_of
+from tfdefense.errors import UserError, WorkFailedError, require
+from tfdefense.serving.client.model_client import ModelClient, RequestRejected
+from tfdefense.serving.client.npz_purify import Outputs, purify_archive, split_outputs
+from tfdefense.serving.client.predictions_file import PredictionsFile, source_hash_of
 from tfdefense.utils.atomic_write import atomic_write
-from tfdefense.utils.progress import Progress, say
+from tfdefense.utils.progress import ProgressBar, print_line
 
-_IMAGES = (".png", ".jpg", ".jpeg")
-_ARCHIVE = ".npz"
-_ORIENTATION = 0x0112
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_ARCHIVE_SUFFIX = ".npz"
+_ORIENTATION = 0x0112  # EXIF tag.
 _JPEG_QUALITY = 95
 
 
-class Purifying:
-    """One folder's way through a model.
+class BatchPurifier:
+    """Purification of all images of one folder.
 
-    Writes each image under its own name and in its own format (PNG, JPEG, .npz), at the model's size, and
-    `predictions.csv`. A file that cannot be used is named and skipped. What a call that was killed left done, of the same
-    model and the same bytes, is not done again.
+    Each image keeps its name and format (PNG, JPEG or .npz) and gets the model's size. `predictions.csv` has one
+    line per image. A file that cannot be used is reported and skipped. A later call with the same model skips
+    files that are finished and have not changed.
 
     Args:
-      model: what purifies.
-      source: a folder, looked into at any depth, or one file.
-      target: the folder to write to.
-      batch_size: images in a request.
-      overwrite: do again what is done.
+      model: the client that purifies.
+      source: a folder, searched recursively, or one file.
+      target: the folder to write.
+      batch_size: images per request.
+      overwrite: purify finished files again.
 
     Raises:
-      UserError: no such folder, no images in it, or the target is in it or cannot be written.
+      UserError: the source does not exist or has no images, or the target is inside it or cannot be written.
     """
 
     def __init__(
         self,
-        model: ServedModel,
+        model: ModelClient,
         source: Path,
         target: Path,
         batch_size: int = 32,
+        *,
         overwrite: bool = False,
     ) -> None:
         require(batch_size >= 1, f"--batch_size={batch_size}: at least 1 needed.")
         require(source.exists(), f"--input={source}: no such file or folder.")
-        inside = (
+        is_inside = (
             target.resolve() == source.resolve() or source.resolve() in target.resolve().parents
         )
-        require(not inside, f"--output={target}: lies in --input={source}; name another folder.")
+        require(
+            not is_inside, f"--output={target}: is inside --input={source}. Give another folder."
+        )
         self.model, self.source, self.target = model, source, target
         self.batch_size = batch_size
         self.root = source if source.is_dir() else source.parent
-        self.files = _files(source)
+        self.files = _image_files(source)
         self.skipped = 0
         try:
             target.mkdir(parents=True, exist_ok=True)
             sources = {self._name(path): path for path in self.files}
-            self.predictions = Predictions(
-                target, model.version, sources, model.class_names, overwrite
+            self.predictions = PredictionsFile(
+                target, model.version, sources, model.class_names, overwrite=overwrite
             )
         except OSError as error:
             raise UserError(f"--output={target}: cannot be written ({error.strerror}).") from error
 
     def run(self) -> int:
-        """Purifies; returns how many files there are in the target then.
+        """Purify all files that are not finished; return the number of files in the target.
 
         Raises:
-          WorkFailed: some files were skipped.
+          WorkFailedError: some files were skipped.
         """
-        waiting = [path for path in self.files if self._name(path) not in self.predictions.done]
-        images = [path for path in waiting if path.suffix.lower() in _IMAGES]
-        done = len(self.files) - len(waiting)
-        with Progress("purifying", len(self.files), done) as progress:
+        finished = self.predictions.finished
+        waiting = [path for path in self.files if self._name(path) not in finished]
+        images = [path for path in waiting if path.suffix.lower() in _IMAGE_SUFFIXES]
+        with ProgressBar("purifying", len(self.files), len(self.files) - len(waiting)) as progress:
             for start in range(0, len(images), self.batch_size):
                 batch = images[start : start + self.batch_size]
-                self._purify_files(batch)
+                self._purify_images(batch)
                 progress.advance(len(batch))
             for path in waiting:
-                if path.suffix.lower() == _ARCHIVE:
+                if path.suffix.lower() == _ARCHIVE_SUFFIX:
                     self._purify_archive(path)
                     progress.advance(1)
         if self.skipped:
-            raise WorkFailed(
-                f"--input={self.source}: {self.skipped} of {len(self.files):,} files skipped; each is named above. The others"
-                f" are in {self.target}."
+            raise WorkFailedError(
+                f"--input={self.source}: {self.skipped} of {len(self.files):,} files skipped, for the reasons above. The"
+                f" others are in {self.target}."
             )
         return len(self.files)
 
-    def _purify_files(self, paths: Sequence[Path]) -> None:
+    def _purify_images(self, paths: Sequence[Path]) -> None:
         sources = {path: source for path in paths if (source := self._read(path)) is not None}
         encoded = [_upright(source) for source in sources.values()]
-        for path, answer in self._answered("serving_bytes", list(sources), encoded):
-            pixels = np.uint8(np.round(255 * np.clip(answer["purified"], 0, 1)))
-            picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-            options = {} if path.suffix.lower() == ".png" else {"quality": _JPEG_QUALITY}
-            with atomic_write(self._place(path)) as partial:
-                picture.save(partial, **options)
-                self._note(path, [("", answer)], source_hash_of(sources[path]))
+        for path, outputs in self._predict_encoded(list(sources), encoded):
+            with atomic_write(self._target_path(path)) as partial:
+                _save_image(outputs["purified"], partial)
+                self._add_predictions(path, [("", outputs)], source_hash_of(sources[path]))
 
     def _purify_archive(self, path: Path) -> None:
         source = self._read(path)
         if source is None:
             return
         source_hash = source_hash_of(source)
-        del source  # It may be large, and is read again.
+        del source  # Free the bytes, which may be many: the archive is read again.
         try:
-            arrays, answers = purified_archive(self.model, path, self.batch_size)
+            arrays, outputs = purify_archive(self.model, path, self.batch_size)
         except UserError as error:
             self._skip(path, str(error))
             return
-        with atomic_write(self._place(path)) as partial:
-            np.savez_compressed(partial, **arrays)
-            self._note(path, answers, source_hash)
+        with atomic_write(self._target_path(path)) as partial:
+            contents: dict[str, Any] = arrays  # Any, because a name could be a parameter of savez.
+            np.savez_compressed(partial, **contents)
+            self._add_predictions(path, outputs, source_hash)
 
-    def _note(
-        self, path: Path, answers: Sequence[tuple[str, dict[str, np.ndarray]]], source_hash: str
+    def _add_predictions(
+        self, path: Path, outputs: Sequence[tuple[str, Outputs]], source_hash: str
     ) -> None:
-        """The lines of a file, before it has its name: those of a file that is not there do not count as done."""
-        self._place(path).unlink(missing_ok=True)  # Of another model, or of other bytes.
-        self.predictions.add(self._name(path), answers, source_hash)
+        """Write the lines of a file before the file itself: lines without a file do not count as finished."""
+        self._target_path(path).unlink(
+            missing_ok=True
+        )  # Made by another model or from other bytes.
+        self.predictions.add(self._name(path), outputs, source_hash)
 
-    def _answered(
-        self, signature: str, paths: Sequence[Path], values: Sequence[Any]
-    ) -> Iterator[tuple[Path, dict]]:
-        """The answer for each file; one that the model refuses keeps no other from its answer."""
+    def _predict_encoded(
+        self, paths: Sequence[Path], encoded: Sequence[bytes]
+    ) -> Iterator[tuple[Path, Outputs]]:
+        """Yield the outputs for each file; after a rejection, send each file alone and skip the rejected ones."""
         if not paths:
             return
         try:
-            answers = self.model.predict(signature, np.array(values, object))
-        except Refused as error:
+            outputs = self.model.predict("serving_bytes", np.array(encoded, object))
+        except RequestRejected as error:
             if len(paths) == 1:
                 self._skip(paths[0], str(error))
                 return
-            for path, value in zip(paths, values, strict=True):
-                yield from self._answered(signature, [path], [value])
+            for path, value in zip(paths, encoded, strict=True):
+                yield from self._predict_encoded([path], [value])
             return
-        yield from zip(paths, each_answer(answers, len(paths)), strict=True)
+        yield from zip(paths, split_outputs(outputs, len(paths)), strict=True)
 
     def _read(self, path: Path) -> bytes | None:
         try:
@@ -151,19 +154,29 @@ class Purifying:
 
     def _skip(self, path: Path, reason: str) -> None:
         self.skipped += 1
-        say(f"Skipped {path}: {' '.join(reason.split())}")
+        print_line(f"Skipped {path}: {' '.join(reason.split())}")
 
-    def _place(self, path: Path) -> Path:
-        place = self.target / path.relative_to(self.root)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return place
+    def _target_path(self, path: Path) -> Path:
+        target = self.target / path.relative_to(self.root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
 
 
+def _save_image(image: np.ndarray, path: Path) -> None:
+    """Write a float image [H, W, C] in [0, 1] as PNG or JPEG, by the suffix of `path`."""
+    pixels = np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    if path.suffix.lower() == ".png":
+        picture.save(path)
+    else:
+        picture.save(path, quality=_JPEG_QUALITY)
+
+
 def _upright(encoded: bytes) -> bytes:
-    """What is sent for a file: itself, or upright, where it notes that it is not."""
+    """Return the file unchanged, or as an upright PNG if its EXIF orientation is another one."""
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             if image.getexif().get(_ORIENTATION, 1) == 1:
@@ -171,13 +184,13 @@ def _upright(encoded: bytes) -> bytes:
             upright = io.BytesIO()
             ImageOps.exif_transpose(image).save(upright, "PNG")
             return upright.getvalue()
-    except Exception:  # The model says better what is wrong with it.
+    except Exception:  # The model rejects a damaged file with a better message.
         return encoded
 
 
-def _files(source: Path) -> list[Path]:
-    found = sorted(source.rglob("*")) if source.is_dir() else [source]
-    kinds = (*_IMAGES, _ARCHIVE)
-    files = [path for path in found if path.suffix.lower() in kinds and path.is_file()]
-    require(bool(files), f"--input={source}: no {', '.join(kinds)} there.")
+def _image_files(source: Path) -> list[Path]:
+    candidates = sorted(source.rglob("*")) if source.is_dir() else [source]
+    suffixes = (*_IMAGE_SUFFIXES, _ARCHIVE_SUFFIX)
+    files = [path for path in candidates if path.suffix.lower() in suffixes and path.is_file()]
+    require(bool(files), f"--input={source}: no {', '.join(suffixes)} files in it.")
     return files

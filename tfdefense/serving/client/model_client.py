@@ -1,98 +1,114 @@
-"""A model that answers requests: here, or behind a server."""
+"""Interface of all clients of an exported model, and the errors that their requests raise."""
 
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from tfdefense.errors import UserError, reason_of, require
+from tfdefense.errors import UserError, require, short_reason
 
-# What `bin/export` writes, and what the client needs of it.
-_NEEDED = ("purified", "classes", "probabilities", "perturbation_norm")
+# Outputs of `serving_default` that the clients read.
+_REQUIRED_OUTPUTS = ("purified", "classes", "probabilities", "perturbation_norm")
 
 _ATTEMPTS = 4
 
-
-class Refused(UserError):
-    """The model found something wrong with what it was asked; another request may do."""
+T = TypeVar("T")
 
 
-class Unreachable(Exception):
-    """No answer from the server, this time."""
+class RequestRejected(UserError):
+    """Request that the model rejects because of its values; a request with other values may succeed."""
 
 
-class ServedModel(Protocol):
-    """What `LocalModel`, `GrpcModel` and `RestModel` have in common.
+class ServerUnreachable(Exception):
+    """Failed attempt to reach the server; a later attempt may succeed."""
+
+
+class ModelClient(Protocol):
+    """Client of one exported model, in this process or behind a server.
 
     Attributes:
-      place: where it is, for messages.
-      version: what tells its answers from those of another model.
-      image_shape: [H, W, C] of the images that it takes.
-      class_names: K names; none where they are not known, as behind a server.
+      location: the flag that names the model, such as "--server=localhost:8500"; it starts error messages.
+      version: text that differs between models, and between versions of a model.
+      image_shape: [H, W, C] of the images that the model takes.
+      class_names: K names; empty where they are unknown, as behind a server.
     """
 
-    place: str
+    location: str
     version: str
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
 
     def predict(self, signature: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        """The answers of one signature to its one input, by name.
+        """Run one signature on its only input and return its outputs by name.
+
+        Args:
+          signature: such as "serving_default".
+          values: float32 [N, H, W, C] in [0, 1]; for "serving_bytes" an object array [N] of PNG or JPEG files.
 
         Raises:
-          Refused: the model refuses these values, and says why.
-          UserError: there is no such signature; the server is not there, or answers otherwise.
+          RequestRejected: the model rejects these values; the message gives its reason.
+          UserError: there is no such signature, or the server does not answer or fails.
         """
         ...
 
 
-def image_shape_of(
-    outputs: dict[str, tuple[int, ...]], inputs: dict[str, tuple[int, ...]], place: str
+def image_shape_from_signature(
+    inputs: Mapping[str, tuple[int | None, ...]],
+    outputs: Mapping[str, tuple[int | None, ...]],
+    location: str,
 ) -> tuple[int, int, int]:
-    """[H, W, C] from the `serving_default` signature of a model that was exported here.
+    """Return [H, W, C] from the `serving_default` signature of an exported model.
 
     Args:
-      outputs, inputs: shapes of what the signature gives and takes, by name.
-      place: where the model is, for the message.
+      inputs, outputs: shapes of the signature's inputs and outputs, by name.
+      location: start of the error message.
 
     Raises:
-      UserError: it is another kind of model.
+      UserError: `bin/export` did not write this model.
     """
-    missing = [name for name in _NEEDED if name not in outputs]
-    ours = not missing and list(inputs) == ["images"] and len(outputs["purified"]) == 4
+    missing = [name for name in _REQUIRED_OUTPUTS if name not in outputs]
+    is_ours = not missing and list(inputs) == ["images"] and len(outputs["purified"]) == 4
     require(
-        ours,
-        f"{place}: not a model of bin/export: its serving_default takes {_listed(inputs)} and gives {_listed(outputs)};"
-        f" images, and {', '.join(_NEEDED)}, needed.",
+        is_ours,
+        f"{location}: not a model of bin/export: its serving_default takes {_names(inputs)} and returns {_names(outputs)};"
+        f" images, and {', '.join(_REQUIRED_OUTPUTS)}, needed.",
     )
-    # Python's own loader leaves open what the checks of the graph ask; TFLite, what convolutions make.
-    (taken,) = inputs.values()
-    return tuple((outputs["purified"] if None in taken else taken)[1:])
+    # TensorFlow's Python loader leaves the input sizes open; TFLite leaves the output sizes open.
+    (input_shape,) = inputs.values()
+    shape = outputs["purified"] if None in input_shape else input_shape
+    _, height, width, channels = (int(size or 0) for size in shape)
+    return height, width, channels
 
 
-def refusal(error: Exception | str) -> str:
-    """The sentence of a check in the graph, without what TensorFlow puts around it."""
-    inside = str(error).partition("assertion failed: [")[2]
-    return inside.partition("]\n")[0].removesuffix("]") if inside else reason_of(error)
+def rejection_reason(error: Exception | str) -> str:
+    """Return the sentence of a failed check in the graph, without the text that TensorFlow adds."""
+    sentence = str(error).partition("assertion failed: [")[2]
+    return sentence.partition("]\n")[0].removesuffix("]") if sentence else short_reason(error)
 
 
-def patiently(call: Callable[[], Any], place: str, name: str) -> Any:
-    """What `call` gives; tried again for some seconds while it raises `Unreachable`, as when a server restarts.
+def call_with_retries(call: Callable[[], T], location: str, name: str) -> T:
+    """Return the result of `call`, repeated for a few seconds while the server cannot be reached.
+
+    Args:
+      call: raises `ServerUnreachable` if the server cannot be reached.
+      location: start of the error message.
+      name: name of the served model.
 
     Raises:
-      UserError: it raises that to the end.
+      UserError: the last attempt fails too.
     """
     for attempt in range(_ATTEMPTS):
         try:
             return call()
-        except Unreachable:
+        except ServerUnreachable:
             time.sleep(0.5 * 2**attempt)
     raise UserError(
-        f"{place}: no server answers there. To start one: docker run -p 8500:8500 -p 8501:8501 -v $PWD/models/{name}:/models/{name}"
-        f" -e MODEL_NAME={name} tensorflow/serving (gRPC is at HOST:8500, REST at http://HOST:8501)."
+        f"{location}: no server answers. Start one with: docker run -p 8500:8500 -p 8501:8501"
+        f" -v $PWD/models/{name}:/models/{name} -e MODEL_NAME={name} tensorflow/serving"
+        " (gRPC is at HOST:8500, REST at http://HOST:8501)."
     )
 
 
-def _listed(names: dict) -> str:
+def _names(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "nothing"

@@ -1,85 +1,106 @@
-"""What a served model lets in: images of the right shape and range, or a sentence that says what is wrong.
+"""Checks of served images inside the exported graph: shape, value range, number and file format.
 
-The checks are part of the graph, so they hold whatever loads it: a server answers a wrong request with
-INVALID_ARGUMENT and the sentence, and never with a wrong answer.
+The checks are operations of the graph, so they run in every server and runtime that loads the model.
+A server rejects an invalid request with INVALID_ARGUMENT and a sentence that names the mistake.
 """
 
 import tensorflow as tf
 
-# Rounding, of a client that divides in another precision, is no mistake.
-_SLACK = 1e-3
-# 4096 x 4096. A file of a few kilobytes may ask for the memory of all others.
-_MOST_PIXELS = 2**24
-# How PNG and JPEG files begin.
-_HEADS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+# Tolerance for the rounding of clients that divide by 255 in another precision.
+_TOLERANCE = 1e-3
+# 4096 x 4096. A compressed file of a few kilobytes can decode to gigabytes.
+_MAX_PIXELS = 2**24
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
 
 
-def checked_images(
-    images: tf.Tensor, image_shape: tuple[int, int, int], max_batch: int
-) -> tf.Tensor:
-    """The images, if they are float32 [N, *image_shape] in [0, 1] and at most `max_batch`.
+def check_images(images: tf.Tensor, image_shape: tuple[int, ...], max_batch: int) -> tf.Tensor:
+    """Return the images unchanged if they are valid.
+
+    Args:
+      images: float32 [N, *image_shape] in [0, 1].
+      image_shape: [H, W, C].
+      max_batch: largest N allowed.
 
     Raises, when the graph runs:
-      tf.errors.InvalidArgumentError: another shape, values out of range or NaN, or too many.
+      tf.errors.InvalidArgumentError: another shape, values out of range or NaN, N = 0 or N > max_batch.
     """
     shape = tf.shape(images)
-    wanted = ", ".join(map(str, image_shape))
-    # Four numbers from any rank: what is missing is 0, and what is too much is not.
+    expected = ", ".join(map(str, image_shape))
+    # Pad the shape so that it can be compared at any rank: a missing dimension counts as 0.
     sides = tf.concat([shape, tf.zeros([5], tf.int32)], 0)[1:5]
-    images = _unless(
+    images = _raise_if(
         tf.reduce_any(sides != [*image_shape, 0]),
-        f"images: shape {{}} given, [N, {wanted}] needed.",
+        f"images: shape {{}} given, [N, {expected}] needed.",
         shape,
         images,
     )
     images = tf.ensure_shape(images, [None, *image_shape])
-    images = _limited(images, "images", max_batch)
+    images = _check_count(images, "images", max_batch)
     low, high = tf.reduce_min(images), tf.reduce_max(images)
-    # Not by the lowest and the highest: what these are of NaN is left open.
-    inside = (images >= -_SLACK) & (images <= 1 + _SLACK)
-    return _unless(
-        ~tf.reduce_all(inside),
-        "images: values from {} to {} given, or NaN; [0, 1] needed (0-255? divide by 255).",
+    # Compare every value: the minimum and maximum of an array with NaN are undefined in TensorFlow.
+    in_range = (images >= -_TOLERANCE) & (images <= 1 + _TOLERANCE)
+    return _raise_if(
+        ~tf.reduce_all(in_range),
+        "images: values from {} to {} (or NaN) given, [0, 1] needed. Divide 0-255 values by 255.",
         (low, high),
         images,
     )
 
 
-def decoded_images(
-    image_bytes: tf.Tensor, image_shape: tuple[int, int, int], max_batch: int
+def decode_images(
+    image_bytes: tf.Tensor, image_shape: tuple[int, ...], max_batch: int
 ) -> tf.Tensor:
-    """Encoded images, string [N] -> float32 [N, *image_shape] in [0, 1], resized as training images are.
+    """Decode PNG and JPEG files and resize them as training images are resized.
 
-    PNG or JPEG. Colours become grey where `image_shape` is, and grey becomes colours; what is transparent is not. An
-    orientation noted in the file is not applied.
+    Colour images become grey if `image_shape` has one channel; grey images become colour if it has three.
+    The alpha channel is dropped. An EXIF orientation is ignored.
+
+    Args:
+      image_bytes: string [N], one file each.
+      image_shape: [H, W, C].
+      max_batch: largest N allowed.
+
+    Returns:
+      float32 [N, *image_shape] in [0, 1].
 
     Raises, when the graph runs:
-      tf.errors.InvalidArgumentError: damaged, of another format, of more than 4096 x 4096 pixels, or too many.
+      tf.errors.InvalidArgumentError: a damaged file, another format, more than 4096 x 4096 pixels, N = 0
+        or N > max_batch.
     """
     height, width, channels = image_shape
 
-    def one(encoded: tf.Tensor) -> tf.Tensor:
-        is_png, is_jpeg = (tf.strings.substr(encoded, 0, len(head)) == head for head in _HEADS)
-        # TensorFlow decodes other formats too, and misreads some of them.
-        sentence = "image_bytes: {} bytes given that are neither PNG nor JPEG."
-        encoded = _unless(~(is_png | is_jpeg), sentence, tf.strings.length(encoded), encoded)
+    def decode(encoded: tf.Tensor) -> tf.Tensor:
+        is_png, is_jpeg = (
+            _starts_with(encoded, _PNG_SIGNATURE),
+            _starts_with(encoded, _JPEG_SIGNATURE),
+        )
+        # tf.io.decode_image also accepts GIF and BMP, and misreads some of these files.
+        message = "image_bytes: {} bytes given that are neither PNG nor JPEG."
+        encoded = _raise_if(~(is_png | is_jpeg), message, tf.strings.length(encoded), encoded)
         pixels = tf.cond(is_png, lambda: _png_pixels(encoded), lambda: _jpeg_pixels(encoded))
-        sentence = f"image_bytes: an image of {{}} pixels given, at most {_MOST_PIXELS} taken."
-        encoded = _unless(pixels > _MOST_PIXELS, sentence, pixels, encoded)
+        message = f"image_bytes: an image of {{}} pixels given, at most {_MAX_PIXELS} allowed."
+        encoded = _raise_if(pixels > _MAX_PIXELS, message, pixels, encoded)
         image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
         image = tf.image.resize(tf.cast(image, tf.float32), (height, width), antialias=True)
-        # Whole grey levels, as images have them that are resized before training.
+        # Round to whole grey levels, because images resized before training are stored as uint8.
         image = tf.clip_by_value(tf.round(image), 0.0, 255.0) / 255.0
         return tf.ensure_shape(image, image_shape)
 
-    image_bytes = _limited(image_bytes, "image_bytes", max_batch)
-    return tf.map_fn(one, image_bytes, fn_output_signature=tf.TensorSpec(image_shape, tf.float32))
+    image_bytes = _check_count(image_bytes, "image_bytes", max_batch)
+    return tf.map_fn(
+        decode, image_bytes, fn_output_signature=tf.TensorSpec(image_shape, tf.float32)
+    )
+
+
+def _starts_with(encoded: tf.Tensor, signature: bytes) -> tf.Tensor:
+    return tf.strings.substr(encoded, 0, len(signature)) == signature
 
 
 def _png_pixels(encoded: tf.Tensor) -> tf.Tensor:
-    """Width times height, int64, from the head of a PNG, which may be cut off."""
-    whole = tf.strings.join([encoded, b"\0" * 24])
-    sides = tf.reshape(tf.io.decode_raw(tf.strings.substr(whole, 16, 8), tf.uint8), [2, 4])
+    """Return width times height, int64, from the header of a PNG file, which may be truncated."""
+    padded = tf.strings.join([encoded, b"\0" * 24])
+    sides = tf.reshape(tf.io.decode_raw(tf.strings.substr(padded, 16, 8), tf.uint8), [2, 4])
     return tf.reduce_prod(tf.reduce_sum(tf.cast(sides, tf.int64) * [2**24, 2**16, 2**8, 1], axis=1))
 
 
@@ -87,18 +108,19 @@ def _jpeg_pixels(encoded: tf.Tensor) -> tf.Tensor:
     return tf.reduce_prod(tf.cast(tf.io.extract_jpeg_shape(encoded)[:2], tf.int64))
 
 
-def _limited(values: tf.Tensor, name: str, most: int) -> tf.Tensor:
+def _check_count(values: tf.Tensor, name: str, limit: int) -> tf.Tensor:
     count = tf.shape(values)[0]
-    sentence = (
-        f"{name}: {{}} given, 1 to {most} in one request (bin/export --max_batch says how many)."
-    )
-    return _unless((count < 1) | (count > most), sentence, count, values)
+    message = f"{name}: {{}} given, 1 to {limit} allowed in one request (bin/export --max_batch sets the limit)."
+    return _raise_if((count < 1) | (count > limit), message, count, values)
 
 
-def _unless(
-    wrong: tf.Tensor, sentence: str, about: tf.Tensor | tuple, values: tf.Tensor
+def _raise_if(
+    is_invalid: tf.Tensor,
+    message: str,
+    arguments: tf.Tensor | tuple[tf.Tensor, ...],
+    values: tf.Tensor,
 ) -> tf.Tensor:
-    """`values`, unless something is wrong: then an error with the sentence, its braces filled with `about`."""
-    check = tf.debugging.Assert(~wrong, [tf.strings.format(sentence, about)])
+    """Return `values`, or raise InvalidArgumentError with `message`, whose braces are filled with `arguments`."""
+    check = tf.debugging.Assert(~is_invalid, [tf.strings.format(message, arguments)])
     with tf.control_dependencies([check]):
         return tf.identity(values)

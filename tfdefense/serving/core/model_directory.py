@@ -1,4 +1,4 @@
-"""The numbered versions of an exported model, as TF Serving wants them in its directory."""
+"""Layout of an exported model: one numbered subdirectory per version, as TF Serving expects."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ TFLITE_FILE = "model.tflite"
 CLASS_NAMES_FILE = "class_names.txt"
 
 
-def versions_in(directory: Path) -> list[int]:
-    """The numbers, in order; none where there is no such directory."""
+def list_versions(directory: Path) -> list[int]:
+    """Return the version numbers in ascending order; an empty list if the directory does not exist."""
     names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
     return sorted(int(name) for name in names if name.isdecimal())
 
 
-def latest(directory: Path) -> Path | None:
-    """The directory of the highest number, or None."""
-    versions = versions_in(directory)
+def latest_version(directory: Path) -> Path | None:
+    """Return the subdirectory with the highest version number, or None if there is none."""
+    versions = list_versions(directory)
     return directory / str(versions[-1]) if versions else None

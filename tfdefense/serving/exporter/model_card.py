@@ -1,54 +1,57 @@
-"""What somebody who finds the exported model must know before she trusts it."""
+"""Model card: the page that tells a user of an exported model what it does and how robust it is."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfdefense.evaluation.report.render import failed_checks, table_and_meaning
+from tfdefense.evaluation.report.render import accuracy_table_lines, failed_check_lines
 from tfdefense.evaluation.report.report import Report
+from tfdefense.serving.exporter.model_facts import ModelFacts
 from tfdefense.serving.exporter.signatures import CERTIFY_ALPHA, CERTIFY_VOTES, Signatures
 from tfdefense.serving.exporter.variant import Variant
-from tfdefense.serving.exporter.variant_accuracy import Kept
-from tfdefense.training.run_directory import versions
-from tfdefense.utils.statistics import wilson
+from tfdefense.serving.exporter.variant_accuracy import VariantAccuracy
+from tfdefense.utils.package_versions import package_versions
+from tfdefense.utils.statistics import wilson_interval
 from tfdefense.utils.tables import markdown_table, share_cell
 
-_NOT_JUDGED = (
-    "**This model has not been attacked: nothing is known of what it withstands.** `bin/evaluate --run=DIR` attacks it, and"
-    " the next export says what came of it."
+_NOT_EVALUATED = (
+    "**This model has not been attacked: its robustness is unknown.** `bin/evaluate --run=DIR` attacks it; export it again"
+    " afterwards to include the results."
 )
+_MAX_CLASSES_LISTED = 20
 
 
 def model_card(
     signatures: Signatures,
     variant: Variant,
     path: Path,
-    class_names: Sequence[str],
-    report: Report | None,
-    kept: Sequence[Kept],
+    facts: ModelFacts,
+    accuracies: Sequence[VariantAccuracy],
 ) -> str:
-    """`model_card.md`.
+    """Return the text of `model_card.md`.
 
     Args:
-      signatures, variant: what was exported.
-      path: `<model>/<version>`.
-      class_names: K names.
-      report: what was measured of the defence; None if nothing was.
-      kept: what the variant keeps of it; empty where it is the defence itself, or was not compared.
+      signatures: signatures of the exported model.
+      variant: file format and precision of the exported model.
+      path: directory of the exported model, `<model>/<version>`.
+      facts: K class names, and the report of the defence if there is one.
+      accuracies: comparison of the variant with the defence; empty if there is none.
     """
-    defense, classifier = signatures.defense, signatures.classifier
+    defense, classifier, report = signatures.defense, signatures.classifier, facts.report
+    dataset = f" for {report.rows[0].dataset}" if report is not None else ""
     return "\n".join(
         [
             f"# {path.parent.name}, version {path.name}",
             "",
-            f"{defense.name} before the classifier {classifier.name}{_dataset(report)}: images are purified, then classified.",
+            f"The purifier {defense.name} in front of the classifier {classifier.name}{dataset}: each image is purified, then"
+            " classified.",
             "",
-            *_what_it_withstands(report),
-            *_what_is_kept(variant, kept),
-            "## What goes in and what comes out",
+            *_robustness(report),
+            *_variant_section(variant, accuracies),
+            "## Inputs and outputs",
             "",
-            *_interface(signatures, variant, class_names),
+            *_interface(signatures, variant, facts.class_names),
             "",
-            "## How it was made",
+            "## Training settings",
             "",
             *(
                 f"- {name}: {value}"
@@ -56,81 +59,77 @@ def model_card(
                 if value is not None
             ),
             f"- seed: {defense.seed}",
-            *([f"- trained before: {defense.trained_with}"] if defense.networks() else []),
-            f"- versions: {', '.join(f'{name} {number}' for name, number in versions().items())}",
+            *([f"- trained in front of: {defense.trained_with}"] if defense.networks() else []),
+            f"- versions: {', '.join(f'{name} {number}' for name, number in package_versions().items())}",
             "",
         ]
     )
 
 
-def _what_it_withstands(report: Report | None) -> list[str]:
-    head = ["## What it withstands", ""]
+def _robustness(report: Report | None) -> list[str]:
+    heading = ["## Robustness", ""]
     if report is None:
-        return [*head, _NOT_JUDGED, ""]
+        return [*heading, _NOT_EVALUATED, ""]
     notes = [f"- {note}" for note in report.notes]
     return [
-        *head,
+        *heading,
         report.summary,
         "",
-        *failed_checks(report),
-        *table_and_meaning(report),
+        *failed_check_lines(report),
+        *accuracy_table_lines(report),
         *notes,
         "",
     ]
 
 
-def _dataset(report: Report | None) -> str:
-    return f" of {report.rows[0].dataset}" if report is not None else ""
-
-
-def _what_is_kept(variant: Variant, kept: Sequence[Kept]) -> list[str]:
+def _variant_section(variant: Variant, accuracies: Sequence[VariantAccuracy]) -> list[str]:
     if variant.is_plain:
         return []
-    head = [
-        "## What this variant keeps",
+    heading = [
+        "## Accuracy of this variant",
         "",
-        f"The figures above are of the defence in float32. This is {variant.format} with weights in {variant.precision}.",
+        f"The results above are of the defence in float32. This model is a {variant.format} with {variant.precision} weights.",
         "",
     ]
-    if not kept:
-        return [*head, "It was not compared with it.", ""]
-    return [*head, *markdown_table(kept_table(kept)), ""]
+    if not accuracies:
+        return [*heading, "Its accuracy was not compared with that of the defence.", ""]
+    return [*heading, *markdown_table(variant_table(accuracies)), ""]
 
 
-def kept_table(kept: Sequence[Kept]) -> list[list[str]]:
-    """Header and one line for each kind of images."""
+def variant_table(accuracies: Sequence[VariantAccuracy]) -> list[list[str]]:
+    """Return a header and one row for each kind of images."""
 
     def share(count: int, n: int) -> str:
-        return share_cell(count / n, *wilson(count, n), n)
+        return share_cell(count / n, *wilson_interval(count, n), n)
 
-    header = ["images", "the defence", "this variant", "same class", "logits differ by at most"]
+    header = ["images", "the defence", "this variant", "same class", "largest logit difference"]
     return [header] + [
         [
             each.images,
-            share(each.before, each.n),
-            share(each.after, each.n),
-            f"{each.same:,} of {each.n:,}",
-            f"{each.furthest:.2g}",
+            share(each.defense_correct, each.n),
+            share(each.variant_correct, each.n),
+            f"{each.same_class:,} of {each.n:,}",
+            f"{each.max_logit_difference:.2g}",
         ]
-        for each in kept
+        for each in accuracies
     ]
 
 
 def _interface(signatures: Signatures, variant: Variant, class_names: Sequence[str]) -> list[str]:
     height, width, channels = signatures.image_shape
     images = f"`images` float32 [N, {height}, {width}, {channels}] in [0, 1]"
-    answers = (
-        f"`purified` float32 [N, {height}, {width}, {channels}], `perturbation_norm` float32 [N] (L2 norm of what purifying"
-        f" changed), `logits` and `probabilities` float32 [N, {len(class_names)}], `classes` int64 [N]"
+    outputs = (
+        f"`purified` float32 [N, {height}, {width}, {channels}], `perturbation_norm` float32 [N] (L2 norm of the change made"
+        f" by purifying), `logits` and `probabilities` float32 [N, {len(class_names)}], `classes` int64 [N]"
     )
     if signatures.defense.detects:
-        answers += ", `refused` bool [N] (do not believe the class of these)"
-    named = ", ".join(f"{index} is {name}" for index, name in enumerate(class_names[:20]))
-    more = f", and {len(class_names) - 20} more" if len(class_names) > 20 else ""
-    lines = [["signature", "takes", "gives"], ["`serving_default`", images, answers]]
-    after = f"Classes: {named}{more} (`class_names.txt`)."
+        outputs += (
+            ", `refused` bool [N] (true: the image was detected as adversarial, ignore its class)"
+        )
+    lines = [["signature", "input", "outputs"], ["`serving_default`", images, outputs]]
+    classes = _class_list(class_names)
     if variant.format == "tflite":
-        return [*markdown_table(lines), "", f"{after} Inputs are not checked."]
+        return [*markdown_table(lines), "", f"{classes} The model does not check its inputs."]
     lines += [
         ["`purify`", images, "`purified`"],
         ["`classify`", images, "`logits`, `probabilities`, `classes`, without purifying"],
@@ -141,14 +140,21 @@ def _interface(signatures: Signatures, variant: Variant, class_names: Sequence[s
         ],
     ]
     if signatures.defense.certifies:
-        sure = (
-            f"`classes` int64 [N], -1 where none is sure, and `radii` float32 [N]: L2 norms within which no change turns the"
-            f" class ({CERTIFY_VOTES:,} votes, right with probability {1 - CERTIFY_ALPHA:g})"
+        certified = (
+            "`classes` int64 [N], -1 where the model abstains, and `radii` float32 [N]: within this L2 radius no change"
+            f" alters the class ({CERTIFY_VOTES:,} votes; correct with probability {1 - CERTIFY_ALPHA:g})"
         )
-        lines.append(["`certify`", images, sure])
+        lines.append(["`certify`", images, certified])
     return [
         *markdown_table(lines),
         "",
-        f"{after} A request brings at most {variant.max_batch:,} images; one of another size, range or type is"
-        " refused with INVALID_ARGUMENT and a sentence.",
+        f"{classes} A request takes at most {variant.max_batch:,} images. The model rejects images of another size, range or"
+        " type with INVALID_ARGUMENT and a sentence that names the mistake.",
     ]
+
+
+def _class_list(class_names: Sequence[str]) -> str:
+    listed = class_names[:_MAX_CLASSES_LISTED]
+    text = ", ".join(f"{index} is {name}" for index, name in enumerate(listed))
+    rest = len(class_names) - len(listed)
+    return f"Classes: {text}{f', and {rest} more' if rest else ''} (`class_names.txt`)."

@@ -1,4 +1,4 @@
-"""What a served model can be asked: its signatures, as functions of tensors."""
+"""Serving signatures of a defence: the functions from named tensors to named tensors that a model offers."""
 
 import contextlib
 from collections.abc import Callable
@@ -7,19 +7,20 @@ import tensorflow as tf
 
 from tfdefense.defenses.core import randomized_smoothing
 from tfdefense.defenses.core.defense import Defense
-from tfdefense.serving.core.input_checks import checked_images, decoded_images
+from tfdefense.serving.core.input_checks import check_images, decode_images
 
-# A request is answered while somebody waits: fewer votes than bin/certify takes, so smaller radii, as surely right.
+# A served request must return quickly, so it takes fewer votes than bin/certify. Its radii are smaller, but hold
+# with the same probability.
 CERTIFY_VOTES = 1_000
 CERTIFY_ALPHA = 0.001
 
 
 class Signatures:
-    """The pipeline of a defence, its inputs checked.
+    """Signatures of the pipeline of a defence, with checked inputs.
 
     Args:
-      defense: with its classifier.
-      max_batch: images that one request may bring; more would take the memory of other requests.
+      defense: the defence, with its classifier.
+      max_batch: largest number of images in one request. It bounds the memory that one request can take.
     """
 
     def __init__(self, defense: Defense, max_batch: int) -> None:
@@ -28,90 +29,96 @@ class Signatures:
         self.image_shape = self.classifier.image_shape
         self.max_batch = max_batch
         if defense.certifies:
-            self._radii = randomized_smoothing.radii_of(
+            self._radii = randomized_smoothing.certified_radii(
                 CERTIFY_VOTES, CERTIFY_ALPHA, defense.config.sigma
             )
 
     def functions(
-        self, within: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
+        self,
+        trace_context: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
     ) -> dict[str, tf.types.experimental.GenericFunction]:
-        """Each by its name in the SavedModel.
+        """Return one `tf.function` per signature, by its name in the SavedModel.
 
-        `serving_default`, `purify`, `classify` take `images`, float32 [N, H, W, C] in [0, 1]; `serving_bytes` takes
-        `image_bytes`, string [N]: PNG or JPEG files. A defence that certifies also has `certify`: `images` -> `classes` int64
-        [N], -1 where none is sure, and `radii` float32 [N], within which in L2 no change turns them.
+        `serving_default`, `purify` and `classify` take `images`, float32 [N, H, W, C] in [0, 1].
+        `serving_bytes` takes `image_bytes`, string [N], PNG or JPEG files. A defence that certifies also has
+        `certify`, from `images` to `classes` int64 [N], -1 where the defence abstains, and `radii` float32 [N],
+        the L2 radius within which the class does not change.
 
         Args:
-          within: a context that each is traced in.
+          trace_context: returns a context manager that is active while each function is traced.
         """
 
-        def served(
-            function: Callable[[tf.Tensor], dict[str, tf.Tensor]], taken: tf.TensorSpec
+        def make_function(
+            run: Callable[[tf.Tensor], dict[str, tf.Tensor]], input_spec: tf.TensorSpec
         ) -> tf.types.experimental.GenericFunction:
-            def traced(given: tf.Tensor) -> dict[str, tf.Tensor]:
-                with within():
-                    return function(given)
+            def run_in_context(values: tf.Tensor) -> dict[str, tf.Tensor]:
+                with trace_context():
+                    return run(values)
 
-            return tf.function(traced, input_signature=[taken], autograph=False)
+            return tf.function(run_in_context, input_signature=[input_spec], autograph=False)
 
-        # Sizes are left open, so that a wrong one comes as far as the check that says what is wrong with it.
+        # All dimensions are open, so that images of a wrong size reach the check, which names the mistake.
         images = tf.TensorSpec([None, None, None, None], tf.float32, name="images")
         encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
-        certify = {"certify": served(self._certify, images)} if self.defense.certifies else {}
-        return {
-            "serving_default": served(self._default, images),
-            "purify": served(self._purify, images),
-            "classify": served(self._classify, images),
-            "serving_bytes": served(self._bytes, encoded),
-            **certify,
+        functions = {
+            "serving_default": make_function(self._run_default, images),
+            "purify": make_function(self._purify, images),
+            "classify": make_function(self._classify, images),
+            "serving_bytes": make_function(self._run_encoded, encoded),
         }
+        if self.defense.certifies:
+            functions["certify"] = make_function(self._certify, images)
+        return functions
 
-    def answers(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """All that the pipeline has to say of images float32 [N, H, W, C] in [0, 1], unchecked.
+    def run_pipeline(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Purify and classify images without checking them.
+
+        Args:
+          images: float32 [N, H, W, C] in [0, 1].
 
         Returns:
-          `purified` float32 [N, H, W, C] in [0, 1]; `perturbation_norm` float32 [N], the L2 norm of what purifying
-          changed; `logits` and `probabilities` float32 [N, K]; `classes` int64 [N]; of a defence that detects
-          also `refused`, bool [N].
+          `purified` float32 [N, H, W, C] in [0, 1]; `perturbation_norm` float32 [N], the L2 norm of the change
+          made by purifying; `logits` and `probabilities` float32 [N, K]; `classes` int64 [N]; for a defence that
+          detects, also `refused`, bool [N].
         """
         purified, logits = self.defense.decide(self.classifier, images)
-        purified = self._shaped(purified)
+        purified = self._set_shape(purified)
         change = tf.reshape(purified - images, [tf.shape(images)[0], -1])
-        answers = {
+        outputs = {
             "purified": purified,
             "perturbation_norm": tf.norm(change, axis=1),
-            **_answered(logits),
+            **_class_outputs(logits),
         }
         if self.defense.detects:
-            answers["refused"] = self.defense.excess(images) > 0
-        return answers
+            outputs["refused"] = self.defense.excess(images) > 0
+        return outputs
 
-    def _default(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self.answers(self._checked(images))
+    def _run_default(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self.run_pipeline(self._check(images))
 
     def _purify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"purified": self._shaped(self.defense.purify(self._checked(images)))}
+        return {"purified": self._set_shape(self.defense.purify(self._check(images)))}
 
     def _classify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _answered(self.classifier(self._checked(images)))
+        return _class_outputs(self.classifier(self._check(images)))
 
     def _certify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         radii = tf.constant(self._radii)
-        classes, found = self.defense.certify(self._checked(images), radii, CERTIFY_VOTES)
+        classes, found = self.defense.certify(self._check(images), radii, CERTIFY_VOTES)
         return {"classes": tf.cast(classes, tf.int64), "radii": found}
 
-    def _bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self.answers(decoded_images(image_bytes, self.image_shape, self.max_batch))
+    def _run_encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self.run_pipeline(decode_images(image_bytes, self.image_shape, self.max_batch))
 
-    def _shaped(self, purified: tf.Tensor) -> tf.Tensor:
-        # Some purifiers leave open what size they give, though it is the one that they got.
+    def _set_shape(self, purified: tf.Tensor) -> tf.Tensor:
+        # Some purifiers return tensors of unknown static size, although the size never changes.
         return tf.reshape(purified, [-1, *self.image_shape])
 
-    def _checked(self, images: tf.Tensor) -> tf.Tensor:
-        return checked_images(images, self.image_shape, self.max_batch)
+    def _check(self, images: tf.Tensor) -> tf.Tensor:
+        return check_images(images, self.image_shape, self.max_batch)
 
 
-def _answered(logits: tf.Tensor) -> dict[str, tf.Tensor]:
+def _class_outputs(logits: tf.Tensor) -> dict[str, tf.Tensor]:
     return {
         "logits": logits,
         "probabilities": tf.nn.softmax(logits),

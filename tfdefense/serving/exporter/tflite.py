@@ -1,4 +1,4 @@
-"""A defence and its classifier as one TFLite file, for phones and small machines."""
+"""TFLite file of a defence and its classifier, for phones and other small machines."""
 
 import re
 import tempfile
@@ -7,42 +7,45 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfdefense.errors import UserError, reason_of
+from tfdefense.errors import UserError, short_reason
 from tfdefense.serving.core.model_directory import TFLITE_FILE
 from tfdefense.serving.exporter.saved_model import networks_of, save_class_names
 from tfdefense.serving.exporter.signatures import Signatures
 
 
-def save(signatures: Signatures, path: Path, class_names: Sequence[str], precision: str) -> None:
-    """Writes `model.tflite` and `class_names.txt`.
+def write_tflite(
+    signatures: Signatures, path: Path, class_names: Sequence[str], precision: str
+) -> None:
+    """Write `model.tflite` and `class_names.txt`.
 
-    Its one signature, `serving_default`, takes `images` float32 [N, H, W, C] in [0, 1], unchecked, and gives what
-    `Signatures.answers` gives.
+    The only signature is `serving_default`. It takes `images`, float32 [N, H, W, C] in [0, 1], does not check
+    them, and returns the outputs of `Signatures.run_pipeline`.
 
     Args:
-      signatures, class_names: as for a SavedModel.
-      path: the directory.
-      precision: of the weights: "float32"; "float16"; or "int8", multiplied with activations that are rounded to
-        eight bits as they come (dynamic range quantisation). What goes in and comes out is float32.
+      signatures: signatures of the model.
+      path: directory to write.
+      class_names: K names.
+      precision: type of the stored weights. "float32"; "float16"; or "int8", with activations rounded to 8 bits at
+        run time (dynamic range quantisation). Inputs and outputs are always float32.
 
     Raises:
-      UserError: TFLite has no operation for something in the defence.
-      OSError: it cannot be written.
+      UserError: TFLite has no operation for a part of the defence.
+      OSError: the directory cannot be written.
     """
-    taken = tf.TensorSpec([None, *signatures.image_shape], tf.float32, name="images")
+    images = tf.TensorSpec([None, *signatures.image_shape], tf.float32, name="images")
     module = tf.Module()
     module.stored = [v.value for network in networks_of(signatures) for v in network.variables]
-    module.answers = tf.function(signatures.answers, input_signature=[taken], autograph=False)
+    module.run = tf.function(signatures.run_pipeline, input_signature=[images], autograph=False)
     with tempfile.TemporaryDirectory() as scratch:
-        # By way of a SavedModel, for that alone gives names to what goes in and comes out.
-        tf.saved_model.save(module, scratch, signatures={"serving_default": module.answers})
-        content = _converted(scratch, precision, signatures.defense.name)
+        # The converter keeps the names of inputs and outputs only if it reads a SavedModel.
+        tf.saved_model.save(module, scratch, signatures={"serving_default": module.run})
+        content = _convert(scratch, precision, signatures.defense.name)
     path.mkdir()
     (path / TFLITE_FILE).write_bytes(content)
     save_class_names(path, class_names)
 
 
-def _converted(saved_model: str, precision: str, name: str) -> bytes:
+def _convert(saved_model: str, precision: str, defense_name: str) -> bytes:
     converter = tf.lite.TFLiteConverter.from_saved_model(saved_model)
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -50,7 +53,10 @@ def _converted(saved_model: str, precision: str, name: str) -> bytes:
         converter.target_spec.supported_types = [tf.float16]
     try:
         return converter.convert()
-    except Exception as error:  # The converter raises whatever its passes raise.
+    except Exception as error:  # The converter has no common exception type.
         missing = re.findall(r"^(?:TF Select|Custom) ops: (.+)$", str(error), re.MULTILINE)
-        reason = f"TFLite has no {', '.join(missing)}" if missing else reason_of(error)[:200]
-        raise UserError(f"--format=tflite: {name} cannot be converted: {reason}.") from error
+        reason = f"TFLite has no {', '.join(missing)}" if missing else short_reason(error)[:200]
+        raise UserError(
+            f"--format=tflite: {defense_name} cannot be converted: {reason}."
+            " Export it with: --format=saved_model"
+        ) from error

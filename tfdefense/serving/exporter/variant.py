@@ -1,4 +1,4 @@
-"""The form in which a model is exported."""
+"""File format and numeric precision of an exported model."""
 
 import dataclasses
 
@@ -12,13 +12,13 @@ _PRECISIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """In what form a model is exported.
+    """File format, weight precision and request limit of an exported model.
 
     Attributes:
       format: "saved_model" or "tflite".
-      precision: of the weights: "float32" or "float16", which is computed with as float32; for a SavedModel also
-        "bfloat16", which is computed with as it is; for TFLite also "int8".
-      max_batch: images that one request may bring.
+      precision: type of the stored weights. "float32"; "float16" halves the size and computes in float32;
+        "bfloat16" (SavedModel only) halves the size and computes in bfloat16; "int8" (TFLite only).
+      max_batch: largest number of images in one request.
 
     Raises:
       UserError: an unknown name, or a number out of range.
@@ -31,14 +31,14 @@ class Variant:
     def __post_init__(self) -> None:
         if self.format not in _PRECISIONS:
             raise unknown_name("--format", self.format, _PRECISIONS)
-        known = _PRECISIONS[self.format]
+        allowed = _PRECISIONS[self.format]
         require(
-            self.precision in known,
-            f"--precision={self.precision}: one of {', '.join(known)} needed with --format={self.format}.",
+            self.precision in allowed,
+            f"--precision={self.precision}: one of {', '.join(allowed)} needed with --format={self.format}.",
         )
         require(self.max_batch >= 1, f"--max_batch={self.max_batch}: at least 1 needed.")
 
     @property
     def is_plain(self) -> bool:
-        """Whether it computes what the defence itself computes, to the last bits."""
+        """True if the model computes what the defence computes, up to float32 rounding."""
         return (self.format, self.precision) == ("saved_model", "float32")

@@ -1,4 +1,4 @@
-"""What a smaller or faster variant keeps of the accuracy of the defence that it was made from."""
+"""Accuracy of an exported variant compared with the defence that it was made from."""
 
 import dataclasses
 from pathlib import Path
@@ -8,63 +8,64 @@ import numpy as np
 from tfdefense.attacks import FGSM, default_epsilon
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Defense
-from tfdefense.evaluation.runner import Judge
-from tfdefense.serving.client.local import open_model
-from tfdefense.training.distribute.batching import in_batches
+from tfdefense.evaluation.runner import ModelRunner
+from tfdefense.serving.client.local_client import open_model
+from tfdefense.training.distribute.batching import map_batches
 
-_IMAGES = 1_000
+_MAX_IMAGES = 1_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Kept:
-    """Defence and variant on the same images.
+class VariantAccuracy:
+    """Results of the defence and of the variant on the same images.
 
     Attributes:
-      images: what they are.
-      n: how many.
-      before, after: how many the defence, and the variant, classifies correctly.
-      same: on how many they agree.
-      furthest: the greatest difference of two logits.
+      images: description of the images.
+      n: number of images.
+      defense_correct: images that the defence classifies correctly.
+      variant_correct: images that the variant classifies correctly.
+      same_class: images for which both return the same class.
+      max_logit_difference: largest absolute difference between two logits.
     """
 
     images: str
     n: int
-    before: int
-    after: int
-    same: int
-    furthest: float
+    defense_correct: int
+    variant_correct: int
+    same_class: int
+    max_logit_difference: float
 
 
-def kept_accuracy(defense: Defense, path: Path, test: Split) -> list[Kept]:
-    """Compares on clean test images and on FGSM examples of them made against the classifier alone.
+def measure_variant_accuracy(defense: Defense, path: Path, test: Split) -> list[VariantAccuracy]:
+    """Compare a variant with its defence on clean test images and on FGSM examples against the classifier alone.
 
     Args:
-      defense: what was exported.
-      path: where to.
-      test: 1,000 of its images are taken (as many as the defence is usually judged by, if those are fewer).
+      defense: the exported defence.
+      path: directory of the exported variant.
+      test: test images, of which the first 1,000 are used, or `defense.judged_images` if that is less.
     """
-    test = test.take(min(_IMAGES, defense.judged_images or _IMAGES))
+    test = test.take(min(_MAX_IMAGES, defense.judged_images or _MAX_IMAGES))
     attack = FGSM(epsilon=default_epsilon(test.image_shape))
-    attacked = Judge(defense.classifier).attack(attack, test)
-    splits = {"clean": test, f"{attack.name} {attack.epsilon:.3g}, grey box": attacked}
-    return [_compared(name, defense, path, split) for name, split in splits.items()]
+    adversarial = ModelRunner(defense.classifier).attack(attack, test)
+    splits = {"clean": test, f"{attack.name} {attack.epsilon:.3g}, grey box": adversarial}
+    return [_compare(name, defense, path, split) for name, split in splits.items()]
 
 
-def _compared(name: str, defense: Defense, path: Path, split: Split) -> Kept:
+def _compare(name: str, defense: Defense, path: Path, split: Split) -> VariantAccuracy:
     model, pipeline = open_model(path), defense.defend()
 
-    def logits(part: slice) -> np.ndarray:
+    def variant_logits(part: slice) -> np.ndarray:
         return model.predict("serving_default", np.asarray(split.images[part]))["logits"]
 
-    what = f"comparing on {name} images"
-    before = Judge(pipeline, defense.batch_size).ask(pipeline, split, what)
-    after = in_batches(logits, len(split), defense.batch_size, what)
-    classes = before.argmax(-1), after.argmax(-1)
-    return Kept(
+    task = f"comparing on {name} images"
+    before = ModelRunner(pipeline, defense.batch_size).ask(pipeline, split, task)
+    after = map_batches(variant_logits, len(split), defense.batch_size, task)
+    classes_before, classes_after = before.argmax(-1), after.argmax(-1)
+    return VariantAccuracy(
         name,
         len(split),
-        int(np.sum(classes[0] == split.labels)),
-        int(np.sum(classes[1] == split.labels)),
-        int(np.sum(classes[0] == classes[1])),
+        int(np.sum(classes_before == split.labels)),
+        int(np.sum(classes_after == split.labels)),
+        int(np.sum(classes_before == classes_after)),
         float(np.max(np.abs(before - after))),
     )

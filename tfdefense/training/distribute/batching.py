@@ -1,4 +1,4 @@
-"""Many images through a function that takes a batch: over all devices of this process, and over all workers."""
+"""A function of a batch, applied to many images on all devices of this process and on all workers."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,74 +8,87 @@ import tensorflow as tf
 
 from tfdefense.training.distribute import multi_worker
 from tfdefense.utils import cluster
-from tfdefense.utils.progress import Progress
+from tfdefense.utils.progress import ProgressBar
 
-Function = Callable[[slice], Any]
+# Slice of n examples -> a tensor [n, ...], or a structure of such tensors.
+BatchFunction = Callable[[slice], Any]
 
 
-def in_batches(function: Function, count: int, batch_size: int, what: str | None = None) -> Any:
-    """What `function(slice)` gives for `count` examples, batch after batch, under each other.
+def map_batches(
+    function: BatchFunction, count: int, batch_size: int, title: str | None = None
+) -> Any:
+    """Apply a function to `count` examples batch by batch and concatenate the results.
+
+    The batches are shared by the workers.
 
     Args:
-      function: gives one tensor [n, ...] of the n examples in a slice, or a structure of them.
-      count: examples in all, at least 1.
-      batch_size: examples in a batch.
-      what: a name for the progress that is shown; None shows none.
+      function: maps a slice of n examples to a tensor [n, ...] or a structure of such tensors.
+      count: the number of examples, at least 1.
+      batch_size: the number of examples in a batch; the last batch may be smaller.
+      title: the title of a progress bar; None shows none.
 
     Returns:
-      NumPy arrays [count, ...], in the same structure; in every worker, whoever computed them.
+      NumPy arrays [count, ...] in the same structure, complete on every worker.
     """
-    answers = [answer for _, answer in each_batch(function, count, batch_size, what)]
-    return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *answers)
+    results = [result for _, result in iterate_batches(function, count, batch_size, title)]
+    return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *results)
 
 
-def each_batch(
-    function: Function, count: int, batch_size: int, what: str | None = None
+def iterate_batches(
+    function: BatchFunction, count: int, batch_size: int, title: str | None = None
 ) -> Iterator[tuple[slice, Any]]:
-    """The same bit by bit: which examples, and the arrays for them."""
+    """Apply a function as `map_batches` does, and yield the results as they are computed.
+
+    Yields:
+      A slice of examples, and the NumPy arrays for them: one batch from each worker.
+    """
     starts = range(0, count, batch_size)
-    number, mine = cluster.worker_count(), cluster.worker_index()
-    progress = Progress(what, count) if what else None
-    for turn in range(0, len(starts), number):
-        given = starts[turn : turn + number]
-        # In the last turn there may be no batch for this worker; it lends its ear, and gives nothing.
-        start = given[min(mine, len(given) - 1)]
-        answer = function(slice(start, min(start + batch_size, count)))
-        rows = None if mine < len(given) else 0
-        answer = tf.nest.map_structure(
-            lambda tensor, rows=rows: multi_worker.gathered(np.asarray(tensor)[:rows]), answer
+    workers, index = cluster.worker_count(), cluster.worker_index()
+    progress = ProgressBar(title, count) if title else None
+    for turn in range(0, len(starts), workers):
+        turn_starts = starts[turn : turn + workers]
+        # In the last turn there may be no batch for this worker. It then repeats the last batch,
+        # because all workers must take part in the gathering, and contributes no rows.
+        start = turn_starts[min(index, len(turn_starts) - 1)]
+        result = function(slice(start, min(start + batch_size, count)))
+        rows = None if index < len(turn_starts) else 0
+        result = tf.nest.map_structure(
+            lambda tensor, rows=rows: multi_worker.gather_arrays(np.asarray(tensor)[:rows]), result
         )
-        done = slice(given[0], min(given[-1] + batch_size, count))
+        done = slice(turn_starts[0], min(turn_starts[-1] + batch_size, count))
         if progress:
             progress.advance(done.stop - done.start)
-        yield done, answer
+        yield done, result
     if progress:
         progress.close()
 
 
-def over_replicas(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` of tensors [N, ...] on all devices that the current strategy has here, each with its share of N.
+def split_over_replicas(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function`, computed on all devices that the current strategy has in this process.
 
-    It must treat examples one by one. With a single device it is `function` itself.
+    Each device gets an equal share of the examples. With one device the result is `function`.
+
+    Args:
+      function: maps tensors [N, ...] to tensors [N, ...], each example independent of the others.
     """
     strategy, devices = tf.distribute.get_strategy(), cluster.local_replicas()
     if devices == 1:
         return function
 
-    def spread(*tensors: tf.Tensor) -> Any:
+    def split_function(*tensors: tf.Tensor) -> Any:
         count = tf.shape(tensors[0])[0]
         share = -(-count // devices)
 
         def replica_step() -> Any:
-            which = tf.distribute.get_replica_context().replica_id_in_sync_group % devices
-            # Whoever has too few takes the last example again.
-            rows = tf.minimum(which * share + tf.range(share), count - 1)
+            device = tf.distribute.get_replica_context().replica_id_in_sync_group % devices
+            # If N is not a multiple of the devices, the last example is computed again.
+            rows = tf.minimum(device * share + tf.range(share), count - 1)
             return function(*(tf.gather(tensor, rows) for tensor in tensors))
 
-        answers = strategy.run(replica_step)
+        results = strategy.run(replica_step)
         return tf.nest.map_structure(
-            lambda answer: tf.concat(strategy.experimental_local_results(answer), axis=0)[:count],
-            answers,
+            lambda result: tf.concat(strategy.experimental_local_results(result), axis=0)[:count],
+            results,
         )
 
-    return spread
+    return split_function

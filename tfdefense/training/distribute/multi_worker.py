@@ -1,15 +1,16 @@
-"""Several processes that do one piece of work together: who writes, and how all learn what each found.
+"""Collective calls between worker processes: wait, gather arrays, and run code on the chief only.
 
-Under `tf.distribute.MultiWorkerMirroredStrategy` every process (worker) runs the same program on its part of
-each batch. The first of them, the chief, is the only one that writes into the run directory, which all of them
-see. In the scope of any other strategy there is one worker, and nothing here does more than it says.
+Under `tf.distribute.MultiWorkerMirroredStrategy` every process (worker) runs the same program on
+its part of each batch. Worker 0, the chief, is the only one that writes into the run directory.
+All workers need access to that directory. In the scope of any other strategy there is one worker,
+and the functions here return at once.
 
-What is named here must be called by all workers, in the same order.
+All workers must call these functions in the same order.
 """
 
 from collections.abc import Callable, Sequence
 from concurrent import futures
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -17,67 +18,77 @@ import tensorflow as tf
 from tfdefense import errors
 from tfdefense.utils.cluster import is_chief, local_replicas, worker_count
 
-
-def any_of(flag: bool) -> bool:
-    """Whether `flag` is true in any worker."""
-    return bool(gathered(np.array([flag])).any())
+Result = TypeVar("Result")
 
 
-def wait_for_all() -> None:
-    """Returns when every worker has come here."""
-    any_of(False)
+def any_worker(condition: object) -> bool:
+    """Return true in all workers if `condition` is true in at least one of them."""
+    return bool(gather_arrays(np.array([bool(condition)])).any())
 
 
-def gathered(mine: np.ndarray) -> np.ndarray:
-    """The arrays [n, ...] of all workers under each other, in their order; n may differ, and be 0."""
+def wait_for_workers() -> None:
+    """Return when every worker has called this function."""
+    any_worker(None)
+
+
+def gather_arrays(array: np.ndarray) -> np.ndarray:
+    """Return the arrays [n, ...] of all workers, concatenated in the order of the workers.
+
+    `n` may differ between workers, and may be 0.
+    """
     if worker_count() == 1:
-        return mine
+        return array
     strategy = tf.distribute.get_strategy()
-    narrow = mine.dtype.kind == "b" or mine.dtype.itemsize < 4  # Collectives know four types.
-    sent = mine.astype(np.int32) if narrow else mine
+    # Collectives support four dtypes: 32 and 64 bit integers and floats.
+    unsupported = array.dtype.kind == "b" or array.dtype.itemsize < 4
+    values = array.astype(np.int32) if unsupported else array
     replicas = local_replicas()
-    # With a row in front that is no one's, for a tensor without rows cannot be sent.
-    empty = np.zeros_like(sent, shape=(1, *sent.shape[1:]))
-    parts = [np.concatenate([empty, part]) for part in np.array_split(sent, replicas)]
+    # A tensor without rows cannot be sent, so each part gets an empty first row.
+    padding = np.zeros_like(values, shape=(1, *values.shape[1:]))
+    parts = [np.concatenate([padding, part]) for part in np.array_split(values, replicas)]
 
-    def collected(values: Sequence[Any]) -> np.ndarray:
-        mine = strategy.experimental_distribute_values_from_function(
-            lambda context: tf.constant(values[context.replica_id_in_sync_group % replicas])
+    def gather(per_replica: Sequence[Any]) -> np.ndarray:
+        distributed = strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(per_replica[context.replica_id_in_sync_group % replicas])
         )
-        return _together(mine).numpy()
+        return _concatenate_replicas(distributed).numpy()
 
-    sizes = collected([[len(part)] for part in parts])
-    found = np.split(collected(parts), np.cumsum(sizes)[:-1])
-    return np.concatenate([part[1:] for part in found]).astype(mine.dtype)
+    sizes = gather([[len(part)] for part in parts])
+    gathered = np.split(gather(parts), np.cumsum(sizes)[:-1])
+    return np.concatenate([part[1:] for part in gathered]).astype(array.dtype)
 
 
-def by_chief(work: Callable[[], Any]) -> Any:
-    """Does `work` in the chief alone, while the others wait; its result there, None elsewhere.
+def run_on_chief(work: Callable[[], Result]) -> Result | None:
+    """Call `work` on the chief only, while the other workers wait.
+
+    Returns:
+      The result of `work` on the chief, None on the other workers.
 
     Raises:
-      UserError, WorkFailed, OSError: what it raised, in every worker.
+      UserError, WorkFailedError: raised by `work`; raised on every worker.
+      OSError: raised by `work`; raised on the chief. The other workers raise `WorkFailedError`.
     """
     if worker_count() == 1:
         return work()
-    result, failure, told = None, None, b""
+    result, failure, message = None, None, b""
     if is_chief():
         try:
-            # In a thread of its own no strategy is in force: what others take no part in cannot wait for them.
-            with futures.ThreadPoolExecutor(1) as alone:
-                result = alone.submit(work).result()
-        except (errors.UserError, errors.WorkFailed, OSError) as error:
+            # A new thread has no strategy, so `work` cannot wait for workers that do not run it.
+            with futures.ThreadPoolExecutor(1) as executor:
+                result = executor.submit(work).result()
+        except (errors.UserError, errors.WorkFailedError, OSError) as error:
             failure = error
-            kind = "WorkFailed" if isinstance(error, OSError) else type(error).__name__
-            told = f"{kind}\n{error}".encode()
-    told = bytes(gathered(np.frombuffer(told, np.uint8)))
+            kind = "WorkFailedError" if isinstance(error, OSError) else type(error).__name__
+            message = f"{kind}\n{error}".encode()
+    message = bytes(gather_arrays(np.frombuffer(message, np.uint8)))
     if failure:
         raise failure
-    if told:
-        kind, message = told.decode().split("\n", 1)
-        raise getattr(errors, kind)(message)
+    if message:
+        kind, text = message.decode().split("\n", 1)
+        raise getattr(errors, kind)(text)
     return result
 
 
 @tf.function(reduce_retracing=True)
-def _together(parts: Any) -> tf.Tensor:
+def _concatenate_replicas(parts: Any) -> tf.Tensor:
     return tf.distribute.get_strategy().gather(parts, axis=0)

@@ -1,68 +1,74 @@
-"""Where training runs: one device, all of a machine's, or those of several machines."""
+"""`tf.distribute` strategies by name: one device, all devices of a machine, or several machines."""
 
 import json
 import os
 
 import tensorflow as tf
 
-from tfdefense.errors import require, unknown_name
+from tfdefense.errors import UserError, require, unknown_name
 from tfdefense.training.distribute import multi_worker
-from tfdefense.utils.progress import say
+from tfdefense.utils.progress import print_line
 
-NAMES = ("mirrored", "one_device", "multi_worker")
+STRATEGIES = ("mirrored", "one_device", "multi_worker")
 _JOBS = ("chief", "worker")
+_EXAMPLE = """'{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'"""
 
 
-def make(name: str = "mirrored") -> tf.distribute.Strategy:
-    """A `tf.distribute` strategy by name; make networks inside its `scope()`.
+def make_strategy(name: str = "mirrored") -> tf.distribute.Strategy:
+    """Return a `tf.distribute` strategy; create networks inside its `scope()`.
 
     Args:
-      name: "mirrored" (one replica on each GPU, or one on the CPU where there is none), "one_device" (the first
-        GPU, or the CPU), or "multi_worker" (one replica on each GPU of each of the processes that `TF_CONFIG`
-        lists, or on the CPU of each). The last one must be made before TensorFlow has done anything else, and
-        returns when all of the processes are there.
+      name: "mirrored": one replica on each GPU, or one on the CPU if there is no GPU.
+        "one_device": the first GPU, or the CPU.
+        "multi_worker": one replica on each GPU (or on the CPU) of every process that `TF_CONFIG`
+        lists. Call it before any other TensorFlow operation. It returns when all processes have
+        started.
 
     Raises:
-      UserError: unknown name, or a `TF_CONFIG` that will not do.
+      UserError: an unknown name, or an invalid `TF_CONFIG`.
     """
     if name == "multi_worker":
-        return _multi_worker()
+        return _make_multi_worker_strategy()
     gpus = tf.config.list_logical_devices("GPU")
     device = "GPU:0" if gpus else "CPU:0"
     if name == "mirrored":
         return tf.distribute.MirroredStrategy(None if gpus else [device])
     if name == "one_device":
         return tf.distribute.OneDeviceStrategy(device)
-    raise unknown_name("strategy", name, NAMES)
+    raise unknown_name("strategy", name, STRATEGIES)
 
 
-def _multi_worker() -> tf.distribute.Strategy:
-    cluster, job, index = _cluster(os.environ.get("TF_CONFIG", ""))
+def _make_multi_worker_strategy() -> tf.distribute.Strategy:
+    cluster, job, index = _parse_tf_config(os.environ.get("TF_CONFIG", ""))
     addresses = [address for known in _JOBS for address in cluster.get(known, ())]
-    say(f"{job} {index} of {len(addresses)} workers ({cluster[job][index]}); waiting for all.")
+    print_line(
+        f"{job} {index} of {len(addresses)} workers ({cluster[job][index]}): waiting for all workers."
+    )
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     with strategy.scope():
-        multi_worker.wait_for_all()
+        multi_worker.wait_for_workers()
     return strategy
 
 
-def _cluster(text: str) -> tuple[dict[str, list[str]], str, int]:
-    """The cluster, and this process' job and index, that `TF_CONFIG` tells of."""
-    example = """'{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'"""
+def _parse_tf_config(text: str) -> tuple[dict[str, list[str]], str, int]:
+    """Return the cluster (job -> addresses), and the job and index of this process."""
     prefix = "--strategy=multi_worker: TF_CONFIG"
-    require(bool(text), f"{prefix} is not set; such as {example} needed.")
+    require(text, f"{prefix} is not set. Set it to JSON such as {_EXAMPLE}.")
     try:
-        found = json.loads(text)
-        cluster, job, index = found["cluster"], found["task"]["type"], int(found["task"]["index"])
+        content = json.loads(text)
+        cluster, task = content["cluster"], content["task"]
+        job, index = task["type"], int(task["index"])
         sizes = {name: len(addresses) for name, addresses in cluster.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
-        require(False, f"{prefix}={text}: such as {example} needed.")
+        raise UserError(f"{prefix}={text} is invalid. Set it to JSON such as {_EXAMPLE}.") from None
     for name in (*sizes, job):
         if name not in _JOBS:
             raise unknown_name("job in TF_CONFIG", name, _JOBS)
-    require(sizes.get("chief", 1) == 1, f"{prefix}: {sizes.get('chief')} chiefs, one needed.")
+    chiefs, tasks = sizes.get("chief", 1), sizes.get(job, 0)
+    require(chiefs == 1, f"{prefix}: {chiefs} chiefs given, exactly 1 needed.")
     require(
-        0 <= index < sizes.get(job, 0),
-        f"{prefix}: task {job} {index} of {sizes.get(job, 0)} in the cluster; 0 to {sizes.get(job, 0) - 1} needed.",
+        0 <= index < tasks,
+        f"{prefix}: task {job} {index} given, but the cluster has {tasks} of this job: 0 to"
+        f" {tasks - 1} needed.",
     )
     return cluster, job, index

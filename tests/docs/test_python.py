@@ -1,0 +1,94 @@
+"""The Python of README and of the guides runs."""
+
+import importlib
+import sys
+import types
+
+import keras
+import pytest
+
+import tfdefense
+from tests.docs.markdown import ROOT, blocks
+from tfdefense.data import DataOptions
+
+
+def python_of(page):
+    """Return the Python blocks of a page, by its path in the repository."""
+    return [block.text for block in blocks(ROOT / page) if block.language == "python"]
+
+
+def test_the_site_starts_with_the_readmes_python():
+    assert python_of("README.md") == python_of("docs/index.md")
+
+
+@pytest.fixture
+def small_classifier(digits, tmp_path, monkeypatch):
+    """A linear classifier of the digits in a file of the working directory."""
+    monkeypatch.chdir(tmp_path)
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Flatten(), keras.layers.Dense(10)]
+    model = keras.Sequential([keras.Input(digits.image_shape), *layers])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(0.01), loss)
+    model.fit(digits.train.images, digits.train.labels, epochs=5, verbose=0)
+    model.save("small.keras")
+    return "small.keras"
+
+
+@pytest.mark.slow
+def test_the_readmes_python_runs(small_classifier, tmp_path, capsys):
+    (code,) = python_of("README.md")
+    for long, short in (
+        ('"mnist_cnn"', f'"{small_classifier}"'),
+        ("epochs=20", "epochs=1"),
+        ("data.test)", "data.test.take(20))"),
+    ):
+        assert code.count(long) == 1
+        code = code.replace(long, short)
+    exec(code, {})
+    assert "of clean images are classified correctly" in capsys.readouterr().out
+    assert (tmp_path / "export" / "1" / "saved_model.pb").is_file()
+
+
+def module_of(page):
+    """Run the Python of a page as a module of its own."""
+    module = types.ModuleType("from_a_guide")
+    sys.modules[module.__name__] = module  # Dataclasses look for their module.
+    exec(python_of(page)[0], module.__dict__)
+    return module
+
+
+def test_the_guides_attack_runs(toy_model, toy_images):
+    attack = module_of("docs/guides/add/attack.md").Noise(epsilon=0.1)
+    images = attack(toy_model, toy_images, [0] * len(toy_images))
+    assert 0.05 < abs(images - toy_images).max() <= 0.1 + 1e-6
+
+
+def test_the_guides_classifier_builds():
+    architecture = module_of("docs/guides/add/classifier.md").MLP
+    assert architecture.build((12, 12, 1), 3).output_shape == (None, 3)
+
+
+def test_the_guides_dataset_loads():
+    data = module_of("docs/guides/add/dataset.md").load("stripes", DataOptions())
+    assert [len(data.train), len(data.validation), len(data.test)] == [800, 100, 100]
+    assert data.image_shape == (16, 16, 1)
+
+
+@pytest.mark.parametrize("page", ["guides/pretrained.md", "start/your-model.md"])
+def test_the_names_in_other_python_exist(page):
+    for line in "\n".join(python_of(f"docs/{page}")).splitlines():
+        for word in line.replace("(", " ").split():
+            if word.startswith("tfdefense."):
+                found = tfdefense
+                for part in word.split(".")[1:]:
+                    found = getattr(found, part)
+
+
+def test_imports_in_the_attacks_guide_exist():
+    for code in python_of("docs/guides/attacks.md"):
+        for line in code.splitlines():
+            if line.startswith("from tfdefense"):
+                _, module, _, *names = line.replace(",", " ").split()
+                imported = importlib.import_module(module)
+                assert all(hasattr(imported, name) for name in names)

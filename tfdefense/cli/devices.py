@@ -1,0 +1,69 @@
+"""Flags that select devices, and the strategy that they select."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from tfdefense.cli.flags import CommandFlags, FlagValues
+from tfdefense.errors import WorkFailedError, short_reason
+from tfdefense.training.distribute import strategies
+from tfdefense.utils import cluster
+
+_WORKER_GONE = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.InternalError,
+    tf.errors.DeadlineExceededError,
+)
+
+
+def add_device_flags(flags: CommandFlags) -> None:
+    """Define the flags that select devices."""
+    group = "devices"
+    flags.add(
+        group,
+        "strategy",
+        str,
+        "mirrored: one replica on each GPU, or one on the CPU; one_device; or multi_worker: all processes"
+        " that TF_CONFIG lists, each of which runs this same command (default: mirrored).",
+    )
+    flags.add(
+        group,
+        "deterministic",
+        bool,
+        "Use only operations that give the same bits every time (default: on the CPU; slower on GPUs).",
+    )
+
+
+@contextlib.contextmanager
+def selected_devices(given: FlagValues) -> Iterator[None]:
+    """Enter the strategy that the flags select; remove these flags from `given`.
+
+    Of several workers, only the chief prints to standard output. Each prints its own errors.
+
+    Raises:
+      UserError: an unknown strategy.
+      WorkFailedError: another worker has stopped.
+    """
+    if given.pop("deterministic", not tf.config.list_physical_devices("GPU")):
+        tf.config.experimental.enable_op_determinism()
+        tf.random.set_seed(0)  # For custom models that draw random numbers without a seed.
+    with contextlib.ExitStack() as entered:
+        strategy = strategies.make_strategy(given.pop("strategy", "mirrored"))
+        entered.enter_context(strategy.scope())
+        if not cluster.is_chief():
+            nowhere = entered.enter_context(open(os.devnull, "w"))
+            entered.enter_context(contextlib.redirect_stdout(nowhere))
+        try:
+            yield
+        except _WORKER_GONE as error:
+            if cluster.worker_count() == 1:
+                raise
+            raise WorkFailedError(
+                f"worker {cluster.worker_index()} of {cluster.worker_count()}: another worker has stopped"
+                " or cannot be reached. Start all workers again with the same command: they resume from"
+                f" the last checkpoint. TensorFlow says: {short_reason(error)}"
+            ) from error

@@ -1,0 +1,83 @@
+"""Flags of an evaluation, and the `EvaluationConfig` that they describe."""
+
+import dataclasses
+
+from tfdefense.attacks import ATTACKS
+from tfdefense.cli.flags import CommandFlags, FlagValues
+from tfdefense.errors import require
+from tfdefense.evaluation.protocol import ALL, EvaluationConfig
+from tfdefense.evaluation.threat_models import THREAT_MODELS
+
+
+def add_evaluation_flags(flags: CommandFlags) -> None:
+    """Define the flags that say how a defence is evaluated."""
+    group = "evaluation"
+    flags.add(
+        group,
+        "attacks",
+        list,
+        f"Some of {', '.join(ATTACKS.names())}, separated by commas, each with its hyperparameters"
+        " after colons if they are not the defaults: cw:targets=random:confidence=1 (default: fgsm,"
+        " fgsm_predicted, bim, pgd).",
+    )
+    flags.add(
+        group,
+        "epsilon",
+        float,
+        "Radius of the attacks, in [0, 1] (default: 0.3 for grey images, 8/255 for colour; with norm=l2"
+        " 1.5 and 0.5).",
+    )
+    flags.add(
+        group,
+        "images",
+        str,
+        "Number of test images for clean, grey-box and transfer rows, or all (default: all; 200 for"
+        " defense_gan).",
+    )
+    flags.add(
+        group,
+        "white_box_images",
+        int,
+        "Largest number of test images for white-box and black-box rows (default: 1000; 20 for"
+        " defense_gan).",
+    )
+    flags.add(
+        group,
+        "threat_models",
+        list,
+        f"Some of {', '.join(THREAT_MODELS)}, separated by commas (default: grey_box,white_box).",
+    )
+    flags.add(
+        group,
+        "source",
+        str,
+        "Classifier that transfer attacks attack: any value that --classifier takes.",
+    )
+    flags.add(
+        group,
+        "fooled_only",
+        bool,
+        "Count only images that fooled the classifier in grey-box and transfer rows, as Yu et al. 2020"
+        " do.",
+    )
+
+
+def evaluation_from_flags(given: FlagValues) -> EvaluationConfig | None:
+    """Remove the flags of `add_evaluation_flags` from `given`; return None if it has none.
+
+    Raises:
+      UserError: an unknown name, or a number out of range.
+    """
+    names = [field.name for field in dataclasses.fields(EvaluationConfig)]
+    settings = {name: given.pop(name) for name in names if name in given}
+    for name in ("attacks", "threat_models"):
+        if name in settings:
+            settings[name] = tuple(settings[name])
+    images = settings.get("images", ALL)
+    if images != ALL:
+        require(
+            images.removeprefix("-").isdecimal(),
+            f"--images={images}: a number or {ALL} is needed.",
+        )
+        settings["images"] = int(images)
+    return EvaluationConfig(**settings) if settings else None

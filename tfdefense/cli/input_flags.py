@@ -1,0 +1,125 @@
+"""Flags of data, classifier and hyperparameters, which several commands share."""
+
+import dataclasses
+from typing import Any
+
+from tfdefense.classifiers import CLASSIFIERS
+from tfdefense.cli.flags import CommandFlags, FlagValues, parse_numbers
+from tfdefense.defenses.registry import DEFENSES
+from tfdefense.errors import require
+
+_CUSTOM = "a custom classifier"
+
+
+def add_data_flags(flags: CommandFlags) -> None:
+    """Define the flags that name the images."""
+    flags.add(
+        "data",
+        "dataset",
+        str,
+        "digits (embedded, the default), dir:PATH (one folder of images a class), npz:FILE, or any"
+        " TFDS name: mnist, cifar10, ...",
+    )
+    flags.add(
+        "data",
+        "data_dir",
+        str,
+        "Where TFDS finds prepared datasets (default: TFDS_DATA_DIR, then the default of TFDS).",
+    )
+    flags.add(
+        "data",
+        "image_size",
+        str,
+        "Resize all images to this size, 32 or HEIGHTxWIDTH (default: no resizing).",
+    )
+    flags.add(
+        "data",
+        "split_seed",
+        int,
+        "Seed of the validation and test splits that the dataset does not define (default: 0).",
+    )
+
+
+def add_classifier_flags(flags: CommandFlags, purpose: str) -> None:
+    """Define the flags that name a classifier; `purpose` is the first sentence of the help."""
+    flags.add(
+        "classifier",
+        "classifier",
+        str,
+        f"{purpose} One of {', '.join(CLASSIFIERS.names())} (default: mnist_cnn for grey images,"
+        " cifar_cnn for colour), trained first if there is no trained one yet; or the run directory"
+        " of a trained one; or a custom model: a .keras or .h5 file, or a SavedModel directory.",
+    )
+    flags.add(
+        _CUSTOM,
+        "input_range",
+        list,
+        "The values of black and white in its images: 0,255 or -1,1 (default: 0,1). Attacks still"
+        " work in [0, 1].",
+    )
+    flags.add(
+        _CUSTOM,
+        "input_mean",
+        list,
+        "Mean to subtract after that: one number, or one for each channel.",
+    )
+    flags.add(
+        _CUSTOM,
+        "input_std",
+        list,
+        "Standard deviation to divide by after that: one number, or one for each channel.",
+    )
+    flags.add(
+        _CUSTOM,
+        "unsafe_load",
+        bool,
+        "Run the Python code inside the model (Lambda layers). Use it only for files that you trust.",
+    )
+
+
+def add_hyperparameter_flags(flags: CommandFlags) -> None:
+    """Define a flag for each hyperparameter of each registered defence."""
+    found: dict[str, dict[str, dataclasses.Field[Any]]] = {}
+    for defense in DEFENSES.names():
+        for field in dataclasses.fields(DEFENSES.get(defense).config_type):
+            found.setdefault(field.name, {})[defense] = field
+    for name, fields in sorted(found.items(), key=lambda item: (len(item[1]) == 1, [*item[1]])):
+        if name in flags.values:
+            continue
+        group = "hyperparameters of several defences"
+        if len(fields) == 1:
+            group = f"hyperparameters of --defense={next(iter(fields))}"
+        annotation = next(iter(fields.values())).type
+        flags.add_typed(group, name, annotation, _hyperparameter_help(fields))
+
+
+def parse_inputs(given: FlagValues) -> FlagValues:
+    """Return a copy of `given` in which image size and input format are numbers.
+
+    Raises:
+      UserError: one of them is not a number or a list of numbers.
+    """
+    given = dict(given)
+    if "image_size" in given:
+        sides = given["image_size"].lower().split("x")
+        require(
+            len(sides) in (1, 2) and all(side.isdigit() for side in sides),
+            f"--image_size={given['image_size']}: a number or HEIGHTxWIDTH is needed.",
+        )
+        given["image_size"] = tuple(int(side) for side in (sides * 2)[:2])
+    for flag in ("input_range", "input_mean", "input_std"):
+        if flag in given:
+            given[flag] = parse_numbers(given[flag], flag)
+    return given
+
+
+def _hyperparameter_help(fields: dict[str, dataclasses.Field[Any]]) -> str:
+    """Return the help of a hyperparameter, once if all defences have the same."""
+    texts = {
+        defense: field.metadata["help"]
+        + ("" if field.default is None else f" (default: {field.default})")
+        for defense, field in fields.items()
+    }
+    if len(set(texts.values())) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"{defense}: {text}" for defense, text in texts.items())

@@ -1,0 +1,37 @@
+"""Lines that commands print at their end."""
+
+import contextlib
+import sys
+from pathlib import Path
+
+from tfdefense.evaluation import Report
+from tfdefense.evaluation.report.render import to_text
+
+
+def print_report(report: Report) -> None:
+    """Print the table, its summary and the checks that failed."""
+    print(f"\n{to_text(report)}\n\n{report.summary}")
+    print_failures(report)
+    passed = len(report.sanity) - len(report.failures)
+    print(f"{passed} of {len(report.sanity)} checks of these figures passed.")
+
+
+def print_failures(report: Report, label: str = "") -> None:
+    """Print a line for each check that failed, red on a terminal; `label` comes before its name."""
+    red, plain = ("\033[31m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    for check in report.failures:
+        print(f"{red}✗ {label}{check.name}: no. {check.verdict}{plain}")
+
+
+def print_paths(paths: dict[str, object]) -> None:
+    """Print label -> path or command, one a line, in columns."""
+    for label, path in paths.items():
+        print(f"{label:14} {path}")
+
+
+def installed_command(name: str) -> str:
+    """Return how to call a command that is installed next to this Python."""
+    path = Path(sys.executable).with_name(name)
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)

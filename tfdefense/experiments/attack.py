@@ -1,0 +1,55 @@
+"""Models to attack: a classifier alone, or the trained pipeline of a run."""
+
+import dataclasses
+
+from tfdefense.classifiers import FrozenClassifier
+from tfdefense.data import Dataset
+from tfdefense.defenses.core.defense import DefendedClassifier
+from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.inputs import ClassifierSelection, DataConfig
+from tfdefense.experiments.load import load_dataset, load_defense
+from tfdefense.training.run_directory import RunDirectory
+
+_CLASSIFIER_SEED = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackTarget:
+    """A model to attack.
+
+    Attributes:
+      model: images float32 [N, H, W, C] in [0, 1] -> logits [N, K].
+      dataset: the images.
+    """
+
+    model: FrozenClassifier | DefendedClassifier
+    dataset: Dataset
+
+
+def load_pipeline(run: RunDirectory, data_dir: str | None = None) -> AttackTarget:
+    """Load purifier and classifier of a run, to be attacked together (white box).
+
+    Raises:
+      UserError: as `load_defense` and `load_dataset`.
+    """
+    dataset = load_dataset(run, data_dir)
+    return AttackTarget(load_defense(run).defend(), dataset)
+
+
+def load_classifier_target(
+    data: DataConfig, selection: ClassifierSelection, context: ExperimentContext
+) -> AttackTarget:
+    """Load a classifier to attack; a registered one is trained first if there is no trained one.
+
+    Args:
+      data: the images.
+      selection: the classifier; if it names none, the default for the images.
+      context: directories and permissions.
+
+    Raises:
+      UserError: there is no such dataset or classifier, or the classifier takes other images.
+    """
+    found = selection.find(unsafe_load=context.unsafe_load) if selection.classifier else None
+    dataset = data.load_dataset(context.data_dir)
+    found = found or selection.find(dataset, unsafe_load=context.unsafe_load)
+    return AttackTarget(found.open(dataset, context.runs_dir, _CLASSIFIER_SEED), dataset)

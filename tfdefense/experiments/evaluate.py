@@ -1,0 +1,95 @@
+"""Defences to evaluate: loaded from their runs, found by their settings, or before another classifier."""
+
+import dataclasses
+from collections.abc import Collection
+
+from tfdefense.data import Dataset
+from tfdefense.defenses.core.defense import Defense
+from tfdefense.errors import require
+from tfdefense.experiments.config import ExperimentConfig
+from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.inputs import ClassifierSelection
+from tfdefense.experiments.load import load_dataset, load_defense, load_experiment
+from tfdefense.experiments.plan import create_run, plan_training
+from tfdefense.training.distribute import multi_worker
+from tfdefense.training.run_directory import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationTarget:
+    """A trained defence, ready to be evaluated.
+
+    Attributes:
+      run: the directory that the report is written to.
+      defense: the defence, in front of its classifier.
+      dataset: the images.
+    """
+
+    run: RunDirectory
+    defense: Defense
+    dataset: Dataset
+
+
+def load_target(run: RunDirectory, data_dir: str | None = None) -> EvaluationTarget:
+    """Load the trained defence of a run and its dataset.
+
+    Raises:
+      UserError: as `load_defense` and `load_dataset`.
+    """
+    return EvaluationTarget(run, load_defense(run), load_dataset(run, data_dir))
+
+
+def load_target_before(
+    run: RunDirectory, selection: ClassifierSelection, context: ExperimentContext
+) -> EvaluationTarget:
+    """Load the trained defence of a run in front of another classifier.
+
+    The report goes to `<run>/guarding-<classifier>`.
+
+    Args:
+      run: the run directory that training wrote.
+      selection: the other classifier.
+      context: directories and permissions.
+
+    Raises:
+      UserError: as `load_defense`; or the classifier cannot be opened, or takes other images.
+    """
+    seed = load_experiment(run).config.defense.seed
+    classifier = selection.find(unsafe_load=context.unsafe_load)
+    dataset = load_dataset(run, context.data_dir)
+    defense = load_defense(run, classifier.open(dataset, context.runs_dir, seed))
+    output = RunDirectory(run.path / f"guarding-{classifier.name}")
+    multi_worker.run_on_chief(lambda: output.path.mkdir(exist_ok=True))
+    return EvaluationTarget(output, defense, dataset)
+
+
+def find_target(
+    config: ExperimentConfig, context: ExperimentContext, given: Collection[str]
+) -> EvaluationTarget:
+    """Find the defence that `train` trained with these settings in its default run directory.
+
+    For a defence that does not learn, the run directory is created.
+
+    Args:
+      config: the experiment.
+      context: directories and permissions.
+      given: names of the settings that must be those of the run. The run decides the others.
+
+    Raises:
+      UserError: the defence is not trained yet, or the run has other settings.
+    """
+    plan = plan_training(config, context)
+    run, name = plan.run, config.defense.defense
+    if plan.loop is None:
+        create_run(plan, context)
+        return EvaluationTarget(run, load_defense(run), plan.dataset)
+    require(
+        run.exists(),
+        f"--defense={name}: not trained yet for these images and this classifier ({run.path} does not"
+        " exist). Train it with: bin/train and the same flags.",
+    )
+    run.require_same_settings(plan.to_stored(), only=given)
+    # With another split, some test images may be among those that it was trained on.
+    same_images = load_experiment(run).config.data == plan.config.data
+    dataset = plan.dataset if same_images else load_dataset(run, context.data_dir)
+    return EvaluationTarget(run, load_defense(run), dataset)

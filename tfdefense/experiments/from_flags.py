@@ -1,0 +1,123 @@
+"""Configs from command-line flags, with the settings of a run in place of flags that are not given."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from tfdefense.defenses.registry import DEFENSES
+from tfdefense.errors import require
+from tfdefense.evaluation.protocol import EvaluationConfig
+from tfdefense.experiments.classifier_config import ClassifierExperiment
+from tfdefense.experiments.config import DefenseConfig, ExperimentConfig, TrainingConfig
+from tfdefense.experiments.inputs import ClassifierSelection, DataConfig, InputDirectory
+
+Section = TypeVar("Section")
+
+
+def experiment_from_flags(
+    given: Mapping[str, Any],
+    stored: ExperimentConfig | None = None,
+    evaluation: EvaluationConfig | None = None,
+) -> ExperimentConfig:
+    """Return the experiment that flags ask for.
+
+    Args:
+      given: flag name -> value of the flags of data, classifier, defence and training that were given.
+      stored: config of the run that is resumed; its values are used for flags that are not given.
+        `--dataset` and `--classifier` also replace what the run says of the old one.
+      evaluation: how to evaluate.
+
+    Raises:
+      UserError: no defence, a flag that it does not have, or a value that it does not take.
+    """
+    name = given.get("defense", stored.defense.defense if stored else None)
+    require(name is not None, f"--defense: none given. Known: {', '.join(DEFENSES.names())}.")
+    if stored is None or stored.defense.defense != name:
+        stored_defense, stored_training = DefenseConfig(name), TrainingConfig()
+    else:
+        stored_defense, stored_training = stored.defense, stored.training or TrainingConfig()
+    _require_flags_of(stored_defense, given)
+    hyperparameters = _replaced(stored_defense.hyperparameters, given)
+    return ExperimentConfig(
+        DefenseConfig(name, hyperparameters, given.get("seed", stored_defense.seed)),
+        data_from_flags(given, stored.data if stored else None),
+        classifier_from_flags(given, stored.classifier if stored else None),
+        _training_from_flags(given, stored_training) if stored_defense.learned_class else None,
+        evaluation,
+    )
+
+
+def classifier_experiment_from_flags(
+    given: Mapping[str, Any], stored: ClassifierExperiment | None = None
+) -> ClassifierExperiment:
+    """Return the training of a classifier that flags ask for; arguments as in `experiment_from_flags`.
+
+    Raises:
+      UserError: a flag that a classifier does not have, or a value that it does not take.
+    """
+    base = stored or ClassifierExperiment(given["classifier"])
+    options = _names(base.training)
+    for name in given:
+        require(
+            name in options | _names(base.data) | {"classifier", "seed"},
+            f"--{name}: not a setting of a classifier, which has {', '.join(sorted(options))}."
+            " (To train a defence: --defense=NAME.)",
+        )
+    return ClassifierExperiment(
+        given.get("classifier", base.classifier),
+        data_from_flags(given, base.data),
+        given.get("seed", base.seed),
+        _replaced(base.training, given),
+    )
+
+
+def data_from_flags(given: Mapping[str, Any], stored: DataConfig | None = None) -> DataConfig:
+    """Return the images that flags ask for; those of `stored` if no dataset is given."""
+    base = stored if stored is not None and "dataset" not in given else DataConfig()
+    return _replaced(base, given)
+
+
+def classifier_from_flags(
+    given: Mapping[str, Any], stored: ClassifierSelection | None = None
+) -> ClassifierSelection:
+    """Return the classifier that flags ask for; that of `stored` if no classifier is given."""
+    base = stored if stored is not None and "classifier" not in given else ClassifierSelection()
+    return _replaced(base, given)
+
+
+def _training_from_flags(given: Mapping[str, Any], stored: TrainingConfig) -> TrainingConfig:
+    directories: dict[str, Any] = {}
+    if given.get("pairs"):
+        directories["pairs"] = tuple(map(InputDirectory, given["pairs"]))
+    if given.get("init_run"):
+        directories["init_run"] = InputDirectory(given["init_run"])
+    others = {name: value for name, value in given.items() if name not in ("pairs", "init_run")}
+    return _replaced(stored, {**others, **directories})
+
+
+def _require_flags_of(defense: DefenseConfig, given: Mapping[str, Any]) -> None:
+    """Raise `UserError` for a flag that has no effect on this defence."""
+    name, own = defense.defense, _names(defense.hyperparameters)
+    common = {"defense", "seed"} | _names(DataConfig()) | _names(ClassifierSelection())
+    if defense.learned_class is not None:
+        common |= _names(TrainingConfig())
+    else:
+        pairs, init_run = bool(given.get("pairs")), bool(given.get("init_run"))
+        require(not pairs, f"--pairs: --defense={name} does not learn, so it uses no pairs.")
+        require(not init_run, f"--init_run: --defense={name} does not learn.")
+    for flag in given:
+        require(
+            flag in own | common,
+            f"--{flag}: not a setting of --defense={name}, which has {', '.join(sorted(own))}.",
+        )
+
+
+def _replaced(section: Section, given: Mapping[str, Any]) -> Section:
+    """Return a frozen dataclass with the fields that are given."""
+    names = _names(section)
+    changes = {name: value for name, value in given.items() if name in names}
+    return dataclasses.replace(section, **changes) if changes else section  # type: ignore[type-var]
+
+
+def _names(section: Any) -> set[str]:
+    return {field.name for field in dataclasses.fields(section)}

@@ -1,0 +1,92 @@
+"""Trained defences and their data, loaded from a run directory alone."""
+
+import dataclasses
+
+from tfdefense.classifiers import FrozenClassifier
+from tfdefense.data import Dataset
+from tfdefense.defenses.core.defense import Defense
+from tfdefense.errors import require
+from tfdefense.experiments.config import ExperimentConfig
+from tfdefense.training.checkpoints import Checkpoints
+from tfdefense.training.run_directory import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredExperiment:
+    """What the `config.json` of a defence's run says.
+
+    Attributes:
+      config: what was trained, without the evaluation.
+      data_dir: where TFDS found the dataset; None for its default, or for another source.
+      class_names: the K names, or none.
+      steps: steps of the whole training; 0 for a defence that does not learn.
+    """
+
+    config: ExperimentConfig
+    data_dir: str | None
+    class_names: tuple[str, ...]
+    steps: int
+
+
+def load_experiment(run: RunDirectory) -> StoredExperiment:
+    """Read the `config.json` of a defence's run.
+
+    Raises:
+      UserError: not the run of a defence, or a damaged file.
+    """
+    stored = run.require_kind("defense")
+    steps = stored.fact("steps", int | None, None)
+    require(
+        steps is not None,
+        f"{stored.file}: surroundings.steps is missing: an older version made this run. Train it"
+        " again.",
+    )
+    return StoredExperiment(
+        ExperimentConfig.from_stored(stored),
+        stored.fact("data_dir", str | None, None),
+        stored.fact("class_names", tuple[str, ...], ()),
+        steps or 0,
+    )
+
+
+def load_defense(run: RunDirectory, guarded: FrozenClassifier | None = None) -> Defense:
+    """Load the trained defence of a run.
+
+    Args:
+      run: the run directory that training wrote.
+      guarded: a classifier to guard in place of the one that it was trained with, as in tables VII
+        to X of the first paper.
+
+    Raises:
+      UserError: not the run of a defence, training is not finished, or the defence is a classifier
+        itself and `guarded` is given.
+    """
+    stored = load_experiment(run)
+    own_classifier = run.load_classifier()
+    defense = stored.config.defense.build(guarded or own_classifier)
+    require(
+        guarded is None or not defense.replaces_classifier,
+        f"--classifier: {defense.name} is a classifier itself, so it cannot guard another.",
+    )
+    defense.trained_with = own_classifier.name
+    step = Checkpoints(defense.networks(), run.path).restore() if stored.steps else 0
+    require(
+        step >= stored.steps,
+        f"{run}: training is not finished (step {step:,} of {stored.steps:,})."
+        f" Resume it with: bin/train --run={run.path}",
+    )
+    return defense
+
+
+def load_dataset(run: RunDirectory, data_dir: str | None = None) -> Dataset:
+    """Load the dataset that the defence of a run was trained on.
+
+    Args:
+      run: the run directory.
+      data_dir: where TFDS finds the dataset; None means where it was found when the run was made.
+
+    Raises:
+      UserError: not the run of a defence, or its data cannot be loaded.
+    """
+    stored = load_experiment(run)
+    return stored.config.data.load_dataset(data_dir or stored.data_dir)

@@ -1,0 +1,162 @@
+"""Clients of an exported model that run it in this process."""
+
+import abc
+import warnings
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfdefense.errors import UserError, require, short_reason
+from tfdefense.serving.client.model_client import (
+    ModelClient,
+    RequestRejected,
+    image_shape_from_signature,
+    rejection_reason,
+)
+from tfdefense.serving.core.input_checks import check_images, decode_images
+from tfdefense.serving.core.model_directory import (
+    CLASS_NAMES_FILE,
+    SAVED_MODEL_FILE,
+    TFLITE_FILE,
+    latest_version,
+)
+from tfdefense.utils.hashing import hash_path
+
+
+def open_model(path: str | Path, flag: str = "model") -> ModelClient:
+    """Open an exported model.
+
+    Args:
+      path: `<model>/`, of which the latest version is opened, or `<model>/<version>/`.
+      flag: flag that names the model in error messages.
+
+    Raises:
+      UserError: the directory does not exist, holds no exported model, or is damaged.
+    """
+    path = Path(path)
+    require(path.is_dir(), f"--{flag}={path}: no such directory.")
+    directory = path if _client_class(path) else latest_version(path)
+    client_class = _client_class(directory) if directory is not None else None
+    if directory is None or client_class is None:
+        run_export = path / "export"
+        hint = (
+            f"There is one in {run_export}."
+            if latest_version(run_export)
+            else f"Make one with: bin/export --run=DIR --output={path}"
+        )
+        raise UserError(
+            f"--{flag}={path}: no exported model (no numbered versions and no {SAVED_MODEL_FILE} or {TFLITE_FILE}). {hint}"
+        )
+    return client_class(directory, f"--{flag}={directory}")
+
+
+class _LocalClient(abc.ABC):
+    """Base of the clients that read a model directory; see `ModelClient`.
+
+    Args:
+      path: directory of one version.
+      location: start of error messages.
+    """
+
+    image_shape: tuple[int, int, int]
+
+    def __init__(self, path: Path, location: str) -> None:
+        self.location = location
+        # A path alone is not enough: the first export of every run ends in "export/1".
+        self.version = f"{'/'.join(path.resolve().parts[-2:])}@{hash_path(path)[:12]}"
+        self.class_names = _read_class_names(path)
+        self._open(path)
+
+    @abc.abstractmethod
+    def _open(self, path: Path) -> None:
+        """Read the model and set `image_shape`; raise `UserError` if it is damaged or was not exported here."""
+
+    @abc.abstractmethod
+    def predict(self, signature: str, values: np.ndarray) -> dict[str, np.ndarray]:
+        """See `ModelClient`."""
+
+
+class SavedModelClient(_LocalClient):
+    """Client of a SavedModel; see `ModelClient`."""
+
+    def _open(self, path: Path) -> None:
+        try:
+            # Keep the loaded object: the signatures alone do not keep the variables alive.
+            self._loaded = tf.saved_model.load(str(path))
+        except Exception as error:  # The exception type depends on the damage.
+            raise UserError(f"{self.location}: cannot be loaded: {short_reason(error)}") from error
+        self._signatures = self._loaded.signatures
+        require("serving_default" in self._signatures, f"{self.location}: has no serving_default.")
+        default = self._signatures["serving_default"]
+        self.image_shape = image_shape_from_signature(
+            _spec_shapes(default.structured_input_signature[1]),
+            _spec_shapes(default.structured_outputs),
+            self.location,
+        )
+
+    def predict(self, signature: str, values: np.ndarray) -> dict[str, np.ndarray]:
+        require(signature in self._signatures, f"{self.location}: has no signature {signature!r}.")
+        function = self._signatures[signature]
+        (name,) = function.structured_input_signature[1]
+        try:
+            outputs = function(**{name: tf.constant(values)})
+        except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
+            raise RequestRejected(rejection_reason(error)) from error
+        return {name: outputs[name].numpy() for name in sorted(outputs)}
+
+
+class TFLiteClient(_LocalClient):
+    """Client of a TFLite file; see `ModelClient`.
+
+    A TFLite graph neither checks nor decodes images, so this class does both.
+    """
+
+    def _open(self, path: Path) -> None:
+        try:
+            with warnings.catch_warnings():  # TensorFlow announces that tf.lite will move.
+                warnings.simplefilter("ignore")
+                self._interpreter = tf.lite.Interpreter(str(path / TFLITE_FILE))
+            self._run = self._interpreter.get_signature_runner("serving_default")
+            inputs, outputs = self._run.get_input_details(), self._run.get_output_details()
+        except (ValueError, RuntimeError) as error:
+            raise UserError(f"{self.location}: cannot be loaded: {short_reason(error)}") from error
+        self.image_shape = image_shape_from_signature(
+            {name: tuple(details["shape_signature"]) for name, details in inputs.items()},
+            {name: tuple(details["shape_signature"]) for name, details in outputs.items()},
+            self.location,
+        )
+        limits = {"image_shape": self.image_shape, "max_batch": tf.int32.max}
+        self._check = tf.function(
+            lambda images: check_images(images, **limits),
+            input_signature=[tf.TensorSpec([None, None, None, None], tf.float32)],
+        )
+        self._decode = tf.function(
+            lambda image_bytes: decode_images(image_bytes, **limits),
+            input_signature=[tf.TensorSpec([None], tf.string)],
+        )
+
+    def predict(self, signature: str, values: np.ndarray) -> dict[str, np.ndarray]:
+        prepare = self._decode if signature == "serving_bytes" else self._check
+        try:
+            images = prepare(tf.constant(values))
+        except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
+            raise RequestRejected(rejection_reason(error)) from error
+        return self._run(images=images.numpy())
+
+
+def _spec_shapes(specs: dict[str, tf.TensorSpec]) -> dict[str, tuple[int | None, ...]]:
+    return {name: tuple(spec.shape) for name, spec in specs.items()}
+
+
+def _read_class_names(path: Path) -> tuple[str, ...]:
+    for file in (path / "assets" / CLASS_NAMES_FILE, path / CLASS_NAMES_FILE):
+        if file.is_file():
+            return tuple(file.read_text().splitlines())
+    return ()
+
+
+def _client_class(path: Path) -> type[SavedModelClient] | type[TFLiteClient] | None:
+    if (path / SAVED_MODEL_FILE).is_file():
+        return SavedModelClient
+    return TFLiteClient if (path / TFLITE_FILE).is_file() else None

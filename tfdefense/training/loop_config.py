@@ -1,0 +1,51 @@
+"""Settings of the training loop."""
+
+import dataclasses
+
+from tfdefense.errors import require, unknown_name
+from tfdefense.training.mixed_precision import PRECISIONS
+
+BATCH_SIZE = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopConfig:
+    """Settings of the training loop, the same for every task.
+
+    Attributes:
+      epochs: passes over the training images, at least 1.
+      batch_size: examples in a step over all replicas, a multiple of the number of replicas.
+      seed: determines the order of the data and all random draws of the steps; 0 or more.
+      mixed_precision: the dtype in which networks compute, "float32" or "bfloat16".
+      steps_per_loop: steps in one call of the compiled loop.
+      checkpoint_seconds: minimum time between two checkpoints.
+      validations: maximum number of validations; there is never more than one per epoch.
+
+    Raises:
+      UserError: a number out of range, or an unknown precision.
+    """
+
+    epochs: int
+    batch_size: int = BATCH_SIZE
+    seed: int = 0
+    mixed_precision: str = "float32"
+    steps_per_loop: int = 20
+    checkpoint_seconds: float = 30.0
+    validations: int = 20
+
+    def __post_init__(self) -> None:
+        for field in ("epochs", "batch_size", "steps_per_loop", "validations"):
+            value = getattr(self, field)
+            require(value >= 1, f"--{field}={value}: at least 1 needed.")
+        require(self.seed >= 0, f"--seed={self.seed}: 0 or more needed.")
+        if self.mixed_precision not in PRECISIONS:
+            raise unknown_name("--mixed_precision", self.mixed_precision, PRECISIONS)
+
+    def total_steps(self, image_count: int) -> int:
+        """Return the number of steps of a training on `image_count` images, at least 1."""
+        return max(1, self.epochs * image_count // self.batch_size)
+
+    def steps_per_validation(self, image_count: int) -> int:
+        """Return the number of steps from one validation to the next."""
+        steps_per_epoch = image_count // self.batch_size
+        return max(steps_per_epoch, self.total_steps(image_count) // self.validations, 1)

@@ -1,0 +1,32 @@
+"""Training in bfloat16: half the bytes to move, and up to twice the multiplications per second."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+
+import keras
+
+from tfdefense.training.nested_layers import collect_nested_layers
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+@contextlib.contextmanager
+def compute_in(networks: Iterable[keras.Layer], precision: str) -> Iterator[None]:
+    """Make the layers of `networks` compute in `precision` inside this context.
+
+    Weights, outputs of networks, losses, the gradient penalty and the state of the optimizer stay
+    float32. Outside the context all layers compute in float32: validation, evaluation and export.
+
+    Args:
+      networks: networks with all their layers.
+      precision: one of `PRECISIONS`.
+    """
+    layers = collect_nested_layers(networks) if precision != "float32" else []
+    policies = [layer.dtype_policy for layer in layers]
+    for layer in layers:
+        layer.dtype_policy = keras.dtype_policies.get("mixed_bfloat16")
+    try:
+        yield
+    finally:
+        for layer, policy in zip(layers, policies, strict=True):
+            layer.dtype_policy = policy

@@ -1,0 +1,172 @@
+"""`config.json` of a run directory: its content, read and written, with types checked."""
+
+import dataclasses
+import json
+import re
+import textwrap
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from tfdefense.errors import UserError, require
+from tfdefense.utils.json_types import TypeMismatch, typed_value
+from tfdefense.utils.package_versions import package_versions
+
+SCHEMA = 1
+_REQUIRED = object()
+_HASH_DIGITS = 12
+_HASH = re.compile(r"[0-9a-f]{32,}")
+_NOT_FLAGS = ("kind", "classifier_hash", "weights")
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredConfig:
+    """Content of `config.json`.
+
+    In the file, `metadata` has the key "surroundings" and `versions` the key "made_with".
+
+    Attributes:
+      kind: "classifier", "defense", "attack" or "certificate".
+      settings: flag name -> value of everything that the result depends on. Runs with equal settings
+        are the same.
+      metadata: other facts for later commands, such as `data_dir` and `steps`. They may differ
+        between runs that are the same.
+      versions: package name -> version.
+      path: the file that it was read from, for error messages; None if it was not read.
+      flag_names: settings key -> flag, where they differ, for error messages.
+    """
+
+    kind: str
+    settings: Mapping[str, Any]
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, str] = dataclasses.field(default_factory=package_versions)
+    path: Path | None = dataclasses.field(default=None, compare=False)
+    flag_names: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
+
+    def to_json(self) -> str:
+        """Return the text of `config.json`."""
+        content = {
+            "schema": SCHEMA,
+            "kind": self.kind,
+            "settings": dict(self.settings),
+            "surroundings": dict(self.metadata),
+            "made_with": dict(self.versions),
+        }
+        return json.dumps(content, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, path: Path) -> "StoredConfig":
+        """Read the text of the `config.json` at `path`.
+
+        Raises:
+          UserError: it is not JSON, has another schema, or lacks a key or has a wrong type in it.
+        """
+        try:
+            content = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise UserError(
+                f"{path}: not valid JSON (line {error.lineno}: {error.msg})."
+            ) from error
+        require(isinstance(content, dict), f"{path}: {_shown(content)} found; an object is needed.")
+        schema = content.get("schema")
+        require(
+            schema == SCHEMA,
+            f"{path}: schema is {_shown(schema)}; {SCHEMA} is needed, which tfdefense writes.",
+        )
+        types = {"kind": str, "settings": dict, "surroundings": dict, "made_with": dict}
+        values = [
+            _checked(content, key, kind, _REQUIRED, f"{path}: ") for key, kind in types.items()
+        ]
+        kind, settings, metadata, versions = values
+        return cls(kind, settings, metadata, versions, path)
+
+    @property
+    def file(self) -> str:
+        """The file, for error messages."""
+        return str(self.path or "config.json")
+
+    def located(self, error: UserError) -> UserError:
+        """Return an error about a value of this file with the name of the file in front."""
+        text = str(error)
+        return error if text.startswith(self.file) else UserError(f"{self.file}: {text}")
+
+    def setting(self, name: str, annotation: Any, default: Any = _REQUIRED) -> Any:
+        """Return one of the settings, checked to be of the type `annotation`.
+
+        Args:
+          name: its key.
+          annotation: `int`, `float`, `str`, `bool`, `tuple[X, ...]`, or one of them with `| None`.
+            JSON lists become tuples.
+          default: the value if the key is missing; without a default, a missing key is an error.
+
+        Raises:
+          UserError: it is missing or has another type; the message names file, key and type.
+        """
+        return _checked(self.settings, name, annotation, default, f"{self.file}: settings.")
+
+    def fact(self, name: str, annotation: Any, default: Any = _REQUIRED) -> Any:
+        """Return one of the `metadata`, checked as `setting` does."""
+        return _checked(self.metadata, name, annotation, default, f"{self.file}: surroundings.")
+
+    def differences(self, other: "StoredConfig", only: Collection[str] | None = None) -> list[str]:
+        """Return a phrase for each setting in which this, stored, differs from `other`, asked for.
+
+        Args:
+          other: the configuration asked for.
+          only: the names to compare; None for all.
+        """
+        stored = {"kind": self.kind, **_plain(self.settings)}
+        asked = {"kind": other.kind, **_plain(other.settings)}
+        compared = stored.keys() | asked.keys() if only is None else {"kind", *only}
+        return [
+            f"{_labelled(other.flag_names.get(name, name), stored.get(name))}"
+            f" ({_shown_text(asked.get(name))} now)"
+            for name in sorted(compared)
+            if stored.get(name) != asked.get(name)
+        ]
+
+
+def _checked(
+    content: Mapping[str, Any],
+    key: str,
+    annotation: Any,
+    default: Any,
+    place: str,
+) -> Any:
+    """Return `content[key]` as `annotation`; `place` comes before the key in error messages."""
+    if key not in content and default is not _REQUIRED:
+        return default
+    try:
+        if key not in content:
+            raise TypeMismatch(annotation)
+        return typed_value(content[key], annotation)
+    except TypeMismatch as error:
+        state = f"is {_shown(content[key])}" if key in content else "is missing"
+        raise UserError(f"{place}{key} {state}; {error} is needed.") from error
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as JSON returns them (tuples are lists there)."""
+    return json.loads(json.dumps(dict(settings)))
+
+
+def _labelled(name: str, value: Any) -> str:
+    """Return a setting as it is typed on a command line."""
+    label = name.replace("_", " ") if name in _NOT_FLAGS else f"--{name}"
+    separator = " " if name in _NOT_FLAGS or value is None else "="
+    return f"{label}{separator}{_shown_text(value)}"
+
+
+def _shown_text(value: Any) -> str:
+    """Return a settings value for a message; a long hash is cut."""
+    if value is None:
+        return "not set"
+    if isinstance(value, list):
+        return ",".join(map(_shown_text, value))
+    text = str(value)
+    return text[:_HASH_DIGITS] if _HASH.fullmatch(text) else text
+
+
+def _shown(value: Any) -> str:
+    """Return a JSON value for a message, cut if it is long."""
+    return textwrap.shorten(json.dumps(value), 60, placeholder=" ...")
