@@ -39,6 +39,7 @@ setup(
     ],
     packages=find_packages(include=["tfdefense", "tfdefense.*"]),
     package_data={
+        "tfdefense.evaluation.report": ["templates/*"],
         "tfdefense": ["py.typed"],
         "tfdefense.papers": ["*.csv", "*.toml"],
         "tfdefense.zoo": ["models/**/*"],

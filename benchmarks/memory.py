@@ -82,7 +82,7 @@ def train(kind, place):
 
     import tfdefense
     from tfdefense.attacks import FGSM
-    from tfdefense.attacks.core.adversarial_dataset import craft
+    from tfdefense.attacks.core.adversarial_dataset import AdversarialStorage, make_adversarial_dataset
     from tfdefense.classifiers import FrozenClassifier
     from tfdefense.data.core import disk_array
     from tfdefense.defenses import APEGANPlusPlus
@@ -106,11 +106,12 @@ def train(kind, place):
     pairs = []
     if kind == "pairs":
         frozen = FrozenClassifier(model, SHAPE)
-        pairs = [craft(frozen, data.train, FGSM(epsilon=0.1), "train", output=place / "crafted")]
+        storage = AdversarialStorage("train", output=place / "crafted")
+        pairs = [make_adversarial_dataset(frozen, data.train, FGSM(epsilon=0.1), storage)]
     defense = APEGANPlusPlus(model)
     defense.prepare(100)
     trainer = Trainer(defense, LoopConfig(epochs=1, batch_size=8))
-    trainer.run_steps(trainer.make_iterator(defense.arrays(data.train, pairs)), 0, 5)
+    trainer.run_steps(trainer.make_iterator(defense.training_arrays(data.train, pairs)), 0, 5)
     print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} of {len(data.train)}")
 
 

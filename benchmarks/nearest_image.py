@@ -22,7 +22,7 @@ from tfdefense import classifiers, data
 from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.utils.statistics import wilson_interval
-from tfdefense.utils.tables import share_cell
+from tfdefense.utils.tables import format_share
 
 
 def nearest(images, among):
@@ -52,7 +52,7 @@ def main():
         right, n = int(np.sum(answers == test.labels)), len(test)
         error = np.mean(np.square(found - split.images))
         print(
-            f"attack {name}: {share_cell(right / n, *wilson_interval(right, n), n)}, mean squared error to it {error:.4f}"
+            f"attack {name}: {format_share(right / n, *wilson_interval(right, n), n)}, mean squared error to it {error:.4f}"
         )
 
 

@@ -29,7 +29,7 @@ from tfdefense.experiments.load import load_defense
 from tfdefense.experiments.train import train_defense
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.statistics import wilson_interval
-from tfdefense.utils.tables import markdown_table, share_cell
+from tfdefense.utils.tables import markdown_table, format_share
 
 CORNERS = {"inner_start": "blocks"}
 ROWS = {
@@ -86,7 +86,7 @@ def measured(name, arguments, test):
 def cell(counts):
     """Share, interval and n of (right, count)."""
     right, count = counts
-    return share_cell(right / count, *wilson_interval(right, count), count)
+    return format_share(right / count, *wilson_interval(right, count), count)
 
 
 def main():

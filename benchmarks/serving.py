@@ -22,7 +22,7 @@ import keras
 import numpy as np
 import openvino
 
-from tests.serving.stand_in import SessionModel
+from tests.serving.fake_server import SessionModel
 from tfdefense.classifiers.mnist_cnn import build_mnist_cnn
 from tfdefense.defenses import APEGANPlusPlus
 from tfdefense.serving import Variant, export, open_model

@@ -1,6 +1,7 @@
-"""Small things that many tests need. Nothing here is downloaded or trained for long."""
+"""Fixtures that many tests share. Nothing here is downloaded or trained for long."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -12,16 +13,25 @@ import tensorflow as tf
 
 import tfdefense
 
-# Two logical CPU devices, so that two replicas can be compared with one; most tests see only the first.
+# Two logical CPU devices, so that two replicas can be compared with one; most tests use the first.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 
-# As the commands have it on the CPU: without it, two trainings may differ in their last bits on a busy machine.
+# As in the commands on the CPU. Without it, two trainings may differ in their last bits.
 tf.config.experimental.enable_op_determinism()
 tf.random.set_seed(0)
 
 SHAPE = (12, 12, 1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_image_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decoded images are cached in a temporary directory, not in the home of the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TFDEFENSE_CACHE", str(tmp_path_factory.mktemp("image_cache")))
+        patch.delenv("TFDEFENSE_CACHE_GIB", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +53,7 @@ def toy_split(toy_images: np.ndarray) -> tfdefense.data.Split:
 
 @pytest.fixture(scope="session")
 def toy_model(toy_split: tfdefense.data.Split) -> keras.Model:
-    """A small smooth classifier of `toy_split`, trained until it is right."""
+    """A small smooth classifier of `toy_split`, trained until it makes no errors."""
     model = make_toy_model()
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(toy_split.images, toy_split.labels, epochs=60, batch_size=24, verbose=0)
@@ -65,7 +75,7 @@ def make_toy_model() -> keras.Model:
 
 @pytest.fixture(scope="session")
 def two_replicas() -> tf.distribute.Strategy:
-    """Two replicas on the CPU. One for all tests: a second would reuse the first one's collective keys."""
+    """Two replicas on the CPU, one strategy for all tests: a second would reuse its collective keys."""
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
@@ -76,7 +86,7 @@ def digits() -> tfdefense.data.Dataset:
 
 @pytest.fixture(scope="session")
 def shared_data() -> str:
-    """The directory of prepared TFDS datasets, where there is one beside the checkout."""
+    """The directory of prepared TFDS datasets: TFDS_DATA_DIR, or `shared` next to the checkout."""
     candidates = [os.environ.get("TFDS_DATA_DIR"), Path(__file__).parents[2] / "shared"]
     for candidate in candidates:
         for path in (candidate, candidate and Path(candidate) / "tensorflow_datasets"):

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tfdefense.attacks import BIM, FGSM, Expectation
 from tfdefense.attacks.core import bpda
-from tfdefense.attacks.core.gradients import class_gradients, loss_gradient
+from tfdefense.attacks.core.input_gradients import class_gradients, loss_gradient
 
 
 def gradient(function, images):

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfdefense.attacks import BIM, Square
 from tfdefense.attacks.core import bpda, per_image_random
-from tfdefense.attacks.core.square_l2 import Windows, bump, start
+from tfdefense.attacks.core.square_l2_moves import Windows, bump, start
 
 
 def test_needs_no_gradient(victim, victim_images, victim_labels):

@@ -35,7 +35,13 @@ def rows(path):
 
 def test_images_are_certified_and_gone_on_with(run, tmp_path, capsys):
     output = tmp_path / "all"
-    command = ["certify", f"--run={run}", "--images=6", "--draws=60", "--first=20"]
+    command = [
+        "certify",
+        f"--run={run}",
+        "--images=6",
+        "--estimation_samples=60",
+        "--selection_samples=20",
+    ]
     assert main([*command, f"--output={output}"]) == 0
     said = capsys.readouterr().out
     assert "L2 radius" in said
@@ -82,15 +88,17 @@ def test_images_are_certified_and_gone_on_with(run, tmp_path, capsys):
     [
         ([], "--run: none given"),
         (["--run=gone"], "--run=gone: no such"),
-        (["--run={run}", "--draws=0"], "--draws=0: at least 1"),
-        (["--run={run}", "--first=0"], "--first=0: at least 1"),
+        (["--run={run}", "--estimation_samples=0"], "--estimation_samples=0: at least 1"),
+        (["--run={run}", "--selection_samples=0"], "--selection_samples=0: at least 1"),
+        (["--run={run}", "--draws=5"], "--draws: renamed to --estimation_samples."),
+        (["--run={run}", "-first", "5"], "--first: renamed to --selection_samples."),
         (["--run={run}", "--alpha=1"], "--alpha=1.0: a number above 0 and below 1"),
         (["--run={run}", "--images=0"], "--images=0: at least 1"),
-        (["--run={run}", "--drawss=5"], "'drawss'. Did you mean: draws"),
+        (["--run={run}", "--alphas=5"], "'alphas'. Did you mean: alpha"),
     ],
 )
-def test_bad_input(run, tmp_path, capsys, monkeypatch, flags, said):
-    monkeypatch.chdir(tmp_path)
+def test_bad_input(run, capsys, monkeypatch, flags, said):
+    monkeypatch.chdir(run.parent)
     given = [flag.format(run=run) for flag in flags]
     assert main(["certify", *given]) == 2
     captured = capsys.readouterr().err
@@ -101,10 +109,10 @@ def test_bad_input(run, tmp_path, capsys, monkeypatch, flags, said):
 
 def test_other_settings_and_other_defenses_are_refused(run, tmp_path, capsys, monkeypatch):
     command = ["certify", f"--run={run}", f"--output={tmp_path / 'c'}", "--images=1"]
-    assert main([*command, "--draws=10"]) == 0
-    assert main([*command, "--draws=20"]) == 2
-    assert "--draws (10 there)" in capsys.readouterr().err
-    assert main([*command, "--draws=20", "--overwrite"]) == 0
+    assert main([*command, "--estimation_samples=10"]) == 0
+    assert main([*command, "--estimation_samples=20"]) == 2
+    assert "--estimation_samples=10 (20 now)" in capsys.readouterr().err
+    assert main([*command, "--estimation_samples=20", "--overwrite"]) == 0
     original = DenoisedSmoothing.networks
 
     def retrained(self):
@@ -113,7 +121,7 @@ def test_other_settings_and_other_defenses_are_refused(run, tmp_path, capsys, mo
         return original(self)
 
     monkeypatch.setattr(DenoisedSmoothing, "networks", retrained)
-    assert main([*command, "--draws=20"]) == 2
+    assert main([*command, "--estimation_samples=20"]) == 2
     assert "holds certificates of other weights, of the same settings" in capsys.readouterr().err
     monkeypatch.undo()
     settings = RunDirectory(run).read_config().settings

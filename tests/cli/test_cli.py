@@ -1,4 +1,4 @@
-"""Commands as a person types them."""
+"""Commands as a user types them."""
 
 import json
 import shutil
@@ -32,15 +32,15 @@ def place(tmp_path_factory):
         patch.chdir(place)
         shorten_classifier(patch)
         assert main(QUICK) == 0
-        her_model().save("hers.keras")
+        custom_model().save("custom.keras")
         rng = np.random.default_rng(0)
         small = rng.integers(0, 256, (40, 8, 8), np.uint8)
         np.savez("small.npz", images=small, labels=np.arange(40) % 4)
     return place
 
 
-def her_model():
-    """Of bytes, with a softmax at its end; right about digits often enough not to be complained of."""
+def custom_model():
+    """Return a model of images in [0, 255] with a softmax at its end, right about most digits."""
     import keras
 
     digits = tfdefense.data.load("digits")
@@ -90,7 +90,7 @@ def test_a_run_directory_holds_everything(run):
 
 
 @pytest.mark.parametrize("command", [QUICK, ["train", "--run=runs/digits-mnist_cnn-apeganpp"]])
-def test_the_same_command_again_finds_all_done(run, capsys, command):
+def test_the_same_command_again_does_nothing(run, capsys, command):
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     assert main(command) == 0
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
@@ -100,7 +100,7 @@ def test_the_same_command_again_finds_all_done(run, capsys, command):
 
 
 def test_evaluate_finds_what_train_reported(run, tmp_path):
-    """The weights that training ended with are those that a later command loads."""
+    """A later command loads the weights that training ended with."""
     import shutil
 
     shutil.copytree(run, tmp_path / "copy")
@@ -127,7 +127,7 @@ def test_evaluate_needs_only_the_run(run, tmp_path, monkeypatch, capsys):
 
 
 def test_evaluate_finds_a_trained_defence_by_name(run, capsys, monkeypatch):
-    """The settings that it was trained with need not be said again."""
+    """Flags of the training need not be repeated."""
     monkeypatch.chdir(run.parents[1])
     flags = ["--attacks=fgsm", "--images=10", "--white_box_images=2"]
     (run / "report.json").unlink()
@@ -137,7 +137,7 @@ def test_evaluate_finds_a_trained_defence_by_name(run, capsys, monkeypatch):
     assert {row["n"] for row in rows} == {10, 2}
 
 
-def test_evaluate_makes_a_run_of_what_needs_no_training(run, capsys, monkeypatch):
+def test_evaluate_creates_the_run_of_a_defence_that_does_not_learn(run, capsys, monkeypatch):
     monkeypatch.chdir(run.parents[1])
     flags = ["--attacks=fgsm", "--images=10", "--white_box_images=2"]
     name = "bit_depth+spatial_smoothing"
@@ -147,13 +147,13 @@ def test_evaluate_makes_a_run_of_what_needs_no_training(run, capsys, monkeypatch
     assert main(["export", f"--run=runs/digits-mnist_cnn-{name}"]) == 0
 
 
-def test_evaluate_puts_a_trained_defence_before_another_classifier(run):
-    another = ["--classifier=hers.keras", "--input_range=0,255"]
+def test_evaluate_puts_a_trained_defence_in_front_of_another_classifier(run):
+    another = ["--classifier=custom.keras", "--input_range=0,255"]
     few = ["--images=20", "--white_box_images=4", "--attacks=fgsm"]
     before = (run / "report.json").read_text()
     assert main(["evaluate", f"--run={run}", *another, *few]) == 0
-    rows = json.loads((run / "guarding-hers" / "report.json").read_text())["rows"]
-    assert {row["classifier"] for row in rows} == {"hers"}
+    rows = json.loads((run / "guarding-custom" / "report.json").read_text())["rows"]
+    assert {row["classifier"] for row in rows} == {"custom"}
     trained_with = {row["defense"]: row["trained_with"] for row in rows}
     assert trained_with == {"none": "none", "apeganpp": "mnist_cnn"}
     assert (run / "report.json").read_text() == before
@@ -162,9 +162,11 @@ def test_evaluate_puts_a_trained_defence_before_another_classifier(run):
 def test_evaluate_under_every_threat_model(run, tmp_path, monkeypatch):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
-    given = ["--threat_models=grey_box,white_box,transfer,black_box", "--source=hers.keras"]
+    given = ["--threat_models=grey_box,white_box,transfer,black_box", "--source=custom.keras"]
     few = ["--images=20", "--white_box_images=4", "--attacks=fgsm"]
-    assert main(["evaluate", f"--run={copy}", *given, *few]) == 2, "hers wants 0 to 255"
+    assert main(["evaluate", f"--run={copy}", *given, *few]) == 2, (
+        "custom.keras takes images in [0, 255]"
+    )
     given[1] = "--source=runs/digits-mnist_cnn"
     assert main(["evaluate", f"--run={copy}", *given, *few]) == 0
     report = json.loads((copy / "report.json").read_text())
@@ -230,7 +232,7 @@ def test_attack_on_a_run_attacks_the_whole_defence(run, capsys):
     assert "on apeganpp+mnist_cnn" in capsys.readouterr().out
 
 
-def test_train_takes_what_attack_left(run, tmp_path, capsys):
+def test_train_learns_from_the_images_that_attack_made(run, tmp_path, capsys):
     examples = tmp_path / "bim"
     flags = ["--split=train", "--steps=2", f"--output={examples}"]
     assert main(["attack", "--attack=bim", *flags]) == 0
@@ -245,7 +247,7 @@ def test_train_takes_what_attack_left(run, tmp_path, capsys):
     assert "--pairs" not in capsys.readouterr().err
 
 
-HERS = ["--defense=apeganpp", "--classifier=hers.keras"]
+CUSTOM = ["--defense=apeganpp", "--classifier=custom.keras"]
 
 
 def test_everything_is_listed(capsys):
@@ -254,7 +256,7 @@ def test_everything_is_listed(capsys):
     for registry in (DEFENSES, CLASSIFIERS, ATTACKS, SOURCES):
         for name in registry.names():
             (line,) = (line for line in printed.splitlines() if line.startswith(f"  {name} "))
-            assert len(line.split(maxsplit=1)[1]) > 15, f"{name} says nothing of itself"
+            assert len(line.split(maxsplit=1)[1]) > 15, f"{name} has no summary"
 
 
 def test_a_classifier_alone_is_trained_and_then_named(run, capsys):
@@ -269,10 +271,10 @@ def test_a_classifier_alone_is_trained_and_then_named(run, capsys):
     assert main(["attack", "--attack=fgsm", *named]) == 0
     assert "on lenet" in capsys.readouterr().out
     assert main(["train", "--classifier=lenet", "--epochs=5"]) == 2
-    assert "another --batch_size (32 there), --epochs (4 there)" in capsys.readouterr().err
+    assert "--batch_size=32 (128 now), --epochs=4 (5 now)" in capsys.readouterr().err
 
 
-def test_a_defence_that_learns_nothing_is_judged_and_exported(run, capsys):
+def test_a_defence_that_does_not_learn_is_evaluated_and_exported(run, capsys):
     command = ["train", "--defense=bit_depth", *QUICK[3:], "--attacks=fgsm"]
     assert main(command) == 0
     printed = capsys.readouterr().out
@@ -283,7 +285,7 @@ def test_a_defence_that_learns_nothing_is_judged_and_exported(run, capsys):
     assert main(["export", f"--run={place}"]) == 0
 
 
-def test_her_model_and_her_images(run, tmp_path, capsys):
+def test_a_custom_model_with_a_folder_of_images(run, tmp_path, capsys):
     """From a file with softmax and byte inputs and a folder of pictures to a report and a SavedModel."""
     digits = tfdefense.data.load("digits").train
     for number, (image, label) in enumerate(zip(digits.images[:400], digits.labels, strict=False)):
@@ -291,24 +293,24 @@ def test_her_model_and_her_images(run, tmp_path, capsys):
         place.mkdir(parents=True, exist_ok=True)
         picture = Image.fromarray(np.round(255 * image[..., 0]).astype(np.uint8))
         picture.save(place / f"{number}.png")
-    hers = ["--classifier=hers.keras", f"--dataset=dir:{tmp_path / 'pictures'}"]
-    command = [*QUICK, *hers, f"--run={tmp_path / 'run'}"]
+    custom = ["--classifier=custom.keras", f"--dataset=dir:{tmp_path / 'pictures'}"]
+    command = [*QUICK, *custom, f"--run={tmp_path / 'run'}"]
     assert main(command) == 2
     assert "--input_range=0,255" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists(), "nothing half-written"
+    assert not (tmp_path / "run").exists(), "a failed command leaves no run directory"
     assert main([*command, "--input_range=0,255"]) == 0
     rows = json.loads((tmp_path / "run" / "report.json").read_text())["rows"]
-    assert {row["classifier"] for row in rows} == {"hers"}
+    assert {row["classifier"] for row in rows} == {"custom"}
     assert {row["dataset"] for row in rows} == {"dir-pictures"}
     assert rows[0]["accuracy"] > 0.6
     assert (tmp_path / "run" / "export" / "1" / "saved_model.pb").is_file()
     capsys.readouterr()
     assert main(["train", f"--run={tmp_path / 'run'}"]) == 0
     assert main(["evaluate", f"--run={tmp_path / 'run'}", "--attacks=bim", "--images=5"]) == 0
-    her_model().save(tmp_path / "hers.keras")
-    other = f"--classifier={tmp_path / 'hers.keras'}"
+    custom_model().save(tmp_path / "custom.keras")
+    other = f"--classifier={tmp_path / 'custom.keras'}"
     assert main(["train", f"--run={tmp_path / 'run'}", other, "--input_range=0,255"]) == 2
-    assert "another --classifier_hash" in capsys.readouterr().err
+    assert "classifier hash" in capsys.readouterr().err
 
 
 BAD = [
@@ -318,8 +320,11 @@ BAD = [
     (["train", "--defense=apeganpp", "--dataset=digit"], "Did you mean 'digits'"),
     (["train", "--defense=apeganpp", "--classifier=mnistcnn"], "Did you mean 'mnist_cnn'"),
     (["train", "--defense=apeganpp", "--epochs=0"], "--epochs=0: at least 1"),
-    (["train", "--defense=apegan", "--train_images=0"], "--train_images=0: 1 to 1,257, all"),
-    (["train", "--defense=apegan", "--train_images=1258"], "--train_images=1258: 1 to 1,257, all"),
+    (["train", "--defense=apegan", "--train_images=0"], "--train_images=0: 1 to 1,257 needed"),
+    (
+        ["train", "--defense=apegan", "--train_images=1258"],
+        "--train_images=1258: 1 to 1,257 needed",
+    ),
     (["train", "--defense=bit_depth", "--train_images=9"], "not a setting of --defense=bit_depth"),
     (["train", "--defense=apeganpp", "--epochs=many"], "epochs"),
     (["train", "--defense=apeganpp", "--epsilon=1.5"], "--epsilon=1.5: a number in [0, 1]"),
@@ -329,7 +334,10 @@ BAD = [
     (["train", "--defense=apeganpp", "--lambda2=-1"], "--lambda2=-1.0"),
     (["train", "--defense=apeganpp", "--strategy=tpu"], "unknown strategy 'tpu'"),
     (["evaluate", "--defense=bit_depth", "--strategy=tpu"], "unknown strategy 'tpu'"),
-    (["attack", "--attack=fgsm", "--strategy=multi_worker"], "TF_CONFIG is not set. Set it to JSON such as"),
+    (
+        ["attack", "--attack=fgsm", "--strategy=multi_worker"],
+        "TF_CONFIG is not set. Set it to JSON such as",
+    ),
     (
         ["train", "--defense=apeganpp", "--mixed_precision=float16"],
         "unknown --mixed_precision 'float16'",
@@ -339,10 +347,13 @@ BAD = [
     (["train", "--defense=apeganpp", "--run=notes"], "notes: exists and is not a run directory"),
     (["train", "--defense=apeganpp", "--run=/proc/nothing"], "/proc/nothing: cannot be written"),
     (["train", "--defense=apeganpp", "--dataset=mnist", "--data_dir=nowhere"], "no such directory"),
-    (["train", "--run=nowhere"], "--run=nowhere: no such run directory, and no --defense or"),
+    (
+        ["train", "--run=nowhere"],
+        "--run=nowhere: no such run directory. To create it, add --defense=NAME or",
+    ),
     (
         ["train", "--defense=apeganpp", "--run=runs/digits-mnist_cnn", "--overwrite"],
-        "is a run of kind classifier, one of kind defense needed",
+        "is a run of kind classifier; one of kind defense is needed",
     ),
     (
         ["train", "--defense=bit_depth", "--epochs=3"],
@@ -351,30 +362,36 @@ BAD = [
     (["train", "--defense=bit_depth", "--bits=9"], "--bits=9: 1 to 8 needed"),
     (
         ["train", "--defense=bit_depth", "--pairs=runs"],
-        "--pairs: --defense=bit_depth learns nothing",
+        "--pairs: --defense=bit_depth does not learn",
     ),
     (["train", "--classifier=lenett"], "unknown classifier 'lenett'. Did you mean 'lenet'"),
     (["train", "--classifier=lenet", "--lambda1=1"], "--lambda1: not a setting of a classifier"),
     (["train", "--classifier=lenet", "--optimizer=sdg"], "Did you mean 'sgd'"),
-    (["train", "--classifier=hers.keras"], "--classifier=hers.keras: is there already"),
+    (["train", "--classifier=custom.keras"], "--classifier=custom.keras: exists already"),
     (["train", "--classifier=resnet18", "--dataset=npz:small.npz"], "images of (8, 8, 1) given"),
     (
         ["train", "--classifier=lenet", "--run=runs/digits-mnist_cnn"],
-        "with another --classifier (mnist_cnn there)",
+        "other settings: --classifier=mnist_cnn (lenet now)",
     ),
     (
         ["train", "--classifier=lenet", "--run=runs/digits-mnist_cnn-apeganpp"],
-        "holds a run with another --classifier (mnist_cnn there)",
+        "--classifier=mnist_cnn (lenet now)",
     ),
-    (["train", *HERS, "--dataset=dir:nowhere"], "--dataset=dir:nowhere: no such directory"),
-    (["train", *HERS, "--dataset=npz:hers.keras"], "holds metadata.json, config.json"),
-    (["train", *HERS, "--dataset=npz:small.npz"], "the data has (8, 8, 1). For images in folders"),
-    (["train", *HERS, "--image_size=big"], "--image_size=big: a number, or HEIGHTxWIDTH"),
-    (["train", *HERS, "--image_size=32"], "is 28x28 and split already; no --image_size"),
-    (["train", *HERS, "--input_range=0"], "--input_range=0: two numbers needed"),
-    (["train", *HERS, "--input_range=0,x"], "--input_range=0,x: numbers with commas"),
-    (["train", *HERS, "--input_mean=1,2"], "--input_mean=1,2: 2 numbers given, 1 or 1 needed"),
-    (["train", *HERS, "--input_std=-1"], "--input_std=-1: numbers above 0"),
+    (["train", *CUSTOM, "--dataset=dir:nowhere"], "--dataset=dir:nowhere: no such directory"),
+    (["train", *CUSTOM, "--dataset=npz:custom.keras"], "holds metadata.json, config.json"),
+    (
+        ["train", *CUSTOM, "--dataset=npz:small.npz"],
+        "the data has (8, 8, 1). For images in folders",
+    ),
+    (["train", *CUSTOM, "--image_size=big"], "--image_size=big: a number or HEIGHTxWIDTH"),
+    (
+        ["train", *CUSTOM, "--image_size=32"],
+        "has a fixed size .28x28. and fixed splits; --image_size",
+    ),
+    (["train", *CUSTOM, "--input_range=0"], "--input_range=0: two numbers needed"),
+    (["train", *CUSTOM, "--input_range=0,x"], "--input_range=0,x: numbers separated by commas"),
+    (["train", *CUSTOM, "--input_mean=1,2"], "--input_mean=1,2: 2 numbers given, 1 or 1 needed"),
+    (["train", *CUSTOM, "--input_std=-1"], "--input_std=-1: numbers above 0"),
     (["train", "--defense=apeganpp", "--classifier=gone.keras"], "gone.keras: no such file"),
     (["train", "--defense=apeganpp", "--classifier=small.npz"], ".keras, .h5, .hdf5, a SavedModel"),
     (["train", "--defense=apeganpp", "--classifier=notes"], "neither a SavedModel"),
@@ -399,10 +416,10 @@ BAD = [
     (["evaluate", "--defense=apegan"], "--defense=apegan: not trained yet for these images"),
     (["evaluate", "--defense=bit_dept"], "Did you mean 'bit_depth'"),
     (["evaluate", "--defense=bit_depth", "--bits=12"], "--bits=12: 1 to 8 needed"),
-    (["evaluate", "--defense=apeganpp", "--lambda1=3"], "with another --lambda1 (0.5 there)"),
+    (["evaluate", "--defense=apeganpp", "--lambda1=3"], "other settings: --lambda1=0.5 (3.0 now)"),
     (
         ["evaluate", "--run=runs/digits-mnist_cnn-apeganpp", "--dataset=digits"],
-        "--dataset: the --run has its own",
+        "--dataset: --run has its own",
     ),
     (
         ["evaluate", "--run=runs/digits-mnist_cnn-apeganpp", "--classifier=lent"],
@@ -410,16 +427,22 @@ BAD = [
     ),
     (
         ["evaluate", "--run=runs/digits-mnist_cnn-apeganpp", "--input_range=0,1"],
-        "--input_range: of no --classifier",
+        "--input_range: needs --classifier",
     ),
     (["evaluate", "--run=nowhere"], "--run=nowhere: no such run directory"),
     (["evaluate", "--compare=runs/digits-mnist_cnn-apeganpp"], "one run given, at least two"),
     (["evaluate", "--compare", "nowhere", "notes"], "--compare=nowhere: no such run directory"),
     (["evaluate", "--compare", "runs/digits-mnist_cnn", "notes"], "has no report yet"),
-    (["evaluate", "--compare", "a", "b", "--images=3"], "--images: --compare takes the reports"),
+    (
+        ["evaluate", "--compare", "a", "b", "--images=3"],
+        "--images: --compare uses existing reports",
+    ),
     (["evaluate", "--defense=bit_depth", "--output=x"], "--output: only --compare"),
     (["evaluate", "--defense=bit_depth", "stray"], "'stray': not a flag"),
-    (["evaluate", "--defense=bit_depth", "--images=some"], "--images=some: a number or all"),
+    (
+        ["evaluate", "--defense=bit_depth", "--images=some"],
+        "--images=some: a number or all is needed",
+    ),
     (
         ["evaluate", "--defense=bit_depth", "--threat_models=grey_box,whitebox"],
         "unknown --threat_models 'whitebox'. Did you mean 'white_box'",
@@ -440,7 +463,7 @@ BAD = [
     (["evaluate", "--run=notes"], "notes: not a run directory"),
     (
         ["evaluate", "--run=runs/digits-mnist_cnn"],
-        "is a run of kind classifier, one of kind defense needed",
+        "is a run of kind classifier; one of kind defense is needed",
     ),
     (["export", "--run=nowhere"], "no such run directory"),
     (["evaluate", "--run=nowhere", "--attacks=deepfol"], "Did you mean 'deepfool'"),
@@ -457,19 +480,19 @@ BAD = [
     (["attack", "--attack=fgsm", "--run=nowhere"], "--run=nowhere: no such run directory"),
     (
         ["attack", "--attack=fgsm", "--run=runs/digits-mnist_cnn-apeganpp", "--dataset=digits"],
-        "--dataset: the --run has its own",
+        "--dataset: --run has its own",
     ),
     (["attack", "--attack=fgsm", "--output=notes"], "notes: exists and is not a run directory"),
     (["train", "--defense=apeganpp", "--run=new", "--pairs=nowhere"], "nowhere: no such run"),
     (
         ["train", "--defense=apeganpp", "--run=new", "--pairs=runs/digits-mnist_cnn"],
-        "is a run of kind classifier, one of kind attack needed",
+        "is a run of kind classifier; one of kind attack is needed",
     ),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=lambda value: str(value)[:60])
-def test_bad_input_is_one_line_with_status_2_and_nothing_written(
+def test_wrong_input_is_one_line_with_status_2_and_nothing_is_written(
     arguments, message, place, monkeypatch, capsys
 ):
     monkeypatch.chdir(place)
@@ -483,10 +506,10 @@ def test_bad_input_is_one_line_with_status_2_and_nothing_written(
     assert sorted(place.rglob("*")) == before
 
 
-def test_another_configuration_names_the_flags_that_differ(run, capsys):
+def test_other_settings_are_listed_by_flag(run, capsys):
     assert main([*QUICK, "--lambda2=0.9", "--seed=3"]) == 2
     error = capsys.readouterr().err
-    assert "--lambda2 (0.5 there), --seed (0 there)" in error
+    assert "--lambda2=0.5 (0.9 now), --seed=0 (3 now)" in error
     assert "--overwrite" in error
     assert "--epochs" not in error
 
@@ -502,7 +525,7 @@ def test_unfinished_training_is_not_evaluated(run, tmp_path, capsys):
     assert "training is not finished (step 9 of 490)" in capsys.readouterr().err
 
 
-def test_help_shows_our_flags_in_groups(capsys):
+def test_help_shows_flags_in_groups(capsys):
     assert main(["train", "--help"]) == 0
     page = capsys.readouterr().out
     for needed in ("--defense", "--lambda1", "Hyperparameters of --defense=magnet", "--epsilon"):

@@ -10,7 +10,7 @@ LABELS = np.arange(60) % 3
 
 
 @pytest.mark.parametrize("keys", [("x_{}", "y_{}", "val"), ("{}_images", "{}_labels", "val")])
-def test_archives_of_keras_and_medmnist(tmp_path, keys):
+def test_archives_of_keras_and_medmnist_are_read(tmp_path, keys):
     images, labels, validation = keys
     parts = {"train": slice(0, 40), validation: slice(40, 50), "test": slice(50, 60)}
     arrays = {images.format(part): IMAGES[rows] for part, rows in parts.items()}
@@ -24,7 +24,7 @@ def test_archives_of_keras_and_medmnist(tmp_path, keys):
     np.testing.assert_array_equal(data.test.labels, LABELS[50:])
 
 
-def test_images_alone_are_split_by_seed(tmp_path):
+def test_a_seed_splits_an_archive_without_splits(tmp_path):
     np.savez(tmp_path / "some.npz", images=IMAGES / np.float32(255), labels=LABELS)
     name = f"npz:{tmp_path / 'some.npz'}"
     data = tfdefense.data.load(name)
@@ -34,7 +34,7 @@ def test_images_alone_are_split_by_seed(tmp_path):
     assert not np.array_equal(data.test.images, other.test.images)
 
 
-def test_without_validation_a_part_of_train_is_held_out(tmp_path):
+def test_validation_is_held_out_of_train_if_it_is_missing(tmp_path):
     arrays = {"x_train": IMAGES[:50], "y_train": LABELS[:50]}
     np.savez(tmp_path / "some.npz", **arrays, x_test=IMAGES[50:], y_test=LABELS[50:])
     data = tfdefense.data.load(f"npz:{tmp_path / 'some.npz'}", image_size=(12, 12))
@@ -71,13 +71,13 @@ def test_without_validation_a_part_of_train_is_held_out(tmp_path):
         ({"images": np.array([None] * 60), "labels": LABELS}, "it holds Python objects"),
     ],
 )
-def test_archives_that_will_not_do_are_named(tmp_path, arrays, message):
+def test_errors_name_the_unusable_archive(tmp_path, arrays, message):
     np.savez(tmp_path / "some.npz", **arrays)
     with pytest.raises(UserError, match=message):
         tfdefense.data.load(f"npz:{tmp_path / 'some.npz'}")
 
 
-def test_damaged_and_missing_files_are_named(tmp_path):
+def test_errors_name_damaged_and_missing_files(tmp_path):
     path = tmp_path / "some.npz"
     np.savez_compressed(path, images=IMAGES, labels=LABELS)
     content = path.read_bytes()

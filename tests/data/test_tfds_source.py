@@ -1,12 +1,16 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import tfdefense
-from tfdefense.data import DataOptions, tfds_source
+from tfdefense.data import tfds_source
 from tfdefense.data.core import disk_array
+from tfdefense.data.core.decoded_images import decode_images
 from tfdefense.data.core.fingerprint import data_fingerprint
+from tfdefense.data.core.tfds_images import TFDSImages
 from tfdefense.errors import UserError
 
 
@@ -57,7 +61,7 @@ def prepared(tmp_path_factory):
     return str(place)
 
 
-def test_prepared_dataset_is_read_and_split(prepared):
+def test_a_prepared_dataset_is_read_and_split(prepared):
     data = tfdefense.data.load("tiny", prepared)
     assert (len(data.train), len(data.validation), len(data.test)) == (87, 3, 12)
     assert data.num_classes == 4
@@ -66,7 +70,7 @@ def test_prepared_dataset_is_read_and_split(prepared):
     assert data.train.note == "", "PNG is lossless"
 
 
-def test_without_a_test_split_a_seed_draws_one(prepared):
+def test_a_seed_draws_the_splits_if_there_is_only_train(prepared):
     data = tfdefense.data.load("half", prepared, split_seed=1)
     assert (len(data.train), len(data.validation), len(data.test)) == (16, 4, 4)
     assert np.bincount(data.test.labels).tolist() == [1, 1, 1, 1]
@@ -77,7 +81,7 @@ def test_without_a_test_split_a_seed_draws_one(prepared):
     assert data.settings() == {"dataset": "half", "split_seed": 1}
 
 
-def test_images_of_many_sizes_need_one(prepared):
+def test_images_of_different_sizes_need_image_size(prepared):
     with pytest.raises(
         UserError, match=r"--dataset=mixed: images of different sizes.*--image_size"
     ):
@@ -87,7 +91,7 @@ def test_images_of_many_sizes_need_one(prepared):
     np.testing.assert_allclose(data.train.images[0], 50 / 255, atol=1e-6)
 
 
-def test_from_disk_it_is_the_same_as_from_memory(prepared, monkeypatch):
+def test_images_on_disk_equal_images_in_memory(prepared, monkeypatch):
     in_memory = tfdefense.data.load("tiny", prepared)
     monkeypatch.setattr(disk_array, "MEMORY_LIMIT", 0)
     on_disk = tfdefense.data.load("tiny", prepared)
@@ -99,26 +103,26 @@ def test_from_disk_it_is_the_same_as_from_memory(prepared, monkeypatch):
         assert data_fingerprint(here) == data_fingerprint(there)
 
 
-def test_unprepared_dataset_without_network_is_said_at_once(prepared, monkeypatch):
-    monkeypatch.setattr(tfds_source, "_reachable", lambda: False)
+def test_an_unprepared_dataset_without_network_is_an_error_at_once(prepared, monkeypatch):
+    monkeypatch.setattr(tfds_source, "_has_network", lambda: False)
     with pytest.raises(UserError, match=r"--dataset=mnist: not prepared in .*--dataset=digits"):
         tfdefense.data.load("mnist", prepared)
 
 
-def test_unknown_dataset_offers_the_nearest(prepared):
+def test_an_unknown_dataset_suggests_a_similar_one(prepared):
     with pytest.raises(UserError, match=r"unknown dataset 'minst'. Did you mean 'mnist'"):
         tfdefense.data.load("minst", prepared)
 
 
-def test_missing_data_dir_is_named(tmp_path):
+def test_the_error_names_a_missing_data_dir(tmp_path):
     with pytest.raises(UserError, match=r"--data_dir=.*nowhere: no such directory"):
         tfdefense.data.load("mnist", str(tmp_path / "nowhere"))
 
 
-def test_mnist_of_the_shared_directory(shared_data):
-    builder = tfds_source._prepared_builder("mnist", shared_data)
-    test = tfds_source._read(builder, "mnist", "test", DataOptions())
-    assert test.images.shape == (10_000, 28, 28, 1)
+def test_the_real_mnist_is_read(shared_data):
+    source = TFDSImages(tfds_source.prepare_builder("mnist", shared_data), "mnist", "test")
+    test = decode_images(source)
+    assert test.select().shape == (10_000, 28, 28, 1)
     assert np.bincount(test.labels).tolist() == [
         980,
         1135,
@@ -131,9 +135,11 @@ def test_mnist_of_the_shared_directory(shared_data):
         974,
         1009,
     ]
-    assert test.note == ""
+    assert source.encoding_note() == ""
 
 
-def test_jpeg_copies_say_so(shared_data):
-    builder = tfds_source._prepared_builder("cifar10", shared_data)
-    assert "JPEG" in tfds_source._encoding_note(builder, "test")
+def test_jpeg_copies_have_a_note(shared_data):
+    if not (Path(shared_data) / "cifar10").is_dir():
+        pytest.skip(f"no prepared cifar10 in {shared_data}")
+    builder = tfds_source.prepare_builder("cifar10", shared_data)
+    assert "JPEG" in TFDSImages(builder, "cifar10", "test").encoding_note()

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 import tfdefense
 from tests.conftest import SHAPE
+from tests.defenses.textbook import assert_same_variables
 from tfdefense.attacks import FGSM, PGD
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import AdversarialTraining
@@ -15,11 +16,11 @@ from tfdefense.training.run_directory import RunDirectory
 
 
 @pytest.mark.parametrize(("inner", "share"), [("fgsm", 0.5), ("pgd", 1.0)])
-def test_step_is_the_papers(toy_model, toy_split, inner, share):
-    """Gradient of share * L(adversarial) + (1 - share) * L(clean), as Adam's first moments keep it."""
+def test_a_step_is_the_papers(toy_model, toy_split, inner, share):
+    """Adam's first moments have the gradient of share * L(adversarial) + (1 - share) * L(clean)."""
     given = {"inner_attack": inner, "inner_epsilon": 0.2}
-    ours, theirs = (AdversarialTraining(toy_model, seed=3, **given) for _ in range(2))
-    ours.prepare(10), theirs.prepare(10)
+    ours, textbook = (AdversarialTraining(toy_model, seed=3, **given) for _ in range(2))
+    ours.prepare(10), textbook.prepare(10)
     batch = {"clean": tf.constant(toy_split.images), "labels": tf.constant(toy_split.labels)}
     step = tf.constant(4, tf.int64)
     scalars = ours.train_step(batch, Replica(0, step, 24))
@@ -27,19 +28,18 @@ def test_step_is_the_papers(toy_model, toy_split, inner, share):
         "fgsm": FGSM(epsilon=0.2),
         "pgd": PGD(epsilon=0.2, steps=10, relative_step_size=0.25, seed=4),
     }[inner]
-    adversarial = attack(theirs.defend(), toy_split.images, toy_split.labels)
+    adversarial = attack(textbook.defend(), toy_split.images, toy_split.labels)
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     with tf.GradientTape() as tape:
-        loss = share * loss_of(batch["labels"], theirs.network(adversarial))
-        loss += (1 - share) * loss_of(batch["labels"], theirs.network(batch["clean"]))
-    variables = theirs.network.trainable_variables
-    theirs.optimizer.apply(tape.gradient(loss, variables), variables)
+        loss = share * loss_of(batch["labels"], textbook.network(adversarial))
+        loss += (1 - share) * loss_of(batch["labels"], textbook.network(batch["clean"]))
+    variables = textbook.network.trainable_variables
+    textbook.optimizer.apply(tape.gradient(loss, variables), variables)
     np.testing.assert_allclose(scalars["loss"], loss, rtol=1e-5)
-    for a, b in zip(ours.optimizer.variables, theirs.optimizer.variables, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-7)
+    assert_same_variables(ours.optimizer, textbook.optimizer, rtol=1e-3, atol=1e-7)
 
 
-def test_it_withstands_what_it_was_trained_against(toy_model, toy_split, tmp_path):
+def test_it_is_robust_to_pgd(toy_model, toy_split, tmp_path):
     epsilon, given = 0.15, {"inner_epsilon": 0.15, "learning_rate": 1e-2, "inner_steps": 5}
     before = [weight.numpy() for weight in toy_model.weights]
     defense = AdversarialTraining(toy_model, **given)
@@ -47,11 +47,14 @@ def test_it_withstands_what_it_was_trained_against(toy_model, toy_split, tmp_pat
     for weight, value in zip(toy_model.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value, "the guarded classifier is never changed")
 
-    def standing(model):
+    def robust_accuracy(model):
         images = PGD(epsilon=epsilon)(model, toy_split.images, toy_split.labels)
         return np.mean(np.argmax(model(images), -1) == toy_split.labels)
 
-    assert standing(defense.defend()) > standing(FrozenClassifier(toy_model, SHAPE)) + 0.3
+    assert (
+        robust_accuracy(defense.defend())
+        > robust_accuracy(FrozenClassifier(toy_model, SHAPE)) + 0.3
+    )
     again = AdversarialTraining(toy_model, seed=9, **given)
     again.fit(toy_split, epochs=80, batch_size=24, run=tmp_path / "run")
     np.testing.assert_array_equal(
@@ -72,19 +75,19 @@ def test_it_withstands_what_it_was_trained_against(toy_model, toy_split, tmp_pat
         ({"adversarial_share": -0.1}, "--adversarial_share=-0.1"),
     ],
 )
-def test_bad_hyperparameters_are_named(toy_model, given, message):
+def test_an_error_names_the_bad_hyperparameter(toy_model, given, message):
     with pytest.raises(UserError, match=message):
         AdversarialTraining(toy_model, **given)
 
 
-def test_what_cannot_be_trained_is_named(toy_model):
+def test_classifiers_that_cannot_be_trained_or_guarded_are_rejected(toy_model):
     with pytest.raises(UserError, match="has no weights to train"):
         AdversarialTraining(FrozenClassifier(lambda images: images[:, 0, :3, 0], SHAPE))
-    with pytest.raises(UserError, match="stands before no other"):
+    with pytest.raises(UserError, match="is a classifier itself and guards no other"):
         AdversarialTraining(toy_model).defend(toy_model)
 
 
-def test_it_guards_no_other_classifier(toy_model, toy_split, tmp_path):
+def test_a_trained_run_cannot_guard_another_classifier(toy_model, toy_split, tmp_path):
     run = RunDirectory(tmp_path / "run")
     AdversarialTraining(toy_model, inner_steps=1).fit(toy_split, epochs=1, batch_size=24, run=run)
     with pytest.raises(UserError, match="is a classifier itself and guards no other"):

@@ -18,8 +18,8 @@ def trained(toy_model, toy_split, tmp_path_factory):
     return defense.fit(toy_split, epochs=300, batch_size=24, validation=toy_split, run=run), run
 
 
-def test_it_gives_back_what_it_has_learned(trained, toy_split, toy_model):
-    """The bars that say the class; the generator cannot make the noise around them."""
+def test_it_reproduces_learned_images(trained, toy_split, toy_model):
+    """It reproduces the bars that define the class; the generator cannot produce the noise around them."""
     purified = trained[0].purify(toy_split.images)
     untrained = DefenseGAN(toy_model, **SMALL).purify(toy_split.images)
     error = np.mean((purified - toy_split.images) ** 2)
@@ -28,11 +28,11 @@ def test_it_gives_back_what_it_has_learned(trained, toy_split, toy_model):
 
 
 def test_search_is_gradient_descent_with_momentum(trained, toy_split):
-    """The paper's loop, one code at a time."""
+    """Equation (4), one code at a time."""
     defense, _ = trained
     images = tf.constant(toy_split.images[:3])
     codes = tf.random.stateless_normal([3, 8], [1, 2])
-    found = defense.search(images, codes).numpy()
+    found = defense.search_codes(images, codes).numpy()
     for index in range(3):
         code, velocity = codes[index : index + 1], 0.0
         for step in range(30):
@@ -46,17 +46,19 @@ def test_search_is_gradient_descent_with_momentum(trained, toy_split):
         np.testing.assert_allclose(found[index], code[0], rtol=1e-2, atol=1e-3)
 
 
-def test_the_nearest_restart_counts(trained, toy_split):
+def test_the_nearest_of_all_restarts_is_returned(trained, toy_split):
     defense, _ = trained
     images = tf.constant(toy_split.images[:4])
     starts = per_image_random.normal(per_image_random.image_keys(images, 0), [3, 8], stream=0)
-    made = np.stack([defense.generator(defense.search(images, starts[:, r])) for r in range(3)])
-    errors = np.mean((made - images) ** 2, axis=(2, 3, 4))
-    expected = made[np.argmin(errors, axis=0), np.arange(4)]
+    candidates = np.stack(
+        [defense.generator(defense.search_codes(images, starts[:, r])) for r in range(3)]
+    )
+    errors = np.mean((candidates - images) ** 2, axis=(2, 3, 4))
+    expected = candidates[np.argmin(errors, axis=0), np.arange(4)]
     np.testing.assert_allclose(defense.purify(images), expected, atol=1e-3)
 
 
-def test_more_restarts_and_steps_are_never_farther(trained, toy_split, toy_model):
+def test_more_restarts_and_steps_do_not_increase_the_error(trained, toy_split, toy_model):
     weights = trained[0].generator.get_weights()
 
     def error(**given):
@@ -68,14 +70,14 @@ def test_more_restarts_and_steps_are_never_farther(trained, toy_split, toy_model
     assert error(search_steps=60) <= error(search_steps=2)
 
 
-def test_an_images_answer_does_not_depend_on_its_batch(trained, toy_split):
+def test_the_result_for_an_image_does_not_depend_on_its_batch(trained, toy_split):
     purify = trained[0].purify
     together = purify(toy_split.images[:4]).numpy()
     alone = np.concatenate([purify(toy_split.images[i : i + 1]) for i in range(4)])
     np.testing.assert_allclose(together, alone, atol=1e-3)
 
 
-def test_it_is_attacked_through_the_identity(trained, toy_split):
+def test_its_gradient_is_the_identity(trained, toy_split):
     images = tf.constant(toy_split.images[:2])
     with tf.GradientTape() as tape:
         tape.watch(images)
@@ -83,35 +85,33 @@ def test_it_is_attacked_through_the_identity(trained, toy_split):
     np.testing.assert_array_equal(tape.gradient(total, images), np.full(images.shape, 3.0))
 
 
-def test_a_later_call_finds_it(trained, toy_model, toy_split):
+def test_a_finished_run_is_loaded(trained, toy_model, toy_split):
     defense, run = trained
     again = DefenseGAN(toy_model, 3, **SMALL, learning_rate=5e-3, critic_learning_rate=1e-2)
     again.fit(toy_split, epochs=300, batch_size=24, validation=toy_split, run=run)
-    for ours, theirs in zip(
-        again.generator.get_weights(), defense.generator.get_weights(), strict=True
-    ):
-        np.testing.assert_array_equal(ours, theirs)
+    for a, b in zip(again.generator.get_weights(), defense.generator.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
-def test_generator_steps_uphill_on_the_critic(toy_model, toy_split):
-    """One step's gradient, as Adam's first moment without momentum keeps it: its sign."""
-    ours, theirs = (DefenseGAN(toy_model, **SMALL) for _ in range(2))
-    ours.prepare(10), theirs.prepare(10)
+def test_the_generator_maximises_the_critics_score(toy_model, toy_split):
+    """Without momentum, the first step of Adam moves each weight by the sign of its gradient."""
+    ours, textbook = (DefenseGAN(toy_model, **SMALL) for _ in range(2))
+    ours.prepare(10), textbook.prepare(10)
     replica = Replica(0, tf.constant(0, tf.int64), 24)
     codes = Replica(0, tf.constant(0, tf.int64), 24).normal((8,))
     before = [v.numpy() for v in ours.generator.trainable_variables]
     ours.train_step({"clean": tf.constant(toy_split.images)}, replica)
     with tf.GradientTape() as tape:
-        # The critic's own step comes first.
-        loss = -tf.reduce_mean(ours.critic(theirs.generator(codes)))
-    gradients = tape.gradient(loss, theirs.generator.trainable_variables)
+        # The critic is updated first.
+        loss = -tf.reduce_mean(ours.critic(textbook.generator(codes)))
+    gradients = tape.gradient(loss, textbook.generator.trainable_variables)
     after = [v.numpy() for v in ours.generator.trainable_variables]
     for old, new, gradient in zip(before, after, gradients, strict=True):
         large = np.abs(gradient) > 1e-5
         np.testing.assert_array_equal(np.sign(old - new)[large], np.sign(gradient)[large])
 
 
-def test_export_searches_too(trained, toy_split, tmp_path):
+def test_the_exported_model_searches_too(trained, toy_split, tmp_path):
     path = export(trained[0], tmp_path)
     served = tf.saved_model.load(path).signatures["serving_default"]
     images = tf.constant(toy_split.images[:3])
@@ -130,6 +130,6 @@ def test_export_searches_too(trained, toy_split, tmp_path):
         ({"penalty_weight": -1}, "--penalty_weight=-1: 0 or more"),
     ],
 )
-def test_bad_hyperparameters_are_named(toy_model, given, message):
+def test_an_error_names_the_bad_hyperparameter(toy_model, given, message):
     with pytest.raises(UserError, match=message):
         DefenseGAN(toy_model, **given)

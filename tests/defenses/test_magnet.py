@@ -11,7 +11,7 @@ from tfdefense.defenses.core.defense import RejectingClassifier
 from tfdefense.defenses.magnet import calibrate_thresholds
 from tfdefense.errors import UserError
 from tfdefense.evaluation import ThreatModels, evaluate
-from tfdefense.evaluation.protocol import save
+from tfdefense.evaluation.protocol import save_report
 from tfdefense.evaluation.report.render import to_markdown
 from tfdefense.serving import export
 from tfdefense.training.run_directory import RunDirectory
@@ -20,7 +20,7 @@ from tfdefense.utils.figures import save_figure, subplots
 
 @pytest.fixture(scope="module")
 def trained(toy_model, toy_split, tmp_path_factory):
-    """With divergence detectors too, so that all kinds are there."""
+    """Also with divergence detectors, so that there are detectors of every kind."""
     defense = MagNet(
         toy_model, temperatures=(10, 40), false_positive_rate=0.1, filters=8, learning_rate=1e-2
     )
@@ -28,40 +28,40 @@ def trained(toy_model, toy_split, tmp_path_factory):
     return defense.fit(toy_split, epochs=150, batch_size=8, validation=toy_split, run=run), run
 
 
-def test_it_learns_to_take_noise_off(trained, toy_split):
+def test_it_learns_to_reconstruct_images(trained, toy_split):
     defense, _ = trained
     error = np.mean((defense.purify(toy_split.images) - toy_split.images) ** 2)
     assert error < 0.5 * np.var(toy_split.images)
 
 
-def test_detectors_are_those_of_the_paper(toy_model, trained):
-    assert MagNet(toy_model).detectors() == ["reconstruction_1_l2", "reconstruction_2_l1"]
-    assert trained[0].detectors()[2:] == ["divergence_t10", "divergence_t40"]
+def test_the_detectors_are_those_of_the_paper(toy_model, trained):
+    assert MagNet(toy_model).detector_names() == ["reconstruction_1_l2", "reconstruction_2_l1"]
+    assert trained[0].detector_names()[2:] == ["divergence_t10", "divergence_t40"]
 
 
-def test_each_detector_refuses_its_share_of_clean_images(trained, toy_split):
+def test_each_detector_refuses_its_fraction_of_clean_images(trained, toy_split):
     defense, _ = trained
-    scores = defense.scores(toy_split.images).numpy()
-    assert scores.shape == (24, 4)
-    over = np.mean(defense.thresholds(scores).numpy() > 1 + 1e-6, axis=0)
-    np.testing.assert_allclose(over, 2 / 24)  # At most a tenth of 24.
+    distances = defense.distances(toy_split.images).numpy()
+    assert distances.shape == (24, 4)
+    refused = np.mean(defense.thresholds(distances).numpy() > 1 + 1e-6, axis=0)
+    np.testing.assert_allclose(refused, 2 / 24)  # At most a tenth of 24.
 
 
 @pytest.mark.parametrize("rate", [0.001, 0.05, 0.1, 0.5])
-def test_thresholds_are_exceeded_by_at_most_that_share(rate):
-    scores = np.random.default_rng(1).random((200, 3)).astype(np.float32)
-    share = np.mean(scores > calibrate_thresholds(scores, rate), axis=0)
-    assert np.all(share <= rate)
-    np.testing.assert_allclose(share, int(200 * rate) / 200)
+def test_at_most_the_given_fraction_exceeds_the_thresholds(rate):
+    distances = np.random.default_rng(1).random((200, 3)).astype(np.float32)
+    refused = np.mean(distances > calibrate_thresholds(distances, rate), axis=0)
+    assert np.all(refused <= rate)
+    np.testing.assert_allclose(refused, int(200 * rate) / 200)
 
 
 def test_noise_is_refused(trained, toy_split):
     defense, _ = trained
     noise = np.random.default_rng(0).random(toy_split.images.shape, np.float32)
-    assert np.mean(defense.excess(noise) > 0) > 0.9
+    assert np.mean(defense.detector_score(noise) > 0) > 0.9
 
 
-def test_a_later_call_finds_thresholds_and_weights(trained, toy_model, toy_split):
+def test_a_finished_run_is_loaded_with_its_thresholds(trained, toy_model, toy_split):
     defense, run = trained
     again = MagNet(
         toy_model, 5, temperatures=(10, 40), false_positive_rate=0.1, filters=8, learning_rate=1e-2
@@ -69,34 +69,36 @@ def test_a_later_call_finds_thresholds_and_weights(trained, toy_model, toy_split
     with pytest.raises(UserError, match="another --seed"):
         again.fit(toy_split, epochs=150, batch_size=8, validation=toy_split, run=run, seed=1)
     again.fit(toy_split, epochs=150, batch_size=8, validation=toy_split, run=run)
-    np.testing.assert_array_equal(again.excess(toy_split.images), defense.excess(toy_split.images))
+    np.testing.assert_array_equal(
+        again.detector_score(toy_split.images), defense.detector_score(toy_split.images)
+    )
 
 
-def test_refused_is_the_class_after_the_last(trained, toy_split):
+def test_the_last_class_of_a_rejecting_classifier_means_refused(trained, toy_split):
     defense, _ = trained
     pipeline = defense.defend()
     images = np.concatenate([toy_split.images, 1 - toy_split.images])
     logits = RejectingClassifier(pipeline)(images).numpy()
     np.testing.assert_array_equal(logits[:, :3], pipeline(images))
-    refused = defense.excess(images).numpy() > 0
+    refused = defense.detector_score(images).numpy() > 0
     assert 0 < refused.sum() < len(images)
     np.testing.assert_array_equal(np.argmax(logits, -1) == 3, refused)
 
 
 def test_an_attack_on_both_evades_the_detector(trained, toy_split):
-    """What fools the pipeline alone is refused; aimed past the detector too, it gets through."""
+    """The detector refuses images that fool the pipeline alone, but not those that also attack the detector."""
     defense, _ = trained
     pipeline, labels = defense.defend(), toy_split.labels
     attack = PGD(epsilon=0.5, steps=60, relative_step_size=0.05)
-    blind = attack(pipeline, toy_split.images, labels)
+    unaware = attack(pipeline, toy_split.images, labels)
     targets = (labels + 1) % 3
-    knowing = attack(RejectingClassifier(pipeline), toy_split.images, labels, targets)
+    adaptive = attack(RejectingClassifier(pipeline), toy_split.images, labels, targets)
 
-    def through(images):
+    def evasion_rate(images):
         wrong = np.argmax(pipeline(images), -1) != labels
-        return np.mean(wrong & (defense.excess(images).numpy() <= 0))
+        return np.mean(wrong & (defense.detector_score(images).numpy() <= 0))
 
-    assert through(knowing) > through(blind)
+    assert evasion_rate(adaptive) > evasion_rate(unaware)
 
 
 @pytest.mark.parametrize(
@@ -111,8 +113,8 @@ def test_an_attack_on_both_evades_the_detector(trained, toy_split):
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_what_takes_no_targets_has_a_stand_in_that_aims_past_the_detector(attack, aiming):
-    found = attack.aiming(num_classes=4)
+def test_an_attack_without_targets_has_a_targeted_variant(attack, aiming):
+    found = attack.targeted_variant(num_classes=4)
     parts = getattr(found, "attacks", (found,))
     assert ", ".join(part.name for part in parts) == aiming
     assert all(part.takes_targets for part in parts)
@@ -120,7 +122,7 @@ def test_what_takes_no_targets_has_a_stand_in_that_aims_past_the_detector(attack
     assert {getattr(part, "epsilon", None) for part in parts} == {radius}
 
 
-def test_an_attack_without_targets_follows_the_detector_too(trained, toy_split):
+def test_a_report_uses_targeted_variants_against_the_detector(trained, toy_split):
     defense, _ = trained
     attacks = [FGSMPredicted(epsilon=0.5), FABT(epsilon=0.5, steps=10)]
     report = evaluate(defense, toy_split.take(8), attacks, threats=ThreatModels(("white_box",)))
@@ -138,7 +140,7 @@ def test_an_attack_without_targets_follows_the_detector_too(trained, toy_split):
         evaluate(defense, toy_split, [without()])
 
 
-def test_reports_count_what_is_refused(trained, toy_split):
+def test_a_report_counts_refused_images(trained, toy_split):
     defense, _ = trained
     attacks = [PGD(epsilon=0.5)]
     report = evaluate(defense, toy_split, attacks)
@@ -165,22 +167,22 @@ def test_reports_count_what_is_refused(trained, toy_split):
     assert "writes the label into the image" not in text
 
 
-def test_report_with_a_detector_is_kept_with_its_roc(trained, toy_split, tmp_path):
+def test_a_saved_report_has_the_roc_of_the_detector(trained, toy_split, tmp_path):
     report = evaluate(trained[0], toy_split, [PGD(epsilon=0.5)])
     figure, _ = subplots(1, 1, (4, 3))
     save_figure(figure, tmp_path / "gallery.png")
-    save(report, RunDirectory(tmp_path))
+    save_report(report, RunDirectory(tmp_path))
     assert (tmp_path / "roc.png").read_bytes().startswith(b"\x89PNG")
     assert type(report).from_json((tmp_path / "report.json").read_text()).rows == report.rows
     with np.load(tmp_path / "predictions.npz") as file:
         assert file["magnet/pgd/grey_box/excess"].shape == (24,)
 
 
-def test_export_says_what_is_refused(trained, toy_split, tmp_path):
+def test_the_exported_model_says_which_images_it_refuses(trained, toy_split, tmp_path):
     path = export(trained[0], tmp_path)
     served = tf.saved_model.load(path).signatures["serving_default"]
     images = np.concatenate([toy_split.images, 1 - toy_split.images])
-    expected = trained[0].excess(images).numpy() > 0
+    expected = trained[0].detector_score(images).numpy() > 0
     np.testing.assert_array_equal(served(images=tf.constant(images))["refused"], expected)
 
 
@@ -191,12 +193,12 @@ def test_colour_images_have_one_autoencoder_and_divergence(toy_split):
     from tfdefense.classifiers import FrozenClassifier
 
     defense = MagNet(FrozenClassifier(colours, (8, 8, 3)))
-    assert defense.detectors() == ["reconstruction_1_l1", "divergence_t10", "divergence_t40"]
+    assert defense.detector_names() == ["reconstruction_1_l1", "divergence_t10", "divergence_t40"]
     assert defense.false_positive_rate == 0.005
     assert defense.noise == 0.025
 
 
-def test_validation_images_are_needed(toy_model, toy_split):
+def test_fitting_needs_validation_images(toy_model, toy_split):
     with pytest.raises(UserError, match="validation: none given"):
         MagNet(toy_model).fit(toy_split, epochs=1)
 
@@ -211,17 +213,17 @@ def test_validation_images_are_needed(toy_model, toy_split):
         ({"temperatures": (10, -1)}, "--temperatures: -1 given, more than 0"),
     ],
 )
-def test_bad_hyperparameters_are_named(toy_model, given, message):
+def test_an_error_names_the_bad_hyperparameter(toy_model, given, message):
     with pytest.raises(UserError, match=message):
         MagNet(toy_model, **given)
 
 
-def test_pairs_are_refused(toy_model, toy_split):
-    with pytest.raises(UserError, match="learns from clean images, and what it makes"):
-        MagNet(toy_model).arrays(toy_split, ["something"])
+def test_stored_pairs_are_rejected(toy_model, toy_split):
+    with pytest.raises(UserError, match="learns from clean images only"):
+        MagNet(toy_model).training_arrays(toy_split, ["something"])
 
 
-def test_split_is_needed_of_the_same_shape(toy_model):
+def test_an_error_names_the_shape_of_unsuitable_images(toy_model):
     other = Split(np.zeros((4, 8, 8, 1), np.float32), np.zeros(4, np.int32), 3)
     with pytest.raises(UserError, match="train: images of"):
         MagNet(toy_model).fit(other, epochs=1, validation=other)

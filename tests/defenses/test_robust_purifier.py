@@ -5,11 +5,11 @@ import tensorflow as tf
 
 import tfdefense
 from tests.conftest import SHAPE
+from tests.defenses.textbook import assert_same_variables
 from tfdefense.attacks import FGSM, PGD, Square
 from tfdefense.attacks.core import per_image_random
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import RobustPurifier, get_defense_class
-from tfdefense.defenses.core.inner_attack import InnerAttackConfig, make_inner_attack
 from tfdefense.errors import UserError
 from tfdefense.training import Replica
 
@@ -39,52 +39,54 @@ def batch_of(split):
         ),
     ],
 )
-def test_step_descends_the_loss_under_the_inner_attack(toy_model, toy_split, given, attack):
-    """At step 4 of 10 the radius is half of its own: the ramp is all of the training."""
+def test_a_step_descends_the_loss_under_the_inner_attack(toy_model, toy_split, given, attack):
+    """At step 4 of 10 epsilon is half of its final value, because the ramp is the full training."""
     hyperparameters = {**SMALL, "ramp": 1.0, "clip": 0.0, "mse_weight": 0.7, **given}
-    ours, theirs = (RobustPurifier(toy_model, seed=3, **hyperparameters) for _ in range(2))
-    ours.prepare(10), theirs.prepare(10)
+    ours, textbook = (RobustPurifier(toy_model, seed=3, **hyperparameters) for _ in range(2))
+    ours.prepare(10), textbook.prepare(10)
     batch = batch_of(toy_split)
     scalars = ours.train_step(batch, Replica(0, tf.constant(4, tf.int64), 24))
-    attacked = attack(theirs.defend(), toy_split.images, toy_split.labels)
+    attacked = attack(textbook.defend(), toy_split.images, toy_split.labels)
     with tf.GradientTape() as tape:
-        purified = theirs.generator(attacked)
+        purified = textbook.generator(attacked)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(
             batch["labels"], toy_model(purified)
         )
         loss += 0.7 * tf.reduce_mean(tf.square(purified - batch["clean"]))
-    variables = theirs.generator.trainable_variables
-    theirs.generator_optimizer.apply(tape.gradient(loss, variables), variables)
+    variables = textbook.generator.trainable_variables
+    textbook.generator_optimizer.apply(tape.gradient(loss, variables), variables)
     np.testing.assert_allclose(scalars["loss"], loss, rtol=1e-4)
-    mine, other = ours.generator_optimizer.variables, theirs.generator_optimizer.variables
-    for a, b in zip(mine, other, strict=True):
-        np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-6)
+    assert_same_variables(
+        ours.generator_optimizer, textbook.generator_optimizer, rtol=2e-3, atol=1e-6
+    )
 
 
-def test_every_second_image_may_be_attacked_by_squares(toy_model, toy_split):
-    """Which ones is drawn for the image, so that replicas agree; each gets what either attack makes of it alone."""
+def test_a_drawn_half_of_the_images_is_attacked_by_the_square_attack(toy_model, toy_split):
+    """The draw depends on the image, so replicas agree. Each image is what one of the attacks alone returns."""
     defense = RobustPurifier(toy_model, **SMALL, inner_start="blocks", inner_queries=12)
     images, labels = tf.constant(toy_split.images), tf.constant(toy_split.labels)
-    step, share = tf.constant(4, tf.int64), tf.constant(0.5)
-    made = tf.function(defense._attack, autograph=False)(images, labels, step, share).numpy()
-    followed = PGD(epsilon=0.15, steps=5, relative_step_size=0.5, start="blocks", seed=4)
-    asked = Square(epsilon=0.15, queries=12, seed=4)
-    of = [attack(defense.defend(), images, labels) for attack in (followed, asked)]
-    fits = [np.abs(made - np.asarray(each)).max(axis=(1, 2, 3)) < 1e-5 for each in of]
+    step, fraction = tf.constant(4, tf.int64), tf.constant(0.5)
+    adversarial = tf.function(defense._attack, autograph=False)(
+        images, labels, step, fraction
+    ).numpy()
+    inner = PGD(epsilon=0.15, steps=5, relative_step_size=0.5, start="blocks", seed=4)
+    square = Square(epsilon=0.15, queries=12, seed=4)
+    alone = [attack(defense.defend(), images, labels) for attack in (inner, square)]
+    fits = [np.abs(adversarial - np.asarray(each)).max(axis=(1, 2, 3)) < 1e-5 for each in alone]
     assert np.all(fits[0] | fits[1])
     assert 0.3 < np.mean(fits[0]) < 0.7
-    # Who attacks an image says nothing of where either begins: both signs on both sides.
+    # The choice of the attack is independent of its random start: both signs occur for both.
     keys = per_image_random.image_keys(images, 4)
     first = per_image_random.signs(keys, [1], 0).numpy()[:, 0]
     for fit in fits:
         assert set(first[fit]) == {-1.0, 1.0}
-    few = defense._attack(images[5:9], labels[5:9], step, share).numpy()
-    np.testing.assert_allclose(few, made[5:9], atol=1e-5)
-    one = tf.function(defense._attack, autograph=False)(images[:1], labels[:1], step, share)
-    np.testing.assert_allclose(one.numpy(), made[:1], atol=1e-5)
+    few = defense._attack(images[5:9], labels[5:9], step, fraction).numpy()
+    np.testing.assert_allclose(few, adversarial[5:9], atol=1e-5)
+    one = tf.function(defense._attack, autograph=False)(images[:1], labels[:1], step, fraction)
+    np.testing.assert_allclose(one.numpy(), adversarial[:1], atol=1e-5)
 
 
-def test_the_critic_of_ape_gan_pp_may_judge_too(toy_model, toy_split):
+def test_gan_weight_adds_a_critic_that_is_not_exported(toy_model, toy_split):
     defense = RobustPurifier(toy_model, **SMALL, gan_weight=0.5, inner_steps=1)
     defense.prepare(10)
     critic = [variable.numpy() for variable in defense.critic.trainable_variables]
@@ -95,14 +97,14 @@ def test_the_critic_of_ape_gan_pp_may_judge_too(toy_model, toy_split):
         for variable, value in zip(defense.critic.trainable_variables, critic, strict=True)
     ]
     assert any(moved)
-    assert set(defense.networks()) == {"generator"}  # What is served is the purifier alone.
+    assert set(defense.networks()) == {"generator"}
     expected = (
         scalars["loss_classification"] + scalars["loss_mse"] + 0.5 * scalars["loss_adversarial"]
     )
     np.testing.assert_allclose(scalars["loss"], expected, rtol=1e-5)
 
 
-def test_it_withstands_an_attacker_who_knows_it(toy_model, toy_split, tmp_path):
+def test_it_is_robust_to_white_box_pgd(toy_model, toy_split, tmp_path):
     epsilon = 0.15
     before = [weight.numpy() for weight in toy_model.weights]
     given = {"widths": (8, 16), "learning_rate": 1e-2, "inner_epsilon": epsilon}
@@ -111,46 +113,34 @@ def test_it_withstands_an_attacker_who_knows_it(toy_model, toy_split, tmp_path):
     for weight, value in zip(toy_model.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value, "the guarded classifier is never changed")
 
-    def standing(model):
+    def robust_accuracy(model):
         images = PGD(epsilon=epsilon)(model, toy_split.images, toy_split.labels)
         return np.mean(np.argmax(model(images), -1) == toy_split.labels)
 
-    assert standing(defense.defend()) > standing(FrozenClassifier(toy_model, SHAPE)) + 0.3
+    assert (
+        robust_accuracy(defense.defend())
+        > robust_accuracy(FrozenClassifier(toy_model, SHAPE)) + 0.3
+    )
     path = tfdefense.serving.export(defense, tmp_path / "export")
     served = tf.saved_model.load(path).signatures["serving_default"](tf.constant(toy_split.images))
     np.testing.assert_allclose(served["logits"], defense.defend()(toy_split.images), atol=1e-4)
 
 
-def test_noise_and_mask_are_for_training_alone(toy_model, toy_images):
+def test_noise_and_mask_change_training_images_only(toy_model, toy_images):
     defense = RobustPurifier(toy_model, **SMALL, noise=0.1, mask=0.25)
     half = tf.fill((4, *SHAPE), 0.5)
-    changed = defense._transformed(half, Replica(0, tf.constant(0, tf.int64), 4)).numpy()
+    changed = defense._transform(half, Replica(0, tf.constant(0, tf.int64), 4)).numpy()
     assert np.mean(changed == 0) == pytest.approx(0.25, abs=0.1)
     assert np.std(changed[changed > 0]) == pytest.approx(0.1, abs=0.03)
     np.testing.assert_array_equal(defense.purify(toy_images[:4]), defense.purify(toy_images[:4]))
 
 
-def test_a_part_that_comes_before_is_attacked_with_it(toy_model, toy_split):
-    whole = get_defense_class("bit_depth+robust_purifier")(toy_model, bits=3, widths=(4, 8), inner_steps=1)
-    whole.fit(toy_split, epochs=1, batch_size=24)
-    assert whole.defend()(toy_split.images).shape == (24, 3)
-
-
-def test_two_replicas_clip_as_one(two_replicas):
-    """The norm that is clipped is that of the whole gradient, not of one replica's share."""
-    gradient = tf.constant([[3.0, 4.0], [0.0, 0.0]])
-
-    def share(context):
-        replica = Replica(0, tf.constant(0, tf.int64), 2)
-        return replica.clip([gradient[context.replica_id_in_sync_group]], 1.0)
-
-    shares = two_replicas.run(lambda: share(tf.distribute.get_replica_context()))
-    summed = two_replicas.reduce("sum", shares[0], axis=None)
-    np.testing.assert_allclose(summed, [0.6, 0.8], rtol=1e-6)
-    alone = Replica(0, tf.constant(0, tf.int64), 2)
-    np.testing.assert_allclose(alone.clip([gradient[0]], 1.0)[0], [0.6, 0.8], rtol=1e-6)
-    np.testing.assert_allclose(alone.clip([gradient[0]], 9.0)[0], [3.0, 4.0])
-    np.testing.assert_allclose(alone.clip([gradient[0]], 0.0)[0], [3.0, 4.0])
+def test_earlier_parts_of_a_composition_are_trained_through(toy_model, toy_split):
+    composition = get_defense_class("bit_depth+robust_purifier")(
+        toy_model, bits=3, widths=(4, 8), inner_steps=1
+    )
+    composition.fit(toy_split, epochs=1, batch_size=24)
+    assert composition.defend()(toy_split.images).shape == (24, 3)
 
 
 @pytest.mark.parametrize(
@@ -173,14 +163,6 @@ def test_two_replicas_clip_as_one(two_replicas):
         ({"learning_rate": 0.0}, "--learning_rate=0.0"),
     ],
 )
-def test_bad_hyperparameters_are_named(toy_model, given, message):
+def test_an_error_names_the_bad_hyperparameter(toy_model, given, message):
     with pytest.raises(UserError, match=message):
         RobustPurifier(toy_model, **given)
-
-
-def test_usual_radii_by_norm_and_channels():
-    grey, colour = (28, 28, 1), (32, 32, 3)
-    assert make_inner_attack(InnerAttackConfig(), grey).epsilon == 0.3
-    assert make_inner_attack(InnerAttackConfig(), colour).epsilon == 8 / 255
-    assert make_inner_attack(InnerAttackConfig(inner_norm="l2"), grey).epsilon == 1.5
-    assert make_inner_attack(InnerAttackConfig(inner_norm="l2"), colour).epsilon == 0.5

@@ -11,7 +11,7 @@ from tfdefense.errors import UserError
 RNG = np.random.default_rng(0)
 SHAPE = (8, 9, 2)
 IMAGES = RNG.random((4, *SHAPE)).astype(np.float32)
-KEPT = (RNG.random(IMAGES.shape) > 0.3).astype(np.float32)
+MASK = (RNG.random(IMAGES.shape) > 0.3).astype(np.float32)
 
 
 def make(shape=(8, 9, 3), seed=0, **hyperparameters):
@@ -19,10 +19,10 @@ def make(shape=(8, 9, 3), seed=0, **hyperparameters):
     return TotalVariation(classifier, seed, **hyperparameters)
 
 
-def by_hand(flat, image, kept, weight):
+def textbook_objective(flat, image, mask, weight):
     """Equation (2) for one channel, row by row and column by column."""
     z = flat.reshape(image.shape)
-    total = np.sqrt(np.sum(kept * (z - image) ** 2))
+    total = np.sqrt(np.sum(mask * (z - image) ** 2))
     for i in range(1, z.shape[0]):
         total += weight * np.linalg.norm(z[i] - z[i - 1])
     for j in range(1, z.shape[1]):
@@ -30,51 +30,58 @@ def by_hand(flat, image, kept, weight):
     return total
 
 
-def test_objective_is_the_papers():
+def test_the_objective_is_equation_2():
     candidates = RNG.random(IMAGES.shape).astype(np.float32)
-    values = objective(candidates, IMAGES, KEPT, 0.4).numpy()
+    values = objective(candidates, IMAGES, MASK, 0.4).numpy()
     for n in range(4):
         for c in range(2):
-            expected = by_hand(candidates[n, ..., c], IMAGES[n, ..., c], KEPT[n, ..., c], 0.4)
+            expected = textbook_objective(
+                candidates[n, ..., c], IMAGES[n, ..., c], MASK[n, ..., c], 0.4
+            )
             assert values[n, c] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("weight", [0.03, 0.1, 0.5])
-def test_minimum_is_not_above_scipys(weight):
+def test_the_minimum_is_not_above_that_of_scipy(weight):
     ours = objective(
-        minimize_objective(tf.constant(IMAGES), tf.constant(KEPT), weight, 1000), IMAGES, KEPT, weight
+        minimize_objective(tf.constant(IMAGES), tf.constant(MASK), weight, 1000),
+        IMAGES,
+        MASK,
+        weight,
     )
     for c in range(2):
-        arguments = (IMAGES[0, ..., c], KEPT[0, ..., c], weight)
+        arguments = (IMAGES[0, ..., c], MASK[0, ..., c], weight)
         flat = IMAGES[0, ..., c].ravel().astype(float)
         for _ in range(4):
             result = scipy.optimize.minimize(
-                by_hand, flat, arguments, method="L-BFGS-B", options={"maxfun": 40_000}
+                textbook_objective, flat, arguments, method="L-BFGS-B", options={"maxfun": 40_000}
             )
             flat = result.x
         assert float(ours[0, c]) <= 1.0005 * result.fun
 
 
-def test_more_iterations_never_end_higher():
+def test_more_iterations_do_not_increase_the_objective():
     values = [
-        objective(minimize_objective(tf.constant(IMAGES), tf.constant(KEPT), 0.2, n), IMAGES, KEPT, 0.2)
+        objective(
+            minimize_objective(tf.constant(IMAGES), tf.constant(MASK), 0.2, n), IMAGES, MASK, 0.2
+        )
         for n in (10, 100, 1000)
     ]
     means = [float(tf.reduce_mean(value)) for value in values]
     assert means[0] > means[1] > means[2] - 1e-4
 
 
-def test_without_weight_kept_pixels_stay():
-    found = minimize_objective(tf.constant(IMAGES), tf.constant(KEPT), 0.0, 20)
+def test_without_weight_the_remaining_pixels_do_not_change():
+    found = minimize_objective(tf.constant(IMAGES), tf.constant(MASK), 0.0, 20)
     np.testing.assert_allclose(found, IMAGES, atol=1e-6)
 
 
-def test_a_flat_image_stays_flat_whatever_is_forgotten():
+def test_a_constant_image_does_not_change():
     flat = tf.fill([2, 8, 9, 3], 0.4)
     np.testing.assert_allclose(make().purify(flat), flat, atol=1e-5)
 
 
-def test_an_image_has_one_answer_in_any_batch_and_another_for_another_seed():
+def test_the_result_for_an_image_depends_on_the_seed_and_not_on_its_batch():
     images = RNG.random((5, 8, 9, 3)).astype(np.float32)
     together = make().purify(images).numpy()
     for index in range(5):
@@ -85,7 +92,7 @@ def test_an_image_has_one_answer_in_any_batch_and_another_for_another_seed():
     assert together.max() <= 1
 
 
-def test_it_smooths_away_noise():
+def test_it_removes_noise():
     clean = np.zeros((8, 28, 28, 1), np.float32)
     clean[:, 8:20, 8:20] = 1.0
     noise = 0.2 * np.sign(RNG.standard_normal(clean.shape))
@@ -100,7 +107,7 @@ def test_it_smooths_away_noise():
     assert np.mean(purified.numpy()[inside]) - np.mean(purified.numpy()[background]) > 0.5
 
 
-def test_it_is_attacked_through_the_identity():
+def test_its_gradient_is_the_identity():
     images = tf.constant(RNG.random((2, 8, 9, 3)).astype(np.float32))
     direction = RNG.standard_normal(images.shape).astype(np.float32)
     with tf.GradientTape() as tape:
@@ -117,6 +124,6 @@ def test_it_is_attacked_through_the_identity():
         ({"iterations": 0}, "--iterations=0: at least 1"),
     ],
 )
-def test_bad_hyperparameters_are_named(given, message):
+def test_an_error_names_the_bad_hyperparameter(given, message):
     with pytest.raises(UserError, match=message):
         make(**given)

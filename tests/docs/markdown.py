@@ -11,7 +11,7 @@ DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *DOCS]
 _FENCE = re.compile(r"^\s*```(\w*)")
 _COMMAND = re.compile(r"(?:^|\s)(?:bin/(?P<script>[a-z]+)|tfdefense (?P<command>[a-z]+))(?=\s|$)")
-_SHELLS = ("sh", "bash", "text")
+_SHELLS = ("sh", "bash")
 
 
 @dataclasses.dataclass(frozen=True)

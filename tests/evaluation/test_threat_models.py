@@ -6,7 +6,7 @@ from tfdefense.attacks import BIM, FGSM, PGD, DeepFool, FGSMPredicted, Square
 from tfdefense.attacks.core.spec import format_attack
 from tfdefense.errors import UserError
 from tfdefense.evaluation import ThreatModels, evaluate
-from tfdefense.evaluation.evaluator import with_neighbours
+from tfdefense.evaluation.evaluator import add_label_free_fgsm
 from tfdefense.evaluation.report.render import to_markdown, to_text
 
 
@@ -114,9 +114,9 @@ def test_what_was_crafted_is_kept_and_found_again(
 
 def test_every_fgsm_has_a_neighbour_that_does_not_know_the_label():
     plain = [FGSM(epsilon=0.1), Square(epsilon=0.1)]
-    assert with_neighbours(plain) == [plain[0], FGSMPredicted(epsilon=0.1), plain[1]]
+    assert add_label_free_fgsm(plain) == [plain[0], FGSMPredicted(epsilon=0.1), plain[1]]
     given = [FGSMPredicted(epsilon=0.1), FGSM(epsilon=0.1)]
-    assert with_neighbours(given) == given
+    assert add_label_free_fgsm(given) == given
 
 
 def test_an_attack_with_a_norm_and_no_radius_is_judged(bit_depth, toy_split):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from tfdefense.classifiers import CLASSIFIERS
@@ -41,7 +41,9 @@ def read_back(config):
 
 def values_of(annotation):
     """Return a strategy for the values of a hyperparameter, some of them out of its range."""
-    kinds = [kind for kind in typing.get_args(annotation) or (annotation,) if kind is not type(None)]
+    kinds = [
+        kind for kind in typing.get_args(annotation) or (annotation,) if kind is not type(None)
+    ]
     if typing.get_origin(kinds[0]) is tuple:
         kinds = typing.get_args(kinds[0])[:1]
         return st.lists(st.sampled_from(CANDIDATES[kinds[0]]), max_size=4).map(tuple)
@@ -69,7 +71,7 @@ def flags_of(name):
 
 @pytest.mark.parametrize("name", [*DEFENSES.names(), *SEQUENCES])
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_flags_settings_and_config_hold_the_same(name, data):
     flags = {"defense": name, "classifier": "lenet", **data.draw(flags_of(name))}
     if DefenseConfig(name).learned_class is not None:
@@ -77,7 +79,7 @@ def test_flags_settings_and_config_hold_the_same(name, data):
     try:
         config = experiment_from_flags(flags)
     except UserError:
-        assume(False)
+        reject()
     stored = config.to_settings()
     for flag, value in flags.items():
         if (flag, value) != ("split_seed", 0):  # The default is not stored.
@@ -157,9 +159,7 @@ def test_inputs_of_a_run_are_found_by_their_paths():
     config = ExperimentConfig(
         DefenseConfig("apegan", seed=3),
         DataConfig("npz:/data/small.npz", (12, 10), 5),
-        ClassifierSelection(
-            "toy.keras", "abc", input_range=(0.0, 255.0), path="/models/toy.keras"
-        ),
+        ClassifierSelection("toy.keras", "abc", input_range=(0.0, 255.0), path="/models/toy.keras"),
         TrainingConfig(
             2,
             init_run=InputDirectory("/runs/first", "apegan-0123"),
@@ -175,15 +175,10 @@ def test_inputs_of_a_run_are_found_by_their_paths():
     assert ExperimentConfig.from_stored(StoredConfig.from_json(text, Path("x"))) == config
     assert config.to_settings()["pairs"] == ["bim-4567"]
     assert config.to_settings()["init_run"] == "apegan-0123"
-    assert config.input_settings() == {
-        "dataset": "npz:/data/small.npz",
-        "image_size": [12, 10],
-        "split_seed": 5,
-        "classifier": "toy.keras",
-        "classifier_hash": "abc",
-        "input_range": [0.0, 255.0],
-        "init_run": "apegan-0123",
-    }
+    assert [*config.to_settings()][:9] == [
+        *("pairs", "defense", "dataset", "image_size", "split_seed"),
+        *("classifier", "classifier_hash", "input_range", "init_run"),
+    ]
 
 
 def test_flags_replace_the_values_of_a_resumed_run():
@@ -216,7 +211,10 @@ def test_flags_replace_the_values_of_a_resumed_run():
         ({"defense": "apegam"}, "unknown defense 'apegam'. Did you mean 'apegan'"),
         ({"defense": "bit_depth", "epochs": 3}, "--epochs: not a setting of --defense=bit_depth"),
         ({"defense": "bit_depth", "pairs": ["x"]}, "--pairs: --defense=bit_depth does not learn"),
-        ({"defense": "bit_depth", "init_run": "x"}, "--init_run: --defense=bit_depth does not learn"),
+        (
+            {"defense": "bit_depth", "init_run": "x"},
+            "--init_run: --defense=bit_depth does not learn",
+        ),
         ({"defense": "bit_depth", "bits": 9}, "--bits=9: 1 to 8"),
         ({"defense": "bit_depth", "seed": -1}, "--seed=-1: 0 or more"),
         ({"defense": "apegan", "epochs": 0}, "--epochs=0: at least 1"),
@@ -225,7 +223,10 @@ def test_flags_replace_the_values_of_a_resumed_run():
         ({"defense": "apegan", "split_seed": -1}, "--split_seed=-1: 0 or more"),
         ({"defense": "apegan", "image_size": (2, 2)}, "--image_size=2x2: sides from 4 to 1024"),
         ({"defense": "apegan", "input_range": (255.0, 0.0)}, "--input_range=255,0: two numbers"),
-        ({"defense": "apegan", "window": 3}, "--window: not a setting of --defense=apegan, which has"),
+        (
+            {"defense": "apegan", "window": 3},
+            "--window: not a setting of --defense=apegan, which has",
+        ),
     ],
 )
 def test_unsuitable_flags_are_named_before_anything_is_loaded(flags, message):
@@ -235,7 +236,9 @@ def test_unsuitable_flags_are_named_before_anything_is_loaded(flags, message):
 
 
 def test_a_config_made_in_python_is_checked():
-    with pytest.raises(UserError, match="BitDepthConfig given; --defense=apegan needs APEGANConfig"):
+    with pytest.raises(
+        UserError, match="BitDepthConfig given; --defense=apegan needs APEGANConfig"
+    ):
         DefenseConfig("apegan", DefenseConfig("bit_depth").hyperparameters)
     with pytest.raises(UserError, match="training: given; --defense=bit_depth does not learn"):
         ExperimentConfig(DefenseConfig("bit_depth"), training=TrainingConfig())

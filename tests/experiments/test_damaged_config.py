@@ -22,7 +22,7 @@ def edited(section, **changes):
 
 REMOVED = object()
 DAMAGED = [
-    (APEGAN[:90], "config.json: not valid JSON (line 4"),
+    (APEGAN[:90], "config.json: not valid JSON (line 5"),
     ("[1, 2]", "config.json: [1, 2] found; an object is needed"),
     (edited("", schema=2), "config.json: schema is 2; 1 is needed"),
     (edited("", schema=REMOVED), "config.json: schema is null; 1 is needed"),
@@ -59,9 +59,10 @@ DAMAGED = [
 ]
 
 
-@pytest.mark.parametrize(("text", "message"), DAMAGED, ids=[message for _, message in DAMAGED])
+@pytest.mark.parametrize("damaged", DAMAGED, ids=[message for _, message in DAMAGED])
 @pytest.mark.parametrize("command", ["evaluate", "train"])
-def test_one_line_names_file_key_and_type(text, message, command, tmp_path, monkeypatch, capsys):
+def test_one_line_names_file_key_and_type(damaged, command, tmp_path, monkeypatch, capsys):
+    text, message = damaged
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "config.json").write_text(text)

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tfdefense
 from tests.conftest import make_toy_model
 from tfdefense.attacks import BIM, FGSM
-from tfdefense.attacks.core import adversarial_dataset
+from tfdefense.attacks.core.adversarial_dataset import AdversarialStorage, make_adversarial_dataset
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import APEGANPlusPlus
 from tfdefense.errors import UserError, WorkFailedError
@@ -81,8 +81,8 @@ def test_a_training_goes_on_from_its_last_checkpoint(small, toy_split):
     def fit(run, watch=None):
         defense = APEGANPlusPlus(make_toy_model(), strengths=(0.2,))
         if watch:
-            defense.watch = lambda validation: watch
-        defense.fit(toy_split, 4, toy_split, 8, run=run, steps_per_loop=1)
+            defense.make_validator = lambda validation: watch
+        defense.fit(toy_split, 4, toy_split, batch_size=8, run=run, steps_per_loop=1)
         return defense.generator.get_weights()
 
     calls = []
@@ -129,9 +129,8 @@ def test_event_files(small):
 def test_adversarial_examples(small, toy_split, toy_model):
     def craft():
         model = FrozenClassifier(toy_model, toy_split.image_shape)
-        return adversarial_dataset.craft(
-            model, toy_split, BIM(steps=2), batch_size=8, output=small / "adv"
-        )
+        storage = AdversarialStorage(batch_size=8, output=small / "adv")
+        return make_adversarial_dataset(model, toy_split, BIM(steps=2), storage)
 
     with full(small, leave=24_000), pytest.raises(FULL) as error:
         craft()
@@ -149,13 +148,13 @@ def test_a_report_and_an_export(small, toy_split, toy_model):
     with full(small), pytest.raises(FULL) as error:
         evaluate_run(run, defense, data, how, small / "runs")
     says_full(error)
-    assert protocol.saved_report(run, how) is None
+    assert protocol.load_finished_report(run, how) is None
     with full(small), pytest.raises(UserError) as error:
         export(defense, run.path / "export")
     says_full(error)
     assert list((run.path / "export").iterdir()) == []
     evaluate_run(run, defense, data, how, small / "runs")
-    assert protocol.saved_report(run, how) is not None
+    assert protocol.load_finished_report(run, how) is not None
     served = tf.saved_model.load(export(defense, run.path / "export"))
     assert "serving_default" in served.signatures
     assert FGSM.name in (run.path / "report.md").read_text()

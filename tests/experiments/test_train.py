@@ -1,25 +1,128 @@
+"""Training into run directories: defaults, resuming, and what is refused."""
+
+import dataclasses
+import json
+import shutil
+
 import numpy as np
+import pytest
 
-import tfdefense
 from tests.conftest import make_toy_model
-from tfdefense.experiments import train
-from tfdefense.experiments.plan import planned
+from tfdefense.errors import UserError
+from tfdefense.experiments.config import DefenseConfig, ExperimentConfig, TrainingConfig
+from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.inputs import ClassifierSelection, DataConfig
+from tfdefense.experiments.load import load_defense, load_experiment
+from tfdefense.experiments.plan import plan_training
+from tfdefense.experiments.train import train_defense
+from tfdefense.training.run_directory import RunDirectory
 
 
-def test_a_defence_that_is_found_is_judged_on_the_split_that_it_was_trained_by(toy_split, tmp_path):
-    """By the default split, test images may be some that it was trained on."""
-    name = f"npz:{tmp_path / 'toy.npz'}"
+@pytest.fixture(scope="module")
+def learned(toy_split, tmp_path_factory):
+    """A defence that learns for one step, and its run directory."""
+    directory = tmp_path_factory.mktemp("learned")
     np.savez(
-        tmp_path / "toy.npz",
-        images=np.tile(toy_split.images, (4, 1, 1, 1))
-        * np.linspace(0.5, 1, 96)[:, None, None, None],
+        directory / "toy.npz",
+        images=(np.tile(toy_split.images, (4, 1, 1, 1)) * 255).astype(np.uint8),
         labels=np.tile(toy_split.labels, 4),
     )
-    make_toy_model().save(tmp_path / "toy.keras")
-    given = {"defense": "apegan", "dataset": name, "classifier": str(tmp_path / "toy.keras")}
-    seeded = {**given, "split_seed": 5, "epochs": 1, "train_images": 8}
-    train.fitted(planned(seeded, None, None, False, tmp_path / "runs"), tmp_path / "runs")
-    _, _, dataset = train.find(given, runs_dir=tmp_path / "runs")
-    of = {seed: tfdefense.data.load(name, split_seed=seed).test.images for seed in (0, 5)}
-    assert not np.array_equal(of[0], of[5])
-    np.testing.assert_array_equal(dataset.test.images, of[5])
+    make_toy_model().save(directory / "toy.keras")
+    config = ExperimentConfig(
+        DefenseConfig("apegan"),
+        DataConfig(f"npz:{directory / 'toy.npz'}"),
+        ClassifierSelection(str(directory / "toy.keras")),
+        TrainingConfig(epochs=1, train_images=8, batch_size=8),
+    )
+    run = RunDirectory(directory / "run")
+    plan = plan_training(config, run=run)
+    assert not run.path.exists(), "a plan writes nothing"
+    train_defense(config, run=run)
+    assert json.loads(run.config_path.read_text()) == json.loads(plan.to_stored().to_json())
+    assert load_experiment(run).config == plan.config
+    return config, run
+
+
+@pytest.fixture
+def plain(learned):
+    """The same with a defence that does not learn."""
+    return dataclasses.replace(learned[0], defense=DefenseConfig("bit_depth"), training=None)
+
+
+def state(run):
+    return {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
+
+
+def test_a_finished_training_is_not_repeated(learned):
+    config, run = learned
+    before = state(run)
+    train_defense(config, run=run)
+    train_defense(load_experiment(run).config, run=run)
+    assert state(run) == before
+
+
+def test_other_settings_are_refused(learned):
+    config, run = learned
+    other = dataclasses.replace(config, training=TrainingConfig(epochs=2, batch_size=8))
+    with pytest.raises(UserError) as error:
+        train_defense(other, run=run)
+    assert "--epochs=1 (2 now), --train_images=8 (not set now)" in str(error.value)
+    assert "or start afresh with --overwrite" in str(error.value)
+
+
+def test_a_run_whose_training_is_not_finished_names_the_command(learned, tmp_path):
+    shutil.copytree(learned[1].path, tmp_path / "copy")
+    run = RunDirectory(tmp_path / "copy")
+    content = json.loads(run.config_path.read_text())
+    content["surroundings"]["steps"] = 9
+    run.config_path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"step 1 of 9\)\. Resume it with: bin/train --run="):
+        load_defense(run)
+
+
+def test_a_run_is_overwritten_only_if_that_is_asked_for(plain, tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    train_defense(plain, run=run)
+    (run.path / "note").write_text("old")
+    other = dataclasses.replace(plain, defense=DefenseConfig("bit_depth", seed=1))
+    with pytest.raises(UserError, match=r"--seed=0 \(1 now\)"):
+        train_defense(other, ExperimentContext(overwrite=False), run)
+    assert (run.path / "note").exists()
+    train_defense(other, ExperimentContext(overwrite=True), run)
+    assert not (run.path / "note").exists()
+    assert run.read_config().settings["seed"] == 1
+
+
+def test_the_default_run_directory_is_in_runs_dir(plain, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train_defense(plain, ExperimentContext(runs_dir=tmp_path / "elsewhere"))
+    assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["npz-toy-toy-bit_depth"]
+
+
+def test_a_run_without_its_classifier_finds_it_again_by_its_path(plain, tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path / "run")
+    train_defense(plain, run=run)
+    stored = load_experiment(run).config
+    assert stored.classifier.path == plain.classifier.classifier
+    assert stored.classifier.classifier == "toy.keras"
+    run.classifier_path.unlink()
+    monkeypatch.chdir("/")
+    train_defense(stored, run=run)
+    assert run.classifier_path.is_file()
+
+
+def test_training_uses_the_config_in_hand(plain, tmp_path, monkeypatch):
+    """`config.json` is read to compare settings, not to build the defence."""
+    built = []
+    original = DefenseConfig.build
+
+    def build(self, classifier):
+        built.append(self.hyperparameters)
+        return original(self, classifier)
+
+    monkeypatch.setattr(DefenseConfig, "build", build)
+    defense = train_defense(plain, run=RunDirectory(tmp_path / "run"))
+    assert len(built) == 1
+    assert built[0] is plain.defense.hyperparameters
+    assert defense.config is plain.defense.hyperparameters

@@ -1,4 +1,4 @@
-"""Estimates of time: the multiplications that they rest on, and that they learn."""
+"""Time estimates: the operations that they count, and their correction by measured times."""
 
 import pytest
 import tensorflow as tf
@@ -6,12 +6,13 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.papers.cost import CostEstimator, duration_text
+from tfdefense.papers.paper import PaperDefense
 from tfdefense.papers.store import TargetStore
-from tfdefense.papers.targets import ClassifierTarget, ExamplesTarget, DefenseTarget
+from tfdefense.papers.targets import ClassifierTarget, DefenseTarget, ExamplesTarget
 
 
-def profiled(name, image_shape):
-    """Floating point operations of one image, as TensorFlow's profiler counts those of convolutions and products."""
+def profiled_operations(name, image_shape):
+    """Return the operations of a forward pass of one image, as TensorFlow's profiler counts them."""
     model = CLASSIFIERS.get(name).build(image_shape, 10)
     function = tf.function(lambda images: model(images, training=False))
     spec = tf.TensorSpec([1, *image_shape], tf.float32)
@@ -20,32 +21,36 @@ def profiled(name, image_shape):
         tf.graph_util.import_graph_def(frozen.graph.as_graph_def(), name="")
         options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
         options["output"] = "none"
-        counted = tf.compat.v1.profiler.profile(graph, options=options)
-    return counted.total_float_ops
+        profile = tf.compat.v1.profiler.profile(graph, options=options)
+    return profile.total_float_ops
 
 
 @pytest.mark.parametrize("name", ["lenet", "mnist_cnn", "resnet18"])
-def test_multiplications_are_those_of_the_profiler(name, tmp_path):
+def test_macs_are_half_the_operations_of_the_profiler(name, tmp_path):
     cost = CostEstimator(TargetStore(tmp_path))
-    digits = ExamplesTarget(ClassifierTarget("digits", name), "fgsm", 1)
-    forward = cost.multiplications(digits) / 3
-    assert forward == pytest.approx(profiled(name, (28, 28, 1)) / 2, rel=0.05)
+    gradient = cost.macs(ExamplesTarget(ClassifierTarget("digits", name), "fgsm", 1))
+    operations = profiled_operations(name, (28, 28, 1))
+    assert gradient / 3 == pytest.approx(operations / 2, rel=0.05)
 
 
-def test_estimates_follow_what_was_measured(tmp_path):
+def test_estimates_follow_measured_times(tmp_path):
     cost = CostEstimator(TargetStore(tmp_path))
     classifier = ClassifierTarget("digits", "lenet", 5)
-    first = DefenseTarget.of(classifier, "apegan", {}, 10)
+
+    def target(name, passes):
+        return DefenseTarget.from_choice(classifier, PaperDefense(name, ""), passes)
+
+    first = target("apegan", 10)
     before = cost.seconds(first)
-    cost.made(first, 10 * before)
+    cost.record(first, 10 * before)
     assert cost.seconds(first) == pytest.approx(10 * before, rel=1e-6)
-    twice = DefenseTarget.of(classifier, "apegan", {}, 20)
+    twice = target("apegan", 20)
     assert cost.seconds(twice) == pytest.approx(2 * cost.seconds(first), rel=0.2)
-    assert cost.seconds(DefenseTarget.of(classifier, "bit_depth", {}, 20)) < 10
+    assert cost.seconds(target("bit_depth", 20)) < 10
 
 
-def test_spoken():
-    assert [duration_text(s) for s in (40, 89, 600, 5400, 12_000)] == [
+def test_durations_are_written_in_seconds_minutes_or_hours():
+    assert [duration_text(seconds) for seconds in (40, 89, 600, 5400, 12_000)] == [
         "40 s",
         "89 s",
         "10 min",

@@ -1,4 +1,4 @@
-"""Who may make what, among processes and machines that share a folder."""
+"""Leases among processes and machines that share a folder."""
 
 import json
 import os
@@ -15,71 +15,71 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from tfdefense.papers.leases import lease
-with lease(Path(sys.argv[1])) as mine:
-    print(mine, flush=True)
+with lease(Path(sys.argv[1])) as is_leased:
+    print(is_leased, flush=True)
     time.sleep(600)
 """
 
 
-def held(path):
-    with lease(path) as mine:
-        return mine
+def can_lease(path):
+    with lease(path) as is_leased:
+        return is_leased
 
 
-def test_one_at_a_time(tmp_path):
+def test_only_one_process_holds_a_lease(tmp_path):
     path = tmp_path / "below" / "thing"
-    with lease(path) as mine:
-        assert mine
-        assert not held(path)
-        assert held(tmp_path / "below" / "other")
-    assert held(path)
+    with lease(path) as is_leased:
+        assert is_leased
+        assert not can_lease(path)
+        assert can_lease(tmp_path / "below" / "other")
+    assert can_lease(path)
     assert list((tmp_path / "below").iterdir()) == []
 
 
-def test_who_was_thought_dead_leaves_the_next_ones_lease_alone(tmp_path, monkeypatch):
+def test_a_slow_holder_leaves_the_lease_of_its_successor_alone(tmp_path, monkeypatch):
     path, file = tmp_path / "thing", tmp_path / "thing.lease"
-    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.05)
-    with lease(path) as mine:
-        assert mine
-        file.write_text('{"lease": "of who took over"}')
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
+    with lease(path) as is_leased:
+        assert is_leased
+        file.write_text('{"lease": "of the successor"}')
         os.utime(file, (1, 1))
         time.sleep(0.3)
-        assert file.stat().st_mtime == 1, "kept another's lease alive"
-    assert file.read_text() == '{"lease": "of who took over"}'
+        assert file.stat().st_mtime == 1, "renewed the lease of another process"
+    assert file.read_text() == '{"lease": "of the successor"}'
 
 
-def test_it_is_given_back_when_the_work_fails(tmp_path):
+def test_a_lease_is_released_if_the_work_fails(tmp_path):
     try:
         with lease(tmp_path / "thing"):
             raise RuntimeError
     except RuntimeError:
-        assert held(tmp_path / "thing")
+        assert can_lease(tmp_path / "thing")
 
 
-def test_a_killed_process_of_this_machine_loses_it_at_once(tmp_path):
+def test_a_killed_process_of_this_machine_loses_its_lease_at_once(tmp_path):
     path = tmp_path / "thing"
     command = [sys.executable, "-c", HOLDER, path]
     holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert holder.stdout.readline() == "True\n"
-    assert not held(path)
+    assert not can_lease(path)
     holder.kill()
     holder.wait()
-    assert held(path)
+    assert can_lease(path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_machine_loses_it_when_it_was_silent_for_two_minutes(tmp_path):
+def test_another_machine_loses_its_lease_after_two_minutes_without_renewal(tmp_path):
     path, file = tmp_path / "thing", tmp_path / "thing.lease"
     file.write_text(json.dumps({"host": "far", "machine": "another", "process": 1}))
-    assert not held(path)  # It may be slow, or the network may be.
+    assert not can_lease(path)  # The machine or the network may be slow.
     long_ago = time.time() - leases.DEAD_AFTER_SECONDS - 5
     os.utime(file, (long_ago, long_ago))
-    assert held(path)
+    assert can_lease(path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_is_touched_as_long_as_the_work_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.02)
+def test_a_lease_is_renewed_during_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.02)
     with lease(tmp_path / "thing"):
         file = tmp_path / "thing.lease"
         long_ago = time.time() - 1000
@@ -87,10 +87,10 @@ def test_it_is_touched_as_long_as_the_work_goes_on(tmp_path, monkeypatch):
         deadline = time.monotonic() + 10
         while file.stat().st_mtime < time.time() - 500 and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert not held(tmp_path / "thing")
+        assert not can_lease(tmp_path / "thing")
 
 
-def test_of_many_who_find_it_dead_one_takes_over(tmp_path):
+def test_one_of_several_processes_takes_over_a_dead_lease(tmp_path):
     path = tmp_path / "thing"
     file = tmp_path / "thing.lease"
     file.write_text("{}")

@@ -1,180 +1,221 @@
-"""A small paper of our own, reproduced on the embedded digits: a new paper is a new file."""
+"""The small paper, reproduced on the embedded digits: a new paper is two new files.
+
+Both grids are made once; tests read them, or change a copy.
+"""
 
 import csv
 import dataclasses
 import json
+import shutil
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tfdefense
+from tests.papers.conftest import run_command, working_folder
 from tfdefense.attacks import FGSM
 from tfdefense.cli.main import main
-from tfdefense.errors import UserError
-from tfdefense.papers import paper, store
-from tfdefense.papers import reproduce as reproduce_module
-from tfdefense.papers.records import versions_and_notes, save_index
-from tfdefense.papers.reproduce import Reproduction
+from tfdefense.papers import reproduce, store
+from tfdefense.papers.reproduce import FigureSelection, Reproduction
 from tfdefense.papers.store import TargetStore
 
-TOML = """
-title = "A Small Paper"
-year = 2026
-[tables]
-1 = "nothing"
-2 = "two defences"
-[fooled_only]
-tables = ["2"]
-[classifiers]
-"Net" = "lenet"
-"Other" = "mnist_cnn"
-[attacks.mnist]
-"FGSM" = { attack = "fgsm:epsilon=0.3", reason = "because" }
-[defenses]
-"Rounding" = { defense = "bit_depth", reason = "because" }
-"MagNet" = { defense = "magnet", trained_with = "Net", reason = "because" }
-"""
-CSV = """paper,table,dataset,attacked_classifier,defense,trained_with,attack,accuracy_percent
-small,1,mnist,Net,none,,benign,99.0
-small,1,mnist,Net,none,,FGSM,10.0
-small,2,mnist,Net,Rounding,,FGSM,80.0
-small,2,mnist,Other,MagNet,,FGSM,20.0
-"""
+
+@pytest.fixture(scope="module")
+def all_tables(small_papers, tmp_path_factory):
+    """All tables, planned and then made, in an empty folder."""
+    folder = tmp_path_factory.mktemp("all_tables")
+    with working_folder(folder, small_papers):
+        plan = run_command("--all", "--dry_run")
+        plan_made_files = any(folder.iterdir())
+        run = run_command("--all")
+    results = folder / "results" / "small"
+    return types.SimpleNamespace(
+        folder=folder, results=results, plan=plan, plan_made_files=plan_made_files, run=run
+    )
+
+
+@pytest.fixture(scope="module")
+def table_1(small_papers, tmp_path_factory):
+    """Table 1, made in two shards."""
+    folder = tmp_path_factory.mktemp("table_1")
+    with working_folder(folder, small_papers):
+        shards = [run_command("--tables=1", f"--shard={index}/2") for index in (1, 2)]
+    return types.SimpleNamespace(folder=folder, shards=shards)
 
 
 @pytest.fixture
-def small(tmp_path, monkeypatch):
-    """A directory with a paper in it; commands run there."""
-    place = tmp_path / "papers"
-    place.mkdir()
-    (place / "small.csv").write_text(CSV)
-    (place / "small.toml").write_text(TOML)
-    monkeypatch.setattr(paper, "_HERE", place)
-    paper.load_paper.cache_clear()
-    monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    paper.load_paper.cache_clear()
+def copy_of_all_tables(all_tables, small):
+    shutil.copytree(all_tables.folder, small, dirs_exist_ok=True)
+    return small
 
 
-COMMAND = ["reproduce", "--paper=small", "--all", "--budget=smoke"]
+@pytest.fixture
+def copy_of_table_1(table_1, small):
+    shutil.copytree(table_1.folder, small, dirs_exist_ok=True)
+    return small
 
 
-def test_a_paper_is_reproduced_and_gone_on_with(small, capsys):
-    assert main([*COMMAND, "--dry_run"]) == 0
-    assert not (small / "runs").exists()
-    plan = capsys.readouterr().out
-    assert "classifiers     2 needed,    2 to make" in plan
-    assert "cells           4 needed,    4 to make" in plan
+@pytest.mark.slow
+def test_a_dry_run_prints_the_plan_and_writes_nothing(all_tables):
+    assert all_tables.plan.status == 0
+    assert not all_tables.plan_made_files
+    assert "classifiers     2 needed,    2 to make" in all_tables.plan.printed
+    assert "cells           4 needed,    4 to make" in all_tables.plan.printed
 
-    assert main(COMMAND) == 0
-    said = capsys.readouterr().out
-    assert "0 of 10 artefacts are there; 10 to make" in said
-    assert (small / "results" / "small" / "2.json").is_file()
-    with (small / "results" / "small" / "2.csv").open() as file:
+
+@pytest.mark.slow
+def test_all_targets_are_made(all_tables):
+    assert all_tables.run.status == 0
+    assert "0 of 10 targets exist; 10 to make" in all_tables.run.printed
+
+
+@pytest.mark.slow
+def test_the_csv_has_the_printed_and_the_measured_accuracies(all_tables):
+    with (all_tables.results / "2.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["accuracy_percent"] for row in rows] == ["80.0", "20.0"]
     for row in rows:
-        assert (
-            0 <= float(row["ci_low"]) <= float(row["ours_percent"]) <= float(row["ci_high"]) <= 100
-        )
-        assert 1 <= int(row["n"]) <= 12  # Of those that fooled the classifier.
+        low, ours, high = (float(row[name]) for name in ("ci_low", "ours_percent", "ci_high"))
+        assert 0 <= low <= ours <= high <= 100
+        assert 1 <= int(row["n"]) <= 12  # Only images that fooled the classifier count.
         assert int(row["white_box_n"]) == 2
-    markdown = (small / "results" / "small" / "1.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_markdown_table_has_n_and_versions(all_tables):
+    markdown = (all_tables.results / "1.md").read_text()
     assert "2 of 2 figures measured" in markdown
     assert "n=12" in markdown
-    assert (
-        f"Made by `bin/reproduce --paper=small --budget=smoke`, with tfdefense {tfdefense.__version__}, "
-        in markdown
-    )
-    records = json.loads((small / "results" / "small" / "2.json").read_text())
+    command = "bin/reproduce --paper=small --budget=smoke"
+    assert f"Made by `{command}`, with tfdefense {tfdefense.__version__}, " in markdown
+
+
+@pytest.mark.slow
+def test_the_records_have_figures_and_cells(all_tables):
+    records = json.loads((all_tables.results / "2.json").read_text())
     assert [record["figure"]["accuracy_percent"] for record in records] == [80.0, 20.0]
     assert all(record["cell"]["white_box"]["n"] == 2 for record in records)
-    index = (small / "results" / "small" / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_index_has_the_means_of_each_table(all_tables):
+    index = (all_tables.results / "README.md").read_text()
     assert "| [2](2.md): two defences | 2 of 2 | 50.00 |" in index
     assert "## More than 3 points below the paper" in index
-    choices = (small / "results" / "small" / "choices.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_choices_list_attacks_defences_and_training(all_tables):
+    choices = (all_tables.results / "choices.md").read_text()
     assert "| Rounding | bit_depth | because |" in choices
     assert "| digits | lenet | magnet | - | 1 | all | - |" in choices
     assert "| digits | mnist_cnn | - | 2 |" in choices
-    assert (small / "results" / "small" / "1.tex").read_text().count(r"\\") == 3
-    assert (small / "results" / "small" / "2.png").read_bytes().startswith(b"\x89PNG")
 
-    picture = (small / "results" / "small" / "2.svg").read_bytes()
-    cells = sorted((small / "runs" / "reproduce" / "cells").iterdir())
-    before = {path: path.read_text() for path in cells}
-    cells[0].write_text(cells[0].read_text()[:40])  # Half-written by somebody.
+
+@pytest.mark.slow
+def test_tables_are_also_latex_and_a_picture(all_tables):
+    assert (all_tables.results / "1.tex").read_text().count(r"\\") == 3
+    assert (all_tables.results / "2.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_damaged_files_are_made_again(copy_of_all_tables):
+    results = copy_of_all_tables / "results" / "small"
+    picture = (results / "2.svg").read_bytes()
+    cell = min((copy_of_all_tables / "runs" / "reproduce" / "cells").iterdir())
+    before = cell.read_text()
+    cell.write_text(before[:40])
     for table in "12":
-        (small / "results" / "small" / f"{table}.json").write_text("[{")  # So are these.
-    assert main(COMMAND) == 0
-    said = capsys.readouterr().out
-    assert "2.json: damaged; what it told is measured again." in said
-    # The three cells that are whole, what the fourth needs, and itself.
-    assert "; 1 to make" in said
-    again = json.loads(cells[0].read_text())
-    assert again["ours"] == json.loads(before[cells[0]])["ours"]
-    assert (small / "results" / "small" / "2.svg").read_bytes() == picture
+        (results / f"{table}.json").write_text("[{")
+    run = run_command("--all")
+    assert run.status == 0
+    assert "2.json: damaged; its cells are measured again." in run.printed
+    # The other three cells are complete, and so is everything that the damaged one needs.
+    assert "; 1 to make" in run.printed
+    assert json.loads(cell.read_text())["ours"] == json.loads(before)["ours"]
+    assert (results / "2.svg").read_bytes() == picture
 
 
-def test_what_stands_in_the_results_is_not_measured_again_elsewhere(small, capsys):
-    assert main([*COMMAND[:2], "--tables=1", *COMMAND[3:]]) == 0
-    table = small / "results" / "small" / "1.md"
+@pytest.mark.slow
+def test_measured_cells_are_not_measured_again_with_another_store(copy_of_table_1):
+    table = copy_of_table_1 / "results" / "small" / "1.md"
     before = table.read_text()
-    capsys.readouterr()
-    assert main([*COMMAND, "--store=another", "--dry_run"]) == 0
-    assert "cells           4 needed,    2 to make" in capsys.readouterr().out
-    assert main([*COMMAND[:2], "--tables=1", *COMMAND[3:], "--store=another"]) == 0
-    assert "2 of 2 artefacts are there; 0 to make" in capsys.readouterr().out
+    plan = run_command("--all", "--store=another", "--dry_run")
+    assert plan.status == 0
+    assert "cells           4 needed,    2 to make" in plan.printed
+    run = run_command("--tables=1", "--store=another")
+    assert run.status == 0
+    assert "2 of 2 targets exist; 0 to make" in run.printed
     assert table.read_text() == before
-    assert not (small / "another" / "classifiers").exists()
+    assert not (copy_of_table_1 / "another" / "classifiers").exists()
 
 
-def test_a_cell_is_what_a_few_lines_of_numpy_measure(small):
-    reproduction = Reproduction("small", "smoke", TargetStore(small / "store"), small / "results", ["2"])
-    reproduction.run()
+@pytest.mark.slow
+def test_a_cell_agrees_with_a_few_lines_of_numpy(copy_of_all_tables):
+    selection, results = FigureSelection("small", ["2"]), copy_of_all_tables / "results"
+    runs = TargetStore(Path("runs/reproduce"))
+    reproduction = Reproduction(selection, "smoke", runs, results)
     (_, cell), _ = reproduction.grid.cells
     test = tfdefense.data.load("digits").test.take(12)
     model = cell.classifier.load(reproduction.store)
     adversarial = FGSM(epsilon=0.3)(model, test.images, test.labels)
-    clean_right = np.argmax(model(test.images), -1) == test.labels
-    attacked_right = np.argmax(model(adversarial), -1) == test.labels
-    fooled = clean_right & ~attacked_right
-    right = np.argmax(model(np.round(adversarial)), -1) == test.labels  # One bit a pixel.
-    outcome = cell.outcome(reproduction.store)
-    assert (outcome.ours.correct, outcome.ours.n) == (right[fooled].sum(), fooled.sum())
-    assert (outcome.undefended.correct, outcome.undefended.n) == (0, fooled.sum())
+    is_right_on_clean = np.argmax(model(test.images), -1) == test.labels
+    is_right_on_adversarial = np.argmax(model(adversarial), -1) == test.labels
+    is_fooled = is_right_on_clean & ~is_right_on_adversarial
+    rounded = np.round(adversarial)  # One bit per pixel.
+    is_right = np.argmax(model(rounded), -1) == test.labels
+    measurement = cell.measurement(reproduction.store)
+    assert measurement.ours.correct == is_right[is_fooled].sum()
+    assert measurement.ours.n == is_fooled.sum()
+    assert (measurement.undefended.correct, measurement.undefended.n) == (0, is_fooled.sum())
 
 
-def test_shards_fill_one_table_together(small, capsys):
-    assert main([*COMMAND[:2], "--tables=1", *COMMAND[3:], "--shard=1/2"]) == 0
-    assert "1 of 2 figures measured" in capsys.readouterr().out
-    assert main([*COMMAND[:2], "--tables=1", *COMMAND[3:], "--shard=2/2"]) == 0
-    said = capsys.readouterr().out
-    assert "1 of 3 artefacts are there; 2 to make" in said  # The classifier is there.
-    assert "2 of 2 figures measured" in said
+@pytest.mark.slow
+def test_shards_fill_one_table_together(table_1):
+    first, second = table_1.shards
+    assert first.status == 0
+    assert "1 of 2 figures measured" in first.printed
+    assert second.status == 0
+    assert "1 of 3 targets exist; 2 to make" in second.printed  # The classifier exists.
+    assert "2 of 2 figures measured" in second.printed
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
-        (["--paper=small"], "--tables: none given; --all for all of them"),
-        (["--budget=smoke"], "--paper: none given, of small; or --all"),
+        (["--paper=small"], "--tables: none given"),
+        (["--budget=smoke"], "--paper: none given"),
         (["--paper=smal", "--all"], "unknown --paper 'smal'. Did you mean 'small'"),
         (["--paper=small", "--tables=3"], "unknown table of --paper=small '3'"),
-        (["--paper=small", "--tables=1", "--all"], "--tables: not with --all"),
+        (["--paper=small", "--tables=1", "--all"], "--tables: not allowed with --all"),
         (["--paper=small", "--all", "--dataset=cifar10"], "unknown dataset 'cifar10'"),
         (["--paper=small", "--all", "--classifiers=Nett"], "unknown classifier 'Nett'. Did you"),
         (
             ["--paper=small", "--tables=1", "--classifiers=Other"],
-            "--tables=1: has no figures of --classifiers=Other alone",
+            "--tables=1: has no figures for --classifiers=Other",
         ),
         (["--paper=small", "--all", "--budget=huge"], "unknown --budget 'huge'. "),
-        (["--paper=small", "--all", "--shard=3/2"], "--shard=3/2: I/N with I from 1 to N needed"),
-        (["--paper=small", "--all", "--shard=0/2"], "--shard=0/2: I/N with I from 1 to N needed"),
-        (["--paper=small", "--all", "--shard=one"], "--shard=one: I/N with I from 1 to N needed"),
-        (["--paper=small", "--all", "--output=foreign"], "foreign/small holds something else"),
+        (
+            ["--paper=small", "--all", "--shard=3/2"],
+            "--shard=3/2: I/N with I from 1 to N is needed",
+        ),
+        (
+            ["--paper=small", "--all", "--shard=0/2"],
+            "--shard=0/2: I/N with I from 1 to N is needed",
+        ),
+        (
+            ["--paper=small", "--all", "--shard=one"],
+            "--shard=one: I/N with I from 1 to N is needed",
+        ),
+        (
+            ["--paper=small", "--all", "--output=foreign"],
+            "foreign/small has other files and no made.json",
+        ),
         (
             ["--paper=small", "--all", "--output=other"],
-            "holds results of --budget=smoke, schema 1; cpu, schema 1, given",
+            "has results of --budget=smoke, schema 1, but --budget=cpu, schema 1, is given",
         ),
         (["--paper=small", "--all", "--output=damaged"], "made.json: damaged"),
         (
@@ -183,7 +224,7 @@ def test_shards_fill_one_table_together(small, capsys):
         ),
     ],
 )
-def test_bad_input(small, flags, said, capsys):
+def test_invalid_flags_are_rejected(small, flags, message, capsys):
     for name, content in (
         ("foreign", "x"),
         ("other", json.dumps({"schema": 1, "budget": "smoke"})),
@@ -192,15 +233,15 @@ def test_bad_input(small, flags, said, capsys):
         (small / name / "small").mkdir(parents=True)
         file = "notes.txt" if name == "foreign" else "made.json"
         (small / name / "small" / file).write_text(content)
-    (small / "file").write_text("in the way")
+    (small / "file").write_text("not a folder")
     assert main(["reproduce", *flags]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not (small / "runs").exists()
 
 
 @pytest.fixture
-def other_images(monkeypatch):
-    """A call after which the embedded digits are a lossy copy of themselves."""
+def replace_digits(monkeypatch):
+    """Function that replaces the embedded digits by a lossy copy."""
     digits = tfdefense.data.load("digits")
     lossy = dataclasses.replace(digits.test, images=digits.test.images.round(1))
     lossy = dataclasses.replace(digits, test=lossy)
@@ -214,77 +255,44 @@ def other_images(monkeypatch):
     store._fingerprints.cache_clear()
 
 
-ONE_TABLE = [*COMMAND[:2], "--tables=1", *COMMAND[3:]]
-
-
-def test_a_store_is_made_of_the_same_images_throughout(small, capsys, other_images):
-    assert main(ONE_TABLE) == 0
-    other_images()
+@pytest.mark.slow
+def test_a_store_is_made_from_the_same_images(copy_of_table_1, capsys, replace_digits):
+    replace_digits()
     for dry_run in ([], ["--dry_run"]):
         capsys.readouterr()
-        assert main([*COMMAND, *dry_run]) == 2
-        said = capsys.readouterr().err
-        assert "--store=runs/reproduce: was made of other images of 'digits'" in said
-    assert not (small / "results" / "small" / "2.md").exists()
-    assert main(ONE_TABLE) == 0  # There is nothing to make.
-    (small / "runs/reproduce/images/digits.json").write_text("{")
-    assert main(COMMAND) == 2
+        assert run_command("--all", *dry_run).status == 2
+        message = "--store=runs/reproduce: made from other images of 'digits'"
+        assert message in capsys.readouterr().err
+    assert not (copy_of_table_1 / "results" / "small" / "2.md").exists()
+    assert run_command("--tables=1").status == 0  # Nothing is missing.
+    (copy_of_table_1 / "runs/reproduce/images/digits.json").write_text("{")
+    assert run_command("--all").status == 2
     assert "digits.json: damaged" in capsys.readouterr().err
 
 
-def test_so_is_a_table_whatever_store_its_cells_come_from(small, capsys, other_images):
-    assert main(ONE_TABLE) == 0
-    other_images()
-    capsys.readouterr()
-    assert main([*COMMAND, "--store=another"]) == 2
-    said = capsys.readouterr().err
-    assert "What was measured earlier: was made of other images of 'digits'" in said
-    assert not (small / "another").exists()
+@pytest.mark.slow
+def test_the_cells_of_a_table_use_the_same_images(copy_of_table_1, capsys, replace_digits):
+    table_2 = copy_of_table_1 / "results" / "small" / "2.md"
+    replace_digits()
+    assert run_command("--all", "--store=another").status == 2
+    message = "The measured figures: made from other images of 'digits'"
+    assert message in capsys.readouterr().err
+    assert not (copy_of_table_1 / "another").exists()
     elsewhere = ["--store=another", "--output=other"]
-    part = [*COMMAND[:2], "--tables=2", "--classifiers=Net", *COMMAND[3:]]
-    assert main([*part, *elsewhere]) == 0
-    before = (small / "results" / "small" / "2.md").exists()
+    assert run_command("--tables=2", "--classifiers=Net", *elsewhere).status == 0
+    before = table_2.exists()
     capsys.readouterr()
-    assert main([*COMMAND, *elsewhere[:1]]) == 2
-    assert "on other images of 'digits' than other cells of its table" in capsys.readouterr().err
-    assert (small / "results" / "small" / "2.md").exists() == before
+    assert run_command("--all", *elsewhere[:1]).status == 2
+    error = capsys.readouterr().err
+    assert "on other images of 'digits' than other cells of its table" in error
+    assert table_2.exists() == before
 
 
-class Late(TargetStore):
-    """One with other images, which another with the right ones forestalls."""
-
-    def fingerprints(self, name):
-        return {**super().fingerprints(name), "test": "other"}
-
-    def _written(self, name, prints):
-        TargetStore(self.path).hold_to_images([name])
-        return super()._written(name, prints)
-
-
-def test_of_machines_that_begin_at_once_the_first_one_s_images_count(tmp_path):
-    with pytest.raises(UserError, match="was made of other images of 'digits'"):
-        Late(tmp_path).hold_to_images(["digits"])
-    TargetStore(tmp_path).hold_to_images(["digits"])
-    assert [path.name for path in (tmp_path / "images").iterdir()] == ["digits.json"]
-
-
-def test_a_table_with_nothing_measured_is_written_too(small):
-    reproduction = Reproduction("small", "smoke", TargetStore(small / "store"), small / "results")
-    assert reproduce_module.SCHEMA == 1
+def test_a_table_without_measurements_is_written(small):
+    runs = TargetStore(small / "store")
+    reproduction = Reproduction(FigureSelection("small"), "smoke", runs, small / "results")
+    assert reproduce.SCHEMA == 1
     reproduction.write()
-    assert "None of 2 figures measured" in (small / "results" / "small" / "1.md").read_text()
-    assert "To be made by `bin/reproduce" in (small / "results" / "small" / "1.md").read_text()
-
-
-def test_a_table_tells_what_each_of_its_cells_was_made_with():
-    records = [
-        {"made_with": {"keras": "3.1"}, "note": ""},
-        {"made_with": {"keras": "3.2", "numpy": "2.4"}, "note": "JPEG."},
-        {"made_with": {"keras": "3.1"}},  # From before there were notes.
-    ]
-    assert versions_and_notes(records) == ("keras 3.1 and 3.2, numpy 2.4", ["JPEG."])
-
-
-def test_the_index_says_what_is_to_be_said_of_the_images(small):
-    save_index(paper.load_paper("small"), {}, ["JPEG."], small / "README.md")
-    assert "with n and interval.\nJPEG.\n" in (small / "README.md").read_text()
+    table = (small / "results" / "small" / "1.md").read_text()
+    assert "None of 2 figures measured" in table
+    assert "Not measured yet. Measure it with: `bin/reproduce" in table

@@ -1,4 +1,4 @@
-"""The order in which artefacts are made, and what happens when one cannot be."""
+"""Order in which targets are made, failures, and other machines."""
 
 import dataclasses
 import fcntl
@@ -23,13 +23,13 @@ from tfdefense.utils.file_lock import lock_directory
 
 
 @dataclasses.dataclass(frozen=True)
-class Part(StoredTarget):
-    """A file with its name in it."""
+class FileTarget(StoredTarget):
+    """A file that contains the target's name."""
 
     kind = "parts"
 
     name: str
-    first: "Part | None" = None
+    first: "FileTarget | None" = None
 
     @property
     def title(self):
@@ -45,24 +45,8 @@ class Part(StoredTarget):
         self.path(store).write_text(self.name)
 
 
-class NoCost:
-    def __init__(self):
-        self.seen = []
-
-    def seconds(self, artefact):
-        return 60.0
-
-    def made(self, artefact, seconds):
-        self.seen.append(artefact.name)
-
-
-@pytest.fixture
-def store(tmp_path):
-    return TargetStore(tmp_path)
-
-
-class Directory(Part):
-    """A directory that its maker holds while it is made."""
+class DirectoryTarget(FileTarget):
+    """A directory that is locked while it is made."""
 
     def is_done(self, store):
         return self.path(store).is_dir()
@@ -72,79 +56,96 @@ class Directory(Part):
         lock_directory(self.path(store), "store")
 
 
-def test_what_is_made_is_open_to_other_processes(store):
-    part = Directory("held")
-    make_targets([part], store, NoCost())
-    handle = os.open(part.path(store) / ".lock", os.O_RDWR)
+class FixedCost:
+    """Estimator that remembers the names of the targets made."""
+
+    def __init__(self):
+        self.made = []
+
+    def seconds(self, target):
+        return 60.0
+
+    def record(self, target, seconds):
+        self.made.append(target.name)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return TargetStore(tmp_path)
+
+
+def test_a_finished_target_is_not_locked(store):
+    target = DirectoryTarget("held")
+    make_targets([target], store, FixedCost())
+    handle = os.open(target.path(store) / ".lock", os.O_RDWR)
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(handle)
 
 
-def test_each_is_made_once_and_after_what_it_needs(store, capsys):
-    a = Part("a")
-    parts = [a, Part("b", a), Part("c", Part("b", a))]
-    cost = NoCost()
-    make_targets(parts, store, cost)
-    assert cost.seen == ["a", "b", "c"]
+def test_each_target_is_made_once_and_after_its_prerequisites(store, capsys):
+    a = FileTarget("a")
+    targets = [a, FileTarget("b", a), FileTarget("c", FileTarget("b", a))]
+    cost = FixedCost()
+    make_targets(targets, store, cost)
+    assert cost.made == ["a", "b", "c"]
     assert "[1 of 3, about 3 min left] parts: part a" in capsys.readouterr().out
-    make_targets(parts, store, cost)
-    assert cost.seen == ["a", "b", "c"]
-    assert "3 of 3 artefacts are there; 0 to make" in capsys.readouterr().out
+    make_targets(targets, store, cost)
+    assert cost.made == ["a", "b", "c"]
+    assert "3 of 3 targets exist; 0 to make" in capsys.readouterr().out
 
 
-def test_what_cannot_be_made_keeps_only_its_own_from_being_made(store):
-    broken = Part("broken")
-    parts = [broken, Part("over", broken), Part("good")]
-    with pytest.raises(
-        WorkFailedError,
-        match="2 of 3 could not be made: part broken: no such thing; part over: needs part broken",
-    ):
-        make_targets(parts, store, NoCost())
-    assert parts[2].is_done(store)
+def test_a_failed_target_stops_only_the_targets_that_need_it(store):
+    broken = FileTarget("broken")
+    targets = [broken, FileTarget("over", broken), FileTarget("good")]
+    message = (
+        "2 of 3 targets could not be made: part broken: no such thing; part over: needs part broken"
+    )
+    with pytest.raises(WorkFailedError, match=message):
+        make_targets(targets, store, FixedCost())
+    assert targets[2].is_done(store)
 
 
-def test_what_another_machine_makes_is_waited_for(store, monkeypatch, capsys):
+def test_a_target_of_another_machine_is_waited_for(store, monkeypatch, capsys):
     monkeypatch.setattr(scheduler, "_WAIT_SECONDS", 0.02)
-    theirs, mine = Part("theirs"), Part("mine", Part("theirs"))
-    holding, waited_for = threading.Event(), threading.Event()
+    theirs, mine = FileTarget("theirs"), FileTarget("mine", FileTarget("theirs"))
+    has_lease, is_waited_for = threading.Event(), threading.Event()
     sleep = time.sleep
 
-    def waiting(seconds):
+    def sleep_and_signal(seconds):
         if threading.current_thread() is threading.main_thread():
-            waited_for.set()
+            is_waited_for.set()
         sleep(seconds)
 
-    monkeypatch.setattr(scheduler.time, "sleep", waiting)
+    monkeypatch.setattr(scheduler.time, "sleep", sleep_and_signal)
 
-    def other_machine():
+    def work_on_another_machine():
         with lease(theirs.path(store)):
-            holding.set()
-            waited_for.wait(60)
+            has_lease.set()
+            is_waited_for.wait(60)
             theirs.make(store)
 
-    other = threading.Thread(target=other_machine)
+    other = threading.Thread(target=work_on_another_machine)
     other.start()
-    holding.wait()
-    cost = NoCost()
-    make_targets([theirs, Part("free"), mine], store, cost)
+    has_lease.wait()
+    cost = FixedCost()
+    make_targets([theirs, FileTarget("free"), mine], store, cost)
     other.join()
-    assert cost.seen == ["free", "mine"]
+    assert cost.made == ["free", "mine"]
     assert "Waiting for another machine" in capsys.readouterr().out
 
 
-def test_what_was_compiled_for_one_artefact_does_not_stay(store, toy_images):
-    """A grid of hundreds would fill the memory with the models of those that are done."""
-    seen = []
+def test_models_of_finished_targets_are_freed(store, toy_images):
+    models = []
 
     @dataclasses.dataclass(frozen=True)
-    class Attacked(Part):
+    class AttackTarget(FileTarget):
         kind = "parts"
 
         def make(self, store):
             model = FrozenClassifier(make_toy_model(), SHAPE)
             FGSM(epsilon=0.1)(model, toy_images[:4], np.zeros(4, np.int32))
-            seen.append(weakref.ref(model))
+            models.append(weakref.ref(model))
             super().make(store)
 
-    make_targets([Attacked("a"), Attacked("b")], store, NoCost())
-    assert [reference() for reference in seen] == [None, None]
+    make_targets([AttackTarget("a"), AttackTarget("b")], store, FixedCost())
+    assert [reference() for reference in models] == [None, None]

@@ -1,12 +1,12 @@
-"""Kills a small training again and again, at random moments, and compares what it ends with.
+"""Soak test: kill a small training many times at random moments, and compare the result.
 
     .venv/bin/python tests/soak/kill_resume.py --defense=apeganpp --kills=20
 
-Runs `bin/train` once unbroken; then in another directory, killed with SIGKILL after a random time, as soon as
-there is something to lose, and every second time in the middle of writing a checkpoint; and started again by the
-same command, until it has been killed so often and has finished.
-Weights, optimizer slots, validation metrics and predictions must be bit-identical. The last line is one JSON
-object; the exit status is 1 if anything differs.
+Runs `bin/train` once without interruption. Then runs it in another directory: kills it with SIGKILL
+a random time after its first checkpoint (every second time while it writes a checkpoint), runs the
+same command again, and lets it finish after the last kill. Weights, optimizer slots, validation
+metrics and predictions must be bit-identical. The last line is one JSON object. The exit status is
+1 if anything differs.
 """
 
 import argparse
@@ -24,23 +24,23 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
-# Stands before the command: checkpoints as often as can be.
+# Runs the command with a checkpoint after every two steps.
 EAGER = """
 import sys
-import tfdefense.training.trainer as trainer
 from tfdefense.cli.main import main
-original = trainer.LoopConfig.__post_init__
+from tfdefense.training import LoopConfig
+original = LoopConfig.__post_init__
 def eager(self):
     object.__setattr__(self, "checkpoint_seconds", 0.0)
     object.__setattr__(self, "steps_per_loop", 2)
     original(self)
-trainer.LoopConfig.__post_init__ = eager
+LoopConfig.__post_init__ = eager
 sys.exit(main(sys.argv[1:]))
 """
 
 
 def command(run, arguments):
-    """`bin/train` into `run`, with a checkpoint after every two steps."""
+    """Return the command that trains into `run`."""
     flags = [
         *(f"--defense={arguments.defense}", f"--epochs={arguments.epochs}", f"--run={run}"),
         *("--batch_size=64", "--attacks=fgsm", "--images=50", "--white_box_images=5"),
@@ -50,22 +50,22 @@ def command(run, arguments):
     return [sys.executable, "-c", EAGER, "train", *flags]
 
 
-def started(run, arguments, place, log):
-    """That training as a process."""
+def start_training(run, arguments, place, log):
+    """Start the training as a process."""
     return subprocess.Popen(
         command(run, arguments), cwd=place, env=ENVIRONMENT, stdout=log, stderr=log
     )
 
 
 def finish(run, arguments, place, log):
-    """That training, left alone; raises if it fails."""
-    process = started(run, arguments, place, log)
+    """Run the training to its end; raise an error if it fails."""
+    process = start_training(run, arguments, place, log)
     if process.wait():
         raise subprocess.CalledProcessError(process.returncode, process.args)
 
 
-def outcome(run):
-    """Name -> array or value of all that training left."""
+def load_results(run):
+    """Return all results of a training, name -> array."""
     import numpy as np
     import tensorflow as tf
 
@@ -79,42 +79,42 @@ def outcome(run):
     for tag, (steps, values) in load_training_curves(RunDirectory(run)).items():
         if tag.startswith("validation/"):
             found[tag] = np.stack([steps, values])
-    with np.load(run / "predictions.npz") as kept:
-        found.update({f"predictions/{name}": kept[name] for name in kept.files})
+    with np.load(run / "predictions.npz") as predictions:
+        found.update({f"predictions/{name}": predictions[name] for name in predictions.files})
     return found
 
 
-def broken(run, arguments, place, log):
-    """Trains into `run` with kills; how many fell into the training, and how many of those left a half-written file."""
-    rng, killed, half_written = random.Random(arguments.seed), 0, 0
+def train_with_kills(run, arguments, place, log):
+    """Train into `run` with kills; return the number of kills, and of those that left a partial file."""
+    rng, killed, partial = random.Random(arguments.seed), 0, 0
     while killed < arguments.kills:
-        process = started(run, arguments, place, log)
+        process = start_training(run, arguments, place, log)
         checkpoints = run / "checkpoints"
         before = steps_done(checkpoints)
         while process.poll() is None and steps_done(checkpoints) == before:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, arguments.most_seconds))
-        if killed % 2:  # Every second one dies while it writes.
-            while process.poll() is None and not being_written(checkpoints):
+        if killed % 2:  # Every second kill happens during a write.
+            while process.poll() is None and not is_writing(checkpoints):
                 time.sleep(0.001)
         if process.poll() is not None:
             break
         process.send_signal(signal.SIGKILL)
         process.wait()
         killed += 1
-        half_written += being_written(checkpoints)
+        partial += is_writing(checkpoints)
         print(f"kill {killed}: step {steps_done(checkpoints)}", file=sys.stderr, flush=True)
     finish(run, arguments, place, log)
-    return killed, half_written
+    return killed, partial
 
 
-def being_written(checkpoints):
-    """Whether there is a checkpoint that has not got its name yet."""
+def is_writing(checkpoints):
+    """Return true if a checkpoint is only partly written."""
     return any("temp" in path.name for path in checkpoints.iterdir())
 
 
 def steps_done(checkpoints):
-    """Of the newest whole checkpoint."""
+    """Return the step of the newest complete checkpoint."""
     found = [int(path.stem.removeprefix("ckpt-")) for path in checkpoints.glob("ckpt-*.index")]
     return max(found, default=0)
 
@@ -124,18 +124,20 @@ def main():
     parser.add_argument("--defense", default="apeganpp")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--most_seconds", type=float, default=2.0, help="of training between kills")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--classifier", help="of bin/train (default: trained first)")
+    parser.add_argument(
+        "--most_seconds", type=float, default=2.0, help="longest time from a checkpoint to a kill"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random times")
+    parser.add_argument("--classifier", help="flag of bin/train (default: train one first)")
     arguments = parser.parse_args()
     import numpy as np
 
     with tempfile.TemporaryDirectory() as place, open(Path(place) / "log", "w") as log:
         place = Path(place)
-        whole, pieces = place / "whole", place / "pieces"
-        finish(whole, arguments, place, log)
-        killed, half_written = broken(pieces, arguments, place, log)
-        expected, found = outcome(whole), outcome(pieces)
+        uninterrupted, interrupted = place / "whole", place / "pieces"
+        finish(uninterrupted, arguments, place, log)
+        killed, partial = train_with_kills(interrupted, arguments, place, log)
+        expected, found = load_results(uninterrupted), load_results(interrupted)
         different = sorted(expected.keys() ^ found.keys())
         common = expected.keys() & found.keys()
         different += [n for n in sorted(common) if not np.array_equal(expected[n], found[n])]
@@ -143,7 +145,7 @@ def main():
         "soak": "kill_resume",
         "defense": arguments.defense,
         "kills": killed,
-        "kills_in_a_write": half_written,
+        "kills_in_a_write": partial,
         "compared": len(common),
         "differences": different,
     }

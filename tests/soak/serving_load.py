@@ -1,10 +1,11 @@
-"""10,000 mixed requests to an exported model behind the stand-in server, from eight clients at once.
+"""Soak test: 10,000 mixed requests to an exported model behind the fake server, from eight clients.
 
     .venv/bin/python -m tests.soak.serving_load [--model=DIR] [--requests=10000]
 
-Right ones of every size and kind, and what clients do wrong: other sizes, ranges, types and ranks, NaN, too many images, none,
-damaged files, signatures that there are not. Every answer must be the model's own, or the error that belongs to the mistake; and the
-server's memory must not grow. Prints one JSON object; exit status 1 if anything was wrong.
+Valid requests of every size and kind, and the mistakes of clients: wrong sizes, ranges, dtypes and
+ranks, NaN, too many images, no images, damaged files, unknown signatures. Every answer must equal
+that of the model itself, or be the error that belongs to the mistake. The memory of the server must
+not grow. The last line is one JSON object. The exit status is 1 if anything is wrong.
 """
 
 import argparse
@@ -24,7 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfdefense
-from tests.serving.stand_in import NAME
+from tests.serving.fake_server import NAME
 from tfdefense.serving import export, open_model
 from tfdefense.serving.client.grpc_client import GrpcClient
 from tfdefense.serving.client.model_client import RequestRejected
@@ -36,19 +37,19 @@ _ROOT = Path(__file__).parents[2]
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
-    """A kind of request.
+class RequestKind:
+    """Kind of request.
 
     Attributes:
-      make: random generator, images -> what is sent.
-      signature: whom it is sent to.
-      said: what the error must say; None where an answer must come.
-      grpc_only: JSON cannot say it.
+      make: (random generator, images) -> the values to send.
+      signature: the signature to call.
+      error: text that the error must contain; None if there must be an answer.
+      grpc_only: true if JSON cannot represent the values.
     """
 
     make: Callable
     signature: str = "serving_default"
-    said: str | None = None
+    error: str | None = None
     grpc_only: bool = False
 
 
@@ -60,61 +61,62 @@ def jpeg(image):
     return tf.io.encode_jpeg(np.uint8(np.round(255 * image))).numpy()
 
 
-def encoded(images, how=png):
-    return np.array([how(image) for image in images], object)
+def encode(images, encoder=png):
+    return np.array([encoder(image) for image in images], object)
 
 
-def spoilt(images, value):
+def with_one_value(images, value):
     images = images.copy()
     images[-1, 0, 0, 0] = value
     return images
 
 
 KINDS = {
-    "images": Kind(lambda rng, x: x),
-    "purify": Kind(lambda rng, x: x, "purify"),
-    "classify": Kind(lambda rng, x: x, "classify"),
-    "PNGs": Kind(lambda rng, x: encoded(x[:8]), "serving_bytes"),
-    "JPEGs": Kind(lambda rng, x: encoded(x[:8], jpeg), "serving_bytes"),
-    "PNGs of another size": Kind(lambda rng, x: encoded(np.tile(x[:4], (1, 2, 3, 1))), "serving_bytes"),
-    "other size": Kind(lambda rng, x: x[:, 1:], said="images: shape ["),
-    "other channels": Kind(lambda rng, x: np.tile(x, (1, 1, 1, 2)), said="images: shape ["),
-    "no batch": Kind(lambda rng, x: x[0], said=""),
-    "0-255": Kind(lambda rng, x: 255 * x, said="Divide 0-255 values by 255"),
-    "one value too high": Kind(lambda rng, x: spoilt(x, 1.01), said="[0, 1] needed"),
-    "NaN": Kind(lambda rng, x: spoilt(x, np.nan), said="(or NaN) given, [0, 1] needed"),
-    "infinity": Kind(lambda rng, x: spoilt(x, np.inf), said="[0, 1] needed"),
-    "bytes as numbers": Kind(lambda rng, x: np.uint8(255 * x), said="float", grpc_only=True),
-    "float64": Kind(lambda rng, x: x.astype(np.float64), said="float", grpc_only=True),
-    "none": Kind(lambda rng, x: x[:0], said="", grpc_only=True),
-    "too many": Kind(lambda rng, x: np.resize(x, (4200, *x.shape[1:])), said="4200 given", grpc_only=True),
-    "many": Kind(lambda rng, x: np.resize(x, (1000, *x.shape[1:])), grpc_only=True),
-    "truncated PNG": Kind(lambda rng, x: np.array([png(x[0]), png(x[0])[: rng.integers(20, 60)]], object), "serving_bytes", "PNG"),
-    "truncated JPEG": Kind(lambda rng, x: np.array([jpeg(x[0])[: rng.integers(20, 60)]], object), "serving_bytes", ""),
-    "no image": Kind(lambda rng, x: np.array([rng.bytes(50)], object), "serving_bytes", "neither PNG nor JPEG"),
-    "no such signature": Kind(lambda rng, x: x, "serving_defalt", ""),
+    "images": RequestKind(lambda rng, x: x),
+    "purify": RequestKind(lambda rng, x: x, "purify"),
+    "classify": RequestKind(lambda rng, x: x, "classify"),
+    "PNGs": RequestKind(lambda rng, x: encode(x[:8]), "serving_bytes"),
+    "JPEGs": RequestKind(lambda rng, x: encode(x[:8], jpeg), "serving_bytes"),
+    "PNGs of another size": RequestKind(lambda rng, x: encode(np.tile(x[:4], (1, 2, 3, 1))), "serving_bytes"),
+    "other size": RequestKind(lambda rng, x: x[:, 1:], error="images: shape ["),
+    "other channels": RequestKind(lambda rng, x: np.tile(x, (1, 1, 1, 2)), error="images: shape ["),
+    "no batch": RequestKind(lambda rng, x: x[0], error=""),
+    "0-255": RequestKind(lambda rng, x: 255 * x, error="Divide 0-255 values by 255"),
+    "one value too high": RequestKind(lambda rng, x: with_one_value(x, 1.01), error="[0, 1] needed"),
+    "NaN": RequestKind(lambda rng, x: with_one_value(x, np.nan), error="(or NaN) given, [0, 1] needed"),
+    "infinity": RequestKind(lambda rng, x: with_one_value(x, np.inf), error="[0, 1] needed"),
+    "bytes as numbers": RequestKind(lambda rng, x: np.uint8(255 * x), error="float", grpc_only=True),
+    "float64": RequestKind(lambda rng, x: x.astype(np.float64), error="float", grpc_only=True),
+    "none": RequestKind(lambda rng, x: x[:0], error="", grpc_only=True),
+    "too many": RequestKind(lambda rng, x: np.resize(x, (4200, *x.shape[1:])), error="4200 given", grpc_only=True),
+    "many": RequestKind(lambda rng, x: np.resize(x, (1000, *x.shape[1:])), grpc_only=True),
+    "truncated PNG": RequestKind(lambda rng, x: np.array([png(x[0]), png(x[0])[: rng.integers(20, 60)]], object), "serving_bytes", "PNG"),
+    "truncated JPEG": RequestKind(lambda rng, x: np.array([jpeg(x[0])[: rng.integers(20, 60)]], object), "serving_bytes", ""),
+    "no image": RequestKind(lambda rng, x: np.array([rng.bytes(50)], object), "serving_bytes", "neither PNG nor JPEG"),
+    "no such signature": RequestKind(lambda rng, x: x, "serving_defalt", ""),
 }  # fmt: skip
 
 
-def outcome(kind, client, local, images, rng):
-    """None where the answer to a request is as it must be, else what was wrong."""
+def send_request(kind, client, local, images, rng):
+    """Send a request; return None if the answer is right, else a description of what is wrong."""
     values = kind.make(rng, images)
     try:
         answers = client.predict(kind.signature, values)
     except RequestRejected as error:
-        said = str(error)
-        return None if kind.said is not None and kind.said in said else f"refused: {said[:200]}"
-    if kind.said is not None:
+        message = str(error)
+        expected = kind.error is not None and kind.error in message
+        return None if expected else f"refused: {message[:200]}"
+    if kind.error is not None:
         return "answered"
-    wanted = local.predict(kind.signature, values)
-    if answers.keys() != wanted.keys():
-        return f"gave {sorted(answers)}"
-    wrong = [name for name in wanted if not np.allclose(answers[name], wanted[name], atol=1e-4)]
+    expected = local.predict(kind.signature, values)
+    if answers.keys() != expected.keys():
+        return f"returned {sorted(answers)}"
+    wrong = [n for n in expected if not np.allclose(answers[n], expected[n], atol=1e-4)]
     return f"wrong {wrong}" if wrong else None
 
 
-def small_model(directory):
-    """An untrained purifier before an untrained classifier: a server does not mind."""
+def export_small_model(directory):
+    """Export an untrained purifier in front of an untrained classifier."""
     keras.utils.set_random_seed(0)
     layers = [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
     return export(tfdefense.defenses.APEGANPlusPlus(keras.Sequential(layers)), directory / NAME)
@@ -125,9 +127,9 @@ def resident_mib(process):
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
-def run(path, requests):
+def run_requests(path, requests):
     local = open_model(path)
-    command = [sys.executable, "-m", "tests.serving.stand_in", path]
+    command = [sys.executable, "-m", "tests.serving.fake_server", path]
     server = subprocess.Popen(
         command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -137,20 +139,22 @@ def run(path, requests):
     names = list(KINDS)
     counts, failures, memory = collections.Counter(), [], []
 
-    def ask(number):
+    def send_random_request(number):
         rng = np.random.default_rng(number)
         name = names[rng.integers(len(names))]
         kind = KINDS[name]
         client = clients[0] if kind.grpc_only else clients[rng.integers(2)]
         images = pool[rng.permutation(64)[: rng.integers(1, 33)]]
-        return name, outcome(kind, client, local, images, rng)
+        return name, send_request(kind, client, local, images, rng)
 
     started = time.perf_counter()
     with (
         ProgressBar("requests", requests) as progress,
-        ThreadPoolExecutor(_CLIENTS) as clients_at_once,
+        ThreadPoolExecutor(_CLIENTS) as executor,
     ):
-        for number, (name, wrong) in enumerate(clients_at_once.map(ask, range(requests)), 1):
+        for number, (name, wrong) in enumerate(
+            executor.map(send_random_request, range(requests)), 1
+        ):
             counts[name] += 1
             if wrong:
                 failures.append(f"{name}: {wrong}")
@@ -166,7 +170,7 @@ def run(path, requests):
         "clients": _CLIENTS,
         "wrong": len(failures),
         "first_wrong": failures[:5],
-        "refused": sum(counts[name] for name, kind in KINDS.items() if kind.said is not None),
+        "refused": sum(counts[name] for name, kind in KINDS.items() if kind.error is not None),
         "seconds": round(seconds, 1),
         "server_mib": memory,
         "kinds": dict(counts),
@@ -179,7 +183,7 @@ def main():
     parser.add_argument("--requests", type=int, default=10_000)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        result = run(given.model or small_model(Path(scratch)), given.requests)
+        result = run_requests(given.model or export_small_model(Path(scratch)), given.requests)
     print(json.dumps(result))
     sys.exit(result["wrong"] > 0)
 

@@ -1,4 +1,4 @@
-"""A network learns on two replicas what it learns on one, whatever layers Keras gave it."""
+"""Training on two replicas equals training on one, also with dropout and batch normalisation of Keras."""
 
 import keras
 import numpy as np
@@ -14,8 +14,8 @@ from tfdefense.training.global_batch import use_global_batch
 SHAPE = (12, 12, 1)
 
 
-def with_dropout_and_norm(image_shape=SHAPE, num_classes=3):
-    """Some of the layers are in a model within the model, and one dropout is there twice."""
+def make_model_with_dropout_and_norm(image_shape=SHAPE, num_classes=3):
+    """Return a model in which some layers are in a nested model and one dropout is used twice."""
     keras.utils.set_random_seed(0)
     images = keras.Input(image_shape)
     dropout = keras.layers.Dropout(0.3)
@@ -25,7 +25,7 @@ def with_dropout_and_norm(image_shape=SHAPE, num_classes=3):
     return keras.Model(images, keras.Sequential([keras.Input(features.shape[1:]), *head])(features))
 
 
-def adversarially_trained(split, file):
+def train_adversarially(split, file):
     classifier = keras.models.load_model(file)
     defense = AdversarialTraining(
         classifier, inner_attack="fgsm", learning_rate=1e-7, adversarial_share=0.5
@@ -34,18 +34,20 @@ def adversarially_trained(split, file):
     return [*defense.network.variables, *defense.optimizer.variables]
 
 
-def trained_as_classifier(split, file):
+def train_classifier(split, file):
     recipe = Recipe(batch_size=8, learning_rate=1e-7, training_images=len(split))
-    architecture = Architecture("both", "both layers", with_dropout_and_norm, grey=recipe)
+    architecture = Architecture(
+        "both", "both layers", make_model_with_dropout_and_norm, grey=recipe
+    )
     training = ClassifierTraining(architecture, Dataset("toy", split, split, split))
     model = training.fit()
     return [*model.variables, *training.optimizer.variables]
 
 
-@pytest.mark.parametrize("train", [adversarially_trained, trained_as_classifier])
-def test_two_replicas_learn_as_one(toy_split, two_replicas, tmp_path, train):
+@pytest.mark.parametrize("train", [train_adversarially, train_classifier])
+def test_two_replicas_train_as_one(toy_split, two_replicas, tmp_path, train):
     file = tmp_path / "of_one_replica.keras"
-    with_dropout_and_norm().save(file)
+    make_model_with_dropout_and_norm().save(file)
     with tf.distribute.OneDeviceStrategy("CPU:0").scope():
         one = [np.asarray(variable) for variable in train(toy_split, file)]
     with two_replicas.scope():
@@ -56,7 +58,7 @@ def test_two_replicas_learn_as_one(toy_split, two_replicas, tmp_path, train):
 
 
 L = keras.layers
-DROPPING = {
+DROPOUT_LAYERS = {
     "float32": lambda: L.Dropout(0.3, seed=5),
     "bfloat16": lambda: L.Dropout(0.3, seed=5, dtype="bfloat16"),
     "large seed": lambda: L.Dropout(0.3, seed=3_000_000_000),
@@ -70,12 +72,12 @@ DROPPING = {
 }
 
 
-@pytest.mark.parametrize("name", DROPPING)
-def test_the_masks_are_those_that_one_replica_draws(two_replicas, name):
+@pytest.mark.parametrize("name", DROPOUT_LAYERS)
+def test_two_replicas_draw_the_mask_of_one(two_replicas, name):
     ones = tf.ones([6, 5, 4, 7])
-    alone = DROPPING[name]()(ones, training=True)
+    alone = DROPOUT_LAYERS[name]()(ones, training=True)
     with two_replicas.scope():
-        layer = DROPPING[name]()
+        layer = DROPOUT_LAYERS[name]()
         layer.build(tuple(ones.shape))
 
     @tf.function
@@ -96,23 +98,25 @@ def test_the_masks_are_those_that_one_replica_draws(two_replicas, name):
     alone = np.asarray(alone, np.float32)
     np.testing.assert_allclose(shared, alone, rtol=0.01)
     gradient = np.concatenate([np.asarray(part, np.float32) for part in gradients])
-    np.testing.assert_allclose(gradient, alone, rtol=0.01)  # Of what is linear in ones.
+    np.testing.assert_allclose(
+        gradient, alone, rtol=0.01
+    )  # The layer is linear, and its input is one.
 
 
-def test_afterwards_the_layers_are_keras_own_again(two_replicas):
+def test_after_the_context_the_layers_are_those_of_keras(two_replicas):
     with two_replicas.scope():
-        model = with_dropout_and_norm()
+        model = make_model_with_dropout_and_norm()
     before = model.to_json()
     dropout = next(each for each in model.layers if isinstance(each, keras.layers.Dropout))
     with use_global_batch([model], replicas=2):
         assert "call" in vars(dropout)
-        assert model.to_json() != before  # Its batch norm is synchronised.
+        assert model.to_json() != before  # Its batch normalisation is synchronised.
     assert "call" not in vars(dropout)
     assert model.to_json() == before
 
 
-def test_one_replica_changes_nothing():
-    model = with_dropout_and_norm()
+def test_with_one_replica_nothing_is_changed():
+    model = make_model_with_dropout_and_norm()
     before = model.to_json()
     with use_global_batch([model], replicas=1):
         assert model.to_json() == before

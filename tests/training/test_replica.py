@@ -9,7 +9,7 @@ def draw(step, seed=0):
     return replica.uniform().numpy(), replica.uniform().numpy()
 
 
-def test_draws_follow_from_seed_and_step_and_differ_from_each_other():
+def test_draws_are_a_function_of_seed_and_step_and_all_differ():
     (first, second), (again, _) = draw(3), draw(3)
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, second)
@@ -17,7 +17,7 @@ def test_draws_follow_from_seed_and_step_and_differ_from_each_other():
     assert not np.allclose(first, draw(3, seed=1)[0])
 
 
-def test_replicas_together_draw_what_one_draws(two_replicas):
+def test_two_replicas_together_draw_the_numbers_of_one(two_replicas):
     def numbers():
         return Replica(5, tf.constant(2, tf.int64), global_batch=6).uniform()
 
@@ -26,8 +26,25 @@ def test_replicas_together_draw_what_one_draws(two_replicas):
     np.testing.assert_array_equal(np.concatenate(parts), numbers())
 
 
-def test_choice_takes_all_values_about_equally_often():
+def test_choice_draws_all_values_about_equally_often():
     replica = Replica(0, tf.constant(0, tf.int64), global_batch=4_000)
     values, counts = np.unique(replica.choice((0.1, 0.3, 0.5, 0.7)), return_counts=True)
     np.testing.assert_allclose(values, [0.1, 0.3, 0.5, 0.7])
     assert np.all(np.abs(counts - 1_000) < 150)
+
+
+def test_two_replicas_clip_as_one_does(two_replicas):
+    """The norm is that of the full gradient, not of one replica's share."""
+    gradient = tf.constant([[3.0, 4.0], [0.0, 0.0]])
+
+    def share(context):
+        replica = Replica(0, tf.constant(0, tf.int64), 2)
+        return replica.clip([gradient[context.replica_id_in_sync_group]], 1.0)
+
+    shares = two_replicas.run(lambda: share(tf.distribute.get_replica_context()))
+    summed = two_replicas.reduce("sum", shares[0], axis=None)
+    np.testing.assert_allclose(summed, [0.6, 0.8], rtol=1e-6)
+    alone = Replica(0, tf.constant(0, tf.int64), 2)
+    np.testing.assert_allclose(alone.clip([gradient[0]], 1.0)[0], [0.6, 0.8], rtol=1e-6)
+    np.testing.assert_allclose(alone.clip([gradient[0]], 9.0)[0], [3.0, 4.0])
+    np.testing.assert_allclose(alone.clip([gradient[0]], 0.0)[0], [3.0, 4.0])

@@ -8,16 +8,15 @@ import tensorflow as tf
 from tfdefense.errors import PreemptedError, UserError, WorkFailedError
 from tfdefense.training import LoopConfig, Trainer, epochs_to_show
 from tfdefense.training.checkpoints import Checkpoints
-from tfdefense.training.seeding import seed_layers
 
 ARRAYS = {"x": np.linspace(-1, 1, 32, dtype=np.float32)}
 
 
 class Fit:
-    """y = 3 x by gradient descent on noisy x: all that the loop wants of a task."""
+    """A minimal `Task`: fits y = 3 x by gradient descent on noisy x."""
 
     name = "fit"
-    stopped = False
+    should_stop = False
 
     def __init__(self, poison_at=None):
         self.weight = tf.Variable(0.0)
@@ -46,7 +45,7 @@ def config(**changes):
     return LoopConfig(**{**defaults, **changes})
 
 
-def test_trains_and_calls_validation_once_an_epoch_at_most():
+def test_training_converges_and_validates_at_most_once_per_epoch():
     task, calls = Fit(), []
 
     def validate():
@@ -67,38 +66,38 @@ def test_steps_per_loop_does_not_change_the_result():
     assert weights[0] == weights[1] == weights[2]
 
 
-def test_a_run_that_was_broken_ends_exactly_as_an_unbroken_one(tmp_path, capsys):
-    unbroken = Fit()
-    Trainer(unbroken, config(), tmp_path / "a").fit(ARRAYS)
+def test_an_interrupted_run_ends_exactly_as_an_uninterrupted_one(tmp_path, capsys):
+    uninterrupted = Fit()
+    Trainer(uninterrupted, config(), tmp_path / "a").fit(ARRAYS)
     validations = []
 
-    def break_off():
+    def interrupt():
         validations.append(1)
         if len(validations) == 3:
             raise KeyboardInterrupt
         return {}, {}
 
     with pytest.raises(KeyboardInterrupt):
-        Trainer(Fit(), config(), tmp_path / "b").fit(ARRAYS, break_off)
+        Trainer(Fit(), config(), tmp_path / "b").fit(ARRAYS, interrupt)
     resumed = Fit()
     trainer = Trainer(resumed, config(), tmp_path / "b")
-    assert not trainer.finished(32)
+    assert not trainer.is_finished(32)
     trainer.fit(ARRAYS)
-    assert "going on from step" in capsys.readouterr().out
-    assert float(resumed.weight) == float(unbroken.weight)
-    assert trainer.finished(32)
+    assert "fit: resuming from step 11 of 24." in capsys.readouterr().out
+    assert float(resumed.weight) == float(uninterrupted.weight)
+    assert trainer.is_finished(32)
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_last_good_checkpoint(tmp_path):
     task = Fit(poison_at=13)
     with pytest.raises(WorkFailedError, match="fit: loss is nan at step 13"):
         Trainer(task, config(), tmp_path).fit(ARRAYS)
-    kept = Fit()
-    assert Checkpoints(kept.checkpoint_items(), tmp_path).restore() == 12
-    assert np.isfinite(kept.weight.numpy())
+    restored = Fit()
+    assert Checkpoints(restored.checkpoint_items(), tmp_path).restore() == 12
+    assert np.isfinite(restored.weight.numpy())
 
 
-def test_damaged_and_foreign_checkpoints_are_named(tmp_path):
+def test_damaged_checkpoints_and_those_of_other_networks_raise_an_error(tmp_path):
     Trainer(Fit(), config(), tmp_path).fit(ARRAYS)
 
     other = {"other": tf.Variable([1.0, 2.0])}
@@ -111,42 +110,46 @@ def test_damaged_and_foreign_checkpoints_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["data", "index"])
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, capsys, part):
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path, capsys, part):
     Trainer(Fit(), config(), tmp_path).fit(ARRAYS)
     newest = next((tmp_path / "checkpoints").glob(f"ckpt-24.{part}*"))
     newest.write_bytes(newest.read_bytes()[:7])
-    resumed, unbroken = Fit(), Fit()
+    resumed, uninterrupted = Fit(), Fit()
     trainer = Trainer(resumed, config(), tmp_path)
-    assert not trainer.finished(32)
-    assert "ckpt-24: damaged, so ckpt-23 takes its place" in capsys.readouterr().out
+    assert not trainer.is_finished(32)
+    assert (
+        "ckpt-24: damaged, renamed to damaged-*. Using ckpt-23 instead." in capsys.readouterr().out
+    )
     trainer.fit(ARRAYS)
-    Trainer(unbroken, config()).fit(ARRAYS)
-    assert float(resumed.weight) == float(unbroken.weight)
+    Trainer(uninterrupted, config()).fit(ARRAYS)
+    assert float(resumed.weight) == float(uninterrupted.weight)
     assert list((tmp_path / "checkpoints").glob("damaged-ckpt-24.*"))
 
 
-def test_checkpoints_are_found_without_tensorflows_list_of_them(tmp_path):
+def test_checkpoints_are_found_if_the_list_of_tensorflow_is_lost(tmp_path):
     Trainer(Fit(), config(), tmp_path).fit(ARRAYS)
     (tmp_path / "checkpoints" / "checkpoint").write_text("")
-    assert Trainer(Fit(), config(), tmp_path).finished(32)
+    assert Trainer(Fit(), config(), tmp_path).is_finished(32)
 
 
-def test_sigterm_saves_and_says_so(tmp_path):
-    def term():
+def test_sigterm_saves_a_checkpoint_and_raises_an_error(tmp_path):
+    def send_sigterm():
         os.kill(os.getpid(), signal.SIGTERM)
         return {}, {}
 
     before = signal.getsignal(signal.SIGTERM)
     rarely = config(checkpoint_seconds=1e9)
-    with pytest.raises(PreemptedError, match=r"SIGTERM\) at step 4 of 24. Saved; the same command"):
-        Trainer(Fit(), rarely, tmp_path).fit(ARRAYS, term)
+    with pytest.raises(
+        PreemptedError, match=r"stopped by SIGTERM at step 4 of 24. Saved. Run the same command"
+    ):
+        Trainer(Fit(), rarely, tmp_path).fit(ARRAYS, send_sigterm)
     assert signal.getsignal(signal.SIGTERM) is before
-    resumed, unbroken = Fit(), Fit()
+    resumed, uninterrupted = Fit(), Fit()
     trainer = Trainer(resumed, rarely, tmp_path)
     assert trainer.checkpoints.restore() == 4
     trainer.fit(ARRAYS)
-    Trainer(unbroken, config()).fit(ARRAYS)
-    assert float(resumed.weight) == float(unbroken.weight)
+    Trainer(uninterrupted, config()).fit(ARRAYS)
+    assert float(resumed.weight) == float(uninterrupted.weight)
 
 
 @pytest.mark.parametrize(
@@ -158,19 +161,19 @@ def test_sigterm_saves_and_says_so(tmp_path):
         ({"steps_per_loop": 0}, "--steps_per_loop=0"),
     ],
 )
-def test_numbers_out_of_range_are_named(changes, message):
+def test_numbers_out_of_range_raise_an_error_that_names_them(changes, message):
     with pytest.raises(UserError, match=message):
         config(**changes)
 
 
-def test_batch_must_divide_among_replicas(two_replicas):
+def test_the_batch_size_must_be_a_multiple_of_the_replicas(two_replicas):
     with two_replicas.scope(), pytest.raises(UserError, match="a multiple of the 2 replicas"):
         Trainer(Fit(), config(batch_size=7))
 
 
-def test_event_files_hold_curves_pictures_and_settings(tmp_path):
+def test_event_files_contain_curves_pictures_and_settings(tmp_path):
     picture = np.ones((4, 4, 1), np.float32)
-    Trainer(Fit(), config(), tmp_path, describe={"seed": 0, "strengths": (0.1, 0.3)}).fit(
+    Trainer(Fit(), config(), tmp_path, settings={"seed": 0, "strengths": (0.1, 0.3)}).fit(
         ARRAYS, lambda: ({"accuracy": 0.5}, {"grid": picture})
     )
     tags = {}
@@ -185,25 +188,7 @@ def test_event_files_hold_curves_pictures_and_settings(tmp_path):
     assert any("hparams" in tag for tag in tags)
 
 
-def test_seeded_layers_repeat_and_leave_the_callers_randomness_alone():
-    import random
-
-    def kernel(seed):
-        with seed_layers(seed):
-            layer = tf.keras.layers.Dense(3)
-            layer.build((None, 4))
-        return layer.kernel.numpy()
-
-    random.seed(7)
-    expected = random.random()
-    random.seed(7)
-    first, second = kernel(0), kernel(0)
-    assert random.random() == expected
-    np.testing.assert_array_equal(first, second)
-    assert not np.allclose(first, kernel(1))
-
-
-def test_epochs_for_stays_between_its_bounds():
+def test_epochs_to_show_is_within_its_bounds():
     assert epochs_to_show(600_000, 58_000, 10, 80) == 10
     assert epochs_to_show(600_000, 1_257, 10, 80) == 80
     assert epochs_to_show(600_000, 20_000, 10, 80) == 30

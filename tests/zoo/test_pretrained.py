@@ -11,7 +11,7 @@ from tfdefense.evaluation.protocol import EvaluationConfig
 from tfdefense.experiments import train
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.zoo import pretrained as pretrained_module
-from tfdefense.zoo.build import build, main
+from tfdefense.zoo.build import add_run, main
 from tfdefense.zoo.pretrained import MODELS, load, names, save_pretrained
 
 
@@ -115,7 +115,7 @@ def test_a_run_with_a_report_is_put_in_and_one_without_is_not(tmp_path, digits, 
     judging = EvaluationConfig(images=20, white_box_images=5, attacks=("fgsm",))
     train.train(given, run=run, judging=judging, runs_dir=tmp_path)
     models = tmp_path / "models"
-    assert build(run, models) == "apegan/digits/toy"
+    assert add_run(run, models) == "apegan/digits/toy"
     pretrained = load("apegan/digits/toy", models)
     images = digits.test.take(30).images
     expected = train.load_defense(run).purify(images)

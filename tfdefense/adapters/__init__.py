@@ -1,1 +1,4 @@
-"""A defended pipeline inside other toolboxes; each needs its toolbox: `pip install tfdefense[art]`."""
+"""Adapters that give classifiers and defended pipelines to other toolboxes.
+
+Each needs its toolbox: `pip install tfdefense[art]`, `pip install tfdefense[foolbox]`.
+"""

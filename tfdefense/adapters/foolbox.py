@@ -1,16 +1,16 @@
-"""A classifier or defended pipeline as a model of foolbox."""
+"""Adapter to foolbox: a classifier or defended pipeline as a foolbox model."""
 
 import foolbox
 
-from tfdefense.attacks.core.attack import Model
+from tfdefense.attacks.core.model import Model
 
 
 def foolbox_model(model: Model) -> foolbox.TensorFlowModel:
-    """`model` for foolbox's attacks.
+    """Return `model` for the attacks of foolbox.
 
-    foolbox 3.3 wants int64 labels on NumPy 2.
+    foolbox 3.3 needs int64 labels on NumPy 2.
 
     Args:
-      model: images float32 [N, H, W, C] in [0, 1] -> logits, such as `defense.defend()`.
+      model: function from images float32 [N, H, W, C] in [0, 1] to logits, such as `defense.defend()`.
     """
     return foolbox.TensorFlowModel(model, bounds=(0, 1))

@@ -1,10 +1,14 @@
-"""Attacks. A new one is one file here and one line in `ATTACKS`."""
+"""Attacks on image classifiers, one per file.
+
+A new attack is one file here and one line in `registry.py`.
+"""
 
 from tfdefense.attacks.apgd import APGDCE, APGDDLR, APGDT
-from tfdefense.attacks.auto_attack import AutoAttack, StrongestOf, enable_stop_at_success
+from tfdefense.attacks.auto_attack import AutoAttack
 from tfdefense.attacks.bim import BIM
 from tfdefense.attacks.carlini_wagner import CarliniWagnerL2
-from tfdefense.attacks.core.attack import Attack, AttackResult
+from tfdefense.attacks.core.attack import Attack
+from tfdefense.attacks.core.attack_result import AttackResult
 from tfdefense.attacks.core.bpda import bpda
 from tfdefense.attacks.core.expectation import Expectation
 from tfdefense.attacks.core.norms import default_epsilon
@@ -17,6 +21,7 @@ from tfdefense.attacks.mim import MIM
 from tfdefense.attacks.pgd import PGD
 from tfdefense.attacks.registry import ATTACKS
 from tfdefense.attacks.square import Square
+from tfdefense.attacks.strongest_of import StrongestOf, enable_stop_at_success
 
 __all__ = [
     "APGDCE",
@@ -40,7 +45,7 @@ __all__ = [
     "StrongestOf",
     "bpda",
     "default_epsilon",
+    "enable_stop_at_success",
     "is_bounded",
     "make_attack",
-    "enable_stop_at_success",
 ]

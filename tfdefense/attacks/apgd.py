@@ -1,4 +1,8 @@
-"""Auto-PGD: PGD with momentum that halves its own step, under three losses."""
+"""Auto-PGD: PGD with momentum that halves its own step size, on three losses.
+
+Croce, Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
+Attacks", ICML 2020, sections 3 to 5.
+"""
 
 import abc
 import dataclasses
@@ -7,30 +11,29 @@ from typing import ClassVar
 import tensorflow as tf
 
 from tfdefense.attacks.core import norms, per_image_random
-from tfdefense.attacks.core.attack import BoundedAttack, Crafted, Model
-from tfdefense.attacks.core.auto_pgd import Target, climb
-from tfdefense.attacks.core.gradients import Loss, cross_entropy
-from tfdefense.attacks.core.restarts import best_of
-from tfdefense.attacks.core.targets import most_likely_others
+from tfdefense.attacks.core.attack import BoundedAttack
+from tfdefense.attacks.core.attack_result import AdversarialBatch
+from tfdefense.attacks.core.auto_pgd import AscentBatch, AutoPGDConfig, run_auto_pgd
+from tfdefense.attacks.core.losses import Loss, cross_entropy
+from tfdefense.attacks.core.model import Model
+from tfdefense.attacks.core.restarts import ScoredBatch, best_of_restarts
+from tfdefense.attacks.core.targets import most_likely_wrong_classes
 from tfdefense.errors import require
 
 
 @dataclasses.dataclass(frozen=True)
 class APGD(BoundedAttack):
-    """What the three share: algorithm 1 of the paper, from random starts.
-
-    Croce, Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
-    Parameter-free Attacks", ICML 2020.
+    """Base class of the three Auto-PGD attacks: algorithm 1 of the paper, from random starts.
 
     Attributes:
-      steps: at least 1.
-      restarts: random starts, at least 1.
-      stop_at_success: leave an image as soon as it fools the model. Otherwise each keeps, of its
-        iterates that fool, the one of highest loss.
-      seed: fixes the starts.
+      steps: number of steps, at least 1.
+      restarts: number of random starts, at least 1.
+      stop_at_success: stop an image as soon as it fools the model. If it is off, each image keeps, of the
+        iterates that fool the model, that of highest loss.
+      seed: seed of the starts.
 
     Raises:
-      UserError: an attribute out of range.
+      UserError: an attribute is out of range.
     """
 
     takes_targets: ClassVar[bool] = True
@@ -48,45 +51,53 @@ class APGD(BoundedAttack):
 
     @abc.abstractmethod
     def loss(self, labels: tf.Tensor, targets: tf.Tensor | None) -> Loss:
-        """What to climb."""
+        """Return the loss to increase."""
 
-    def aims(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor | None:
-        """Classes int32 [N, T] to aim at in turn on the way to any wrong class; None: no aim."""
+    def choose_loss_targets(
+        self, model: Model, images: tf.Tensor, labels: tf.Tensor
+    ) -> tf.Tensor | None:
+        """Return the classes int32 [N, T] that an untargeted attack puts into a targeted loss in turn.
+
+        None means an untargeted loss.
+        """
         del model, images, labels
+        return None
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
-    ) -> Crafted:
-        untargeted = targets is None
-        aims = self.aims(model, images, labels) if untargeted else targets[:, None]
-        turns = 1 if aims is None else aims.shape[1]
+    ) -> AdversarialBatch:
+        if targets is None:
+            loss_targets = self.choose_loss_targets(model, images, labels)
+        else:
+            loss_targets = targets[:, None]
+        turns = 1 if loss_targets is None else loss_targets.shape[1]
+        config = AutoPGDConfig(self.loss, self.norm, self.steps, self.stop_at_success)
 
-        def one_run(number: tf.Tensor, constants: tuple) -> tuple:
-            images, labels, aims, epsilon, keys = constants
-            aim = None if aims is None else aims[:, number % turns]
-            goal = None if untargeted else aim
-            start = images + _start(keys, images, number // turns, epsilon, self.norm)
-            target = Target(images, labels, aim, goal, epsilon)
-            return climb(
-                model, target, start, self.loss, self.norm, self.steps, self.stop_at_success
-            )
+        def run_once(number: tf.Tensor, constants: tuple[AscentBatch, tf.Tensor]) -> ScoredBatch:
+            batch, keys = constants
+            if batch.loss_targets is not None:
+                target = batch.loss_targets[:, number % turns]
+                batch = batch._replace(
+                    loss_targets=target, targets=None if targets is None else target
+                )
+            perturbation = _random_perturbation(keys, batch, number // turns, self.norm)
+            return run_auto_pgd(model, batch, batch.images + perturbation, config)
 
-        constants = (
+        batch = AscentBatch(images, labels, loss_targets, None, self.radius_per_image(images))
+        found = best_of_restarts(
+            run_once,
+            self.restarts * turns,
             images,
-            labels,
-            aims,
-            self.radii(images),
-            per_image_random.image_keys(images, self.seed),
+            (batch, per_image_random.image_keys(images, self.seed)),
+            stop_at_success=self.stop_at_success,
         )
-        runs = self.restarts * turns
-        crafted = best_of(one_run, runs, images, constants, self.stop_at_success)
-        asked = 1 if untargeted and aims is not None else 0
-        return crafted._replace(queries=crafted.queries + asked)
+        queries_for_targets = 1 if targets is None and loss_targets is not None else 0
+        return found._replace(queries=found.queries + queries_for_targets)
 
 
 @dataclasses.dataclass(frozen=True)
 class APGDCE(APGD):
-    """APGD on the cross-entropy of the label (or on minus that of the target)."""
+    """APGD on the cross-entropy of the label, or on minus that of the target."""
 
     name = "apgd_ce"
 
@@ -98,47 +109,50 @@ class APGDCE(APGD):
 
 @dataclasses.dataclass(frozen=True)
 class APGDDLR(APGD):
-    """APGD on the difference of logits ratio, which no rescaling of the logits flattens.
+    """APGD on the difference of logits ratio (DLR), which does not change if the logits are rescaled.
 
-    Section 5 of the paper, equation (6): -(z_y - max_{i != y} z_i) / (z_1 - z_3), z_1 >= z_2 >= ...
-    the sorted logits; and, given targets t, equation (7): -(z_y - z_t) / (z_1 - (z_3 + z_4) / 2), for which a
-    model of four classes is needed.
+    Section 5 of the paper, equation (6): -(z_y - max_{i != y} z_i) / (z_1 - z_3), where z_1 >= z_2 >= ...
+    are the sorted logits. Given targets t, equation (7): -(z_y - z_t) / (z_1 - (z_3 + z_4) / 2), for which
+    the model needs four classes.
     """
 
     name = "apgd_dlr"
-    least_classes: ClassVar[int] = 3
+
+    @property
+    def min_classes(self) -> int:
+        return 3
 
     def loss(self, labels: tf.Tensor, targets: tf.Tensor | None) -> Loss:
         def ratio(logits: tf.Tensor) -> tf.Tensor:
             highest = tf.math.top_k(logits, min(4, logits.shape[1])).values
             of_label = tf.gather(logits, labels, batch_dims=1)
             if targets is None:
-                right = tf.argmax(logits, axis=-1, output_type=tf.int32) == labels
-                other = tf.where(right, highest[:, 1], highest[:, 0])
+                is_right = tf.argmax(logits, axis=-1, output_type=tf.int32) == labels
+                other = tf.where(is_right, highest[:, 1], highest[:, 0])
                 return (other - of_label) / (highest[:, 0] - highest[:, 2] + 1e-12)
             require(
                 logits.shape[1] >= 4,
-                f"{self.name}: aims at targets with four logits, the model has {logits.shape[1]}.",
+                f"{self.name}: a model of {logits.shape[1]} classes given, at least 4 needed for"
+                " targets.",
             )
-            other = tf.gather(logits, targets, batch_dims=1)
+            of_target = tf.gather(logits, targets, batch_dims=1)
             spread = highest[:, 0] - (highest[:, 2] + highest[:, 3]) / 2
-            return (other - of_label) / (spread + 1e-12)
+            return (of_target - of_label) / (spread + 1e-12)
 
         return ratio
 
 
 @dataclasses.dataclass(frozen=True)
 class APGDT(APGDDLR):
-    """APGD on the targeted DLR loss, aimed in turn at the most likely wrong classes.
+    """APGD on the targeted DLR loss, with each of the most likely wrong classes as target in turn.
 
-    Any wrong class counts as success, on whichever way it was found.
+    Any wrong class counts as success, whichever target found it.
 
     Attributes:
-      target_classes: so many of them, at least 1; AutoAttack's are 9.
+      target_classes: number of these classes, at least 1; AutoAttack uses 9.
     """
 
     name = "apgd_t"
-    least_classes: ClassVar[int] = 4
 
     target_classes: int = 9
 
@@ -149,16 +163,22 @@ class APGDT(APGDDLR):
             f"{self.name}: target_classes {self.target_classes} given, at least 1 needed.",
         )
 
-    def aims(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return most_likely_others(model(images), labels, self.target_classes)
+    @property
+    def min_classes(self) -> int:
+        return 4
+
+    def choose_loss_targets(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return most_likely_wrong_classes(model(images), labels, self.target_classes)
 
 
-def _start(
-    keys: tf.Tensor, images: tf.Tensor, stream: tf.Tensor, epsilon: tf.Tensor, norm: str
+def _random_perturbation(
+    keys: tf.Tensor, batch: AscentBatch, stream: tf.Tensor, norm: str
 ) -> tf.Tensor:
-    """A random change of size epsilon."""
+    """Return a random perturbation of norm epsilon, float32 [N, H, W, C]."""
+    images = batch.images
     shape = [images.shape[i] or tf.shape(images)[i] for i in (1, 2, 3)]
     if norm == "linf":
         box = 2 * per_image_random.uniform(keys, shape, stream) - 1
-        return epsilon * box / norms.expand_per_image(norms.linf(box))
-    return epsilon * norms.steepest_direction(per_image_random.normal(keys, shape, stream), norm)
+        return batch.epsilon * box / norms.expand_per_image(norms.linf(box))
+    direction = norms.steepest_direction(per_image_random.normal(keys, shape, stream), norm)
+    return batch.epsilon * direction

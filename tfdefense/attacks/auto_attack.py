@@ -1,85 +1,44 @@
-"""The worst case over several attacks, image by image; AutoAttack is one such set."""
+"""AutoAttack: APGD-CE, APGD-T, FAB-T and Square in turn.
+
+Croce, Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
+Attacks", ICML 2020, section 6.
+"""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import Any
 
 import tensorflow as tf
 
 from tfdefense.attacks.apgd import APGDCE, APGDDLR, APGDT
-from tfdefense.attacks.core import norms
-from tfdefense.attacks.core.attack import Attack, BoundedAttack, Crafted, Model
-from tfdefense.attacks.core.gradients import fooled
-from tfdefense.attacks.core.masked_loop import masked_while_loop
+from tfdefense.attacks.core.attack import Attack, BoundedAttack
+from tfdefense.attacks.core.attack_result import AdversarialBatch
+from tfdefense.attacks.core.model import Model
 from tfdefense.attacks.fab import FABT
 from tfdefense.attacks.square import Square
-from tfdefense.errors import require, unknown_name
-
-
-def enable_stop_at_success(attack: Attack) -> Attack:
-    """`attack` for the case that the attacked model is also the judge: it keeps its successes."""
-    if hasattr(attack, "stop_at_success"):
-        return dataclasses.replace(attack, stop_at_success=True)
-    return attack
-
-
-@dataclasses.dataclass(frozen=True)
-class StrongestOf(Attack):
-    """Attacks in turn, each only on the images that withstood those before it.
-
-    An image that withstands them all comes back as it was. Put attacks of the same epsilon in it: one
-    without (DeepFool, JSMA, C&W) fools every image in the end, from however far.
-
-    Attributes:
-      attacks: at least one; their radii are numbers.
-
-    Raises:
-      UserError: no attack, or one with a radius for each image.
-    """
-
-    name = "strongest_of"
-    takes_targets: ClassVar[bool] = True
-
-    attacks: Sequence[Attack] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "attacks", tuple(self.attacks))
-        require(len(self.attacks) > 0, f"{self.name}: no attacks given, at least one needed.")
-        for attack in self.attacks:
-            require(
-                not tf.is_tensor(getattr(attack, "epsilon", None)),
-                f"{self.name}: {attack.name} with an epsilon for each image given, one number needed.",
-            )
-
-    @property
-    def least_classes(self) -> int:
-        """Of the model, so that each attack can be."""
-        return max(attack.least_classes for attack in self.attacks)
-
-    def craft(
-        self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
-    ) -> Crafted:
-        return _in_turn(self.attacks, model, images, labels, targets, model(images))
+from tfdefense.attacks.strongest_of import BatchInTurn, StrongestOf, attack_in_turn
+from tfdefense.errors import unknown_name
 
 
 @dataclasses.dataclass(frozen=True)
 class AutoAttack(BoundedAttack):
-    """The standard of RobustBench: APGD-CE, APGD-T, FAB-T, Square, each on what still stands.
+    """Standard attack of RobustBench: each part attacks the images that withstand the parts before it.
 
-    Croce, Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
-    Parameter-free Attacks", ICML 2020, section 6. Against fewer than four classes, which APGD-T's
-    loss needs, APGD-DLR takes its place (for two classes, none does).
+    The targeted DLR loss of APGD-T needs four classes. For three classes APGD-DLR takes its place, and for
+    two classes there is neither.
 
     Attributes:
-      version: "standard", or "rand" for randomised models: APGD-CE and APGD-DLR; give the model as
-        an `Expectation` of 20 draws.
-      seed: of all starts and squares.
+      version: "standard", or "rand" for randomised models: APGD-CE and APGD-DLR. For "rand", wrap the model
+        in an `Expectation` of 20 draws.
+      seed: seed of all random starts and squares.
 
     Raises:
-      UserError: an attribute out of range.
+      UserError: an attribute is out of range.
     """
 
     name = "auto_attack"
+    summary = (
+        "The standard of RobustBench: APGD-CE, APGD-T, FAB-T and Square in turn (Croce, Hein 2020)"
+    )
     version: str = "standard"
     seed: int = 0
 
@@ -89,63 +48,24 @@ class AutoAttack(BoundedAttack):
             raise unknown_name(f"{self.name}: version", self.version, ("standard", "rand"))
 
     def attacks(self, num_classes: int) -> tuple[Attack, ...]:
-        """What it consists of, against so many classes."""
-        radius = {"epsilon": self.epsilon, "norm": self.norm}
-        seeded = {**radius, "seed": self.seed}
+        """Return the parts for a model of so many classes, in order."""
+        bounds: dict[str, Any] = {"epsilon": self.epsilon, "norm": self.norm}
+        seeded: dict[str, Any] = {**bounds, "seed": self.seed}
         dlr = (APGDDLR(**seeded),) if num_classes >= 3 else ()
         if self.version == "rand":
             return APGDCE(**seeded), *dlr
         ratio = (APGDT(**seeded),) if num_classes >= 4 else dlr
-        return APGDCE(**seeded), *ratio, FABT(**radius), Square(**seeded)
+        return APGDCE(**seeded), *ratio, FABT(**bounds), Square(**seeded)
 
-    def aiming(self, num_classes: int) -> StrongestOf:
-        # Its loss needs four classes to aim at one of them.
+    def targeted_variant(self, num_classes: int) -> StrongestOf:
+        # FAB-T takes no targets; the targeted DLR loss needs four classes.
         unfit = (FABT, APGDDLR) if num_classes < 4 else FABT
-        members = self.attacks(num_classes)
-        return StrongestOf([attack for attack in members if not isinstance(attack, unfit)])
+        parts = self.attacks(num_classes)
+        return StrongestOf([attack for attack in parts if not isinstance(attack, unfit)])
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
-    ) -> Crafted:
+    ) -> AdversarialBatch:
         logits = model(images)
-        attacks = self.attacks(logits.shape[1])
-        return _in_turn(attacks, model, images, labels, targets, logits, self.radii(images))
-
-
-def _in_turn(
-    attacks: Sequence[Attack],
-    model: Model,
-    images: tf.Tensor,
-    labels: tf.Tensor,
-    targets: tf.Tensor | None,
-    logits: tf.Tensor,
-    epsilon: tf.Tensor | None = None,
-) -> Crafted:
-    """Each attack on the rows that still stand; with these radii, where there are any."""
-
-    def attempt(attack: Attack) -> Callable[..., tuple]:
-        def step(number: tf.Tensor, state: tuple, constants: tuple) -> tuple:
-            del number
-            adversarial, fell, queries, gradients, blind = state
-            images, labels, targets, epsilon = constants
-            bounded = attack if epsilon is None else dataclasses.replace(attack, epsilon=epsilon)
-            crafted = bounded.traced_craft(model, images, labels, targets)
-            fell = fooled(model(crafted.images), labels, targets)
-            state = (
-                tf.where(norms.expand_per_image(fell), crafted.images, adversarial),
-                fell,
-                queries + crafted.queries + 1,
-                gradients + crafted.gradients,
-                blind | crafted.no_gradient,
-            )
-            return state, ~fell
-
-        return step
-
-    counts = tf.zeros_like(labels)
-    state = (images, fooled(logits, labels, targets), counts + 1, counts, counts > 0)
-    for attack in map(enable_stop_at_success, attacks):
-        constants = (images, labels, targets, epsilon)
-        state = masked_while_loop(attempt(attack), state, ~state[1], 1, constants)
-    adversarial, _, queries, gradients, blind = state
-    return Crafted(adversarial, queries, gradients, blind)
+        batch = BatchInTurn(images, labels, targets, self.radius_per_image(images))
+        return attack_in_turn(self.attacks(logits.shape[1]), model, batch, logits)

@@ -1,4 +1,8 @@
-"""Carlini and Wagner's L2 attack: the smallest change that fools, by optimisation."""
+"""Carlini and Wagner's L2 attack: the smallest perturbation that fools the model, by optimisation.
+
+Carlini, Wagner, "Towards Evaluating the Robustness of Neural Networks", S&P 2017, section VI.A and, for
+the box constraint, section V.B.
+"""
 
 import dataclasses
 from typing import NamedTuple
@@ -6,20 +10,34 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfdefense.attacks.core import norms
-from tfdefense.attacks.core.attack import Crafted, Model
-from tfdefense.attacks.core.gradients import is_zero, loss_gradient, margin
+from tfdefense.attacks.core.attack_result import AdversarialBatch
+from tfdefense.attacks.core.input_gradients import is_zero, loss_gradient
+from tfdefense.attacks.core.losses import Loss, margin
 from tfdefense.attacks.core.masked_loop import masked_while_loop
+from tfdefense.attacks.core.model import Model
 from tfdefense.attacks.core.targets import TargetedAttack
 from tfdefense.errors import require, unknown_name
 
-_BETA_1, _BETA_2, _TINY = 0.9, 0.999, 1e-8
-_CHECKS = 10
-_SMOOTHER = 0.999999
+_BETA_1, _BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-8
+_CHECKS = 10  # Checks for an early stop within `steps` steps.
+_TANH_SMOOTHER = 0.999999
 _HIGHEST_CONST = 1e10
 
 
-class _Search(NamedTuple):
-    """Where each image stands; tensors of N rows."""
+class _SearchState(NamedTuple):
+    """State of the search of each image; tensors of N rows.
+
+    Attributes:
+      point: the optimised variable.
+      momentum, variance, step: state of Adam.
+      search: number of values of c that are finished.
+      const, lower, upper: c, and the bounds of its search.
+      found: bool; True if the present c has fooled the model.
+      loss_at_check: loss at the last check for an early stop.
+      best, best_size: smallest successful image, and the squared L2 norm of its perturbation.
+      num_gradients: number of gradients computed so far.
+      no_gradient: bool; True if the first gradient was zero.
+    """
 
     point: tf.Tensor
     momentum: tf.Tensor
@@ -33,35 +51,31 @@ class _Search(NamedTuple):
     loss_at_check: tf.Tensor
     best: tf.Tensor
     best_size: tf.Tensor
-    gradients: tf.Tensor
-    blind: tf.Tensor
+    num_gradients: tf.Tensor
+    no_gradient: tf.Tensor
 
 
 @dataclasses.dataclass(frozen=True)
 class CarliniWagnerL2(TargetedAttack):
     """Minimises ||x' - x||_2^2 + c * max(margin(x') + confidence, 0) by Adam, for the best c.
 
-    margin is the logit of the label less the highest other, or, aiming at a target, the highest
-    other less the target's. c is searched for each image by itself: ten times as high until the
-    image fools, ten times as low until it does not, then half-way between, in orders of magnitude.
-
-    Carlini, Wagner, "Towards Evaluating the Robustness of Neural Networks", S&P 2017, section VI.A
-    and, for the box, V.B.
+    The margin is the logit of the label minus the highest other logit or, given a target, the highest other
+    logit minus that of the target. c is searched for each image separately: multiplied by ten until the
+    image fools the model, divided by ten until it does not, then the geometric mean of the two bounds.
 
     Attributes:
-      confidence: by how much the margin must be overcome, in logits, 0 or more.
-      searches: values of c tried, at least 1.
-      steps: Adam's steps for each, at most, at least 1.
-      learning_rate: Adam's first, above 0; it falls to zero over the steps, and is never more than what
-        would move every value as far as the best image found is away.
-      initial_const: the first c, above 0.
-      abort_early: go on to the next c when a tenth of `steps` brought nothing.
-      box: how x' is kept in [0, 1]: "projected" back after every step, or as a "tanh" of what is
-        optimised, which is the paper's choice. At a pixel that is black or white the tanh is flat,
-        and a hundred steps hardly move it.
+      confidence: amount in logits by which the margin must be overcome, 0 or more.
+      searches: number of values of c, at least 1.
+      steps: largest number of Adam steps for each c, at least 1.
+      learning_rate: initial learning rate of Adam, above 0. It falls linearly to zero over the steps, and is
+        limited to the root mean square of the smallest perturbation found so far.
+      initial_const: first value of c, above 0.
+      abort_early: continue with the next c if a tenth of `steps` steps did not reduce the loss.
+      box: method that keeps x' in [0, 1]: "projected", clipped after every step, or "tanh", the change of
+        variables of the paper. At black and white pixels the tanh is flat: a hundred steps hardly move them.
 
     Raises:
-      UserError: an attribute out of range.
+      UserError: an attribute is out of range.
     """
 
     name = "cw"
@@ -88,59 +102,61 @@ class CarliniWagnerL2(TargetedAttack):
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
-    ) -> Crafted:
-        untargeted = targets is None
-
-        def advance(number: tf.Tensor, state: _Search, constants: tuple) -> tuple:
+    ) -> AdversarialBatch:
+        def step(
+            number: tf.Tensor, state: _SearchState, constants: tuple[tf.Tensor, ...]
+        ) -> tuple[_SearchState, tf.Tensor]:
             images, labels, targets = constants
-            adversarial = self._image(state.point)
-            hinge, _, slope = loss_gradient(
-                model, adversarial, self._hinge(labels, None if untargeted else targets)
-            )
-            change = adversarial - images
-            squared = tf.reduce_sum(tf.square(change), axis=(1, 2, 3))
-            blind = tf.where(number == 0, is_zero(slope) & (hinge > 0), state.blind)
-            state = state._replace(gradients=state.gradients + 1, blind=blind)
-            state = _keep_better(state, adversarial, squared, hinge <= 0)
-            descent = 2 * change + norms.expand_per_image(state.const) * slope
-            state = self._adam(state, descent, adversarial)
+            adversarial = self._to_images(state.point)
+            hinge, _, gradient = loss_gradient(model, adversarial, self._hinge(labels, targets))
+            perturbation = adversarial - images
+            squared = tf.reduce_sum(tf.square(perturbation), axis=(1, 2, 3))
+            no_gradient = tf.where(number == 0, is_zero(gradient) & (hinge > 0), state.no_gradient)
+            state = state._replace(num_gradients=state.num_gradients + 1, no_gradient=no_gradient)
+            state = _keep_smaller(state, adversarial, squared, hinge <= 0)
+            descent = 2 * perturbation + norms.expand_per_image(state.const) * gradient
+            state = self._adam_step(state, descent, adversarial)
             state = self._next_const(state, squared + state.const * hinge, images)
             return state, state.search < self.searches
 
-        state = self._begin(images)
-        hinge = self._hinge(labels, targets)(model(images))
         state = masked_while_loop(
-            advance,
-            state,
-            hinge > 0,
+            step,
+            self._initial_state(images),
+            self._hinge(labels, targets)(model(images)) > 0,
             self.searches * self.steps,
-            (images, labels, labels if untargeted else targets),
+            (images, labels, targets),
         )
-        return Crafted(state.best, 1 + state.gradients, state.gradients, state.blind)
+        return AdversarialBatch(
+            state.best, 1 + state.num_gradients, state.num_gradients, state.no_gradient
+        )
 
-    def _hinge(self, labels: tf.Tensor, targets: tf.Tensor | None) -> tf.Tensor:
+    def _hinge(self, labels: tf.Tensor, targets: tf.Tensor | None) -> Loss:
+        """Return max(margin + confidence, 0) as a function of logits: f_6 of section V.A."""
+
         def hinge(logits: tf.Tensor) -> tf.Tensor:
-            ahead = margin(labels, logits) if targets is None else -margin(targets, logits)
-            return tf.maximum(ahead + self.confidence, 0.0)
+            lead = margin(labels, logits) if targets is None else -margin(targets, logits)
+            return tf.maximum(lead + self.confidence, 0.0)
 
         return hinge
 
-    def _point(self, images: tf.Tensor) -> tf.Tensor:
-        """What is optimised, for given images."""
-        return images if self.box == "projected" else tf.atanh(_SMOOTHER * (2 * images - 1))
+    def _to_point(self, images: tf.Tensor) -> tf.Tensor:
+        """Return the optimised variable for given images."""
+        if self.box == "projected":
+            return images
+        return tf.atanh(_TANH_SMOOTHER * (2 * images - 1))
 
-    def _image(self, point: tf.Tensor) -> tf.Tensor:
-        """The images that it stands for."""
+    def _to_images(self, point: tf.Tensor) -> tf.Tensor:
+        """Return the images for given values of the optimised variable."""
         if self.box == "projected":
             return point
-        # What black and white pixels begin at is inside by less than rounding.
-        return tf.clip_by_value((tf.tanh(point) / _SMOOTHER + 1) / 2, 0.0, 1.0)
+        # Black and white pixels start inside the box by less than rounding.
+        return tf.clip_by_value((tf.tanh(point) / _TANH_SMOOTHER + 1) / 2, 0.0, 1.0)
 
-    def _begin(self, images: tf.Tensor) -> _Search:
+    def _initial_state(self, images: tf.Tensor) -> _SearchState:
         numbers = tf.zeros_like(images[:, 0, 0, 0])
         counts = tf.cast(numbers, tf.int32)
-        return _Search(
-            point=self._point(images),
+        return _SearchState(
+            point=self._to_point(images),
             momentum=tf.zeros_like(images),
             variance=tf.zeros_like(images),
             step=counts,
@@ -152,44 +168,49 @@ class CarliniWagnerL2(TargetedAttack):
             loss_at_check=numbers + numbers.dtype.max,
             best=images,
             best_size=numbers + numbers.dtype.max,
-            gradients=counts,
-            blind=counts > 0,
+            num_gradients=counts,
+            no_gradient=counts > 0,
         )
 
-    def _adam(self, state: _Search, descent: tf.Tensor, adversarial: tf.Tensor) -> _Search:
+    def _adam_step(
+        self, state: _SearchState, descent: tf.Tensor, adversarial: tf.Tensor
+    ) -> _SearchState:
         if self.box == "tanh":
-            descent *= (1 - tf.square(_SMOOTHER * (2 * adversarial - 1))) / (2 * _SMOOTHER)
+            descent *= (1 - tf.square(_TANH_SMOOTHER * (2 * adversarial - 1))) / (
+                2 * _TANH_SMOOTHER
+            )
         step = state.step + 1
         momentum = _BETA_1 * state.momentum + (1 - _BETA_1) * descent
         variance = _BETA_2 * state.variance + (1 - _BETA_2) * tf.square(descent)
         power = tf.cast(step, tf.float32)
-        unbiased = norms.expand_per_image(tf.sqrt(1 - _BETA_2**power) / (1 - _BETA_1**power))
-        # Adam's first step moves every value by the rate: no further than the best image is away.
-        values = tf.cast(tf.size(descent[0]), tf.float32)
-        rate = tf.minimum(self.learning_rate, tf.sqrt(state.best_size / values))
+        correction = norms.expand_per_image(tf.sqrt(1 - _BETA_2**power) / (1 - _BETA_1**power))
+        # The first step of Adam moves every value by the learning rate. It should not move the image
+        # further than the smallest perturbation found so far.
+        num_values = tf.cast(tf.size(descent[0]), tf.float32)
+        rate = tf.minimum(self.learning_rate, tf.sqrt(state.best_size / num_values))
         rate *= 1 - tf.cast(state.step, tf.float32) / self.steps
-        point = state.point - norms.expand_per_image(rate) * unbiased * momentum / (
-            tf.sqrt(variance) + _TINY
+        point = state.point - norms.expand_per_image(rate) * correction * momentum / (
+            tf.sqrt(variance) + _ADAM_EPSILON
         )
         if self.box == "projected":
             point = tf.clip_by_value(point, 0.0, 1.0)
         return state._replace(point=point, momentum=momentum, variance=variance, step=step)
 
-    def _next_const(self, state: _Search, loss: tf.Tensor, images: tf.Tensor) -> _Search:
-        """Images whose steps are used up, or no longer help, begin again with another c."""
-        checked = state.step % max(self.steps // _CHECKS, 1) == 0
+    def _next_const(self, state: _SearchState, loss: tf.Tensor, images: tf.Tensor) -> _SearchState:
+        """Start again with another c the images that have used all steps or make no more progress."""
+        is_check = state.step % max(self.steps // _CHECKS, 1) == 0
         ended = state.step >= self.steps
         if self.abort_early:
-            ended |= checked & (loss > 0.9999 * state.loss_at_check)
+            ended |= is_check & (loss > 0.9999 * state.loss_at_check)
         upper = tf.where(state.found, tf.minimum(state.upper, state.const), state.upper)
         lower = tf.where(state.found, state.lower, tf.maximum(state.lower, state.const))
         const = tf.where(upper < _HIGHEST_CONST, upper / 10, 10 * lower)
         const = tf.where((upper < _HIGHEST_CONST) & (lower > 0), tf.sqrt(lower * upper), const)
-        again = norms.expand_per_image(ended)
+        restart = norms.expand_per_image(ended)
         return state._replace(
-            point=tf.where(again, self._point(images), state.point),
-            momentum=tf.where(again, 0.0, state.momentum),
-            variance=tf.where(again, 0.0, state.variance),
+            point=tf.where(restart, self._to_point(images), state.point),
+            momentum=tf.where(restart, 0.0, state.momentum),
+            variance=tf.where(restart, 0.0, state.variance),
             step=tf.where(ended, 0, state.step),
             search=state.search + tf.cast(ended, tf.int32),
             const=tf.where(ended, const, state.const),
@@ -199,17 +220,17 @@ class CarliniWagnerL2(TargetedAttack):
             loss_at_check=tf.where(
                 ended,
                 loss.dtype.max,
-                tf.where(checked, loss, state.loss_at_check),
+                tf.where(is_check, loss, state.loss_at_check),
             ),
         )
 
 
-def _keep_better(
-    state: _Search, adversarial: tf.Tensor, squared: tf.Tensor, fools: tf.Tensor
-) -> _Search:
-    better = fools & (squared < state.best_size)
+def _keep_smaller(
+    state: _SearchState, adversarial: tf.Tensor, squared: tf.Tensor, success: tf.Tensor
+) -> _SearchState:
+    better = success & (squared < state.best_size)
     return state._replace(
-        found=state.found | fools,
+        found=state.found | success,
         best=tf.where(norms.expand_per_image(better), adversarial, state.best),
         best_size=tf.where(better, squared, state.best_size),
     )

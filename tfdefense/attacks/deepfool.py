@@ -1,39 +1,55 @@
-"""DeepFool: steps to the nearest of the linearised class boundaries."""
+"""DeepFool: steps to the nearest of the linearised class boundaries.
+
+Moosavi-Dezfooli, Fawzi, Frossard, "DeepFool: a Simple and Accurate Method to Fool Deep Neural Networks",
+CVPR 2016, algorithm 2 ("l2") and section 3.3 ("linf").
+"""
 
 import dataclasses
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from tfdefense.attacks.carlini_wagner import CarliniWagnerL2
 from tfdefense.attacks.core import norms
-from tfdefense.attacks.core.attack import Attack, Crafted, Model
-from tfdefense.attacks.core.gradients import class_gradients, is_zero, misclassified
+from tfdefense.attacks.core.attack import Attack
+from tfdefense.attacks.core.attack_result import AdversarialBatch
+from tfdefense.attacks.core.criteria import is_misclassified
+from tfdefense.attacks.core.input_gradients import class_gradients, is_zero
 from tfdefense.attacks.core.masked_loop import masked_while_loop
-from tfdefense.attacks.core.targets import most_likely_others
+from tfdefense.attacks.core.model import Model
+from tfdefense.attacks.core.targets import most_likely_wrong_classes
 from tfdefense.errors import require
+
+
+class _DeepFoolState(NamedTuple):
+    """State of each image; `total` is r_0 + ... + r_i. Tensors of N rows."""
+
+    adversarial: tf.Tensor
+    total: tf.Tensor
+    steps: tf.Tensor
+    no_gradient: tf.Tensor
 
 
 @dataclasses.dataclass(frozen=True)
 class DeepFool(Attack):
     """x_{i+1} = x_0 + (1 + overshoot) * (r_0 + ... + r_i), until the class changes.
 
-    r_i is the smallest step to where, were the model linear around x_i, the nearest of the
-    candidate classes k would overtake the label y (algorithm 2): with f = f_k - f_y and w its
-    gradient, r = |f| / ||w||_2^2 * w for "l2", and |f| / ||w||_1 * sign(w) for "linf".
+    The model is linearised at x_i. r_i is the smallest step to the nearest boundary between the label y and
+    a candidate class k (algorithm 2). With f = f_k - f_y and w its gradient, r = |f| / ||w||_2^2 * w for
+    "l2", and r = |f| / ||w||_1 * sign(w) for "linf".
 
-    Moosavi-Dezfooli, Fawzi, Frossard, "DeepFool: a Simple and Accurate Method to Fool Deep Neural
-    Networks", CVPR 2016. Images that are misclassified already are left as they are; those that
-    withstand `steps` steps come back as they were after the last.
+    Misclassified images are returned unchanged. Images that withstand `steps` steps are returned as they
+    are after the last step.
 
     Attributes:
-      norm: the one to keep small, "l2" or "linf".
-      steps: at most so many, at least 1.
-      overshoot: how far beyond the boundary, as a fraction of the way; 0 or more.
-      candidates: the label and the classes most likely on the clean image, so many in all; at
+      norm: norm of the perturbation to minimise, "l2" or "linf".
+      steps: largest number of steps, at least 1.
+      overshoot: distance beyond the boundary, as a fraction of the perturbation; 0 or more.
+      candidates: number of candidate classes, with the label: the most likely ones on the clean image; at
         least 2.
 
     Raises:
-      UserError: an attribute out of range.
+      UserError: an attribute is out of range.
     """
 
     name = "deepfool"
@@ -50,62 +66,71 @@ class DeepFool(Attack):
             value = getattr(self, field)
             require(value >= least, f"{self.name}: {field} {value} given, {least} or more needed.")
 
-    def aiming(self, num_classes: int) -> Attack:
+    def targeted_variant(self, num_classes: int) -> Attack:
         del num_classes
         return CarliniWagnerL2()
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
-    ) -> Crafted:
-        def move(number: tf.Tensor, state: tuple, constants: tuple) -> tuple:
-            adversarial, total, steps, blind = state
+    ) -> AdversarialBatch:
+        def step(
+            number: tf.Tensor, state: _DeepFoolState, constants: tuple[tf.Tensor, ...]
+        ) -> tuple[_DeepFoolState, tf.Tensor]:
             images, labels, directions = constants
-            logits, gradients = class_gradients(model, adversarial, lambda _: directions)
-            ahead = tf.einsum("nvk,nk->nv", directions, logits)
-            step, slope = nearest_boundary(ahead, gradients, self.norm)
-            total += step
+            logits, gradients = class_gradients(model, state.adversarial, lambda _: directions)
+            leads = tf.einsum("nvk,nk->nv", directions, logits)
+            smallest, gradient = step_to_nearest_boundary(leads, gradients, self.norm)
+            total = state.total + smallest
             adversarial = tf.clip_by_value(images + (1 + self.overshoot) * total, 0.0, 1.0)
-            blind = tf.where(number == 0, is_zero(slope), blind)
-            standing = ~misclassified(model(adversarial), labels)
-            return (adversarial, total, steps + 1, blind), standing & ~is_zero(slope)
+            no_gradient = tf.where(number == 0, is_zero(gradient), state.no_gradient)
+            active = ~is_misclassified(model(adversarial), labels) & ~is_zero(gradient)
+            return _DeepFoolState(adversarial, total, state.steps + 1, no_gradient), active
 
         logits = model(images)
-        nothing = tf.zeros_like(labels)
-        directions = towards_candidates(logits, labels, self.candidates)
-        adversarial, _, steps, blind = masked_while_loop(
-            move,
-            (images, tf.zeros_like(images), nothing, nothing > 0),
-            ~misclassified(logits, labels),
+        counts = tf.zeros_like(labels)
+        directions = candidate_directions(logits, labels, self.candidates)
+        state = masked_while_loop(
+            step,
+            _DeepFoolState(images, tf.zeros_like(images), counts, counts > 0),
+            ~is_misclassified(logits, labels),
             self.steps,
             (images, labels, directions),
         )
-        return Crafted(adversarial, 1 + 2 * steps, directions.shape[1] * steps, blind)
+        return AdversarialBatch(
+            state.adversarial,
+            queries=1 + 2 * state.steps,
+            gradients=directions.shape[1] * state.steps,
+            no_gradient=state.no_gradient,
+        )
 
 
-def towards_candidates(logits: tf.Tensor, labels: tf.Tensor, candidates: int) -> tf.Tensor:
-    """e_k - e_y for the most likely classes k other than the label y: float32 [N, V, K]."""
+def candidate_directions(logits: tf.Tensor, labels: tf.Tensor, candidates: int) -> tf.Tensor:
+    """Return e_k - e_y for the V most likely classes k other than the label y, float32 [N, V, K]."""
     classes = logits.shape[1]
-    likely = most_likely_others(logits, labels, candidates - 1)
+    likely = most_likely_wrong_classes(logits, labels, candidates - 1)
     return tf.one_hot(likely, classes) - tf.one_hot(labels, classes)[:, None]
 
 
-def nearest_boundary(
-    ahead: tf.Tensor, gradients: tf.Tensor, norm: str
+def step_to_nearest_boundary(
+    leads: tf.Tensor, gradients: tf.Tensor, norm: str
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The smallest step to any of V linearised boundaries, and the gradient that it follows.
+    """Return the smallest step to any of V linearised boundaries, and the gradient along which it goes.
 
     Args:
-      ahead: float32 [N, V], logit of each candidate less the label's.
-      gradients: float32 [N, V, H, W, C] of these.
+      leads: float32 [N, V], the logit of each candidate minus that of the label.
+      gradients: float32 [N, V, H, W, C], the gradients of `leads`.
       norm: "l2" or "linf".
+
+    Returns:
+      Two tensors float32 [N, H, W, C].
     """
-    slopes = tf.stack([norms.dual_norm(g, norm) for g in tf.unstack(gradients, axis=1)], axis=1)
-    ways = tf.abs(ahead) / tf.maximum(slopes, 1e-12)
-    # A flat one is never the nearest, unless all are.
-    ways = tf.where(slopes > 0, ways, ways.dtype.max)
-    nearest = tf.argmin(ways, axis=1)
-    slope = tf.gather(gradients, nearest, batch_dims=1)
-    way = tf.gather(ways, nearest, batch_dims=1)
-    # Beyond the boundary by a hair, or an image that lies on it would not move at all.
-    way = tf.where(is_zero(slope), 0.0, way + 1e-4)
-    return norms.expand_per_image(way) * norms.steepest_direction(slope, norm), slope
+    lengths = tf.stack([norms.dual_norm(g, norm) for g in tf.unstack(gradients, axis=1)], axis=1)
+    distances = tf.abs(leads) / tf.maximum(lengths, 1e-12)
+    # A candidate with a gradient of zero is never the nearest, unless all are.
+    distances = tf.where(lengths > 0, distances, distances.dtype.max)
+    nearest = tf.argmin(distances, axis=1)
+    gradient = tf.gather(gradients, nearest, batch_dims=1)
+    distance = tf.gather(distances, nearest, batch_dims=1)
+    # A little beyond the boundary. Otherwise an image exactly on it would not move.
+    distance = tf.where(is_zero(gradient), 0.0, distance + 1e-4)
+    return norms.expand_per_image(distance) * norms.steepest_direction(gradient, norm), gradient

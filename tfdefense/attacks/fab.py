@@ -1,46 +1,83 @@
-"""Fast adaptive boundary attack: the nearest point at which the class changes, inside the box."""
+"""Fast adaptive boundary attack (FAB): the nearest point in the box at which the class changes.
+
+Croce, Hein, "Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack", ICML 2020,
+algorithm 1; targeted as in AutoAttack.
+"""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import tensorflow as tf
 
 from tfdefense.attacks.apgd import APGDCE, APGDT
 from tfdefense.attacks.carlini_wagner import CarliniWagnerL2
 from tfdefense.attacks.core import norms
-from tfdefense.attacks.core.attack import Attack, Crafted, Model
-from tfdefense.attacks.core.gradients import is_zero, loss_gradient, misclassified
+from tfdefense.attacks.core.attack import Attack
+from tfdefense.attacks.core.attack_result import AdversarialBatch
+from tfdefense.attacks.core.box_projection import step_to_plane
+from tfdefense.attacks.core.criteria import is_misclassified
+from tfdefense.attacks.core.input_gradients import is_zero, loss_gradient
+from tfdefense.attacks.core.losses import Loss
 from tfdefense.attacks.core.masked_loop import masked_while_loop
-from tfdefense.attacks.core.restarts import best_of
-from tfdefense.attacks.core.targets import most_likely_others
+from tfdefense.attacks.core.model import Model
+from tfdefense.attacks.core.restarts import ScoredBatch, best_of_restarts
+from tfdefense.attacks.core.targets import most_likely_wrong_classes
 from tfdefense.errors import require
+
+
+class _FABBatch(NamedTuple):
+    """Images to attack; tensors of N rows.
+
+    Attributes:
+      images: clean images, float32 [N, H, W, C].
+      labels: true classes, int32 [N].
+      classes: wrong classes, int32 [N, T] or [N]; a run approaches the boundary to one of them.
+      radius: distance at which an image is finished, float32 [N].
+      misclassified: bool [N]; True for a clean image that is misclassified.
+    """
+
+    images: tf.Tensor
+    labels: tf.Tensor
+    classes: tf.Tensor
+    radius: tf.Tensor
+    misclassified: tf.Tensor
+
+
+class _FABState(NamedTuple):
+    """State of each image; tensors of N rows."""
+
+    point: tf.Tensor
+    best: tf.Tensor
+    best_size: tf.Tensor
+    steps: tf.Tensor
+    no_gradient: tf.Tensor
 
 
 @dataclasses.dataclass(frozen=True)
 class FABT(Attack):
-    """FAB, aimed in turn at the boundaries to the most likely wrong classes.
+    """FAB towards the boundaries of the most likely wrong classes, one after the other.
 
-    Every step projects the iterate x_i and the image x onto the linearised boundary within [0, 1],
-    d_1 and d_2 away, and goes to (1 - a)(x_i + eta d_1) + a (x + eta d_2); once past the boundary
-    it goes a tenth of the way back to x. Of all points past it the nearest to x is kept.
-
-    Croce, Hein, "Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack",
-    ICML 2020, algorithm 1; targeted as in AutoAttack.
+    Every step projects the iterate x_i and the image x onto the linearised boundary within [0, 1]. With d_1
+    and d_2 the steps to the two projections, the next iterate is (1 - a)(x_i + eta d_1) + a (x + eta d_2).
+    An iterate beyond the boundary then moves back towards x: to x + beta (x_i - x). Of all points beyond the
+    boundary the nearest to x is returned.
 
     Attributes:
-      epsilon: None looks for the nearest point, wherever it is. A radius (a number, or float32
-        [N, 1, 1, 1]) is content with any point within it, and leaves the image as it is if there
-        is none.
+      epsilon: None searches the nearest point at any distance. A radius (a number, or float32 [N, 1, 1, 1])
+        accepts the first point within it; an image without such a point is returned unchanged.
       norm: "linf" or "l2".
-      steps: for each class, at least 1.
-      target_classes: so many, at least 1.
-      alpha_max, eta, beta: of the paper; in (0, 1], at least 1, and in (0, 1).
+      steps: number of steps for each class, at least 1.
+      target_classes: number of classes, at least 1.
+      alpha_max, eta, beta: hyperparameters of the paper; in (0, 1], at least 1, and in (0, 1).
 
     Raises:
-      UserError: an attribute out of range.
+      UserError: an attribute is out of range.
     """
 
     name = "fab_t"
+    summary = (
+        "FAB: the nearest boundary of each of the most likely wrong classes (Croce, Hein 2020)"
+    )
 
     epsilon: float | tf.Tensor | None = None
     norm: str = "linf"
@@ -65,78 +102,77 @@ class FABT(Attack):
         )
         require(0 < self.beta < 1, f"{self.name}: beta {self.beta} given, in (0, 1) needed.")
 
-    def aiming(self, num_classes: int) -> Attack:
+    def targeted_variant(self, num_classes: int) -> Attack:
         if self.epsilon is None:
             return CarliniWagnerL2()
-        kind = APGDT if num_classes >= APGDT.least_classes else APGDCE
-        return kind(epsilon=self.epsilon, norm=self.norm)
+        attack = APGDT(epsilon=self.epsilon, norm=self.norm)
+        if num_classes >= attack.min_classes:
+            return attack
+        return APGDCE(epsilon=self.epsilon, norm=self.norm)
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
-    ) -> Crafted:
-        def one_run(number: tf.Tensor, constants: tuple) -> tuple:
-            images, labels, aims, enough, wrong = constants
-            crafted, size = self._approach(model, images, labels, aims[:, number], enough, wrong)
-            return crafted, -size, size <= enough
+    ) -> AdversarialBatch:
+        def run_once(number: tf.Tensor, batch: _FABBatch) -> ScoredBatch:
+            batch = batch._replace(classes=batch.classes[:, number])
+            adversarial, size = self._approach(model, batch)
+            return ScoredBatch(adversarial, score=-size, success=size <= batch.radius)
 
         logits = model(images)
-        aims = most_likely_others(logits, labels, self.target_classes)
-        highest = images.dtype.max
-        radius = highest / 2 if self.epsilon is None else self.epsilon
-        enough = tf.broadcast_to(tf.reshape(radius, [-1]), tf.shape(labels))
-        constants = (images, labels, aims, enough, misclassified(logits, labels))
-        stop = self.epsilon is not None
-        crafted = best_of(one_run, aims.shape[1], images, constants, stop)
-        return crafted._replace(queries=1 + crafted.queries)
-
-    def _approach(
-        self,
-        model: Model,
-        images: tf.Tensor,
-        labels: tf.Tensor,
-        aims: tf.Tensor,
-        enough: tf.Tensor,
-        wrong: tf.Tensor,
-    ) -> tuple[Crafted, tf.Tensor]:
-        """The nearest point found past the boundary to `aims`, and how far away it is."""
-
-        def advance(number: tf.Tensor, state: tuple, constants: tuple) -> tuple:
-            point, best, best_size, steps, blind = state
-            images, labels, aims, enough = constants
-            ahead, _, slope = loss_gradient(model, point, _lead(labels, aims))
-            point = self._mix(point, images, ahead, slope)
-            size = norms.lp_norm(point - images, self.norm)
-            past = misclassified(model(point), labels)
-            better = past & (size < best_size)
-            best = tf.where(norms.expand_per_image(better), point, best)
-            best_size = tf.where(better, size, best_size)
-            back = images + self.beta * (point - images)
-            point = tf.where(norms.expand_per_image(past), back, point)
-            blind = tf.where(number == 0, is_zero(slope), blind)
-            active = ~is_zero(slope)
-            if self.epsilon is not None:
-                active &= best_size > enough
-            return (point, best, best_size, steps + 1, blind), active
-
-        counts = tf.zeros_like(labels)
-        highest = tf.fill(tf.shape(labels), images.dtype.max)
-        _, best, best_size, steps, blind = masked_while_loop(
-            advance,
-            (images, images, highest, counts, counts > 0),
-            ~wrong,
-            self.steps,
-            (images, labels, aims, enough),
+        classes = most_likely_wrong_classes(logits, labels, self.target_classes)
+        radius = images.dtype.max / 2 if self.epsilon is None else self.epsilon
+        radius = tf.broadcast_to(tf.reshape(radius, [-1]), tf.shape(labels))
+        batch = _FABBatch(images, labels, classes, radius, is_misclassified(logits, labels))
+        found = best_of_restarts(
+            run_once, classes.shape[1], images, batch, stop_at_success=self.epsilon is not None
         )
-        best = tf.where(norms.expand_per_image(best_size <= enough), best, images)
-        return Crafted(best, 2 * steps, steps, blind), best_size
+        return found._replace(queries=1 + found.queries)
 
-    def _mix(
-        self, point: tf.Tensor, images: tf.Tensor, ahead: tf.Tensor, slope: tf.Tensor
+    def _approach(self, model: Model, batch: _FABBatch) -> tuple[AdversarialBatch, tf.Tensor]:
+        """Return the nearest point found beyond the boundary to `batch.classes`, and its distance."""
+
+        def step(
+            number: tf.Tensor, state: _FABState, batch: _FABBatch
+        ) -> tuple[_FABState, tf.Tensor]:
+            images, labels = batch.images, batch.labels
+            lead, _, gradient = loss_gradient(
+                model, state.point, _lead_over_label(labels, batch.classes)
+            )
+            point = self._next_point(state.point, images, lead, gradient)
+            size = norms.lp_norm(point - images, self.norm)
+            is_beyond = is_misclassified(model(point), labels)
+            better = is_beyond & (size < state.best_size)
+            best = tf.where(norms.expand_per_image(better), point, state.best)
+            best_size = tf.where(better, size, state.best_size)
+            back = images + self.beta * (point - images)
+            point = tf.where(norms.expand_per_image(is_beyond), back, point)
+            no_gradient = tf.where(number == 0, is_zero(gradient), state.no_gradient)
+            active = ~is_zero(gradient)
+            if self.epsilon is not None:
+                active &= best_size > batch.radius
+            return _FABState(point, best, best_size, state.steps + 1, no_gradient), active
+
+        counts = tf.zeros_like(batch.labels)
+        far = tf.fill(tf.shape(batch.labels), batch.images.dtype.max)
+        state = masked_while_loop(
+            step,
+            _FABState(batch.images, batch.images, far, counts, counts > 0),
+            ~batch.misclassified,
+            self.steps,
+            batch,
+        )
+        is_within = norms.expand_per_image(state.best_size <= batch.radius)
+        best = tf.where(is_within, state.best, batch.images)
+        adversarial = AdversarialBatch(best, 2 * state.steps, state.steps, state.no_gradient)
+        return adversarial, state.best_size
+
+    def _next_point(
+        self, point: tf.Tensor, images: tf.Tensor, lead: tf.Tensor, gradient: tf.Tensor
     ) -> tf.Tensor:
-        """The next iterate, for the aim's lead over the label and its gradient at `point`."""
-        from_point = to_boundary(point, slope, ahead, self.norm)
-        at_images = ahead + tf.reduce_sum(slope * (images - point), axis=(1, 2, 3))
-        from_images = to_boundary(images, slope, at_images, self.norm)
+        """Return the next iterate; `lead` and `gradient` linearise the boundary at `point`."""
+        from_point = step_to_plane(point, gradient, lead, self.norm)
+        lead_at_images = lead + tf.reduce_sum(gradient * (images - point), axis=(1, 2, 3))
+        from_images = step_to_plane(images, gradient, lead_at_images, self.norm)
         near = tf.maximum(norms.lp_norm(from_point, self.norm), 1e-8)
         far = tf.maximum(norms.lp_norm(from_images, self.norm), 1e-8)
         alpha = norms.expand_per_image(tf.minimum(near / (near + far), self.alpha_max))
@@ -145,50 +181,11 @@ class FABT(Attack):
         return tf.clip_by_value(mixed, 0.0, 1.0)
 
 
-def _lead(labels: tf.Tensor, aims: tf.Tensor) -> tf.Tensor:
+def _lead_over_label(labels: tf.Tensor, classes: tf.Tensor) -> Loss:
+    """Return the logit of `classes` minus that of the label, as a function of logits."""
+
     def lead(logits: tf.Tensor) -> tf.Tensor:
-        of_aim = tf.gather(logits, aims, batch_dims=1)
-        return of_aim - tf.gather(logits, labels, batch_dims=1)
+        of_class = tf.gather(logits, classes, batch_dims=1)
+        return of_class - tf.gather(logits, labels, batch_dims=1)
 
     return lead
-
-
-def to_boundary(point: tf.Tensor, slope: tf.Tensor, value: tf.Tensor, norm: str) -> tf.Tensor:
-    """The smallest change d with slope . d = -value and point + d in [0, 1]; in `norm`.
-
-    Where the box does not reach that far, the change that gets nearest. At the optimum every
-    coordinate goes the same way ("linf"), or a way in proportion to its slope ("l2"), as far as it
-    has room; how far, is where a piecewise linear function of it, sorted by room, meets |value|.
-
-    Args:
-      point, slope: float32 [N, H, W, C].
-      value: float32 [N], the linear function at `point`.
-      norm: "linf" or "l2".
-    """
-    shape = tf.shape(point)
-    x, w = (tf.reshape(tensor, [shape[0], -1]) for tensor in (point, slope))
-    direction = -tf.sign(w) * tf.sign(value)[:, None]
-    room = tf.where(direction < 0, x, 1 - x)
-    steepness = tf.abs(w)
-    speed = tf.ones_like(w) if norm == "linf" else steepness
-    lasts = tf.where(speed > 0, tf.math.divide_no_nan(room, speed), 0.0)
-    duration = _meeting(steepness * speed, lasts, tf.abs(value))
-    change = direction * tf.minimum(duration[:, None] * speed, room)
-    return tf.reshape(change, shape)
-
-
-def _meeting(gains: tf.Tensor, lasts: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-    """The t [N] at which sum_i gains_i * min(t, lasts_i) is `value`; the longest, if it never is."""
-    order = tf.argsort(lasts, axis=1)
-    gains = tf.gather(gains, order, batch_dims=1)
-    lasts = tf.gather(lasts, order, batch_dims=1)
-    spent = tf.cumsum(gains * lasts, axis=1, exclusive=True)
-    still = tf.cumsum(gains, axis=1, reverse=True)
-    reached = spent + still * lasts >= value[:, None]
-    first = tf.argmax(reached, axis=1)
-    spent, still, last = (
-        tf.gather(tensor, first, batch_dims=1) for tensor in (spent, still, lasts)
-    )
-    meets = tf.math.divide_no_nan(value - spent, still)
-    ever = tf.reduce_any(reached, axis=1)
-    return tf.where(ever, tf.minimum(meets, last), lasts[:, -1])

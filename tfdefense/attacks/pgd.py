@@ -1,32 +1,40 @@
-"""Projected gradient descent: the basic iterative method from random starts."""
+"""Projected gradient descent: the basic iterative method from random starts.
+
+Madry, Makelov, Schmidt, Tsipras, Vladu, "Towards Deep Learning Models Resistant to Adversarial Attacks",
+ICLR 2018, section 2.1.
+"""
 
 import dataclasses
 
 import tensorflow as tf
 
 from tfdefense.attacks.core import norms, per_image_random
-from tfdefense.attacks.core.attack import Crafted, Model
-from tfdefense.attacks.core.gradients import cross_entropy, fooled
-from tfdefense.attacks.core.iterative import IterativeAttack
-from tfdefense.attacks.core.restarts import best_of
+from tfdefense.attacks.core.attack_result import AdversarialBatch
+from tfdefense.attacks.core.criteria import is_successful
+from tfdefense.attacks.core.iterative_attack import IterationBatch, IterativeAttack
+from tfdefense.attacks.core.losses import cross_entropy
+from tfdefense.attacks.core.model import Model
+from tfdefense.attacks.core.restarts import ScoredBatch, best_of_restarts
 from tfdefense.errors import require, unknown_name
 
 PGD_STARTS = ("uniform", "blocks")
-_SIDES = (1, 2, 4, 8, 16, 32)
+_BLOCK_SIDES = (1, 2, 4, 8, 16, 32)
 
 
 @dataclasses.dataclass(frozen=True)
 class PGD(IterativeAttack):
-    """`restarts` runs of BIM from random points of the ball; per image, the best of them.
+    """`restarts` runs of BIM from random points of the ball; each image keeps its best result.
 
-    Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018. The
-    defaults, with epsilon 0.3, are its MNIST attack: 40 steps of 0.01.
+    A successful result is better than an unsuccessful one; of two equal ones that of the higher loss is
+    kept. The defaults, with epsilon 0.3, are those of the paper for MNIST: 40 steps of 0.01.
 
     Attributes:
-      restarts: random starts, at least 1. The best fools, and has the highest loss. With `stop_at_success`, an image that fell needs no more.
-      start: "uniform", anywhere in the ball, or "blocks", at its corners: blocks and stripes of one sign, as the square attack
-        begins with (linf alone). Where pixels near their clean values have no gradient, those at the corners may.
-      seed: fixes the starts; they are a function of it and the image, whatever batch that is in.
+      restarts: number of random starts, at least 1. With `stop_at_success`, later restarts leave out the
+        images that already fool the model.
+      start: random start: "uniform" in the ball, or "blocks", at corners of the ball: blocks and stripes of
+        one sign, as in the Square attack (linf only). It can find a gradient if the pixels have none near
+        their clean values.
+      seed: seed of the starts. The start of an image depends on the seed and the image, not on its batch.
     """
 
     name = "pgd"
@@ -51,40 +59,42 @@ class PGD(IterativeAttack):
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
-    ) -> Crafted:
-        untargeted = targets is None
+    ) -> AdversarialBatch:
+        def run_once(number: tf.Tensor, constants: tuple[IterationBatch, tf.Tensor]) -> ScoredBatch:
+            batch, keys = constants
+            found = self.iterate(model, batch, self._start(keys, batch, number))
+            logits = model(found.images)
+            if batch.targets is None:
+                loss = cross_entropy(batch.labels)(logits)
+            else:
+                loss = -cross_entropy(batch.targets)(logits)
+            success = is_successful(logits, batch.labels, batch.targets)
+            return ScoredBatch(found._replace(queries=found.queries + 1), loss, success)
 
-        def one_run(number: tf.Tensor, constants: tuple) -> tuple:
-            images, labels, targets, epsilon, keys = constants
-            targets = None if untargeted else targets
-            start = images + self._change(keys, images, number, epsilon)
-            run = self.iterate(model, images, labels, targets, start, epsilon)
-            logits = model(run.images)
-            sign, aim = (1, labels) if untargeted else (-1, targets)
-            loss = sign * cross_entropy(aim)(logits)
-            return run._replace(queries=run.queries + 1), loss, fooled(logits, labels, targets)
-
-        constants = (
+        batch = IterationBatch(images, labels, targets, self.radius_per_image(images))
+        return best_of_restarts(
+            run_once,
+            self.restarts,
             images,
-            labels,
-            labels if untargeted else targets,
-            self.radii(images),
-            per_image_random.image_keys(images, self.seed),
+            (batch, per_image_random.image_keys(images, self.seed)),
+            stop_at_success=self.stop_at_success,
         )
-        return best_of(one_run, self.restarts, images, constants, self.stop_at_success)
 
-    def _change(
-        self, keys: tf.Tensor, images: tf.Tensor, stream: tf.Tensor, epsilon: tf.Tensor
-    ) -> tf.Tensor:
+    def _start(self, keys: tf.Tensor, batch: IterationBatch, stream: tf.Tensor) -> tf.Tensor:
         if self.start == "blocks":
-            return epsilon * block_signs(keys, images, stream)
-        return random_perturbation(keys, images, stream, epsilon, self.norm)
+            return batch.images + batch.epsilon * block_signs(keys, batch.images, stream)
+        return batch.images + random_perturbation(
+            keys, batch.images, stream, batch.epsilon, self.norm
+        )
 
 
 def random_perturbation(
     keys: tf.Tensor, images: tf.Tensor, stream: int | tf.Tensor, epsilon: tf.Tensor, norm: str
 ) -> tf.Tensor:
-    """A point of the ball around 0: uniform for "linf", of uniform radius for "l2"."""
+    """Return a random point of the ball around 0, float32 [N, H, W, C].
+
+    It is uniform for "linf". For "l2" its norm is uniform in [0, epsilon).
+    """
     shape = [images.shape[i] or tf.shape(images)[i] for i in (1, 2, 3)]
     box = 2 * per_image_random.uniform(keys, shape, 2 * stream) - 1
     if norm == "linf":
@@ -94,13 +104,15 @@ def random_perturbation(
 
 
 def block_signs(keys: tf.Tensor, images: tf.Tensor, stream: int | tf.Tensor) -> tf.Tensor:
-    """-1 and 1, float32 [N, H, W, C]: equal within blocks of each image, whose height and width are drawn apart.
+    """Return -1 or 1 for each value, equal within blocks of each image: float32 [N, H, W, C].
 
-    A block as high as the image makes stripes; a block of one pixel, noise.
+    The height and the width of the blocks are drawn independently for each image. Blocks as high as the
+    image are stripes; blocks of one pixel are noise.
     """
     height, width, channels = (images.shape[i] or tf.shape(images)[i] for i in (1, 2, 3))
     signs = per_image_random.signs(keys, [height, width, channels], 3 * stream)
     for axis, size in ((1, height), (2, width)):
-        side = tf.gather(_SIDES, per_image_random.integers(keys, len(_SIDES), 3 * stream + axis))
+        drawn = per_image_random.integers(keys, len(_BLOCK_SIDES), 3 * stream + axis)
+        side = tf.gather(_BLOCK_SIDES, drawn)
         signs = tf.gather(signs, tf.range(size) // side[:, tf.newaxis], axis=axis, batch_dims=1)
     return signs

@@ -1,4 +1,4 @@
-"""Attacks by name. A new attack is one file in this folder and one line here."""
+"""Registry of attacks by name. A new attack is one file in this folder and one line here."""
 
 from tfdefense.utils.registry import Registry
 

@@ -1,22 +1,29 @@
-"""Square attack: random squares, kept where they help; it needs no gradient."""
+"""Square attack: a random search over squares that needs no gradient.
+
+Andriushchenko, Croce, Flammarion, Hein, "Square Attack: a Query-efficient Black-box Adversarial Attack via
+Random Search", ECCV 2020, algorithm 1 with algorithms 2 ("linf") and 3 ("l2").
+"""
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.attacks.core import norms, per_image_random, square_l2
-from tfdefense.attacks.core.attack import BoundedAttack, Crafted, Model
+from tfdefense.attacks.core import norms, per_image_random
+from tfdefense.attacks.core.attack import BoundedAttack
+from tfdefense.attacks.core.attack_result import AdversarialBatch
 from tfdefense.attacks.core.cleverhans_backend import project_to_ball
-from tfdefense.attacks.core.gradients import fooled, margin
+from tfdefense.attacks.core.criteria import is_successful
+from tfdefense.attacks.core.losses import margin
 from tfdefense.attacks.core.masked_loop import masked_while_loop
-from tfdefense.attacks.core.square_l2 import Windows
+from tfdefense.attacks.core.model import Model
+from tfdefense.attacks.core.square_l2_moves import WindowMoves, add_initial_bumps
 from tfdefense.errors import require
 
-# From this share of the queries on, the squares cover this fraction of their first area.
-_SCHEDULE = (
+# Pairs of the fraction of queries from which it applies, and the divisor of the first area.
+_AREA_SCHEDULE = (
     (0.0, 1),
     (0.001, 2),
     (0.005, 4),
@@ -30,26 +37,39 @@ _SCHEDULE = (
 )
 
 
+class _SquareBatch(NamedTuple):
+    """Images to attack; tensors of N rows."""
+
+    images: tf.Tensor
+    labels: tf.Tensor
+    targets: tf.Tensor | None
+    epsilon: tf.Tensor
+    keys: tf.Tensor
+
+
+class _SquareState(NamedTuple):
+    """Best image so far, its margin, and the number of queries; tensors of N rows."""
+
+    best: tf.Tensor
+    lowest_margin: tf.Tensor
+    queries: tf.Tensor
+
+
 @dataclasses.dataclass(frozen=True)
 class Square(BoundedAttack):
-    """Begins with stripes, or bumps, all over the image; each query tries one square more.
+    """Starts with stripes ("linf") or bumps ("l2") on the image and tries one square per query.
 
-    In "linf" the stripes and squares are +-epsilon; in "l2" a query moves what two windows changed
-    into a bump in one of them.
-
-    The margin of the label (or of the target) decides whether a square stays. Only logits are
-    asked for, so no masked gradient misleads it.
-
-    Andriushchenko, Croce, Flammarion, Hein, "Square Attack: a Query-efficient Black-box Adversarial
-    Attack via Random Search", ECCV 2020, algorithm 1 with algorithms 2 ("linf") and 3 ("l2").
+    In "linf" the stripes and the squares are +-epsilon. In "l2" a query moves the perturbation of two
+    windows into a bump in one of them. A square is kept if it lowers the margin of the label, or, given a
+    target, if it raises the margin of the target. Only logits are used, so masked gradients do not matter.
 
     Attributes:
-      queries: for each image, at least 1, besides the one that asks of it as it is.
-      first_area: share of the image that the first squares cover, in (0, 1].
-      seed: fixes the squares.
+      queries: number of queries per image, at least 1, in addition to the one for the clean image.
+      first_area: fraction of the image that the first squares cover, in (0, 1].
+      seed: seed of the squares.
 
     Raises:
-      UserError: an attribute out of range.
+      UserError: an attribute is out of range.
     """
 
     name = "square"
@@ -69,74 +89,82 @@ class Square(BoundedAttack):
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
-    ) -> Crafted:
-        untargeted = targets is None
-        side = min(images.shape[1:3])
+    ) -> AdversarialBatch:
+        shorter_side = min(images.shape[1:3])
         require(
-            self.norm == "linf" or side >= 10,
-            f"square: in l2, images of at least 10x10 needed, {side} given.",
+            self.norm == "linf" or shorter_side >= 10,
+            f"square: in l2, images of at least 10x10 needed, {shorter_side} given.",
         )
-        sides = self._sides(images.shape[1], images.shape[2])
-        windows = Windows(sides, side)
+        sides = self.square_sides(images.shape[1], images.shape[2])
+        moves = WindowMoves(sides, shorter_side)
 
-        def judge(candidates: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tuple:
+        def evaluate(candidates: tf.Tensor, batch: _SquareBatch) -> tuple[tf.Tensor, tf.Tensor]:
+            """Return the margin to lower, and the success, of each candidate."""
             logits = model(candidates)
-            height = margin(labels, logits) if untargeted else -margin(targets, logits)
-            return height, fooled(logits, labels, None if untargeted else targets)
-
-        def advance(number: tf.Tensor, state: tuple, constants: tuple) -> tuple:
-            best, lowest, queries = state
-            images, labels, targets, epsilon, keys = constants
-            if self.norm == "linf":
-                square = _square(keys, images, tf.constant(sides)[number], 1 + 4 * number)
-                candidates = project_to_ball(best + 2 * epsilon * square, images, epsilon)
+            if batch.targets is None:
+                lead = margin(batch.labels, logits)
             else:
-                candidates = windows.candidates(keys, images, best, epsilon, number)
-            height, fell = judge(candidates, labels, targets)
-            better = (height < lowest) | fell
-            best = tf.where(norms.expand_per_image(better), candidates, best)
-            return (best, tf.where(better, height, lowest), queries + 1), ~fell
+                lead = -margin(batch.targets, logits)
+            return lead, is_successful(logits, batch.labels, batch.targets)
 
-        aims = labels if untargeted else targets
+        def step(
+            number: tf.Tensor, state: _SquareState, batch: _SquareBatch
+        ) -> tuple[_SquareState, tf.Tensor]:
+            images, keys, epsilon = batch.images, batch.keys, batch.epsilon
+            if self.norm == "linf":
+                square = _random_square(keys, images, tf.constant(sides)[number], 1 + 4 * number)
+                candidates = project_to_ball(state.best + 2 * epsilon * square, images, epsilon)
+            else:
+                candidates = moves.candidates(keys, images, state.best, epsilon, number)
+            lead, success = evaluate(candidates, batch)
+            better = (lead < state.lowest_margin) | success
+            best = tf.where(norms.expand_per_image(better), candidates, state.best)
+            lowest_margin = tf.where(better, lead, state.lowest_margin)
+            return _SquareState(best, lowest_margin, state.queries + 1), ~success
+
         keys = per_image_random.image_keys(images, self.seed)
-        epsilon = self.radii(images)
-        _, right = judge(images, labels, aims)
-        if self.norm == "linf":
-            stripes = per_image_random.signs(keys, [1, images.shape[2], images.shape[3]], 0)
-            start = tf.clip_by_value(images + epsilon * stripes, 0.0, 1.0)
-        else:
-            start = square_l2.start(keys, images, epsilon)
-        start = tf.where(norms.expand_per_image(right), images, start)
-        height, fell = judge(start, labels, aims)
-        best, _, queries = masked_while_loop(
-            advance,
-            (start, height, tf.zeros_like(labels) + 1),
-            ~fell,
+        batch = _SquareBatch(images, labels, targets, self.radius_per_image(images), keys)
+        _, is_fooled = evaluate(images, batch)
+        start = tf.where(norms.expand_per_image(is_fooled), images, self._start(batch))
+        lead, success = evaluate(start, batch)
+        state = masked_while_loop(
+            step,
+            _SquareState(start, lead, tf.zeros_like(labels) + 1),
+            ~success,
             self.queries - 1,
-            (images, labels, aims, epsilon, keys),
+            batch,
         )
-        return Crafted(best, queries=1 + queries)
+        return AdversarialBatch(state.best, queries=1 + state.queries)
 
-    def _sides(self, rows: int, columns: int) -> np.ndarray:
-        """Side of the square of each query, in pixels: int32 [queries]."""
+    def _start(self, batch: _SquareBatch) -> tf.Tensor:
+        images = batch.images
+        if self.norm == "l2":
+            return add_initial_bumps(batch.keys, images, batch.epsilon)
+        stripes = per_image_random.signs(batch.keys, [1, images.shape[2], images.shape[3]], 0)
+        return tf.clip_by_value(images + batch.epsilon * stripes, 0.0, 1.0)
+
+    def square_sides(self, rows: int, columns: int) -> np.ndarray:
+        """Return the side of the square of each query in pixels, int32 [queries]."""
         sides = []
         for query in range(self.queries):
             done = query / self.queries
-            shrunk = max(divisor for share, divisor in _SCHEDULE if share <= done)
-            side = round(math.sqrt(self.first_area / shrunk * rows * columns))
+            divisor = max(divisor for fraction, divisor in _AREA_SCHEDULE if fraction <= done)
+            side = round(math.sqrt(self.first_area / divisor * rows * columns))
             sides.append(min(max(side, 1), rows, columns))
         return np.array(sides, np.int32)
 
 
-def _square(keys: tf.Tensor, images: tf.Tensor, side: tf.Tensor, stream: tf.Tensor) -> tf.Tensor:
-    """0, and -1 or 1 in each channel of a square at a random place: float32 [N, H, W, C]."""
+def _random_square(
+    keys: tf.Tensor, images: tf.Tensor, side: tf.Tensor, stream: tf.Tensor
+) -> tf.Tensor:
+    """Return -1 or 1 per channel in a square at a random place and 0 elsewhere, float32 [N, H, W, C]."""
     rows, columns, channels = images.shape[1:]
 
-    def within(size: int, stream: tf.Tensor) -> tf.Tensor:
+    def is_inside(size: int, stream: tf.Tensor) -> tf.Tensor:
         start = per_image_random.integers(keys, size - side + 1, stream)[:, None]
         places = tf.range(size)[None]
         return (places >= start) & (places < start + side)
 
-    inside = within(rows, stream)[:, :, None] & within(columns, stream + 1)[:, None]
-    colors = per_image_random.signs(keys, [1, 1, channels], stream + 2)
-    return tf.cast(inside, tf.float32)[..., None] * colors
+    inside = is_inside(rows, stream)[:, :, None] & is_inside(columns, stream + 1)[:, None]
+    signs = per_image_random.signs(keys, [1, 1, channels], stream + 2)
+    return tf.cast(inside, tf.float32)[..., None] * signs

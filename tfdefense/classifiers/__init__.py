@@ -1,28 +1,34 @@
-"""The networks under attack. A new one is one file here and one line in `CLASSIFIERS`."""
+"""Image classifiers: architectures, their training recipes, and loaders of trained and custom models.
+
+A new architecture is one file in this folder and one line in `registry.py`.
+"""
 
 from pathlib import Path
+from typing import TypedDict, Unpack
 
-from tfdefense.classifiers import resolve
-from tfdefense.classifiers.core.classifier_training import ClassifierTraining, ClassifierConfig
+from tfdefense.classifiers.core.classifier_training import ClassifierConfig, ClassifierTraining
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.classifiers.custom.input_format import InputFormat
 from tfdefense.classifiers.registry import CLASSIFIERS
+from tfdefense.classifiers.resolve import choose
 from tfdefense.data.core.dataset import Dataset
 
 
+class CustomModelOptions(TypedDict, total=False):
+    """Options for loading a custom model.
+
+    Attributes:
+      input_format: the range of images that the model takes; None means [0, 1].
+      unsafe: run Python code of the model (Lambda layers) while it is read.
+    """
+
+    input_format: InputFormat | None
+    unsafe: bool
+
+
 def default_for(image_shape: tuple[int, int, int]) -> str:
-    """The paper's own small network for such images: MNIST-CNN for grey ones, CIFAR-CNN for colour."""
+    """Return the APE-GAN++ paper's small network: MNIST-CNN for grey images, CIFAR-CNN for colour."""
     return "mnist_cnn" if image_shape[-1] == 1 else "cifar_cnn"
-
-
-def choose(
-    given: str,
-    input_format: InputFormat | None = None,
-    unsafe: bool = False,
-    flag: str = "classifier",
-) -> resolve.ClassifierReference:
-    """What `given` names, not yet opened: see `chosen.choose`."""
-    return resolve.choose(CLASSIFIERS, given, input_format, unsafe, flag)
 
 
 def load(
@@ -30,30 +36,30 @@ def load(
     data: Dataset,
     runs_dir: str | Path = "runs",
     seed: int = 0,
-    input_format: InputFormat | None = None,
-    unsafe: bool = False,
+    **options: Unpack[CustomModelOptions],
 ) -> FrozenClassifier:
-    """A classifier for `data`: a registered one, trained first if it is not yet, or a model of one's own.
+    """Load a classifier for `data`; train a registered one first if that was not done yet.
 
     Args:
-      given: a registered architecture ("lenet"), a run directory, a `.keras` or `.h5` file, or the directory of
-        a SavedModel.
-      data: what it is, or has been, trained on.
-      runs_dir: where run directories lie; a registered one's is `<runs_dir>/<dataset>-<name>`.
-      seed: for training it.
-      input_format: what a model of one's own wants of images; None means [0, 1].
-      unsafe: let a model of one's own run its own Python (Lambda layers) while it is read.
+      given: a registered architecture ("lenet"), a run directory, a `.keras` or `.h5` file, or the
+        directory of a SavedModel.
+      data: the dataset that it is, or has been, trained on.
+      runs_dir: directory of run directories. A registered classifier is in
+        `<runs_dir>/<dataset>-<name>`.
+      seed: seed of the training.
+      **options: `input_format` and `unsafe`, for a custom model; see `CustomModelOptions`.
 
     Raises:
-      UserError: unknown name, images it cannot take, a foreign directory in the way; see `own.load`.
+      UserError: an unknown name, images that the classifier cannot take, or a run directory that
+        holds something else; see also `load_custom_model`.
     """
-    return choose(given, input_format, unsafe).open(data, runs_dir, seed)
+    return choose(given, **options).open(data, runs_dir, seed)
 
 
 __all__ = [
     "CLASSIFIERS",
-    "ClassifierTraining",
     "ClassifierConfig",
+    "ClassifierTraining",
     "FrozenClassifier",
     "InputFormat",
     "choose",

@@ -1,19 +1,31 @@
-"""Anet and Bnet, the conditional GAN paper's networks for MNIST (its table 1).
+"""Anet and Bnet, the networks for MNIST of the conditional GAN paper.
 
-The table ends both with "FC(10) + ReLU, SoftMax". The last ReLU is left out: it would hold every logit at
-zero or above, and where a true class's is at zero nothing trains it any more.
+Yu, Wang, Fang, Zhang, "The Defense of Adversarial Example with Conditional Generative Adversarial
+Networks", 2020. The layers are in its table 1. The table ends both networks with "FC(10) + ReLU" and
+"SoftMax". The last ReLU is omitted here: it keeps every logit at zero or above, and a logit of the true
+class at zero has no gradient.
 """
 
 import keras
 from keras import layers
 
-from tfdefense.classifiers.core.architecture import Architecture, ImageShape, Recipe, require_min_size
+from tfdefense.classifiers.core.architecture import (
+    Architecture,
+    ImageShape,
+    Recipe,
+    require_min_size,
+)
 
 
 def build_anet(image_shape: ImageShape, num_classes: int) -> keras.Model:
-    """Two convolutions, the second with stride 2, and two dense layers; dropout between.
+    """Build two convolutions, the second with stride 2, and two dense layers, with dropout.
 
-    Images float32 [N, H, W, C] in [0, 1] (H, W >= 10) -> logits float32 [N, num_classes].
+    Args:
+      image_shape: (H, W, C), with H and W of 10 or more.
+      num_classes: K.
+
+    Returns:
+      A model from images float32 [N, H, W, C] in [0, 1] to logits float32 [N, K].
     """
     require_min_size("anet", image_shape, 10)
     return keras.Sequential(
@@ -32,9 +44,14 @@ def build_anet(image_shape: ImageShape, num_classes: int) -> keras.Model:
 
 
 def build_bnet(image_shape: ImageShape, num_classes: int) -> keras.Model:
-    """Two pairs of 3x3 convolutions with max-pools, three dense layers with dropout.
+    """Build two pairs of 3x3 convolutions with max-pooling, and three dense layers with dropout.
 
-    Images float32 [N, H, W, C] in [0, 1] (H, W >= 16) -> logits float32 [N, num_classes].
+    Args:
+      image_shape: (H, W, C), with H and W of 16 or more.
+      num_classes: K.
+
+    Returns:
+      A model from images float32 [N, H, W, C] in [0, 1] to logits float32 [N, K].
     """
     require_min_size("bnet", image_shape, 16)
     return keras.Sequential(

@@ -1,4 +1,8 @@
-"""CIFAR-CNN of the APE-GAN++ paper (figure 3)."""
+"""CIFAR-CNN of the APE-GAN++ paper.
+
+Yang, Chen, Cao, "APE-GAN++: An Improved APE-GAN to Eliminate Adversarial Perturbations". The layers are
+in its figure 3; the sizes of kernels, pools and dense layers are those of the authors' code.
+"""
 
 import keras
 from keras import layers
@@ -7,9 +11,14 @@ from tfdefense.classifiers.core.architecture import Architecture, ImageShape, re
 
 
 def build_cifar_cnn(image_shape: ImageShape, num_classes: int) -> keras.Model:
-    """Two blocks of two convolutions, each closed by a wide max-pool; three dense layers.
+    """Build two blocks of two convolutions and a 4x4 max-pooling each, and three dense layers.
 
-    Images float32 [N, H, W, C] in [0, 1] (H, W >= 16) -> logits float32 [N, num_classes].
+    Args:
+      image_shape: (H, W, C), with H and W of 16 or more.
+      num_classes: K.
+
+    Returns:
+      A model from images float32 [N, H, W, C] in [0, 1] to logits float32 [N, K].
     """
     require_min_size("cifar_cnn", image_shape, 16)
     return keras.Sequential(
@@ -27,7 +36,7 @@ def build_cifar_cnn(image_shape: ImageShape, num_classes: int) -> keras.Model:
 
 
 def _block(filters: int) -> list[keras.Layer]:
-    convolution = [
+    convolutions = [
         layer
         for _ in range(2)
         for layer in (
@@ -36,7 +45,7 @@ def _block(filters: int) -> list[keras.Layer]:
             layers.ReLU(),
         )
     ]
-    return [*convolution, layers.MaxPooling2D(4)]
+    return [*convolutions, layers.MaxPooling2D(4)]
 
 
 CIFAR_CNN = Architecture("cifar_cnn", "CIFAR-CNN of the APE-GAN++ paper, figure 3", build_cifar_cnn)

@@ -1,19 +1,31 @@
-"""The four classifiers that Defense-GAN, and after it the conditional GAN paper (table 6), attack.
+"""Classifiers A, B, C and D, which the papers on Defense-GAN and on the conditional GAN attack.
 
-Samangouei, Kabkab, Chellappa, "Defense-GAN", 2018, appendix; where the appendix is silent on padding, as
-in the authors' published code, which also has a 5x5 kernel in C's second layer and one dropout in D.
+Samangouei, Kabkab, Chellappa, "Defense-GAN: Protecting Classifiers Against Adversarial Attacks Using
+Generative Models", 2018. The layers are in the table of classifiers in its appendix. The appendix does
+not give the padding, which is that of the authors' code. Their code also has a 5x5 kernel in the second
+layer of C and only one dropout in D. The conditional GAN paper uses these classifiers in its table 6.
 """
 
 import keras
 from keras import layers
 
-from tfdefense.classifiers.core.architecture import Architecture, ImageShape, Recipe, require_min_size
+from tfdefense.classifiers.core.architecture import (
+    Architecture,
+    ImageShape,
+    Recipe,
+    require_min_size,
+)
 
 
 def build_defense_gan_a(image_shape: ImageShape, num_classes: int) -> keras.Model:
-    """Two 5x5 convolutions, the second with stride 2, and two dense layers; dropout before each.
+    """Build two 5x5 convolutions, the second with stride 2, and two dense layers with dropout.
 
-    Images float32 [N, H, W, C] in [0, 1] (H, W >= 10) -> logits float32 [N, num_classes].
+    Args:
+      image_shape: (H, W, C), with H and W of 10 or more.
+      num_classes: K.
+
+    Returns:
+      A model from images float32 [N, H, W, C] in [0, 1] to logits float32 [N, K].
     """
     return _sequential(
         "defense_gan_a",
@@ -25,9 +37,14 @@ def build_defense_gan_a(image_shape: ImageShape, num_classes: int) -> keras.Mode
 
 
 def build_defense_gan_b(image_shape: ImageShape, num_classes: int) -> keras.Model:
-    """Dropout on the image, three convolutions, one dense layer.
+    """Build dropout on the image, three convolutions, and one dense layer.
 
-    Images float32 [N, H, W, C] in [0, 1] (H, W >= 28) -> logits float32 [N, num_classes].
+    Args:
+      image_shape: (H, W, C), with H and W of 28 or more.
+      num_classes: K.
+
+    Returns:
+      A model from images float32 [N, H, W, C] in [0, 1] to logits float32 [N, K].
     """
     require_min_size("defense_gan_b", image_shape, 28)
     return _sequential(
@@ -43,10 +60,15 @@ def build_defense_gan_b(image_shape: ImageShape, num_classes: int) -> keras.Mode
     )
 
 
-def defense_gan_c(image_shape: ImageShape, num_classes: int) -> keras.Model:
-    """A 3x3 and a 5x5 convolution, the second with stride 2, and two dense layers with dropout.
+def build_defense_gan_c(image_shape: ImageShape, num_classes: int) -> keras.Model:
+    """Build a 3x3 and a 5x5 convolution, the second with stride 2, and two dense layers with dropout.
 
-    Images float32 [N, H, W, C] in [0, 1] (H, W >= 10) -> logits float32 [N, num_classes].
+    Args:
+      image_shape: (H, W, C), with H and W of 10 or more.
+      num_classes: K.
+
+    Returns:
+      A model from images float32 [N, H, W, C] in [0, 1] to logits float32 [N, K].
     """
     return _sequential(
         "defense_gan_c",
@@ -57,10 +79,15 @@ def defense_gan_c(image_shape: ImageShape, num_classes: int) -> keras.Model:
     )
 
 
-def defense_gan_d(image_shape: ImageShape, num_classes: int) -> keras.Model:
-    """Three dense layers, no convolution.
+def build_defense_gan_d(image_shape: ImageShape, num_classes: int) -> keras.Model:
+    """Build three dense layers without convolutions.
 
-    Images float32 [N, H, W, C] in [0, 1] -> logits float32 [N, num_classes].
+    Args:
+      image_shape: (H, W, C), with H and W of 10 or more.
+      num_classes: K.
+
+    Returns:
+      A model from images float32 [N, H, W, C] in [0, 1] to logits float32 [N, K].
     """
     return _sequential(
         "defense_gan_d",
@@ -102,12 +129,12 @@ DEFENSE_GAN_B = Architecture(
 DEFENSE_GAN_C = Architecture(
     "defense_gan_c",
     "Defense-GAN's classifier C: two convolutions, two dense layers",
-    defense_gan_c,
+    build_defense_gan_c,
     grey=Recipe(training_images=1_200_000, augmentation="affine"),
 )
 DEFENSE_GAN_D = Architecture(
     "defense_gan_d",
     "Defense-GAN's classifier D: dense layers only",
-    defense_gan_d,
+    build_defense_gan_d,
     grey=Recipe(training_images=12_000_000, most_epochs=200, augmentation="affine"),
 )

@@ -1,22 +1,33 @@
-"""LeNet-5, the smallest of the APE-GAN++ paper's networks.
+"""LeNet-5, the smallest network of the APE-GAN++ paper.
 
-LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", 1998, with
-all feature maps connected and a linear output, as it is used today: 61,706 parameters.
+LeCun, Bottou, Bengio, Haffner, "Gradient-Based Learning Applied to Document Recognition", 1998. The layers
+are in its section II.B and figure 2. As usual today, all feature maps are connected and the output is
+linear: 61,706 parameters.
 """
 
 import keras
 from keras import layers
 
-from tfdefense.classifiers.core.architecture import Architecture, ImageShape, Recipe, require_min_size
+from tfdefense.classifiers.core.architecture import (
+    Architecture,
+    ImageShape,
+    Recipe,
+    require_min_size,
+)
 
 
 def build_lenet(image_shape: ImageShape, num_classes: int) -> keras.Model:
-    """Two convolutions with average pooling, three dense layers, tanh between.
+    """Build two convolutions with average pooling, and three dense layers, with tanh activations.
 
-    Images float32 [N, H, W, C] in [0, 1] (H, W >= 12) -> logits float32 [N, num_classes].
+    Args:
+      image_shape: (H, W, C), with H and W of 12 or more.
+      num_classes: K.
+
+    Returns:
+      A model from images float32 [N, H, W, C] in [0, 1] to logits float32 [N, K].
     """
     require_min_size("lenet", image_shape, 12)
-    # 28x28 are padded to the 32x32 that the network was made for.
+    # Images of 28x28 are padded to 32x32, the size in the paper.
     padding = "same" if image_shape[0] < 32 else "valid"
     return keras.Sequential(
         [

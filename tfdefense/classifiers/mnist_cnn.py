@@ -1,4 +1,9 @@
-"""MNIST-CNN of the APE-GAN++ paper (figure 3)."""
+"""MNIST-CNN of the APE-GAN++ paper.
+
+Yang, Chen, Cao, "APE-GAN++: An Improved APE-GAN to Eliminate Adversarial Perturbations". The layers are
+in its figure 3; the sizes of kernels, pooling and dense layers are those of the authors' code, in which
+the first dense layer has no activation.
+"""
 
 import keras
 from keras import layers
@@ -7,9 +12,14 @@ from tfdefense.classifiers.core.architecture import Architecture, ImageShape, re
 
 
 def build_mnist_cnn(image_shape: ImageShape, num_classes: int) -> keras.Model:
-    """Two convolutions, one wide max-pool, two dense layers; dropout between.
+    """Build two convolutions, a 6x6 max-pooling, and two dense layers, with dropout.
 
-    Images float32 [N, H, W, C] in [0, 1] (H, W >= 10) -> logits float32 [N, num_classes].
+    Args:
+      image_shape: (H, W, C), with H and W of 10 or more.
+      num_classes: K.
+
+    Returns:
+      A model from images float32 [N, H, W, C] in [0, 1] to logits float32 [N, K].
     """
     require_min_size("mnist_cnn", image_shape, 10)
     return keras.Sequential(

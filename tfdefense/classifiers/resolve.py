@@ -1,120 +1,145 @@
-"""What `--classifier` names: a network to train, a trained one, or anybody's own model."""
+"""Resolution of `--classifier`: a registered network, a trained one, or a custom model."""
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tfdefense.classifiers.core import cached_training
 from tfdefense.classifiers.core.architecture import Architecture
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
-from tfdefense.classifiers.custom import custom_model
+from tfdefense.classifiers.custom.custom_model import SUFFIXES, load_custom_model
 from tfdefense.classifiers.custom.input_format import InputFormat
+from tfdefense.classifiers.registry import CLASSIFIERS
 from tfdefense.data.core.dataset import Dataset
-from tfdefense.errors import UserError, require, unknown_name
+from tfdefense.errors import require, unknown_name
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.hashing import hash_path
-from tfdefense.utils.registry import Registry
 
-CLASSIFIER_SETTINGS = ("classifier", "classifier_hash", "input_range", "input_mean", "input_std")
+
+class OpenClassifier(Protocol):
+    """Function that opens a classifier, and trains it first if necessary."""
+
+    def __call__(
+        self, data: Dataset, runs_dir: str | Path = "runs", seed: int = 0
+    ) -> FrozenClassifier:
+        """Return the classifier for the images of `data`.
+
+        Args:
+          data: the dataset that it is, or has been, trained on.
+          runs_dir: directory of run directories.
+          seed: seed of the training.
+
+        Raises:
+          UserError: it is damaged, or not for such images.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierReference:
-    """A classifier that was named but not yet opened.
+    """A classifier that was found but is not open.
 
     Attributes:
-      name: short, for directories and reports.
-      settings: what tells it from others, by the names in `SETTINGS`.
-      open: (data, runs_dir, seed) -> the classifier, trained first where it must be.
-      path: where it was found, if it is a file or directory.
+      name: short name for directories and reports.
+      settings: the settings that identify it, by the keys of `config.json`: "classifier",
+        "classifier_hash", "input_range", "input_mean", "input_std".
+      open: opens it.
+      path: its absolute path, if it is a file or a directory.
     """
 
     name: str
     settings: Mapping[str, Any]
-    open: Callable[[Dataset, str | Path, int], FrozenClassifier]
+    open: OpenClassifier
     path: Path | None = None
 
 
 def choose(
-    registry: Registry,
     given: str,
     input_format: InputFormat | None = None,
+    *,
     unsafe: bool = False,
     flag: str = "classifier",
 ) -> ClassifierReference:
-    """Finds what `given` names, without opening it.
+    """Find a classifier without opening it.
 
     Args:
-      registry: of architectures.
-      given: a name in it, the run directory of a trained one, a `.keras` or `.h5` file, or the directory
-        of a SavedModel.
-      input_format: what a model of one's own wants of images; None means [0, 1].
-      unsafe: whether a model of one's own may run its own Python while it is read.
-      flag: by which the user named it, for error messages.
+      given: a registered architecture, the run directory of a trained classifier, a `.keras` or `.h5`
+        file, or the directory of a SavedModel.
+      input_format: the range of images that a custom model takes; None means [0, 1].
+      unsafe: run Python code of a custom model while it is read.
+      flag: the flag that named it, for error messages.
 
     Raises:
-      UserError: there is no such name, file or directory, or an input format for one of ours.
+      UserError: no such name, file or directory, or an input format for a classifier that takes
+        images in [0, 1] anyway.
     """
     path = Path(given)
-    if given in registry.entries:
-        _no_format(given, input_format)
-        return _registered(registry.get(given))
+    if given in CLASSIFIERS.entries:
+        _require_no_format(given, input_format)
+        return _reference_to_registered(CLASSIFIERS.get(given))
     if RunDirectory(path).exists():
-        _no_format(given, input_format)
-        return _from_run(RunDirectory(path, flag))
-    if not (path.exists() or path.suffix in custom_model.SUFFIXES or "/" in given):
-        raise unknown_name(flag, given, registry.entries)
+        _require_no_format(given, input_format)
+        return _reference_to_run(RunDirectory(path, flag))
+    if not (path.exists() or path.suffix in SUFFIXES or "/" in given):
+        raise unknown_name(flag, given, CLASSIFIERS.entries)
     require(path.exists(), f"--{flag}={given}: no such file or directory.")
     require(
-        path.is_dir() or path.suffix in custom_model.SUFFIXES,
-        f"--{flag}={given}: {', '.join(custom_model.SUFFIXES)}, a SavedModel directory or a run directory"
-        " needed.",
+        path.is_dir() or path.suffix in SUFFIXES,
+        f"--{flag}={given}: {', '.join(SUFFIXES)}, a SavedModel directory or a run directory needed.",
     )
+    return _reference_to_custom(path, input_format, unsafe=unsafe)
+
+
+def _reference_to_registered(architecture: Architecture) -> ClassifierReference:
+    def open_registered(
+        data: Dataset, runs_dir: str | Path = "runs", seed: int = 0
+    ) -> FrozenClassifier:
+        return cached_training.load_or_train(architecture, data, runs_dir, seed)
+
+    return ClassifierReference(
+        architecture.name, {"classifier": architecture.name}, open_registered
+    )
+
+
+def _reference_to_run(run: RunDirectory) -> ClassifierReference:
+    name = run.require_kind("classifier").setting("classifier", str)
+    require(
+        run.classifier_path.is_file(),
+        f"{run}: its training is not finished. Resume it with: bin/train --run={run.path}",
+    )
+    settings = {"classifier": name, "classifier_hash": hash_path(run.classifier_path)}
+
+    def open_run(data: Dataset, runs_dir: str | Path = "runs", seed: int = 0) -> FrozenClassifier:
+        del runs_dir, seed
+        cached_training.require_matching_run(run, data)
+        return FrozenClassifier(run.load_classifier(), data.image_shape, data.num_classes)
+
+    return ClassifierReference(name, settings, open_run, run.path.resolve())
+
+
+def _reference_to_custom(
+    path: Path, input_format: InputFormat | None, *, unsafe: bool
+) -> ClassifierReference:
     settings = {
         "classifier": path.resolve().name,
         "classifier_hash": hash_path(path),
         **(input_format.settings() if input_format else {}),
     }
-    return ClassifierReference(
-        re.sub(r"[^\w.-]+", "_", path.resolve().stem),
-        settings,
-        lambda data, runs_dir, seed: custom_model.load_custom_model(path, data, input_format, unsafe),
-        path.resolve(),
-    )
 
-
-def _registered(architecture: Architecture) -> ClassifierReference:
-    return ClassifierReference(
-        architecture.name,
-        {"classifier": architecture.name},
-        lambda data, runs_dir, seed: cached_training.load_or_train(architecture, data, runs_dir, seed),
-    )
-
-
-def _from_run(run: RunDirectory) -> ClassifierReference:
-    settings = run.require_kind("classifier").settings
-    require(
-        run.classifier_path.is_file(),
-        f"--{run.flag}={run.path}: its training is not finished. Go on with: bin/train --run={run.path}",
-    )
-    chosen = {
-        "classifier": settings["classifier"],
-        "classifier_hash": hash_path(run.classifier_path),
-    }
-
-    def opened(data: Dataset, runs_dir: str | Path, seed: int) -> FrozenClassifier:
+    def open_custom(
+        data: Dataset, runs_dir: str | Path = "runs", seed: int = 0
+    ) -> FrozenClassifier:
         del runs_dir, seed
-        cached_training.require_matching_run(run, data)
-        return FrozenClassifier(run.load_classifier(), data.image_shape, data.num_classes)
+        return load_custom_model(path, data, input_format, unsafe=unsafe)
 
-    return ClassifierReference(settings["classifier"], chosen, opened, run.path.resolve())
+    name = re.sub(r"[^\w.-]+", "_", path.resolve().stem)
+    return ClassifierReference(name, settings, open_custom, path.resolve())
 
 
-def _no_format(given: str, input_format: InputFormat | None) -> None:
-    if input_format is not None:
-        raise UserError(
-            f"--classifier={given}: takes images in [0, 1]; --input_range, --input_mean and --input_std are"
-            " for a model of your own."
-        )
+def _require_no_format(given: str, input_format: InputFormat | None) -> None:
+    require(
+        input_format is None,
+        f"--classifier={given}: takes images in [0, 1]; --input_range, --input_mean and --input_std"
+        " are for custom models.",
+    )

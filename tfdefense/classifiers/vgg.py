@@ -1,8 +1,8 @@
 """VGG16 for small images.
 
-Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015,
-configuration D, with batch normalisation and one dense layer, as is usual for CIFAR-10: 14,728,266
-parameters there.
+Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015. The
+layers are in its table 1, configuration D. As usual for CIFAR-10, batch normalization is added and one
+dense layer takes the place of three: 14,728,266 parameters there.
 """
 
 import keras
@@ -19,9 +19,14 @@ _STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
 def build_vgg16(image_shape: ImageShape, num_classes: int) -> keras.Model:
-    """Thirteen 3x3 convolutions in five stages, each halved by a max-pool; one dense layer.
+    """Build 13 3x3 convolutions in five stages with max-pooling after each, and one dense layer.
 
-    Images float32 [N, H, W, C] in [0, 1] (H, W >= 16) -> logits float32 [N, num_classes].
+    Args:
+      image_shape: (H, W, C), with H and W of 16 or more.
+      num_classes: K.
+
+    Returns:
+      A model from images float32 [N, H, W, C] in [0, 1] to logits float32 [N, K].
     """
     require_min_size("vgg16", image_shape, 16)
     model = keras.Sequential([keras.Input(image_shape)], name="vgg16")
@@ -30,7 +35,7 @@ def build_vgg16(image_shape: ImageShape, num_classes: int) -> keras.Model:
             model.add(layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal"))
             model.add(layers.BatchNormalization())
             model.add(layers.ReLU())
-        # Padded, so that 28x28 come to 1x1 as 32x32 do, instead of to nothing.
+        # With padding, 28x28 shrinks to 1x1 as 32x32 does. Without it, no pixel would remain.
         model.add(layers.MaxPooling2D(2, padding="same"))
     model.add(layers.GlobalAveragePooling2D())
     model.add(layers.Dense(num_classes))

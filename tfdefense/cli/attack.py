@@ -1,7 +1,7 @@
 """bin/attack: make adversarial images and save them."""
 
 from tfdefense.attacks import ATTACKS, default_epsilon, make_attack
-from tfdefense.attacks.core.adversarial_dataset import craft
+from tfdefense.attacks.core.adversarial_dataset import AdversarialStorage, make_adversarial_dataset
 from tfdefense.attacks.core.hyperparameters import Hyperparameter, list_hyperparameters
 from tfdefense.cli.devices import add_device_flags, selected_devices
 from tfdefense.cli.flags import CommandFlags, FlagValues
@@ -12,13 +12,11 @@ from tfdefense.evaluation.attack_summary import format_attack_summary, save_atta
 from tfdefense.experiments.attack import AttackTarget, load_classifier_target, load_pipeline
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.from_flags import classifier_from_flags, data_from_flags
+from tfdefense.experiments.inputs import CLASSIFIER_FLAGS, DATA_FLAGS
 from tfdefense.training.run_directory import RunDirectory
 
 _SPLITS = ("test", "train", "validation")
-_TARGET_FLAGS = (
-    *("dataset", "image_size", "split_seed"),
-    *("classifier", "input_range", "input_mean", "input_std"),
-)
+_TARGET_FLAGS = (*DATA_FLAGS, *CLASSIFIER_FLAGS, "run", "data_dir", "unsafe_load")
 
 
 def command_flags() -> CommandFlags:
@@ -83,8 +81,7 @@ def _attack(given: FlagValues) -> None:
         raise unknown_name("--split", part, _SPLITS)
     require(count is None or count >= 1, f"--images={count}: at least 1 is needed.")
     output, batch_size = given.pop("output", None), given.pop("batch_size", 250)
-    target_names = (*_TARGET_FLAGS, "run", "data_dir", "unsafe_load")
-    target_flags = {key: given.pop(key) for key in target_names if key in given}
+    target_flags = {key: given.pop(key) for key in _TARGET_FLAGS if key in given}
     attack = make_attack(name, **given)  # A bad number is an error before anything is loaded.
     target = _load_target(target_flags)
     split = getattr(target.dataset, part)
@@ -92,10 +89,11 @@ def _attack(given: FlagValues) -> None:
     if "epsilon" not in given and getattr(attack, "epsilon", None) is not None:
         radius = default_epsilon(target.dataset.image_shape, getattr(attack, "norm", "linf"))
         attack = make_attack(name, **given, epsilon=radius)
-    examples = craft(target.model, split, attack, part, batch_size, output)
+    storage = AdversarialStorage(part, batch_size, output)
+    examples = make_adversarial_dataset(target.model, split, attack, storage)
     save_attack_summary(examples, split)
     print(f"\n{format_attack_summary(examples, split)}\n")
-    path = examples.run.path
+    path = examples.directory.path
     print_paths({"Examples": path / "shards", "Summary": path / "summary.json"})
 
 

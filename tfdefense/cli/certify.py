@@ -3,7 +3,12 @@
 from tfdefense.cli.flags import CommandFlags, FlagValues
 from tfdefense.cli.printing import print_paths
 from tfdefense.errors import require
-from tfdefense.evaluation.certification import CERTIFICATES_FILE, certify, save_certificate, certificate_table
+from tfdefense.evaluation.certification import (
+    CERTIFICATES_FILE,
+    certificate_table,
+    certify,
+    save_certificate,
+)
 from tfdefense.experiments.load import load_dataset, load_defense
 from tfdefense.training.run_directory import RunDirectory
 
@@ -54,9 +59,15 @@ def run(given: FlagValues) -> None:
     certificate = certify(defense, test, output, overwrite=given.get("overwrite", False), **options)
     save_certificate(certificate, output.path)
     width = max(len(line[0]) for line in certificate_table(certificate))
-    print("\n".join(f"{radius:{width}}  {share}" for radius, share in certificate_table(certificate)))
+    print(
+        "\n".join(f"{radius:{width}}  {share}" for radius, share in certificate_table(certificate))
+    )
     print(f"\n{certificate.summary}\n")
     path = output.path
     print_paths(
-        {"Table": path / "certified.md", "Curve": path / "certified.png", "Images": path / CERTIFICATES_FILE}
+        {
+            "Table": path / "certified.md",
+            "Curve": path / "certified.png",
+            "Images": path / CERTIFICATES_FILE,
+        }
     )

@@ -24,10 +24,9 @@ from tfdefense.experiments.evaluate import (
     load_target_before,
 )
 from tfdefense.experiments.from_flags import classifier_from_flags, experiment_from_flags
+from tfdefense.experiments.inputs import CLASSIFIER_FLAGS
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.tables import text_table
-
-_CLASSIFIER_FLAGS = ("classifier", "input_range", "input_mean", "input_std")
 
 
 def command_flags() -> CommandFlags:
@@ -105,7 +104,7 @@ def _find(given: FlagValues, context: ExperimentContext) -> EvaluationTarget:
     if directory is None:
         require("defense" in given, "--run: none given, and no --defense instead of it.")
         return find_target(experiment_from_flags(given), context, given.keys())
-    for name in given.keys() - set(_CLASSIFIER_FLAGS):
+    for name in given.keys() - set(CLASSIFIER_FLAGS):
         raise UserError(f"--{name}: --run has its own. Give one or the other.")
     if not given:
         return load_target(RunDirectory(directory), context.data_dir)

@@ -5,7 +5,7 @@ import dataclasses
 from tfdefense.attacks import ATTACKS
 from tfdefense.cli.flags import CommandFlags, FlagValues
 from tfdefense.errors import require
-from tfdefense.evaluation.protocol import ALL, EvaluationConfig
+from tfdefense.evaluation.protocol import ALL_IMAGES, EvaluationConfig
 from tfdefense.evaluation.threat_models import THREAT_MODELS
 
 
@@ -73,11 +73,11 @@ def evaluation_from_flags(given: FlagValues) -> EvaluationConfig | None:
     for name in ("attacks", "threat_models"):
         if name in settings:
             settings[name] = tuple(settings[name])
-    images = settings.get("images", ALL)
-    if images != ALL:
+    images = settings.get("images", ALL_IMAGES)
+    if images != ALL_IMAGES:
         require(
             images.removeprefix("-").isdecimal(),
-            f"--images={images}: a number or {ALL} is needed.",
+            f"--images={images}: a number or {ALL_IMAGES} is needed.",
         )
         settings["images"] = int(images)
     return EvaluationConfig(**settings) if settings else None

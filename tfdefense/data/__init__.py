@@ -1,11 +1,14 @@
-"""Where labelled images come from. A new source is one file here and one line in `SOURCES`."""
+"""Sources of labelled images and their splits.
+
+A new source is one file in this folder and one line in `registry.py`.
+"""
 
 from tfdefense.data.core.dataset import DataOptions, Dataset, Split
 from tfdefense.data.registry import SOURCES
 from tfdefense.errors import require
 from tfdefense.utils.registry import Registry
 
-_TFDS = "tfdefense.data.tfds_source:load"
+_TFDS = "tfdefense.data.tfds_source:load_tfds"
 
 
 def load(
@@ -14,21 +17,24 @@ def load(
     image_size: tuple[int, int] | None = None,
     split_seed: int = 0,
 ) -> Dataset:
-    """Loads a dataset by name: a registered source, or else any TFDS image-classification dataset.
+    """Load a dataset by name: a registered source, or else a TFDS image-classification dataset.
 
     Args:
       name: "digits" (embedded), "dir:PATH", "npz:FILE", or a TFDS name such as "mnist" or "cifar10".
-      data_dir, image_size, split_seed: see `DataOptions`.
+      data_dir: see `DataOptions`.
+      image_size: see `DataOptions`.
+      split_seed: see `DataOptions`.
 
     Raises:
-      UserError: see `DataOptions` and the source's own `load`.
+      UserError: see `DataOptions` and the function of the source.
     """
     options = DataOptions(data_dir, image_size, split_seed)
     kind, colon, argument = name.partition(":")
     for entry in SOURCES.entries:
         if entry.partition(":")[0] == kind and (":" in entry or not colon):
             require(
-                ":" not in entry or bool(argument), f"--dataset={name}: a path needed, {entry}."
+                ":" not in entry or bool(argument),
+                f"--dataset={name}: has no path. Give --dataset={entry}.",
             )
             return SOURCES.get(entry)(name, options)
     return Registry("dataset", {**SOURCES.entries, name: _TFDS}).get(name)(name, options)

@@ -1,35 +1,37 @@
-"""scikit-learn's 1,797 handwritten digits: real handwriting that needs no download."""
+"""The 1,797 handwritten digits that scikit-learn contains: real handwriting without a download."""
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
+from sklearn import datasets
 from sklearn.model_selection import train_test_split
 
 from tfdefense.data.core.dataset import DataOptions, Dataset, Split
 from tfdefense.errors import require
 
-# The split belongs to the dataset, not to a run: it is the same for every seed.
+# The split is a part of the dataset. It does not depend on the seed of a run.
 _SPLIT_SEED = 0
 _TEST_IMAGES = 360
 _VALIDATION_IMAGES = 180
 
 
-def load_digits_dataset(name: str = "digits", options: DataOptions | None = None) -> Dataset:
-    """scikit-learn's 1,797 handwritten digits, embedded, as 28x28x1 images, split 1,257 / 180 / 360, stratified by class.
+def load_digits(name: str = "digits", options: DataOptions | None = None) -> Dataset:
+    """Load the 1,797 embedded digits: 28x28x1, split 1,257 / 180 / 360, stratified by class.
 
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
-    Learning Repository, 1998 (its test set, as scikit-learn ships it): 8x8 pixels of 17 grey levels.
-    They are enlarged to MNIST's format, a 20x20 box in the middle of 28x28.
+    Learning Repository, 1998 (its test set, as scikit-learn contains it): 8x8 pixels with 17 grey
+    levels. They are enlarged to the format of MNIST: a 20x20 box in the middle of 28x28 pixels.
 
     Raises:
-      UserError: another size or another split asked for.
+      UserError: `options` asks for another size or another split.
     """
     given = options.settings() if options else {}
     require(
-        not given, f"--dataset={name}: is 28x28 and split already; no --{next(iter(given), '')}."
+        not given,
+        f"--dataset={name}: has a fixed size (28x28) and fixed splits;"
+        f" --{next(iter(given), '')} is not allowed.",
     )
-    digits = load_digits()
-    images = np.stack([_like_mnist(image) for image in digits.images])
+    digits = datasets.load_digits()
+    images = np.stack([_enlarge(image) for image in digits.images])
     labels = digits.target.astype(np.int32)
     indices = np.arange(len(images))
     rest, test = train_test_split(
@@ -48,7 +50,8 @@ def load_digits_dataset(name: str = "digits", options: DataOptions | None = None
     )
 
 
-def _like_mnist(image: np.ndarray) -> np.ndarray:
-    """8x8 in [0, 16] -> 28x28x1 in [0, 1]."""
-    box = Image.fromarray((image / 16.0).astype(np.float32)).resize((20, 20), Image.BICUBIC)
+def _enlarge(image: np.ndarray) -> np.ndarray:
+    """Convert an 8x8 image with values in [0, 16] to float32 [28, 28, 1] in [0, 1]."""
+    scaled = Image.fromarray((image / 16.0).astype(np.float32))
+    box = scaled.resize((20, 20), Image.Resampling.BICUBIC)
     return np.pad(np.clip(np.asarray(box), 0.0, 1.0), 4)[..., np.newaxis]

@@ -1,6 +1,7 @@
 """Images in a NumPy archive: `--dataset=npz:FILE`."""
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,27 +15,29 @@ from tfdefense.data.core.dataset import (
     Split,
     check_images,
     check_labels,
-    slug,
+    make_slug,
 )
-from tfdefense.data.core.resizing import resized
+from tfdefense.data.core.resizing import resize_images
 from tfdefense.errors import UserError, require
 
-# (images, labels) of each split, as Keras' and as MedMNIST's archives call them.
-_SPLITS = {
+# Split name -> keys of its images and labels, in the archives of Keras and of MedMNIST.
+_SPLIT_KEYS = {
     "train": (("x_train", "y_train"), ("train_images", "train_labels")),
     "validation": (("x_val", "y_val"), ("val_images", "val_labels")),
     "test": (("x_test", "y_test"), ("test_images", "test_labels")),
     "all": (("images", "labels"), ("x", "y")),
 }
-_MOST_CLASSES = 100_000
-_NEEDED = "x_train, y_train, x_test, y_test (or train_images, ...), or images, labels, needed"
+_MAX_CLASSES = 100_000
+_NEEDED_KEYS = "x_train, y_train, x_test, y_test (or train_images, ...), or images, labels, needed"
+_DAMAGE = (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 def load_npz_file(name: str, options: DataOptions) -> Dataset:
-    """A NumPy archive of images and class numbers, with the keys of Keras' or of MedMNIST's archives.
+    """Load images and class numbers from an archive with the keys of Keras or of MedMNIST.
 
-    Images are uint8 in [0, 255] or floats in [0, 1], [N, H, W] or [N, H, W, C]. Keys are `x_train`, `y_train`, `x_test`, `y_test` (`x_val`, `y_val`), as in Keras' archives, or
-    `train_images`, `train_labels` and so on, as in MedMNIST's; with `images` and `labels` alone
+    Images are uint8 in [0, 255] or floating point in [0, 1], [N, H, W] or [N, H, W, C]. Keys are
+    `x_train`, `y_train`, `x_test`, `y_test` and optionally `x_val`, `y_val` (Keras), or
+    `train_images`, `train_labels` and so on (MedMNIST). With `images` and `labels` alone,
     `options.split_seed` draws 80, 10 and 10 % of each class.
 
     Args:
@@ -42,112 +45,121 @@ def load_npz_file(name: str, options: DataOptions) -> Dataset:
       options: `image_size` resizes all images.
 
     Raises:
-      UserError: no such file, damaged, other keys, wrong shapes, types or values, too few to split.
+      UserError: no such file, a damaged one, other keys, wrong shapes, dtypes or values, or too few
+        images for the splits.
     """
     path = Path(name.removeprefix("npz:"))
     require(path.is_file(), f"--dataset={name}: no such file.")
-    found = _read(path, name)
-    num_classes = 1 + max(int(labels.max()) for _, labels in found.values())
+    arrays = _read_arrays(path, name)
+    num_classes = 1 + max(int(labels.max()) for _, labels in arrays.values())
     class_names = tuple(str(label) for label in range(num_classes))
     require(num_classes >= 2, f"--dataset={name}: one class only, two or more needed.")
-    splits = {}
-    for part, (images, labels) in found.items():
+    parts = {}
+    for part, (images, labels) in arrays.items():
         check_labels(labels, len(images), num_classes, f"--dataset={name}: labels of {part}")
-        images = images if options.image_size is None else resized(images, options.image_size)
-        splits[part] = Split(images, labels, num_classes, dataset=f"npz-{slug(path)}")
-    splits = _divided(splits, options, name, class_names)
+        if options.image_size is not None:
+            images = resize_images(images, options.image_size)
+        parts[part] = Split(images, labels, num_classes, dataset=f"npz-{make_slug(path)}")
+    splits = _complete_splits(parts, options.split_seed, name, class_names)
     return Dataset(
-        name=f"npz-{slug(path)}",
+        name=f"npz-{make_slug(path)}",
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
         class_names=class_names,
         source=f"npz:{path.resolve()}",
         options=options.settings(),
-        **splits,
     )
 
 
-def _read(path: Path, name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Split name -> (float32 images [N, H, W, C] in [0, 1], integer labels [N])."""
-    found = {}
+def _read_arrays(path: Path, name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return split name -> (images float32 [N, H, W, C] in [0, 1], labels int32 [N])."""
+    arrays = {}
     require(
         zipfile.is_zipfile(path),
         f"--dataset={name}: cannot be read (damaged, or not an .npz).",
     )
     try:
         with np.load(path, allow_pickle=False) as archive:
-            for part, choices in _SPLITS.items():
-                for keys in choices:
-                    if keys[0] in archive and keys[1] in archive:
-                        found[part] = _checked(archive, keys, name)
+            for part, choices in _SPLIT_KEYS.items():
+                for image_key, label_key in choices:
+                    if image_key in archive and label_key in archive:
+                        arrays[part] = _read_part(archive, image_key, label_key, name)
                         break
             keys = ", ".join(archive.files)
     except UserError:
         raise
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zipfile.zlib.error,
-    ) as error:
+    except _DAMAGE as error:
         reason = "it holds Python objects" if "pickle" in str(error) else "damaged, or not an .npz"
         raise UserError(f"--dataset={name}: cannot be read ({reason}).") from error
-    complete = {"train", "test"} <= found.keys() or "all" in found
-    require(complete, f"--dataset={name}: holds {keys or 'nothing'}; {_NEEDED}.")
-    if "train" in found:
-        found.pop("all", None)
-    return found
+    complete = {"train", "test"} <= arrays.keys() or "all" in arrays
+    require(complete, f"--dataset={name}: holds {keys or 'nothing'}; {_NEEDED_KEYS}.")
+    if "train" in arrays:
+        arrays.pop("all", None)
+    return arrays
 
 
-def _checked(
-    archive: Mapping[str, Any], keys: tuple[str, str], name: str
+def _read_part(
+    archive: Mapping[str, Any], image_key: str, label_key: str, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    images, labels = archive[keys[0]], archive[keys[1]]
-    where = f"--dataset={name}: {keys[0]}"
+    """Return images float32 [N, H, W, C] in [0, 1] and labels int32 [N], checked."""
+    images = _check_image_array(archive[image_key], f"--dataset={name}: {image_key}")
+    labels = archive[label_key]
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    hint = " (one-hot labels? np.argmax(labels, axis=1))" if labels.ndim == 2 else ""
     require(
-        images.ndim > 0 and images.size > 0, f"{where}: no images (shape {images.shape} given)."
+        labels.shape == (len(images),) and np.issubdtype(labels.dtype, np.integer),
+        f"--dataset={name}: {label_key}: {labels.dtype} of shape {labels.shape} given,"
+        f" {len(images):,} whole numbers needed{hint}.",
+    )
+    # Before the conversion to int32, in which larger numbers would wrap around.
+    lowest, highest = int(labels.min()), int(labels.max())
+    require(
+        lowest > -_MAX_CLASSES and highest < _MAX_CLASSES,
+        f"--dataset={name}: {label_key}: values from {lowest} to {highest} given, classes from 0 to"
+        f" {_MAX_CLASSES - 1:,} needed.",
+    )
+    return images, labels.astype(np.int32)
+
+
+def _check_image_array(images: np.ndarray, place: str) -> np.ndarray:
+    """Return images float32 [N, H, W, C] in [0, 1]; `place` comes first in error messages."""
+    require(
+        images.ndim > 0 and images.size > 0, f"{place}: no images (shape {images.shape} given)."
     )
     if images.ndim == 3:
         images = images[..., np.newaxis]
+    channels_first = images.ndim == 4 and images.shape[1] in (1, 3)
     require(
         images.ndim == 4 and images.shape[-1] in (1, 3),
-        f"{where}: shape {images.shape} given, [N, H, W] or [N, H, W, 1 or 3] needed"
-        + (" (channels come last)." if images.ndim == 4 and images.shape[1] in (1, 3) else "."),
+        f"{place}: shape {images.shape} given, [N, H, W] or [N, H, W, 1 or 3] needed"
+        + (" (channels come last)." if channels_first else "."),
     )
     if images.dtype == np.uint8:
-        images = np.divide(images, 255, dtype=np.float32)
-    else:
-        check_images(images, where)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    hot = " (one-hot labels? np.argmax(labels, axis=1))" if labels.ndim == 2 else ""
-    require(
-        labels.shape == (len(images),) and np.issubdtype(labels.dtype, np.integer),
-        f"--dataset={name}: {keys[1]}: {labels.dtype} of shape {labels.shape} given, {len(images):,} whole"
-        f" numbers needed{hot}.",
-    )
-    # Before they become int32, which larger ones would fit into by losing their heads.
-    lowest, highest = int(labels.min()), int(labels.max())
-    require(
-        lowest > -_MOST_CLASSES and highest < _MOST_CLASSES,
-        f"--dataset={name}: {keys[1]}: values from {lowest} to {highest} given, classes from 0 to {_MOST_CLASSES - 1:,} needed.",
-    )
-    return images.astype(np.float32, copy=False), labels.astype(np.int32)
+        return np.divide(images, 255, dtype=np.float32)
+    check_images(images, place)
+    return images.astype(np.float32, copy=False)
 
 
-def _divided(
-    splits: dict[str, Split], options: DataOptions, name: str, class_names: tuple[str, ...]
+def _complete_splits(
+    parts: dict[str, Split], seed: int, name: str, class_names: tuple[str, ...]
 ) -> dict[str, Split]:
-    if "all" in splits:
-        everything = splits["all"]
-        keys = [str(index) for index in range(len(everything))]
-        shuffled = splitting.order(keys, options.split_seed)
-        indices = splitting.three_ways(everything.labels, shuffled, name, class_names)
-        parts = ("train", "validation", "test")
-        return {p: everything.select(i) for p, i in zip(parts, indices, strict=True)}
-    if "validation" not in splits:
-        train = splits["train"]
-        shuffled = splitting.order([str(i) for i in range(len(train))], options.split_seed)
-        rest, validation = splitting.two_ways(train.labels, shuffled, name, class_names)
-        splits = {**splits, "train": train.select(rest), "validation": train.select(validation)}
-    return splits
+    """Return train, validation and test; those that the archive lacks are drawn by `seed`."""
+    if "all" in parts:
+        everything = parts["all"]
+        shuffled = _shuffle(everything, seed)
+        indices = splitting.split_three_ways(everything.labels, shuffled, name, class_names)
+        names = ("train", "validation", "test")
+        return {part: everything.select(i) for part, i in zip(names, indices, strict=True)}
+    if "validation" not in parts:
+        train = parts["train"]
+        rest, validation = splitting.split_two_ways(
+            train.labels, _shuffle(train, seed), name, class_names
+        )
+        return {**parts, "train": train.select(rest), "validation": train.select(validation)}
+    return parts
+
+
+def _shuffle(split: Split, seed: int) -> np.ndarray:
+    return splitting.order_by_hash([str(index) for index in range(len(split))], seed)

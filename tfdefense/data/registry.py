@@ -5,7 +5,7 @@ from tfdefense.utils.registry import Registry
 SOURCES = Registry(
     "dataset",
     {
-        "digits": "tfdefense.data.digits:load_digits_dataset",
+        "digits": "tfdefense.data.digits:load_digits",
         "dir:PATH": "tfdefense.data.image_folder:load_image_folder",
         "npz:FILE": "tfdefense.data.npz_file:load_npz_file",
     },

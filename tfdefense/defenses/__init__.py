@@ -1,32 +1,36 @@
-"""Defences. A new one is one file here and one line in `DEFENSES`."""
+"""Defences: one defence a file, with its training step; `core` has what they share.
+
+A new defence is one file here and one line in `registry.py`.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 from tfdefense.defenses.core.composition import Composition, make_composition_class
+from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.registry import DEFENSES
 
 
-def get_defense_class(name: str) -> type:
-    """The class of the registered defence `name`; of "a+b", that of a and then b.
+def get_defense_class(name: str) -> type[Defense]:
+    """Return the class of a registered defence, or of several in sequence, "a+b".
 
     Raises:
-      UserError: unknown name, or defences that do not go together.
+      UserError: an unknown name, or defences that cannot be combined in this order.
     """
     return make_composition_class(name) if "+" in name else DEFENSES.get(name)
 
 
-def compose(defenses: Sequence[Any]) -> Any:
-    """Defences, each trained already where it learns, as one (a `Composition`) that applies them in order.
+def compose(defenses: Sequence[Defense]) -> Composition:
+    """Return one defence that applies several, already trained defences in order.
 
     Raises:
-      UserError: they do not go together.
+      UserError: the defences cannot be combined in this order.
     """
     return Composition(defenses)
 
 
 def __getattr__(name: str) -> Any:
-    """`tfdefense.defenses.APEGANPlusPlus` and every other registered class, imported when used."""
+    """Import a registered class on first use, as in `tfdefense.defenses.APEGANPlusPlus`."""
     for entry, target in DEFENSES.entries.items():
         if target.endswith(f":{name}"):
             return DEFENSES.get(entry)

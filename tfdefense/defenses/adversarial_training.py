@@ -1,34 +1,47 @@
-"""Adversarial training: the classifier itself learns from adversarial examples made against itself.
+"""Adversarial training: the classifier itself learns from adversarial examples of itself.
 
-Goodfellow, Shlens, Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015, section 6 (FGSM,
-half of the loss on clean images); Madry, Makelov, Schmidt, Tsipras, Vladu, "Towards Deep Learning Models
-Resistant to Adversarial Attacks", ICLR 2018, equation (2.1) (PGD, no clean images):
+Goodfellow, Shlens, Szegedy, "Explaining and Harnessing Adversarial Examples", ICLR 2015, section 6,
+with FGSM and alpha = 1/2:
+
+    J~(theta, x, y) = alpha J(theta, x, y) + (1 - alpha) J(theta, x + epsilon sign(grad_x J), y)
+
+Madry, Makelov, Schmidt, Tsipras, Vladu, "Towards Deep Learning Models Resistant to Adversarial
+Attacks", ICLR 2018, equation (2.1), with PGD and no clean images:
 
     min_theta E max_{|delta| <= epsilon} L(theta, x + delta, y)
 
-What comes out is a classifier of the same architecture, with weights of its own; `purify` changes nothing.
+Here `adversarial_share` is 1 - alpha: 0.5 for FGSM, 1 for PGD. Algorithm, for each batch: attack the
+current network, then update it on the loss.
+
+The result is a classifier of the same architecture with new weights; `purify` is the identity.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfdefense.attacks import Attack
+from tfdefense.attacks.core.attack import BoundedAttack
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Split
-from tfdefense.defenses.core.defense import DefendedClassifier, hyperparameter
-from tfdefense.defenses.core.gan import make_adam, check_learning_rate
+from tfdefense.defenses.core.defense import DefendedClassifier
+from tfdefense.defenses.core.hyperparameters import (
+    check_fraction,
+    check_learning_rate,
+    hyperparameter,
+)
 from tfdefense.defenses.core.inner_attack import InnerAttackConfig, make_inner_attack
 from tfdefense.defenses.core.learned_defense import LearnedDefense
-from tfdefense.defenses.core.robust_validation import make_robust_validator
+from tfdefense.defenses.core.optimizer import ADAM_BETAS, make_adam
+from tfdefense.defenses.core.robust_validator import make_robust_validator
 from tfdefense.errors import require
-from tfdefense.networks.upcast import upcast_bfloat16
 from tfdefense.networks.losses import cross_entropy
+from tfdefense.networks.upcast import upcast_bfloat16
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seed_layers
+from tfdefense.training.task import Validate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,37 +49,36 @@ class AdversarialTrainingConfig(InnerAttackConfig):
     """Hyperparameters of adversarial training."""
 
     adversarial_share: float | None = hyperparameter(
-        None, "share of the loss that is on adversarial images (default: 0.5 for fgsm, else 1)"
+        None, "weight of adversarial images in the loss, in [0, 1] (default: 0.5 for fgsm, else 1)"
     )
     learning_rate: float = hyperparameter(1e-3, "Adam's")
-    schedule: str = hyperparameter("cosine", "learning rate over time: cosine (to zero), or constant")
+    schedule: str = hyperparameter(
+        "cosine", "learning rate over time: cosine (to zero), or constant"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        share = self.adversarial_share
-        require(
-            share is None or 0 <= share <= 1,
-            f"--adversarial_share={share}: a number in [0, 1] needed.",
-        )
+        check_fraction(self, "adversarial_share")
         check_learning_rate(self)
 
 
 class AdversarialTraining(LearnedDefense):
-    """A classifier like the given one, trained anew against attacks on itself.
+    """A classifier of the given architecture, trained from new weights against attacks on itself.
 
     Args:
-      classifier: a Keras model whose architecture is taken; it is never changed, and is what the report's
-        undefended and grey-box columns attack.
-      seed: initial weights.
-      **hyperparameters: fields of `AdversarialTrainingConfig` in place of their defaults.
+      classifier: a Keras model, whose architecture is used. It is never changed; the undefended and
+        grey-box columns of a report attack it.
+      seed: seed of the initial weights.
+      **hyperparameters: values of fields of `AdversarialTrainingConfig`.
 
     Raises:
-      UserError: the classifier is no Keras model with weights to train.
+      UserError: the classifier is not a Keras model with trainable weights.
     """
 
     name = "adversarial_training"
     summary = "Trains the classifier against FGSM or PGD on itself (Goodfellow 2015, Madry 2018)"
     config_type = AdversarialTrainingConfig
+    config: AdversarialTrainingConfig
     replaces_classifier = True
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
@@ -74,67 +86,69 @@ class AdversarialTraining(LearnedDefense):
         model = self.classifier.model
         require(
             isinstance(model, keras.Model) and bool(model.trainable_weights),
-            f"classifier {self.classifier.name!r}: has no weights to train (a frozen graph?); a Keras model"
-            " needed.",
+            f"classifier {self.classifier.name!r}: has no weights to train; a Keras model is needed, not"
+            " a frozen graph.",
         )
         with seed_layers(seed):
             self.network = keras.models.clone_model(model)
-        self._attacked = FrozenClassifier(
+        # In inference mode, for attacks and for the pipeline.
+        self._frozen_network = FrozenClassifier(
             self.network, self.classifier.image_shape, self.classifier.num_classes
         )
 
-    def inner_attack(self, seed: int | tf.Tensor = 0) -> Attack:
-        """The attack of the inner maximisation; `seed` draws PGD's starts."""
+    def make_inner_attack(self, seed: int | tf.Tensor = 0) -> BoundedAttack:
+        """Return the attack of the inner maximisation, with this seed for random starts."""
         return make_inner_attack(self.config, self.classifier.image_shape, seed)
 
     @property
     def adversarial_share(self) -> float:
-        """Share of the loss that is on adversarial images."""
+        """Weight of adversarial images in the loss."""
         given = self.config.adversarial_share
         if given is not None:
             return given
         return 0.5 if self.config.inner_attack == "fgsm" else 1.0
 
-    def networks(self) -> dict[str, keras.Model]:
+    def networks(self) -> dict[str, keras.Layer]:
         return {"network": self.network}
 
     def purify(self, images: tf.Tensor) -> tf.Tensor:
         return tf.identity(images)
 
     def defend(self, classifier: Any = None) -> DefendedClassifier:
+        """Return the trained network as a pipeline; no other classifier is allowed."""
         require(
             classifier is None,
-            f"{self.name}: is a classifier itself, and stands before no other.",
+            f"{self.name}: is a classifier itself and guards no other.",
         )
-        return DefendedClassifier(self, self._attacked)
+        return DefendedClassifier(self, self._frozen_network)
 
     def prepare(self, steps: int) -> None:
-        self.optimizer = make_adam(self.network, self.config, steps, betas=(0.9, 0.999))
+        self.optimizer = make_adam(self.network, self.config, steps, betas=ADAM_BETAS)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         clean, labels, share = batch["clean"], batch["labels"], self.adversarial_share
-        attack = self.inner_attack(seed=replica.step)
-        adversarial = attack.traced_craft(self._attacked, clean, labels, None).images
+        attack = self.make_inner_attack(seed=replica.step)
+        adversarial = attack.craft_in_graph(self._frozen_network, clean, labels, None).images
         with tf.GradientTape() as tape:
-            logits = self._logits(adversarial)
+            logits = self._training_logits(adversarial)
             adversarial_loss = replica.mean(cross_entropy(labels, logits))
             loss = share * adversarial_loss
             if share < 1:
-                clean_losses = cross_entropy(labels, self._logits(clean))
+                clean_losses = cross_entropy(labels, self._training_logits(clean))
                 loss += (1 - share) * replica.mean(clean_losses)
         variables = self.network.trainable_variables
         gradients = tape.gradient(loss, variables)
         self.optimizer.apply(gradients, variables)
-        withstood = tf.argmax(logits, -1, output_type=tf.int32) == labels
+        correct = tf.argmax(logits, -1, output_type=tf.int32) == labels
         return {
             "loss": loss,
             "loss_adversarial": adversarial_loss,
-            "accuracy_adversarial": replica.mean(tf.cast(withstood, tf.float32)),
+            "accuracy_adversarial": replica.mean(tf.cast(correct, tf.float32)),
             "gradient_norm": replica.gradient_norm(gradients),
         }
 
-    def _logits(self, images: tf.Tensor) -> tf.Tensor:
+    def _training_logits(self, images: tf.Tensor) -> tf.Tensor:
         return upcast_bfloat16(self.network(images, training=True))
 
-    def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]]:
-        return make_robust_validator(self._attacked, self.inner_attack(), validation)
+    def make_validator(self, validation: Split) -> Validate:
+        return make_robust_validator(self._frozen_network, self.make_inner_attack(), validation)

@@ -1,12 +1,22 @@
-"""APE-GAN++: a WGAN-GP purifier that also answers to the classifier it guards.
+"""APE-GAN++: a WGAN-GP purifier that also minimises the loss of the classifier it guards.
 
 Yang, Chen, Cao, "APE-GAN++: An Improved APE-GAN to Eliminate Adversarial Perturbations", IAENG
-International Journal of Computer Science, 2021. Its whole is equation (1):
+International Journal of Computer Science, 2021, section III.B. The generator G turns an adversarial
+image x' of a clean image x with label y into G(x'); f is the "third-party" classifier. Losses:
 
-    L = L_WGAN-GP + lambda1 * L_MSE + lambda2 * L_CLC
+    L_APE-GAN++ = L_WGAN-GP + lambda1 L_MSE + lambda2 L_CLC      (1)
+    L_MSE       = ||x - G(x')||^2                                (2)
+    L_CLC       = CrossEntropy(y, f(G(x')))                      (3)
 
-Expect it to hold against an attacker who knows the classifier only (grey box). One who knows the
-purifier too, and attacks `defend(classifier)`, gets through.
+L_WGAN-GP is, for the generator, -E[C(G(x'))], and for the critic C equation (3) of Gulrajani et al.
+2017: see `core/wgan_gp.py`. Algorithm, for each batch:
+
+    1. Draw x': FGSM examples of f, with one of the training strengths per image.
+    2. Update C on (x, G(x')).
+    3. Update G on (1).
+
+APE-GAN++ defends against attackers who know the classifier only (grey box). White-box attacks on
+`defend(classifier)` break it.
 """
 
 import dataclasses
@@ -15,27 +25,30 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.defenses.core.defense import hyperparameter
-from tfdefense.defenses.core.gan import (
-    GeneratorConfig,
-    make_adam,
+from tfdefense.defenses.core.generator_defense import GeneratorConfig
+from tfdefense.defenses.core.hyperparameters import (
     check_learning_rate,
-    check_strengths,
     check_not_negative,
-    sum_gradients,
-    update_critic,
-    copy_per_loss_term,
+    check_strengths,
+    hyperparameter,
 )
-from tfdefense.defenses.core.trained_purifier import PairTrainedPurifier
+from tfdefense.defenses.core.loss_terms import copy_per_loss_term, sum_gradients
+from tfdefense.defenses.core.optimizer import make_adam
+from tfdefense.defenses.core.pair_trained_purifier import PairTrainedPurifier
+from tfdefense.defenses.core.wgan_gp import CriticTrainer
 from tfdefense.networks.critic import Critic
-from tfdefense.networks.losses import cross_entropy, mean_squared_error, wasserstein_generator_loss
+from tfdefense.networks.losses import (
+    cross_entropy,
+    mean_squared_error,
+    wasserstein_generator_loss,
+)
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seed_layers
 
 
 @dataclasses.dataclass(frozen=True)
 class APEGANPlusPlusConfig(GeneratorConfig):
-    """Hyperparameters of APE-GAN++; the weights of the losses are the paper's (section IV.A)."""
+    """Hyperparameters of APE-GAN++. The weights of the losses are the paper's (section IV.A)."""
 
     strengths: tuple[float, ...] | None = hyperparameter(
         None,
@@ -45,9 +58,11 @@ class APEGANPlusPlusConfig(GeneratorConfig):
     lambda1: float = hyperparameter(0.5, "weight of the squared error, equation (1)")
     lambda2: float = hyperparameter(0.5, "weight of the classification loss, equation (1)")
     penalty_weight: float = hyperparameter(10.0, "weight of the critic's gradient penalty")
-    learning_rate: float = hyperparameter(1e-3, "Adam's, of generator and critic; the paper's is 2e-4")
+    learning_rate: float = hyperparameter(
+        1e-3, "Adam's, of generator and critic; the paper's is 2e-4"
+    )
     schedule: str = hyperparameter(
-        "cosine", "learning rate over time: cosine (to zero), or constant, which is the paper's"
+        "cosine", "learning rate over time: cosine (to zero), or constant, as in the paper"
     )
 
     def __post_init__(self) -> None:
@@ -58,26 +73,27 @@ class APEGANPlusPlusConfig(GeneratorConfig):
 
 
 class APEGANPlusPlus(PairTrainedPurifier):
-    """The purifier of the paper, in front of (and trained with) one classifier.
+    """The purifier of the paper, in front of the classifier that it is trained with.
 
     Args:
-      classifier: the "third-party" classifier: a Keras model or callable from images to logits. It
+      classifier: the "third-party" classifier f: a Keras model or a callable from images to logits. It
         is never changed.
-      seed: initial weights of generator and critic.
-      **hyperparameters: fields of `APEGANPlusPlusConfig` in place of their defaults.
+      seed: seed of the initial weights of generator and critic.
+      **hyperparameters: values of fields of `APEGANPlusPlusConfig`.
     """
 
     name = "apeganpp"
-    summary = "WGAN-GP purifier that also answers to the classifier it guards (Yang et al. 2021)"
+    summary = "WGAN-GP purifier that also minimises the classifier's loss (Yang et al. 2021)"
     config_type = APEGANPlusPlusConfig
+    config: APEGANPlusPlusConfig
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)
-        images = (None, *self.classifier.image_shape)
+        image_shape = self.classifier.image_shape
         with seed_layers(seed):
-            self.generator = self.config.make_generator(self.classifier.image_shape)
+            self.generator = self.config.make_generator(image_shape)
             self.critic = Critic()
-            self.critic.build(images)
+            self.critic.build((None, *image_shape))
 
     def prepare(self, steps: int) -> None:
         self.generator_optimizer = make_adam(
@@ -86,24 +102,16 @@ class APEGANPlusPlus(PairTrainedPurifier):
         self.critic_optimizer = make_adam(self.critic, self.config, steps)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
-        clean = batch["clean"]
-        adversarial = self.adversarial(batch, replica)
-        # The generator runs once; both updates use what it gave.
+        adversarial = self.draw_adversarial(batch, replica)
+        # G(x') is computed once, for both updates.
         with tf.GradientTape() as generator_tape:
             purified = self.generator(adversarial, training=True)
-        critic_scalars = update_critic(
-            self.critic,
-            self.critic_optimizer,
-            clean,
-            purified,
-            self.config.penalty_weight,
-            replica,
-        )
+        critic = CriticTrainer(self.critic, self.critic_optimizer, self.config.penalty_weight)
+        critic_scalars = critic.step(batch["clean"], purified, replica)
         loss_gradient, generator_scalars = self._generator_loss(batch, purified, replica)
-        gradients = generator_tape.gradient(
-            purified, self.generator.trainable_variables, output_gradients=loss_gradient
-        )
-        self.generator_optimizer.apply(gradients, self.generator.trainable_variables)
+        variables = self.generator.trainable_variables
+        gradients = generator_tape.gradient(purified, variables, output_gradients=loss_gradient)
+        self.generator_optimizer.apply(gradients, variables)
         return {
             **generator_scalars,
             **critic_scalars,
@@ -113,21 +121,21 @@ class APEGANPlusPlus(PairTrainedPurifier):
     def _generator_loss(
         self, batch: Mapping[str, tf.Tensor], purified: tf.Tensor, replica: Replica
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Equation (1) and its gradient with respect to the purified images, [n, H, W, C]."""
-        # Only images are watched: the critic and the frozen classifier get no gradients here.
+        """Return the gradient of equation (1) with respect to G(x'), [n, H, W, C], and scalars."""
+        clean, labels, config = batch["clean"], batch["labels"], self.config
+        # Only the images are watched: critic and classifier get no gradients here.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            judged, compared, classified = copy_per_loss_term(tape, purified, 3)
-            logits = self.classifier(classified)
-            adversarial = replica.mean(wasserstein_generator_loss(self.critic(judged)))
-            squared_error = replica.mean(mean_squared_error(batch["clean"], compared))
-            classification = replica.mean(cross_entropy(batch["labels"], logits))
-            loss = (
-                adversarial
-                + self.config.lambda1 * squared_error
-                + self.config.lambda2 * classification
+            for_critic, for_error, for_classifier = copy_per_loss_term(tape, purified, 3)
+            logits = self.classifier(for_classifier)
+            adversarial = replica.mean(wasserstein_generator_loss(self.critic(for_critic)))
+            squared_error = replica.mean(mean_squared_error(clean, for_error))  # (2)
+            classification = replica.mean(cross_entropy(labels, logits))  # (3)
+            loss = (  # (1)
+                adversarial + config.lambda1 * squared_error + config.lambda2 * classification
             )
-        correct = tf.argmax(logits, -1, output_type=tf.int32) == batch["labels"]
-        return sum_gradients(tape.gradient(loss, [judged, compared, classified])), {
+        gradient = sum_gradients(tape.gradient(loss, [for_critic, for_error, for_classifier]))
+        correct = tf.argmax(logits, -1, output_type=tf.int32) == labels
+        return gradient, {
             "loss_generator": loss,
             "loss_adversarial": adversarial,
             "loss_mse": squared_error,

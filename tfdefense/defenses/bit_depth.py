@@ -1,8 +1,12 @@
 """Bit depth reduction: fewer grey levels leave less room for a perturbation.
 
 Xu, Evans, Qi, "Feature Squeezing: Detecting Adversarial Examples in Deep Neural Networks", NDSS 2018,
-section III.A. Learns nothing. Its own gradient is zero almost everywhere, so it is attacked through the
-identity (BPDA), which finds what there is to find.
+section III.A. Each value x in [0, 1] is rounded to i bits:
+
+    x -> round((2^i - 1) x) / (2^i - 1)
+
+This defence does not learn. Its gradient is zero almost everywhere, so attacks use the identity
+instead (BPDA).
 """
 
 import dataclasses
@@ -10,7 +14,8 @@ import dataclasses
 import tensorflow as tf
 
 from tfdefense.attacks.core.bpda import bpda
-from tfdefense.defenses.core.defense import Defense, hyperparameter
+from tfdefense.defenses.core.defense import Defense
+from tfdefense.defenses.core.hyperparameters import hyperparameter
 from tfdefense.errors import require
 
 
@@ -23,21 +28,23 @@ class BitDepthConfig:
     )
 
     def __post_init__(self) -> None:
-        require(self.bits is None or 1 <= self.bits <= 8, f"--bits={self.bits}: 1 to 8 needed.")
+        bits = self.bits
+        require(bits is None or 1 <= bits <= 8, f"--bits={bits}: 1 to 8 is needed.")
 
 
 class BitDepth(Defense):
-    """Rounds every value to one of `2 ** bits` levels."""
+    """Rounding of every value to one of `2 ** bits` levels."""
 
     name = "bit_depth"
     summary = "Rounds every value to a few bits (Xu et al. 2018)"
     config_type = BitDepthConfig
+    config: BitDepthConfig
 
     @property
     def bits(self) -> int:
         """Bits for each value."""
-        return self.config.bits or (1 if self.is_grey else 5)
+        return self.config.bits or (1 if self.has_grey_images else 5)
 
     def purify(self, images: tf.Tensor) -> tf.Tensor:
-        steps = 2.0**self.bits - 1.0
-        return bpda(lambda images: tf.round(steps * images) / steps)(images)
+        highest = 2.0**self.bits - 1.0
+        return bpda(lambda images: tf.round(highest * images) / highest)(images)

@@ -1,17 +1,22 @@
-"""Denoised smoothing: a purifier that removes Gaussian noise makes an ordinary classifier certifiably robust in L2.
+"""Denoised smoothing: a denoiser makes an ordinary classifier certifiably robust in L2.
 
-Salman, Sun, Yang, Kapoor, Kolter, "Denoised Smoothing: A Provable Defense for Pretrained Classifiers", NeurIPS 2020: the
-smoothed classifier of f(D(x)), with f frozen and D trained on noisy images. Its objectives (section 3.2), the first here a
-mean over pixels and added with `mse_weight` to the second, are
+Salman, Sun, Yang, Kapoor, Kolter, "Denoised Smoothing: A Provable Defense for Pretrained
+Classifiers", NeurIPS 2020, section 3.2. The pipeline is the smoothed classifier of f(D(x)), with f
+frozen and the denoiser D trained on noisy images, delta ~ N(0, sigma^2 I):
 
-    L_MSE = E ||D(x + delta) - x||^2        L_Stab = E CE(f(D(x + delta)), f(x)),    delta ~ N(0, sigma^2 I)
+    L_MSE  = E ||D(x + delta) - x||_2^2
+    L_Stab = E CE(f(D(x + delta)), f(x))
+    L      = L_Stab + mse_weight L_MSE
 
-`bin/certify` gives each image a radius within which no change whatsoever turns the majority's vote. What it certifies is that
-vote, with as many draws as it takes; `decide` answers with mean probabilities over a few.
+L_MSE is a mean over pixels here; with `objective="label"` the label replaces f(x). Algorithm: for
+each batch, draw delta and update D on L.
+
+`certify` returns a radius within which no change turns the majority vote (Cohen et al. 2019, see
+`core/randomized_smoothing.py`). It takes many draws; the pipeline's logits use only a few.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,19 +24,30 @@ import tensorflow as tf
 
 from tfdefense.attacks.core import per_image_random
 from tfdefense.data.core.dataset import Split
-from tfdefense.defenses.core import randomized_smoothing
-from tfdefense.defenses.core.defense import hyperparameter
-from tfdefense.defenses.core.gan import GeneratorConfig, make_adam, check_learning_rate, check_not_negative
-from tfdefense.defenses.core.trained_purifier import GeneratorDefense
+from tfdefense.defenses.core.defense import Classifier
+from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
+from tfdefense.defenses.core.generator_defense import GeneratorConfig, GeneratorDefense
+from tfdefense.defenses.core.hyperparameters import (
+    check_learning_rate,
+    check_not_negative,
+    hyperparameter,
+)
+from tfdefense.defenses.core.optimizer import ADAM_BETAS, make_adam
+from tfdefense.defenses.core.randomized_smoothing import (
+    SmoothedClassifier,
+    add_noise,
+    certify_votes,
+)
 from tfdefense.errors import require, unknown_name
 from tfdefense.networks.losses import cross_entropy, mean_squared_error
 from tfdefense.training.distribute.batching import map_batches
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seed_layers
 from tfdefense.training.summaries import image_grid
+from tfdefense.training.task import ImageGrids, Scalars, Validate
 
 _OBJECTIVES = ("stability", "label")
-_WATCHED_IMAGES = 500
+_VALIDATION_IMAGES = 500
 _GRID_IMAGES = 8
 _BATCH = 100
 
@@ -41,25 +57,27 @@ class DenoisedSmoothingConfig(GeneratorConfig):
     """Hyperparameters of denoised smoothing."""
 
     sigma: float = hyperparameter(
-        0.25, "standard deviation of the noise, images in [0, 1]; more certifies larger changes"
+        0.25, "standard deviation of the noise, images in [0, 1]; more noise gives larger radii"
     )
-    votes: int = hyperparameter(
-        16, "noisy copies of an image whose votes decide, where nothing is certified"
-    )
+    votes: int = hyperparameter(16, "noisy copies of an image that the pipeline's logits average")
     objective: str = hyperparameter(
         "stability",
-        "what the classifier is to say of a denoised image: what it says of the clean one (stability, as in the paper),"
-        " or the label",
+        "target class of a denoised image: the classifier's class of the clean one (stability, as in"
+        " the paper), or the label",
     )
-    mse_weight: float = hyperparameter(1.0, "weight of the squared error between denoised and clean image")
+    mse_weight: float = hyperparameter(
+        1.0, "weight of the squared error between denoised and clean image"
+    )
     generator: str = hyperparameter("small_unet", "small_unet, encoder_decoder or unet")
     learning_rate: float = hyperparameter(1e-3, "Adam's")
-    schedule: str = hyperparameter("cosine", "learning rate over time: cosine (to zero), or constant")
+    schedule: str = hyperparameter(
+        "cosine", "learning rate over time: cosine (to zero), or constant"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.sigma > 0, f"--sigma={self.sigma}: more than 0 needed.")
-        require(self.votes >= 1, f"--votes={self.votes}: at least 1 needed.")
+        require(self.sigma > 0, f"--sigma={self.sigma}: more than 0 is needed.")
+        require(self.votes >= 1, f"--votes={self.votes}: at least 1 is needed.")
         if self.objective not in _OBJECTIVES:
             raise unknown_name("--objective", self.objective, _OBJECTIVES)
         check_not_negative(self, "mse_weight")
@@ -67,26 +85,25 @@ class DenoisedSmoothingConfig(GeneratorConfig):
 
 
 class DenoisedSmoothing(GeneratorDefense):
-    """The denoiser in front of (and trained with) one frozen classifier, and their vote.
+    """The denoiser in front of the frozen classifier that it is trained with, and their vote.
 
-    Its logits are the logarithm of the mean probabilities over `votes` noisy copies, so an attack on them follows the mean
-    over the noise (Salman et al., "Provably Robust Deep Learning via Adversarially Trained Smoothed Classifiers", NeurIPS 2019,
-    equation (6)).
+    The pipeline's logits are the logarithm of the mean probabilities over `votes` noisy copies, so
+    an attack on them follows the mean over the noise (Salman et al., "Provably Robust Deep Learning
+    via Adversarially Trained Smoothed Classifiers", NeurIPS 2019, equation (6)).
 
     Args:
-      classifier: a Keras model or callable from images to logits; never changed.
-      seed: initial weights, and the noise of votes.
-      **hyperparameters: fields of `DenoisedSmoothingConfig` in place of their defaults.
+      classifier: a Keras model or a callable from images to logits. It is never changed.
+      seed: seed of the initial weights and of the noise of votes.
+      **hyperparameters: values of fields of `DenoisedSmoothingConfig`.
     """
 
     name = "denoised_smoothing"
     summary = "Votes over noise that a purifier removes; certifiable (Cohen et al. 2019, Salman et al. 2020)"
     config_type = DenoisedSmoothingConfig
+    config: DenoisedSmoothingConfig
     certifies = True
     batch_size = 50
-    white_box_images = 100
-    checked_images = 20
-    random_draws = 200
+    budget = EvaluationBudget(white_box_images=100, check_images=20, random_perturbations=200)
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)
@@ -94,99 +111,108 @@ class DenoisedSmoothing(GeneratorDefense):
             self.generator = self.config.make_generator(self.classifier.image_shape)
 
     def prepare(self, steps: int) -> None:
+        config = self.config
         self.generator_optimizer = make_adam(
-            self.generator, self.config, steps, (0.9, 0.999), self.config.average
+            self.generator, config, steps, ADAM_BETAS, config.average
         )
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
-        clean, labels = batch["clean"], batch["labels"]
+        clean, target = batch["clean"], batch["labels"]
         if self.config.objective == "stability":
-            labels = tf.argmax(self.classifier(clean), -1, output_type=tf.int32)
-        noise = self.config.sigma * replica.normal(self.classifier.image_shape)
+            target = tf.argmax(self.classifier(clean), -1, output_type=tf.int32)
+        delta = self.config.sigma * replica.normal(self.classifier.image_shape)
         with tf.GradientTape() as tape:
-            denoised = self.generator(clean + noise, training=True)
+            denoised = self.generator(clean + delta, training=True)
             logits = self.classifier(denoised)
-            classification = replica.mean(cross_entropy(labels, logits))
-            squared_error = replica.mean(mean_squared_error(clean, denoised))
+            classification = replica.mean(cross_entropy(target, logits))  # L_Stab
+            squared_error = replica.mean(mean_squared_error(clean, denoised))  # L_MSE
             loss = classification + self.config.mse_weight * squared_error
         variables = self.generator.trainable_variables
         gradients = tape.gradient(loss, variables)
         self.generator_optimizer.apply(gradients, variables)
-        right = tf.argmax(logits, -1, output_type=tf.int32) == labels
+        correct = tf.argmax(logits, -1, output_type=tf.int32) == target
         return {
             "loss": loss,
             "loss_classification": classification,
             "loss_mse": squared_error,
-            "accuracy_noisy": replica.mean(tf.cast(right, tf.float32)),
+            "accuracy_noisy": replica.mean(tf.cast(correct, tf.float32)),
             "gradient_norm_generator": replica.gradient_norm(gradients),
         }
 
-    def denoised_logits(self, images: tf.Tensor) -> tf.Tensor:
-        """Logits [N, K] of noisy images: what is smoothed."""
-        return self.classifier(self.generator(images, training=False))
-
     def purify(self, images: tf.Tensor) -> tf.Tensor:
-        return self.decide(self.classifier, images)[0]
+        """Return the mean of the denoised noisy copies."""
+        return self.purify_and_classify(self.classifier, images)[0]
 
-    def decide(
-        self, classifier: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
+    def purify_and_classify(
+        self, classifier: Classifier, images: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The mean denoised image, and the logarithm of the mean probabilities, over the votes."""
+        """Return, over the votes, the mean denoised images and the log of the mean probabilities."""
         keys = per_image_random.image_keys(images, self.seed)
+        votes = self.config.votes
 
-        def once(number: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            noisy = randomized_smoothing.add_noise(images, keys, self.config.sigma, number)
+        def vote(number: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            noisy = add_noise(images, keys, self.config.sigma, number)
             denoised = self.generator(noisy, training=False)
             return denoised, tf.nn.softmax(classifier(denoised))
 
-        def add(number: tf.Tensor, sums: tuple) -> tuple:
-            return number + 1, tf.nest.map_structure(tf.add, sums, once(number))
+        def add_vote(number: tf.Tensor, sums: tuple) -> tuple:
+            return number + 1, tf.nest.map_structure(tf.add, sums, vote(number))
 
-        count = self.config.votes
-        _, (images, shares) = tf.while_loop(
-            lambda number, _: number < count, add, (tf.constant(1), once(0))
+        _, (denoised, probabilities) = tf.while_loop(
+            lambda number, _: number < votes, add_vote, (tf.constant(1), vote(0))
         )
-        return images / count, tf.math.log(shares / count + 1e-12)
+        return denoised / votes, tf.math.log(probabilities / votes + 1e-12)
 
     def certify(
-        self, images: tf.Tensor, radii: tf.Tensor, count: int, first: int = 100
+        self,
+        images: tf.Tensor,
+        radii: tf.Tensor,
+        estimation_draws: int,
+        selection_draws: int = 100,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Classes int32 [N], `smoothing.ABSTAINS` where none is sure, and certified L2 radii float32 [N].
+        """Return certified classes and L2 radii.
 
         Args:
           images: float32 [N, H, W, C] in [0, 1].
-          radii: `smoothing.radii_of` `count` votes.
-          count: votes that judge.
-          first: votes before them that choose the class (n0 of the paper).
+          radii: `randomized_smoothing.certified_radii` of `estimation_draws` votes.
+          estimation_draws: draws that estimate the probability of the class (n of Cohen et al.).
+          selection_draws: draws before them that select the class (n0 of Cohen et al.).
+
+        Returns:
+          Classes int32 [N], `randomized_smoothing.ABSTAINS` where nothing is certified, and radii
+          float32 [N], images in [0, 1].
         """
+        smoothed = SmoothedClassifier(
+            self._classify_noisy, self.classifier.num_classes, self.config.sigma, self.seed
+        )
+        selection_votes = smoothed.count_votes(images, 0, selection_draws)
+        estimation_votes = smoothed.count_votes(images, selection_draws, estimation_draws)
+        return certify_votes(selection_votes, estimation_votes, radii)
 
-        def votes(begin: int, many: int) -> tf.Tensor:
-            given = (self.config.sigma, begin, many, self.seed, self.classifier.num_classes)
-            return randomized_smoothing.votes(self.denoised_logits, images, *given)
+    def _classify_noisy(self, images: tf.Tensor) -> tf.Tensor:
+        """Return logits [N, K] of denoised images: f(D(x)), which is smoothed."""
+        return self.classifier(self.generator(images, training=False))
 
-        return randomized_smoothing.certify_votes(votes(0, first), votes(first, count), radii)
-
-    def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]]:
-        few = validation.take(_WATCHED_IMAGES)
+    def make_validator(self, validation: Split) -> Validate:
+        few = validation.take(_VALIDATION_IMAGES)
         images = tf.constant(few.images[:_GRID_IMAGES])
-        decide = tf.function(
-            lambda images: self.decide(self.classifier, images), reduce_retracing=True
+        pipeline = tf.function(
+            lambda images: self.purify_and_classify(self.classifier, images)[1],
+            reduce_retracing=True,
         )
 
-        def predicted(part: slice) -> tf.Tensor:
-            return tf.argmax(decide(tf.constant(few.images[part]))[1], axis=-1)
+        def predict(part: slice) -> tf.Tensor:
+            return tf.argmax(pipeline(tf.constant(few.images[part])), axis=-1)
 
-        def see() -> tuple[dict, dict]:
-            right = map_batches(predicted, len(few), _BATCH) == few.labels
+        def validate() -> tuple[Scalars, ImageGrids]:
+            correct = map_batches(predict, len(few), _BATCH) == few.labels
             keys = per_image_random.image_keys(images, self.seed)
-            noisy = randomized_smoothing.add_noise(images, keys, self.config.sigma, 0)
-            rows = [
-                images.numpy(),
-                np.clip(noisy, 0, 1),
-                self.generator(noisy, training=False).numpy(),
-            ]
-            return {"accuracy_clean_by_vote": float(np.mean(right))}, {
-                "clean_noisy_and_denoised": image_grid(rows)
-            }
+            noisy = add_noise(images, keys, self.config.sigma, 0)
+            denoised = self.generator(noisy, training=False)
+            rows = [images.numpy(), np.clip(noisy, 0, 1), denoised.numpy()]
+            return (
+                {"accuracy_clean_by_vote": float(np.mean(correct))},
+                {"clean_noisy_and_denoised": image_grid(rows)},
+            )
 
-        return see
+        return validate

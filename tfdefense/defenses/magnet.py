@@ -1,13 +1,19 @@
-"""MagNet: refuse images that are far from the data, and draw the others towards it.
+"""MagNet: refuses images that are far from the training data and reconstructs the others.
 
-Meng, Chen, "MagNet: a Two-Pronged Defense against Adversarial Examples", CCS 2017. Autoencoders learn what
-clean images look like, from clean images alone. A *detector* (section 4.2) refuses an image that an
-autoencoder reconstructs badly (4.2.1), or in whose reconstruction the classifier sees something else (4.2.2);
-its threshold is what few held-out clean images exceed. The *reformer* (section 4.3) hands the classifier the
-reconstruction in place of the image.
+Meng, Chen, "MagNet: a Two-Pronged Defense against Adversarial Examples", CCS 2017. Autoencoders learn
+to reconstruct clean images x from noisy ones, on clean images alone:
+
+    L = E ||ae(x + noise) - x||^2
+
+A *detector* (section 4.2) refuses an image whose reconstruction error is high (4.2.1), or whose
+reconstruction the classifier classifies differently (4.2.2: Jensen-Shannon divergence of the
+softmaxes at a temperature). Its threshold is exceeded by a given fraction of held-out clean images.
+The *reformer* (section 4.3) passes the reconstruction to the classifier. Algorithm: for each batch,
+update each autoencoder on L; at each validation, calibrate the thresholds.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,161 +24,191 @@ import tensorflow as tf
 from tfdefense.attacks import default_epsilon
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.adversarial_pairs import apply_fgsm
-from tfdefense.defenses.core.defense import hyperparameter
-from tfdefense.defenses.core.gan import make_adam, check_learning_rate
+from tfdefense.defenses.core.hyperparameters import (
+    check_fraction,
+    check_learning_rate,
+    hyperparameter,
+)
 from tfdefense.defenses.core.learned_defense import LearnedDefense
-from tfdefense.defenses.core.trained_purifier import PurifierValidator
+from tfdefense.defenses.core.optimizer import ADAM_BETAS, make_adam
+from tfdefense.defenses.core.purifier_validator import PurifierValidator
 from tfdefense.errors import require
 from tfdefense.networks.autoencoder import Autoencoder
-from tfdefense.networks.detectors import DetectorThresholds, jensen_shannon_divergence, reconstruction_error
+from tfdefense.networks.detectors import (
+    DetectorThresholds,
+    jensen_shannon_divergence,
+    reconstruction_error,
+)
 from tfdefense.networks.losses import mean_squared_error
 from tfdefense.training import epochs_to_show
 from tfdefense.training.distribute.batching import map_batches
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seed_layers
+from tfdefense.training.task import ImageGrids, Scalars, Validate
 
 _BATCH = 500
 
 
 @dataclasses.dataclass(frozen=True)
 class MagNetConfig:
-    """Hyperparameters of MagNet; the defaults are its section 5's."""
+    """Hyperparameters of MagNet. The defaults are those of section 5."""
 
     noise: float | None = hyperparameter(
         None,
-        "standard deviation of the noise that the autoencoders learn to take off (default: 0.1 for grey"
+        "standard deviation of the noise that the autoencoders learn to remove (default: 0.1 for grey"
         " images, 0.025 for colour)",
     )
     filters: int | None = hyperparameter(
-        None, "of each convolution of the autoencoders (default: 3 for grey images, 32 for colour)"
+        None,
+        "filters of each convolution of the autoencoders (default: 3 for grey images, 32 for colour)",
     )
     temperatures: tuple[float, ...] | None = hyperparameter(
         None,
-        "of the softmaxes that divergence detectors compare; none of them if empty (default: none for grey"
-        " images, 10,40 for colour)",
+        "softmax temperatures, one divergence detector for each; empty for none (default: none for"
+        " grey images, 10,40 for colour)",
     )
     false_positive_rate: float | None = hyperparameter(
         None,
-        "share of clean images that each detector may refuse (default: 0.001 for grey images, 0.005 for"
-        " colour)",
+        "fraction of clean images that each detector may refuse (default: 0.001 for grey images,"
+        " 0.005 for colour)",
     )
     learning_rate: float = hyperparameter(1e-3, "Adam's")
-    schedule: str = hyperparameter("constant", "learning rate over time: constant, or cosine (to zero)")
+    schedule: str = hyperparameter(
+        "constant", "learning rate over time: constant, or cosine (to zero)"
+    )
 
     def __post_init__(self) -> None:
-        noise, filters, rate = self.noise, self.filters, self.false_positive_rate
-        require(noise is None or 0 <= noise <= 1, f"--noise={noise}: a number in [0, 1] needed.")
-        require(filters is None or filters >= 1, f"--filters={filters}: at least 1 needed.")
+        filters, rate = self.filters, self.false_positive_rate
+        check_fraction(self, "noise")
+        require(filters is None or filters >= 1, f"--filters={filters}: at least 1 is needed.")
         require(
             rate is None or 0 < rate < 1,
-            f"--false_positive_rate={rate}: a number above 0 and below 1 needed.",
+            f"--false_positive_rate={rate}: a number above 0 and below 1 is needed.",
         )
         if self.temperatures is not None:
+            # The dataclass is frozen.
             object.__setattr__(self, "temperatures", tuple(self.temperatures))
             for temperature in self.temperatures:
                 require(
-                    temperature > 0, f"--temperatures: {temperature} given, more than 0 needed."
+                    temperature > 0, f"--temperatures: {temperature} given, more than 0 is needed."
                 )
         check_learning_rate(self)
 
 
 class MagNet(LearnedDefense):
-    """Two autoencoders (one for colour images), their detectors, and a reformer, before one classifier.
+    """Autoencoders (two for grey images, one for colour), their detectors, and a reformer.
 
     Args:
-      classifier: a Keras model or callable from images to logits; never changed. Only divergence detectors
-        know it.
-      seed: initial weights.
-      **hyperparameters: fields of `MagNetConfig` in place of their defaults.
+      classifier: a Keras model or a callable from images to logits. It is never changed; only
+        divergence detectors use it.
+      seed: seed of the initial weights.
+      **hyperparameters: values of fields of `MagNetConfig`.
+
+    Attributes:
+      autoencoders: the networks; the first one is also the reformer.
+      thresholds: threshold of each detector.
     """
 
     name = "magnet"
     summary = "Autoencoders refuse strange images and reform the others (Meng and Chen 2017)"
     config_type = MagNetConfig
+    config: MagNetConfig
     detects = True
     needs_validation = True
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)
         shape = self.classifier.image_shape
-        filters = self.config.filters or (3 if self.is_grey else 32)
-        # Reconstruction errors are of L2 by the first, of L1 by the second, as in the paper's experiments.
-        self._pooled, self._powers = ((True, False), (2, 1)) if self.is_grey else ((False,), (1,))
+        filters = self.config.filters or (3 if self.has_grey_images else 32)
+        # As in section 5: error in L2 by the first autoencoder, in L1 by the last one.
+        pooled: tuple[bool, ...] = (True, False) if self.has_grey_images else (False,)
+        self._error_powers: tuple[int, ...] = (2, 1) if self.has_grey_images else (1,)
         with seed_layers(seed):
             self.autoencoders = [
-                Autoencoder(shape[-1], filters, pooled=pooled, name=f"autoencoder_{number}")
-                for number, pooled in enumerate(self._pooled, 1)
+                Autoencoder(shape[-1], filters, pooled=pool, name=f"autoencoder_{number}")
+                for number, pool in enumerate(pooled, 1)
             ]
         for autoencoder in self.autoencoders:
             autoencoder.build((None, *shape))
-        self.thresholds = DetectorThresholds(len(self.detectors()))
+        self.thresholds = DetectorThresholds(len(self.detector_names()))
 
     @property
     def temperatures(self) -> tuple[float, ...]:
-        """Of the divergence detectors."""
+        """Softmax temperatures of the divergence detectors."""
         given = self.config.temperatures
-        return given if given is not None else (() if self.is_grey else (10.0, 40.0))
+        return given if given is not None else (() if self.has_grey_images else (10.0, 40.0))
 
     @property
     def false_positive_rate(self) -> float:
-        """Share of clean images that each detector may refuse."""
-        return self.config.false_positive_rate or (0.001 if self.is_grey else 0.005)
+        """Fraction of clean images that each detector may refuse."""
+        return self.config.false_positive_rate or (0.001 if self.has_grey_images else 0.005)
 
     @property
     def noise(self) -> float:
         """Standard deviation of the noise in training."""
         given = self.config.noise
-        return given if given is not None else (0.1 if self.is_grey else 0.025)
+        return given if given is not None else (0.1 if self.has_grey_images else 0.025)
 
     def purify(self, images: tf.Tensor) -> tf.Tensor:
         return self.autoencoders[0](images)
 
-    def excess(self, images: tf.Tensor) -> tf.Tensor:
-        """log(score / threshold) of the detector that is most alarmed."""
-        ratios = self.thresholds(self.scores(images))
+    def detector_score(self, images: tf.Tensor) -> tf.Tensor:
+        """Return log(distance / threshold), the maximum over the detectors, float32 [N]."""
+        ratios = self.thresholds(self.distances(images))
         return tf.math.log(tf.reduce_max(ratios, axis=-1) + 1e-12)
 
-    def scores(self, images: tf.Tensor) -> tf.Tensor:
-        """What each detector finds strange about images [N, H, W, C]: float32 [N, detectors], 0 or more."""
-        rebuilt = [autoencoder(images) for autoencoder in self.autoencoders]
-        scores = [
-            reconstruction_error(images, each, power)
-            for each, power in zip(rebuilt, self._powers, strict=True)
+    def distances(self, images: tf.Tensor) -> tf.Tensor:
+        """Return the distance from the training data that each detector measures.
+
+        Args:
+          images: float32 [N, H, W, C] in [0, 1].
+
+        Returns:
+          float32 [N, D], 0 or more, in the order of `detector_names`.
+        """
+        reconstructions = [autoencoder(images) for autoencoder in self.autoencoders]
+        distances = [
+            reconstruction_error(images, reconstruction, power)
+            for reconstruction, power in zip(reconstructions, self._error_powers, strict=True)
         ]
         if self.temperatures:
-            logits, logits_rebuilt = self.classifier(images), self.classifier(rebuilt[0])
-            scores += [
-                jensen_shannon_divergence(logits / temperature, logits_rebuilt / temperature)
+            logits = self.classifier(images)
+            reformed_logits = self.classifier(reconstructions[0])
+            distances += [
+                jensen_shannon_divergence(logits / temperature, reformed_logits / temperature)
                 for temperature in self.temperatures
             ]
-        return tf.stack(scores, axis=-1)
+        return tf.stack(distances, axis=-1)
 
-    def detectors(self) -> list[str]:
-        """What `scores` holds, in its order."""
-        return [
-            *(
-                f"reconstruction_{number}_l{power}"
-                for number, power in enumerate(self._powers, start=1)
-            ),
-            *(f"divergence_t{temperature:g}" for temperature in self.temperatures),
+    def detector_names(self) -> list[str]:
+        """Return the name of each detector."""
+        reconstruction = [
+            f"reconstruction_{number}_l{power}"
+            for number, power in enumerate(self._error_powers, start=1)
         ]
+        divergence = [f"divergence_t{temperature:g}" for temperature in self.temperatures]
+        return reconstruction + divergence
 
     def networks(self) -> dict[str, keras.Layer]:
-        named = {each.name: each for each in self.autoencoders}
-        return {**named, "thresholds": self.thresholds}
+        autoencoders = {autoencoder.name: autoencoder for autoencoder in self.autoencoders}
+        return {**autoencoders, "thresholds": self.thresholds}
 
     def prepare(self, steps: int) -> None:
         self.optimizers = [
-            make_adam(each, self.config, steps, betas=(0.9, 0.999)) for each in self.autoencoders
+            make_adam(autoencoder, self.config, steps, betas=ADAM_BETAS)
+            for autoencoder in self.autoencoders
         ]
 
     def checkpoint_items(self) -> dict[str, Any]:
-        optimizers = {f"optimizer_{i}": each for i, each in enumerate(self.optimizers, start=1)}
+        optimizers = {
+            f"optimizer_{number}": optimizer
+            for number, optimizer in enumerate(self.optimizers, start=1)
+        }
         return {**self.networks(), **optimizers}
 
     @classmethod
     def default_epochs(cls, train: Split) -> int:
-        """As many as show about two million images: its networks are tiny."""
+        """Return the number of passes that show about two million images: the networks are tiny."""
         return epochs_to_show(2_000_000, len(train), minimum=20, maximum=400)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
@@ -183,45 +219,61 @@ class MagNet(LearnedDefense):
             noisy = tf.clip_by_value(clean + noise, 0.0, 1.0)
             variables = autoencoder.trainable_variables
             with tf.GradientTape() as tape:
-                rebuilt = autoencoder(noisy, training=True)
-                loss = replica.mean(mean_squared_error(clean, rebuilt))
+                reconstruction = autoencoder(noisy, training=True)
+                loss = replica.mean(mean_squared_error(clean, reconstruction))
             gradients = tape.gradient(loss, variables)
             optimizer.apply(gradients, variables)
             scalars[f"loss_{autoencoder.name}"] = loss
             scalars[f"gradient_norm_{autoencoder.name}"] = replica.gradient_norm(gradients)
         return scalars
 
-    def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]]:
-        see = PurifierValidator(self, validation, (default_epsilon(validation.image_shape),))
-        scores = tf.function(self.scores, reduce_retracing=True)
-        excess = tf.function(self.excess, reduce_retracing=True)
+    def make_validator(self, validation: Split) -> Validate:
+        """Return a function that calibrates the thresholds and then validates."""
+        validate_purifier = PurifierValidator(
+            self, validation, (default_epsilon(validation.image_shape),)
+        )
+        fgsm_pairs = validate_purifier.fgsm_pairs
+        distances = tf.function(self.distances, reduce_retracing=True)
+        score = tf.function(self.detector_score, reduce_retracing=True)
 
-        def refused(images: Callable[[slice], tf.Tensor]) -> float:
-            over = map_batches(lambda part: excess(images(part)), len(validation), _BATCH) > 0
-            return float(np.mean(over))
+        def clean(part: slice) -> tf.Tensor:
+            return validation.images[part]
 
-        def calibrate_and_see() -> tuple[dict, dict]:
-            found = map_batches(
-                lambda part: scores(validation.images[part]), len(validation), _BATCH
+        def fgsm(part: slice, strength: float) -> tf.Tensor:
+            batch = {name: array[part] for name, array in fgsm_pairs.items()}
+            return apply_fgsm(batch, tf.constant(strength))
+
+        def refused_fraction(images: Callable[[slice], tf.Tensor]) -> float:
+            scores = map_batches(lambda part: score(images(part)), len(validation), _BATCH)
+            return float(np.mean(scores > 0))
+
+        def calibrate_and_validate() -> tuple[Scalars, ImageGrids]:
+            clean_distances = map_batches(
+                lambda part: distances(clean(part)), len(validation), _BATCH
             )
-            self.thresholds.assign(calibrate_thresholds(found, self.false_positive_rate))
-            scalars, images = see()
-            scalars["refused_clean"] = refused(lambda part: validation.images[part])
-            for strength in see.strengths:
-                scalars[f"refused_fgsm_{strength:g}"] = refused(
-                    lambda part, strength=strength: apply_fgsm(
-                        {name: array[part] for name, array in see.pairs.items()},
-                        tf.constant(strength),
-                    )
+            self.thresholds.assign(calibrate_thresholds(clean_distances, self.false_positive_rate))
+            scalars, images = validate_purifier()
+            scalars["refused_clean"] = refused_fraction(clean)
+            for strength in validate_purifier.strengths:
+                scalars[f"refused_fgsm_{strength:g}"] = refused_fraction(
+                    functools.partial(fgsm, strength=strength)
                 )
             return scalars, images
 
-        return calibrate_and_see
+        return calibrate_and_validate
 
 
-def calibrate_thresholds(scores: np.ndarray, false_positive_rate: float) -> np.ndarray:
-    """The least thresholds [D] that at most a share `false_positive_rate` of scores [N, D] exceed."""
-    count = len(scores)
+def calibrate_thresholds(distances: np.ndarray, false_positive_rate: float) -> np.ndarray:
+    """Return the smallest thresholds that at most a given fraction of clean images exceeds.
+
+    Args:
+      distances: distances of held-out clean images, float32 [N, D].
+      false_positive_rate: the fraction, in (0, 1).
+
+    Returns:
+      float32 [D], above 0, because distances are divided by them.
+    """
+    count = len(distances)
     allowed = int(false_positive_rate * count + 1e-9)
-    least = np.sort(scores, axis=0)[count - 1 - allowed]
-    return np.maximum(least, 1e-12).astype(np.float32)  # Scores are divided by them.
+    thresholds = np.sort(distances, axis=0)[count - 1 - allowed]
+    return np.maximum(thresholds, 1e-12).astype(np.float32)

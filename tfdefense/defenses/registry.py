@@ -1,4 +1,4 @@
-"""Defences by name. A new defence is one file in this folder and one line here."""
+"""Registry of defences: command-line name -> class, imported on first use."""
 
 from tfdefense.utils.registry import Registry
 

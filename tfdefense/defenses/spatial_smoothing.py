@@ -1,8 +1,12 @@
-"""Spatial smoothing: the median of a small window in place of each pixel.
+"""Spatial smoothing: the median of a small window replaces each pixel.
 
 Xu, Evans, Qi, "Feature Squeezing: Detecting Adversarial Examples in Deep Neural Networks", NDSS 2018,
-section III.B. Learns nothing. A median is one of its values, so its gradient goes to that pixel; it is
-attacked through that.
+section III.B:
+
+    x(i, j, k) -> median of x(., ., k) in the window around (i, j)
+
+This defence does not learn. A median is one of the values of the window, so its gradient is that of
+this value, and attacks use it.
 """
 
 import dataclasses
@@ -10,7 +14,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdefense.defenses.core.defense import Defense, hyperparameter
+from tfdefense.defenses.core.defense import Defense
+from tfdefense.defenses.core.hyperparameters import hyperparameter
 from tfdefense.errors import require
 
 
@@ -18,30 +23,34 @@ from tfdefense.errors import require
 class SpatialSmoothingConfig:
     """Hyperparameters of spatial smoothing."""
 
-    window: int = hyperparameter(2, "side of the median's window, in pixels; the APE-GAN++ paper's is 2")
+    window: int = hyperparameter(
+        2, "side of the median's window in pixels; 2 in the APE-GAN++ paper"
+    )
 
     def __post_init__(self) -> None:
-        require(self.window >= 1, f"--window={self.window}: at least 1 needed.")
+        require(self.window >= 1, f"--window={self.window}: at least 1 is needed.")
 
 
 class SpatialSmoothing(Defense):
-    """A median filter, each channel alone, mirrored at the edges.
+    """Median filter for each channel, with images mirrored at the edges.
 
-    Of an even number of values it takes the higher of the two in the middle, and an even window reaches
-    one pixel further up and left than down and right: as `scipy.ndimage.median_filter` does, and with it
-    the published results.
+    It follows `scipy.ndimage.median_filter`, and so the published results: of an even number of
+    values it takes the higher of the two middle ones, and an even window extends one pixel further
+    up and left than down and right.
     """
 
     name = "spatial_smoothing"
     summary = "The median of a small window in place of each pixel (Xu et al. 2018)"
     config_type = SpatialSmoothingConfig
+    config: SpatialSmoothingConfig
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)
-        least, window = min(self.classifier.image_shape[:2]), self.config.window
+        image_shape, window = self.classifier.image_shape, self.config.window
+        largest = 2 * min(image_shape[:2]) + 1
         require(
-            window // 2 <= least,
-            f"--window={window}: at most {2 * least} needed for images of {self.classifier.image_shape}.",
+            window <= largest,
+            f"--window={window}: at most {largest} is allowed for images of {image_shape}.",
         )
 
     def purify(self, images: tf.Tensor) -> tf.Tensor:
@@ -57,5 +66,5 @@ class SpatialSmoothing(Defense):
             for right in range(window)
         ]
         count = window * window
-        highest = tf.math.top_k(tf.stack(shifted, axis=-1), k=count - count // 2).values
-        return highest[..., -1]
+        upper_half = tf.math.top_k(tf.stack(shifted, axis=-1), k=count - count // 2).values
+        return upper_half[..., -1]

@@ -1,9 +1,21 @@
-"""How a defence is judged."""
+"""Evaluation of a defence: attacks under threat models, rows of accuracies, checks, reports.
 
-from tfdefense.evaluation.evaluator import default_attacks, evaluate
+Everything that measures a defended classifier belongs here; the attacks themselves do not.
+"""
+
+from tfdefense.evaluation.attack_plan import AttackPlan, default_attacks
+from tfdefense.evaluation.evaluator import evaluate
 from tfdefense.evaluation.report.gallery import save_gallery
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.result import ResultRow
 from tfdefense.evaluation.threat_models import ThreatModels
 
-__all__ = ["Report", "ResultRow", "ThreatModels", "default_attacks", "evaluate", "save_gallery"]
+__all__ = [
+    "AttackPlan",
+    "Report",
+    "ResultRow",
+    "ThreatModels",
+    "default_attacks",
+    "evaluate",
+    "save_gallery",
+]

@@ -11,7 +11,7 @@ from tfdefense.training.distribute import multi_worker
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.statistics import wilson_interval
-from tfdefense.utils.tables import share_cell
+from tfdefense.utils.tables import format_share
 
 SCHEMA = 1
 
@@ -44,7 +44,7 @@ def summarize_attack(examples: AdversarialDataset, split: Split) -> dict[str, An
 
 def save_attack_summary(examples: AdversarialDataset, split: Split) -> None:
     """Writes `summary.json` and `summary.md` beside the shards."""
-    path = examples.run.path
+    path = examples.directory.path
     table = format_attack_summary(examples, split)
     text = "\n".join(f"    {line}".rstrip() for line in table.splitlines())
     title = f"# {examples.settings['attack']} on {examples.settings['classifier']}"
@@ -101,7 +101,7 @@ def _spread(values: np.ndarray) -> dict[str, float] | None:
 
 
 def _percent(share: dict[str, float], n: int) -> str:
-    return share_cell(share["share"], share["ci_low"], share["ci_high"], n)
+    return format_share(share["share"], share["ci_low"], share["ci_high"], n)
 
 
 def _numbers(spread: dict[str, float] | None) -> str:

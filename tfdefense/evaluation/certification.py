@@ -22,7 +22,7 @@ from tfdefense.utils.figures import STYLE, save_figure, subplots
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.progress import ProgressBar
 from tfdefense.utils.statistics import wilson_interval
-from tfdefense.utils.tables import markdown_table, share_cell
+from tfdefense.utils.tables import format_share, markdown_table
 
 SCHEMA = 1
 CERTIFICATES_FILE = "certified.csv"
@@ -116,8 +116,11 @@ def certify(
         "seed": defense.seed,
     }
     weights = known_fingerprint(defense.defend())
-    run.create_or_reuse(StoredConfig("certificate", settings, {"weights": weights}, flag_names=_FLAG_NAMES), overwrite=overwrite)
-    there = run.read_config().fact("weights", str | None, None)
+    run.create_or_reuse(
+        StoredConfig("certificate", settings, {"weights": weights}, flag_names=_FLAG_NAMES),
+        overwrite=overwrite,
+    )
+    there = run.read_config().metadata_value("weights", str | None, None)
     require(
         None in (there, weights) or there == weights,
         f"--{run.flag}={run.path}: holds certificates of other weights, of the same settings. Name another --{run.flag},"
@@ -187,7 +190,7 @@ def certificate_table(certificate: Certificate) -> list[list[str]]:
     lines = [["L2 radius", "certified accuracy"]]
     for radius in certificate.radii_shown():
         correct = certificate.correct_within(radius)
-        lines.append([f"{radius:.2f}", share_cell(correct / n, *wilson_interval(correct, n), n)])
+        lines.append([f"{radius:.2f}", format_share(correct / n, *wilson_interval(correct, n), n)])
     return lines
 
 

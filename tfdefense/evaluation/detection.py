@@ -1,30 +1,26 @@
-"""How well a detector tells attacked images from clean ones."""
+"""Detector quality: the share of images that it refuses, and its area under the ROC curve."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_auc_score
 
-from tfdefense.evaluation.per_image_results import PerImageResults
-from tfdefense.utils.figures import save_figure, subplots
+from tfdefense.evaluation.per_image_results import PerImageResults, ResultKey
 from tfdefense.utils.statistics import wilson_interval
-from tfdefense.utils.tables import markdown_table, share_cell
-
-REJECTED = -1  # In place of a class.
-_LEAST_RATE = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
 class Detection:
-    """What a detector made of the images of one row.
+    """Share of the images of one row that a detector refuses.
 
     Attributes:
       attack, threat_model: as in the row; "none" for clean images.
-      refused, n: share of the n images that were refused, in [0, 1].
-      ci_low, ci_high: its 95 % Wilson interval.
-      auc: chance that it is more alarmed by an attacked image than by a clean one; None for clean ones.
+      refused: share of the n images that the detector refuses, in [0, 1].
+      n: number of images.
+      ci_low, ci_high: 95 % Wilson interval of the share.
+      auc: area under the ROC curve, which is the probability that the detector scores an attacked image
+        higher than a clean one; None for clean images.
     """
 
     attack: str
@@ -36,63 +32,39 @@ class Detection:
     auc: float | None
 
 
-def measure_detection(cells: Mapping[str, PerImageResults]) -> tuple[Detection, ...]:
-    """Of "defense/attack/threat_model" -> what was measured; clean images first."""
-    found, clean = [], None
-    for key, excess in _excesses(cells).items():
-        _, attack, threat_model = key.split("/")
-        clean = excess if clean is None else clean
-        refused = excess > 0
-        low, high = wilson_interval(int(refused.sum()), len(refused))
-        auc = None if attack == "none" else float(roc_auc_score(*_labelled(clean, excess)))
-        found.append(
-            Detection(attack, threat_model, float(refused.mean()), len(excess), low, high, auc)
-        )
-    return tuple(found)
-
-
-def detector_section(found: Sequence[Detection]) -> list[str]:
-    """The lines of a report on a detector, in Markdown; none where there is no detector."""
-    if not found:
-        return []
-    lines = [["attack", "threat model", "refused", "area under ROC"]]
-    for each in found:
-        share = share_cell(each.refused, each.ci_low, each.ci_high, each.n)
-        area = "-" if each.auc is None else f"{each.auc:.3f}"
-        lines.append([each.attack, each.threat_model.replace("_", " "), share, area])
-    return ["## Its detector", "", *markdown_table(lines), "", "![ROC](roc.png)", ""]
-
-
-def save_roc_figure(cells: Mapping[str, PerImageResults], path: Path) -> None:
-    """Draws, for each attack, how many of its images are refused against how many clean ones.
+def measure_detection(per_image: Mapping[str, PerImageResults]) -> tuple[Detection, ...]:
+    """Return one `Detection` per row with detector scores; clean images first.
 
     Args:
-      cells: as in `detections`.
-      path: a PNG file to write.
+      per_image: "defense/attack/threat_model" -> results, as in `Report.per_image`.
     """
-    (_, clean), *attacked = _excesses(cells).items()
-    figure, axes = subplots(1, 2, figsize=(9, 3.8), sharey=True)
-    titles = {"grey_box": "grey box", "white_box": "white box"}
-    for axis, (threat_model, title) in zip(axes, titles.items(), strict=True):
-        for key, excess in attacked:
-            _, attack, theirs = key.split("/")
-            if theirs == threat_model:
-                rates, hits, _ = roc_curve(*_labelled(clean, excess))
-                axis.plot(np.maximum(rates, _LEAST_RATE), hits, label=attack)
-        axis.axvline(max(np.mean(clean > 0), _LEAST_RATE), color="0.6", linewidth=1, linestyle=":")
-        axis.set(xscale="log", xlim=(_LEAST_RATE, 1), ylim=(0, 1.02), title=title)
-        axis.set_xlabel("clean images refused (dotted: at the thresholds used)")
-        axis.legend(loc="lower right", fontsize=8, frameon=False)
-    axes[0].set_ylabel("attacked images refused")
-    figure.tight_layout()
-    save_figure(figure, path)
+    scores = detector_scores(per_image)
+    if not scores:
+        return ()
+    clean = next(iter(scores.values()))
+    return tuple(_measured(key, clean, excess) for key, excess in scores.items())
 
 
-def _excesses(cells: Mapping[str, PerImageResults]) -> dict[str, np.ndarray]:
-    return {key: cell.excess for key, cell in cells.items() if cell.excess is not None}
+def detector_scores(per_image: Mapping[str, PerImageResults]) -> dict[ResultKey, np.ndarray]:
+    """Return the detector scores of all rows that have some; those of clean images first."""
+    return {
+        ResultKey.parse(key): results.excess
+        for key, results in per_image.items()
+        if results.excess is not None
+    }
 
 
-def _labelled(clean: np.ndarray, attacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """0 for clean and 1 for attacked images; and how far past the detector each is."""
+def labelled_scores(clean: np.ndarray, attacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels, 0 for clean and 1 for attacked images, and the scores of both, as scikit-learn takes them."""
     is_attacked = np.concatenate([np.zeros(len(clean)), np.ones(len(attacked))])
     return is_attacked, np.concatenate([clean, attacked])
+
+
+def _measured(key: ResultKey, clean: np.ndarray, excess: np.ndarray) -> Detection:
+    refused = excess > 0
+    low, high = wilson_interval(int(refused.sum()), len(refused))
+    area = None
+    if key.attack != "none":
+        area = float(roc_auc_score(*labelled_scores(clean, excess)))
+    share = float(refused.mean())
+    return Detection(key.attack, key.threat_model, share, len(excess), low, high, area)

@@ -1,49 +1,37 @@
-"""A defence under attack: by those who know the classifier, and by those who know the defence."""
+"""Evaluation of a defence: attacks under each threat model, then checks, then the report."""
 
 import dataclasses
-import time
-import warnings
-from collections.abc import Collection, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import keras
-
-from tfdefense.attacks import (
-    BIM,
-    FGSM,
-    PGD,
-    Attack,
-    FGSMPredicted,
-    Square,
-    default_epsilon,
-    enable_stop_at_success,
-)
-from tfdefense.attacks.core.adversarial_dataset import craft
+from tfdefense.attacks import Attack, default_epsilon, enable_stop_at_success
 from tfdefense.attacks.core.spec import format_attack
-from tfdefense.classifiers.core.fingerprint import known_fingerprint
 from tfdefense.data.core.dataset import Split
-from tfdefense.data.core.fingerprint import data_fingerprint
 from tfdefense.defenses.core.defense import Defense
-from tfdefense.errors import DirectoryLockedError, require
-from tfdefense.evaluation.checks.all_checks import all_checks
-from tfdefense.evaluation.checks.diagnostics import Diagnostics
+from tfdefense.evaluation.attack_plan import (
+    AttackPlan,
+    attack_epsilon,
+    black_box_attack,
+    bounded_attacks,
+)
+from tfdefense.evaluation.checks.check import CheckEvidence
+from tfdefense.evaluation.checks.diagnostics import Diagnostics, DiagnosticsConfig
+from tfdefense.evaluation.checks.registry import run_checks
 from tfdefense.evaluation.detection import measure_detection
 from tfdefense.evaluation.measurements import Measurements
+from tfdefense.evaluation.per_image_results import ResultKey
 from tfdefense.evaluation.pipelines import EvaluatedPipeline, evaluated_pipelines
-from tfdefense.evaluation.recovery import measure_recovery, fooled_images
+from tfdefense.evaluation.recovery import find_fooling_images, measure_recovery
 from tfdefense.evaluation.report.report import Report
+from tfdefense.evaluation.report.report_notes import (
+    attack_norms,
+    report_fingerprints,
+    report_notes,
+)
 from tfdefense.evaluation.runner import ModelRunner
+from tfdefense.evaluation.stored_attacks import AttackedModel, attack_split
 from tfdefense.evaluation.threat_models import ThreatModels
 
-
-def default_attacks(epsilon: float) -> tuple[Attack, ...]:
-    """The attacks of a report at radius `epsilon`."""
-    return (
-        FGSM(epsilon=epsilon),
-        FGSMPredicted(epsilon=epsilon),
-        BIM(epsilon=epsilon),
-        PGD(epsilon=epsilon),
-    )
+_MAX_QUERIES = 1_000
 
 
 def evaluate(
@@ -51,238 +39,182 @@ def evaluate(
     test: Split,
     attacks: Sequence[Attack] | None = None,
     white_box_images: int | None = None,
-    threats: ThreatModels | None = None,
-    runs_dir: str | Path | None = None,
+    threat_models: ThreatModels | None = None,
 ) -> Report:
-    """Attacks the classifier alone, purifies the result (grey box), then attacks the whole (white box).
+    """Attack the classifier and purify the images (grey box), then attack the pipeline (white box).
 
-    A defence that detects is judged twice. With its detector, an attacked image counts as right if it is
-    refused, a clean one only if it is let through (MagNet's way), and the white-box attacker evades detector
-    and classifier together; and as if it had none, "<name>_without_detector".
+    A defence with a detector is evaluated twice: with the detector, and as "<name>_without_detector".
+    With the detector, an attacked image that is refused counts as correct and a clean one as wrong
+    (Meng and Chen 2017), and the white-box attack evades detector and classifier at once.
 
-    Every FGSM gets a neighbour that follows the model's own prediction, because the true label leaks into the
-    image. The report ends with checks of itself: see `checks`.
+    Each FGSM that uses the true label gets a row with the predicted label, because the true label
+    leaks into the image. The report ends with the checks of `tfdefense.evaluation.checks`.
 
     Args:
-      defense: what to judge, in front of the classifier that it was made with.
-      test: images that nothing was trained or chosen on.
-      attacks: None means `default_attacks` at the radius usual for such images.
-      white_box_images: attacks on the whole, dearer by far, run on this many images at most; None means as
-        many as the defence says.
-      threats: who attacks; None means grey box and white box.
-      runs_dir: keeps adversarial images in its `attacks/`, as `crafting.craft` does, so that an evaluation that
-        was killed goes on, and one of another defence of the same classifier finds them; None keeps nothing.
+      defense: the defence, with the classifier that it protects.
+      test: images that were not used for training or model selection.
+      attacks: None means FGSM, BIM and PGD with the usual radius for the images.
+      white_box_images: largest number of images for attacks on the pipeline, which take longer than
+        attacks on the classifier; None means as many as `defense.budget` says.
+      threat_models: what the attacker knows; None means grey box and white box.
 
     Raises:
       UserError: images of another shape, no attack, or no image left to count.
     """
-    require(
-        test.image_shape == defense.classifier.image_shape,
-        f"test: images of {test.image_shape} given, {defense.classifier.image_shape} needed.",
-    )
-    if white_box_images is None:
-        white_box_images = defense.white_box_images
-    require(white_box_images >= 1, f"--white_box_images={white_box_images}: at least 1 needed.")
-    attacks = default_attacks(default_epsilon(test.image_shape)) if attacks is None else attacks
-    require(len(attacks) > 0, "attacks: none given, at least one needed.")
-    attacks = with_neighbours(attacks)
-    labels = [format_attack(attack) for attack in attacks]
-    for label in labels:
-        require(labels.count(label) == 1, f"attacks: {label} given more than once.")
-    if defense.detects:
-        _require_aim(attacks, test.num_classes + 1)
-    evaluation = _Evaluation(defense, test, white_box_images, threats or ThreatModels(), runs_dir)
-    evaluation.judge_clean()
-    for attack in attacks:
-        evaluation.judge_attack(attack)
-    if "black_box" in evaluation.threats:
-        evaluation.judge_black_box(attacks)
-    return evaluation.report(attacks)
+    chosen = None if attacks is None else tuple(attacks)
+    plan = AttackPlan(chosen, white_box_images, threat_models or ThreatModels())
+    return evaluate_plan(defense, test, plan)
 
 
-def with_neighbours(attacks: Sequence[Attack]) -> list[Attack]:
-    """`attacks`, and after every FGSM with the true label the same one with the predicted label."""
-    found: list[Attack] = []
-    for attack in attacks:
-        found.append(attack)
-        if type(attack) is FGSM:
-            neighbour = FGSMPredicted(**dataclasses.asdict(attack))
-            found += [neighbour] if neighbour not in (*attacks, *found) else []
-    return found
+def evaluate_plan(defense: Defense, test: Split, plan: AttackPlan) -> Report:
+    """Evaluate a defence as `evaluate` does, with an attack plan that may store adversarial images."""
+    evaluator = Evaluator(defense, test, plan.completed(defense, test))
+    evaluator.evaluate_clean()
+    for attack in evaluator.attacks:
+        evaluator.evaluate_attack(attack)
+    if "black_box" in evaluator.threat_models:
+        evaluator.evaluate_black_box()
+    return evaluator.report()
 
 
-class _Evaluation:
-    """One defence under attack, step by step."""
+class Evaluator:
+    """Evaluation of one defence, step by step.
 
-    def __init__(
-        self,
-        defense: Defense,
-        test: Split,
-        white_box_images: int,
-        threats: ThreatModels,
-        runs_dir: str | Path | None,
-    ) -> None:
+    Args:
+      defense: the defence.
+      test: test images.
+      plan: a completed attack plan.
+    """
+
+    def __init__(self, defense: Defense, test: Split, plan: AttackPlan) -> None:
+        assert plan.attacks is not None
+        assert plan.white_box_images is not None
         self.defense = defense
         self.test = test
-        self.few = test.take(white_box_images)
-        self.threats = threats
-        self.runs_dir = runs_dir
-        self.classifier = ModelRunner(defense.classifier)
-        self.pipeline = ModelRunner(defense.defend(), defense.batch_size)
-        self.undefended = EvaluatedPipeline("none", self.classifier)
-        self.defended = evaluated_pipelines(self.pipeline)
-        self.source = threats.source and ModelRunner(threats.source)
-        self.measure = Measurements(defense, test)
+        self.attacks = plan.attacks
+        self.threat_models = plan.threat_models
+        self.measurements = Measurements(defense, test)
+        self._runs_dir = plan.runs_dir
+        self._white_box_test = test.take(plan.white_box_images)
+        self._classifier = ModelRunner(defense.classifier)
+        self._pipeline = ModelRunner(defense.defend(), defense.batch_size)
+        self._undefended = EvaluatedPipeline("none", self._classifier)
+        self._defended = evaluated_pipelines(self._pipeline)
 
-    def judge_clean(self) -> None:
-        for judged in ([self.undefended], self.defended):
-            self._add(judged, "none", 0.0, "none", self.test)
+    def evaluate_clean(self) -> None:
+        """Add the rows of clean images."""
+        for pipelines in ([self._undefended], self._defended):
+            self._add(pipelines, ResultKey("none", "none", "none"), 0.0, self.test)
 
-    def judge_attack(self, attack: Attack) -> None:
-        label, epsilon = format_attack(attack), getattr(attack, "epsilon", None)
-        crafted = self._attack(self.classifier, attack, self.test)
-        self._add([self.undefended], label, epsilon, "white_box", crafted)
-        if "grey_box" in self.threats:
-            self._add(self.defended, label, epsilon, "grey_box", crafted, "white_box")
-        self._attack_whole(enable_stop_at_success(attack), label, "white_box")
-        if "transfer" in self.threats:
-            crafted = self._attack(self.source, attack, self.test)
-            self._add([self.undefended], label, epsilon, "transfer", crafted)
-            self._add(self.defended, label, epsilon, "transfer", crafted, "transfer")
+    def evaluate_attack(self, attack: Attack) -> None:
+        """Add the rows of one attack: undefended, grey box, white box and transfer."""
+        label, epsilon = format_attack(attack), attack_epsilon(attack)
+        white_box = ResultKey("none", label, "white_box")
+        attacked = self._attack(self._classifier, attack, self.test)
+        self._add([self._undefended], white_box, epsilon, attacked)
+        if "grey_box" in self.threat_models:
+            grey_box = white_box._replace(threat_model="grey_box")
+            self._add(self._defended, grey_box, epsilon, attacked, fooled_by="white_box")
+        self._attack_pipeline(enable_stop_at_success(attack), white_box)
+        if "transfer" in self.threat_models and self.threat_models.source is not None:
+            transfer = white_box._replace(threat_model="transfer")
+            source = ModelRunner(self.threat_models.source)
+            attacked = self._attack(source, attack, self.test)
+            self._add([self._undefended], transfer, epsilon, attacked)
+            self._add(self._defended, transfer, epsilon, attacked, fooled_by="transfer")
 
-    def judge_black_box(self, attacks: Sequence[Attack]) -> None:
-        given = [attack for attack in attacks if isinstance(attack, Square)]
-        usual = Square(
-            epsilon=self._epsilon(attacks), queries=min(1_000, self.defense.random_draws)
-        )
-        attack = given[0] if given else usual
-        crafted = self._attack(self.classifier, attack, self.few)
-        self._add([self.undefended], format_attack(attack), attack.epsilon, "black_box", crafted)
-        self._attack_whole(attack, format_attack(attack), "black_box")
+    def evaluate_black_box(self) -> None:
+        """Add the rows of the square attack, which queries only logits."""
+        queries = min(_MAX_QUERIES, self.defense.budget.random_perturbations)
+        attack = black_box_attack(self.attacks, self._epsilon(), queries)
+        key = ResultKey("none", format_attack(attack), "black_box")
+        attacked = self._attack(self._classifier, attack, self._white_box_test)
+        self._add([self._undefended], key, attack_epsilon(attack), attacked)
+        self._attack_pipeline(attack, key)
 
-    def report(self, attacks: Sequence[Attack]) -> Report:
-        measure = self.measure
-        norms = {attack.norm for attack in _bounded(attacks)}
-        measure.add_worst_cases(mixed_norms=len(norms) > 1)
-        within = [format_attack(attack) for attack in _bounded(attacks, "linf")]
-        names = [column.name for column in self.defended]
-        # The checks are of purifier and classifier: a detector is no part of the gradient's way.
-        probe = Diagnostics(
-            self.classifier,
-            self.pipeline,
-            self.few.take(self.defense.checked_images),
-            self._epsilon(attacks),
-            measure.standing(names[-1], "white_box", within) if within else None,
-            self.defense.random_draws,
-            self.defense.checked_steps,
-        ).ascend()
+    def report(self) -> Report:
+        """Add the worst cases, run the checks and return the report."""
+        measurements = self.measurements
+        measurements.add_worst_cases(mixed_norms=len(attack_norms(self.attacks)) > 1)
+        names = [pipeline.name for pipeline in self._defended]
+        diagnostics = self._diagnose(names[-1])
+        evidence = CheckEvidence(measurements, diagnostics, tuple(names))
+        per_image = measurements.per_image
         return Report(
-            rows=tuple(measure.rows),
-            attacks=tuple(f"`{attack}`" for attack in attacks),
-            sanity=all_checks(measure, probe, names),
-            notes=self._notes(attacks, norms),
-            detections=measure_detection(measure.cells),
-            restored=measure_recovery(measure.cells, self.test.labels, self.defense.name),
-            curve={"n": probe.n, "steps": probe.steps, **probe.curve},
-            fingerprints=self._fingerprints(),
+            rows=tuple(measurements.rows),
+            attacks=tuple(f"`{attack}`" for attack in self.attacks),
+            checks=run_checks(evidence),
+            notes=report_notes(self.defense, self.test, self.attacks, self.threat_models),
+            detections=measure_detection(per_image),
+            recoveries=measure_recovery(per_image, self.test.labels, self.defense.name),
+            curve={"n": diagnostics.n, "steps": diagnostics.steps, **diagnostics.epsilon_curve},
+            fingerprints=report_fingerprints(self.defense, self.test),
             labels=self.test.labels,
-            cells=measure.cells,
+            per_image=per_image,
         )
 
-    def _attack(self, judge: ModelRunner, attack: Attack, split: Split) -> Split:
-        """The attacked images of `split`; from those that are kept, where they are."""
-        classifier = getattr(judge.model, "classifier", judge.model)
-        if self.runs_dir is None or not isinstance(classifier.model, keras.Model):
-            return judge.attack(attack, split)
-        began = time.monotonic()
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore"
-                )  # Of images without gradient: a check tells of them.
-                arguments = "test", judge.batch_size, None, self.runs_dir
-                kept = craft(judge.model, split, attack, *arguments)
-        except DirectoryLockedError:  # Another evaluation is making the same.
-            return judge.attack(attack, split)
-        self.measure.credit(kept.seconds - (time.monotonic() - began))
-        return dataclasses.replace(split, images=kept.adversarial)
+    def _diagnose(self, pipeline_name: str) -> Diagnostics:
+        """Attack purifier and classifier in many ways on a few images; a detector has no part in it."""
+        labels = [format_attack(attack) for attack in bounded_attacks(self.attacks, "linf")]
+        withstood = None
+        if labels:
+            withstood = self.measurements.withstood(pipeline_name, "white_box", labels)
+        budget = self.defense.budget
+        config = DiagnosticsConfig(
+            self._epsilon(), budget.random_perturbations, budget.check_steps
+        )
+        images = self._white_box_test.take(budget.check_images)
+        diagnostics = Diagnostics(self._classifier, self._pipeline, images, config, withstood)
+        diagnostics.run_attacks()
+        return diagnostics
 
-    def _attack_whole(self, attack: Attack, label: str, threat_model: str) -> None:
-        epsilon = getattr(attack, "epsilon", None)
-        crafted = self._attack(self.pipeline, attack, self.few)
-        for column in self.defended:
-            further = column.attacked_further(attack, self.few, crafted)
-            self._add([column], label, epsilon, threat_model, further)
+    def _attack(self, runner: ModelRunner[AttackedModel], attack: Attack, split: Split) -> Split:
+        attacked, saved_seconds = attack_split(runner, attack, split, self._runs_dir)
+        self.measurements.add_seconds(saved_seconds)
+        return attacked
+
+    def _attack_pipeline(self, attack: Attack, key: ResultKey) -> None:
+        attacked = self._attack(self._pipeline, attack, self._white_box_test)
+        for pipeline in self._defended:
+            evading = pipeline.evade_detector(attack, self._white_box_test, attacked)
+            self._add([pipeline], key, attack_epsilon(attack), evading)
 
     def _add(
         self,
-        judged: Sequence[EvaluatedPipeline],
-        label: str,
+        pipelines: Sequence[EvaluatedPipeline],
+        key: ResultKey,
         epsilon: float | None,
-        threat_model: str,
-        crafted: Split,
-        undefended: str | None = None,
+        split: Split,
+        *,
+        fooled_by: str | None = None,
     ) -> None:
-        """Judges what an attack made, and keeps it; with `fooled_only`, where it fooled this undefended column."""
-        what = f"{'clean' if label == 'none' else label}, {judged[0].pipeline.model.name}"
-        cell = judged[0].pipeline.judge(crafted, self.test, what)
-        if undefended is not None and self.threats.fooled_only:
-            fooled = fooled_images(self.measure.cells, self.test.labels, label, undefended)
-            cell = dataclasses.replace(cell, counted=fooled)
-        for column in judged:
-            self.measure.add(column.name, label, epsilon, threat_model, column.judge(crafted, cell))
+        """Measure images on pipelines that share purifier and classifier, and add a row for each.
 
-    def _epsilon(self, attacks: Sequence[Attack]) -> float:
-        """The radius in L-infinity that the report is about."""
-        radii = [float(attack.epsilon) for attack in _bounded(attacks, "linf")]
+        Args:
+          pipelines: the defence with and without its detector, or the undefended classifier.
+          key: attack and threat model.
+          epsilon: radius of the attack.
+          split: clean or attacked images.
+          fooled_by: threat model of the row whose images must have fooled the undefended classifier
+            if `fooled_only` is set; None counts all images.
+        """
+        runner = pipelines[0].runner
+        title = f"{'clean' if key.attack == 'none' else key.attack}, {runner.model.name}"
+        results = runner.measure(split, self.test, title)
+        if fooled_by is not None and self.threat_models.fooled_only:
+            fooled = find_fooling_images(
+                self.measurements.per_image, self.test.labels, key.attack, fooled_by
+            )
+            results = dataclasses.replace(results, counted=fooled)
+        for pipeline in pipelines:
+            self.measurements.add(
+                key._replace(defense=pipeline.name),
+                epsilon,
+                pipeline.apply_detector(split, results),
+            )
+
+    def _epsilon(self) -> float:
+        """Return the largest L-infinity radius of the attacks, or else the usual one for the images."""
+        bounded = bounded_attacks(self.attacks, "linf")
+        radii = [float(radius) for radius in map(attack_epsilon, bounded) if radius is not None]
         return max(radii, default=default_epsilon(self.test.image_shape))
-
-    def _fingerprints(self) -> dict[str, str]:
-        # One image tells splits apart, and reports of more images from none.
-        found = {
-            "images": data_fingerprint(self.test.take(1)),
-            "classifier": known_fingerprint(self.defense.classifier),
-        }
-        return {what: fingerprint for what, fingerprint in found.items() if fingerprint}
-
-    def _notes(self, attacks: Sequence[Attack], norms: Collection[str]) -> tuple[str, ...]:
-        notes = [self.test.note] if self.test.note else []
-        if self.defense.detects:
-            aiming = {attack: attack.aiming(self.test.num_classes + 1) for attack in attacks}
-            notes += [
-                f"{format_attack(attack)} takes no targets: past the detector {_named(other)} aims in its place."
-                for attack, other in aiming.items()
-                if other != attack
-            ]
-        if len(norms) > 1:
-            notes.append(
-                f"worst_case is over attacks in {' and '.join(sorted(norms))}, each within its own radius."
-            )
-        if self.threats.fooled_only:
-            notes.append(
-                "Grey-box and transfer rows count only the images that the classifier was right about, and is not after the attack."
-            )
-        if "transfer" in self.threats:
-            notes.append(f"Transfer: the attack saw {self.threats.source.name}, and nothing else.")
-        return tuple(notes)
-
-
-def _named(attack: Attack) -> str:
-    """With all parts of one that has several."""
-    return ", ".join(part.name for part in getattr(attack, "attacks", (attack,)))
-
-
-def _require_aim(attacks: Sequence[Attack], num_classes: int) -> None:
-    """A figure of an attack that cannot follow the detector would not be one of a white box."""
-    for attack in attacks:
-        require(
-            attack.aiming(num_classes) is not None,
-            f"attacks: {attack.name} takes no targets and has no stand-in that does (`aiming`), so it cannot aim past a"
-            " detector.",
-        )
-
-
-def _bounded(attacks: Sequence[Attack], norm: str | None = None) -> list[Attack]:
-    """Those with a radius, in this norm (None: in any); DeepFool, for one, has a norm and no radius."""
-    bounded = [attack for attack in attacks if getattr(attack, "epsilon", None) is not None]
-    return [attack for attack in bounded if norm in (None, attack.norm)]

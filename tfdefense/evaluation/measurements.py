@@ -1,4 +1,4 @@
-"""Collects what was measured of every image, and counts it: the rows of a report."""
+"""Rows of a report, computed from the results of single images."""
 
 import time
 from collections.abc import Collection
@@ -8,139 +8,155 @@ import numpy as np
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
-from tfdefense.evaluation.detection import REJECTED
-from tfdefense.evaluation.per_image_results import NORMS, PerImageResults
+from tfdefense.evaluation.per_image_results import NORMS, REFUSED, PerImageResults, ResultKey
 from tfdefense.evaluation.result import ResultRow
 
 
 class Measurements:
-    """Cells by "defense/attack/threat_model", and a row for each.
+    """Results of single images, and one row for each set of results.
 
     Args:
-      defense, test: as in `evaluate`.
+      defense: the evaluated defence.
+      test: clean images and true classes.
 
     Attributes:
-      rows, cells: in the order in which they were added.
+      rows: in the order in which they were added.
+      per_image: "defense/attack/threat_model" -> results, in the same order.
     """
 
     def __init__(self, defense: Defense, test: Split) -> None:
         self.defense = defense
         self.test = test
         self.rows: list[ResultRow] = []
-        self.cells: dict[str, PerImageResults] = {}
-        self._clock = time.monotonic()
+        self.per_image: dict[str, PerImageResults] = {}
+        self._row_start = time.monotonic()
 
-    def add(
-        self, defense: str, attack: str, epsilon: float | None, threat_model: str, cell: PerImageResults
-    ) -> None:
-        """Keeps a cell and counts it."""
-        key = f"{defense}/{attack}/{threat_model}"
-        self.cells[key] = cell
-        counted = np.ones(len(cell), bool) if cell.counted is None else cell.counted
+    def add(self, key: ResultKey, epsilon: float | None, results: PerImageResults) -> None:
+        """Add the results of one pipeline under one attack, and their row.
+
+        Args:
+          key: pipeline, attack and threat model.
+          epsilon: radius of the attack; None for an attack without a radius.
+          results: per image.
+
+        Raises:
+          UserError: no image is counted.
+        """
+        self.per_image[str(key)] = results
+        counted = np.ones(len(results), bool) if results.counted is None else results.counted
         require(
             bool(counted.any()),
-            f"--fooled_only: {attack} fooled {self.defense.classifier.name} with none of {len(cell):,}"
-            " images, so none is left to be purified. Raise --epsilon or --images.",
+            f"--fooled_only: {key.attack} does not fool {self.defense.classifier.name} on any of"
+            f" {len(results):,} images, so no image is left to purify. Raise --epsilon or --images.",
         )
         names = [*NORMS, *(f"left_{name}" for name in NORMS)]
-        changes = [cell.perturbation] if cell.left is None else [cell.perturbation, cell.left]
+        changes = [results.perturbation, *([] if results.left is None else [results.left])]
         means = np.concatenate([change[counted].mean(axis=0) for change in changes])
-        sizes = {name: float(mean) for name, mean in zip(names, means, strict=False)}
-        self._add_row(defense, attack, epsilon, threat_model, self.right(key), counted, sizes)
+        norms = {name: float(mean) for name, mean in zip(names, means, strict=False)}
+        self._add_row(key, epsilon, self.correct(key), counted, **norms)
 
-    def credit(self, seconds: float) -> None:
-        """Counts so many seconds to the next row, beside those that pass."""
-        self._clock -= seconds
+    def add_seconds(self, seconds: float) -> None:
+        """Add to the time of the next row, for example the time of an attack that was stored."""
+        self._row_start -= seconds
 
-    def right(self, key: str) -> np.ndarray:
-        """bool [n]: classified as the label, or, where it was attacked, refused."""
-        predicted = self.cells[key].predicted
-        right = predicted == self.test.labels[: len(predicted)]
-        return right if key.endswith("/none/none") else right | (predicted == REJECTED)
+    def correct(self, key: ResultKey) -> np.ndarray:
+        """Return bool [n]: images that are classified correctly; attacked ones also if they are refused."""
+        predicted = self.per_image[str(key)].predicted
+        correct = predicted == self.test.labels[: len(predicted)]
+        return correct if key.attack == "none" else correct | (predicted == REFUSED)
 
-    def standing(
+    def withstood(
         self, defense: str, threat_model: str, attacks: Collection[str] | None = None
     ) -> np.ndarray:
-        """bool [n]: right before every attack of this column that has a radius, and after it.
+        """Return bool [n]: images that are correct before the attacks and under every one of them.
 
-        Attacks without one fool every image, from however far; they count only where there are no others.
+        Attacks without a radius fool every image if they move it far enough. They count only if the
+        pipeline has no other attack.
 
         Args:
-          defense, threat_model: the column.
-          attacks: labels of those that count; None for all.
+          defense: name of the pipeline.
+          threat_model: one of `THREAT_MODELS`.
+          attacks: labels of the attacks that count; None for all.
         """
         keys = self._decisive_keys(defense, threat_model, attacks)
-        n = min(len(self.cells[key]) for key in keys)
-        before = self.right(f"{defense}/none/none")[:n]
-        return np.all([before, *(self.right(key)[:n] for key in keys)], axis=0)
+        n = min(len(self.per_image[str(key)]) for key in keys)
+        before = self.correct(ResultKey(defense, "none", "none"))[:n]
+        return np.all([before, *(self.correct(key)[:n] for key in keys)], axis=0)
 
-    def add_worst_cases(self, mixed_norms: bool) -> None:
-        """Per column, the images that withstood every attack: what an attacker with a choice leaves.
+    def add_worst_cases(self, *, mixed_norms: bool) -> None:
+        """Add a "worst_case" row per pipeline and threat model, the accuracy under all attacks at once.
 
-        Where rows count only images that fooled the classifier, so does this: those that some attack fooled it with.
+        An image counts as correct only if it withstands every attack. If rows count only images that
+        fooled the classifier, the worst case counts the images that at least one attack fooled it with.
 
         Args:
-          mixed_norms: the radii are of several norms, so that there is none to name.
+          mixed_norms: whether the radii have several norms, so that the row has no radius.
         """
         radii: dict[tuple[str, str], list[float | None]] = {}
-        for row in self._decisive():
+        for row in self._decisive_rows():
             radii.setdefault((row.defense, row.threat_model), []).append(row.epsilon)
         for (defense, threat_model), epsilons in radii.items():
-            epsilon = None if mixed_norms or None in epsilons else max(epsilons)
-            standing = self.standing(defense, threat_model)
-            counted = self._counted(defense, threat_model, len(standing))
-            self._add_row(defense, "worst_case", epsilon, threat_model, standing, counted)
+            known = [epsilon for epsilon in epsilons if epsilon is not None]
+            epsilon = None if mixed_norms or len(known) < len(epsilons) else max(known)
+            withstood = self.withstood(defense, threat_model)
+            counted = self._counted(defense, threat_model, len(withstood))
+            key = ResultKey(defense, "worst_case", threat_model)
+            self._add_row(key, epsilon, withstood, counted)
 
     def _decisive_keys(
         self, defense: str, threat_model: str, attacks: Collection[str] | None = None
-    ) -> list[str]:
+    ) -> list[ResultKey]:
         return [
-            f"{defense}/{row.attack}/{threat_model}"
-            for row in self._decisive()
+            ResultKey(defense, row.attack, threat_model)
+            for row in self._decisive_rows()
             if (row.defense, row.threat_model) == (defense, threat_model)
             and (attacks is None or row.attack in attacks)
         ]
 
     def _counted(self, defense: str, threat_model: str, n: int) -> np.ndarray:
-        """bool [n]: counted in some row of the column."""
-        counted = [self.cells[key].counted for key in self._decisive_keys(defense, threat_model)]
-        if any(images is None for images in counted):
-            return np.ones(n, bool)
-        return np.any([images[:n] for images in counted], axis=0)
+        """Return bool [n]: images that at least one row of the pipeline counts."""
+        keys = self._decisive_keys(defense, threat_model)
+        counted: list[np.ndarray] = []
+        for key in keys:
+            images = self.per_image[str(key)].counted
+            if images is None:
+                return np.ones(n, bool)
+            counted.append(images[:n])
+        return np.any(counted, axis=0)
 
-    def _decisive(self) -> list[ResultRow]:
+    def _decisive_rows(self) -> list[ResultRow]:
+        """Return the attacked rows that a worst case is computed from."""
         attacked = [row for row in self.rows if row.attack not in ("none", "worst_case")]
         bounded = [row for row in attacked if row.epsilon is not None]
-        columns = {(row.defense, row.threat_model) for row in bounded}
-        others = [row for row in attacked if (row.defense, row.threat_model) not in columns]
+        with_bounded = {(row.defense, row.threat_model) for row in bounded}
+        others = [row for row in attacked if (row.defense, row.threat_model) not in with_bounded]
         return bounded + others
 
     def _add_row(
         self,
-        defense: str,
-        attack: str,
+        key: ResultKey,
         epsilon: float | None,
-        threat_model: str,
-        right: np.ndarray,
+        correct: np.ndarray,
         counted: np.ndarray,
-        sizes: dict[str, float] | None = None,
+        **norms: float,
     ) -> None:
         now = time.monotonic()
-        before = self.right(f"{defense}/none/none")[: len(right)] & counted
+        clean = ResultKey(key.defense, "none", "none")
+        before = self.correct(clean)[: len(correct)] & counted
         self.rows.append(
-            ResultRow.measured(
-                right[counted],
+            ResultRow.from_correct(
+                correct[counted],
                 dataset=self.test.dataset,
                 classifier=self.defense.classifier.name,
-                defense=defense,
-                trained_with="none" if defense == "none" else self.defense.trained_with,
-                attack=attack,
+                defense=key.defense,
+                trained_with="none" if key.defense == "none" else self.defense.trained_with,
+                attack=key.attack,
                 epsilon=None if epsilon is None else float(epsilon),
-                threat_model=threat_model,
-                seconds=round(now - self._clock, 3),
+                threat_model=key.threat_model,
+                seconds=round(now - self._row_start, 3),
                 clean_accuracy=float(before.sum() / counted.sum()),
-                success=float(np.mean(~right[before])) if before.any() else None,
-                **(sizes or {}),
+                success=float(np.mean(~correct[before])) if before.any() else None,
+                **norms,
             )
         )
-        self._clock = now
+        self._row_start = now

@@ -1,4 +1,4 @@
-"""What a white-box attacker stands before: the defence with its detector, if it has one, and without."""
+"""Pipelines that a report shows: the defence with its detector, if it has one, and without."""
 
 import dataclasses
 
@@ -6,75 +6,90 @@ import numpy as np
 
 from tfdefense.attacks import Attack
 from tfdefense.data.core.dataset import Split
-from tfdefense.defenses.core.defense import RejectingClassifier
-from tfdefense.evaluation.detection import REJECTED
-from tfdefense.evaluation.per_image_results import PerImageResults
-from tfdefense.evaluation.runner import ModelRunner
+from tfdefense.defenses.core.defense import DefendedClassifier, RejectingClassifier
+from tfdefense.evaluation.per_image_results import REFUSED, PerImageResults
+from tfdefense.evaluation.runner import ModelRunner, RunnableModel
 
 
 class EvaluatedPipeline:
-    """What stands before the attacker: purifier and classifier.
+    """A pipeline under a name in the report, without a detector.
 
     Attributes:
-      name: of the defence in the report.
+      name: value of `defense` in the rows of the report.
+      runner: runs the purifier and the classifier.
     """
 
-    def __init__(self, name: str, pipeline: ModelRunner) -> None:
+    def __init__(self, name: str, runner: ModelRunner[RunnableModel]) -> None:
         self.name = name
-        self.pipeline = pipeline
+        self.runner = runner
 
-    def judge(self, split: Split, cell: PerImageResults) -> PerImageResults:
-        """What the pipeline made of `split`, with what the detector, if there is one, says to it."""
+    def apply_detector(self, split: Split, results: PerImageResults) -> PerImageResults:
+        """Return the results of the pipeline on `split` with the decisions of the detector."""
         del split
-        return cell
+        return results
 
-    def attacked_further(self, attack: Attack, split: Split, crafted: Split) -> Split:
-        """`crafted`, where an attack on the pipeline made it, with what an attacker of this column adds."""
-        del attack, split
-        return crafted
+    def evade_detector(self, attack: Attack, clean: Split, attacked: Split) -> Split:
+        """Return adversarial images that also evade the detector, if there is one.
 
-
-class _DetectingColumn(EvaluatedPipeline):
-    """The same with the defence's detector before it."""
-
-    def __init__(self, name: str, pipeline: ModelRunner) -> None:
-        super().__init__(name, pipeline)
-        self.rejecting = ModelRunner(RejectingClassifier(pipeline.model), pipeline.batch_size)
-
-    def judge(self, split: Split, cell: PerImageResults) -> PerImageResults:
-        excess = self.pipeline.ask(self.pipeline.model.defense.excess, split)
-        predicted = np.where(excess > 0, REJECTED, cell.predicted)
-        return dataclasses.replace(cell, predicted=predicted, excess=excess)
-
-    def attacked_further(self, attack: Attack, split: Split, crafted: Split) -> Split:
-        """Where that is refused, or did not fool, an attack on detector and pipeline at once.
-
-        It aims at the class that `crafted` reached, or else at the runner-up; what takes no targets has a stand-in.
+        Args:
+          attack: the attack that made `attacked` from `clean`.
+          clean: clean images.
+          attacked: the images after the attack on purifier and classifier.
         """
-        attack = attack.aiming(split.num_classes + 1)  # A class beside the others is "refused".
-        cell = self.pipeline.judge(crafted, split)
-        reached, judged = cell.predicted, self.judge(crafted, cell).predicted
-        through = (judged != REJECTED) & (judged != split.labels)
-        targets = np.where(reached != split.labels, reached, self._runners_up(split))
-        rows = np.flatnonzero(~through)
-        images = np.array(crafted.images)
-        if len(rows):
-            again = self.rejecting.attack(attack, split.select(rows), targets[rows])
-            images[rows] = again.images
-        return dataclasses.replace(crafted, images=images)
+        del attack, clean
+        return attacked
 
-    def _runners_up(self, split: Split) -> np.ndarray:
-        logits = self.pipeline.ask(self.pipeline.model, split)
+
+class DetectingPipeline(EvaluatedPipeline):
+    """A pipeline with a detector in front, which refuses images."""
+
+    def __init__(self, name: str, runner: ModelRunner[DefendedClassifier]) -> None:
+        super().__init__(name, runner)
+        self._defended = runner
+        self._rejecting = ModelRunner(RejectingClassifier(runner.model), runner.batch_size)
+
+    def apply_detector(self, split: Split, results: PerImageResults) -> PerImageResults:
+        excess = self._defended.run_batches(self._defended.model.defense.detector_score, split)
+        predicted = np.where(excess > 0, REFUSED, results.predicted)
+        return dataclasses.replace(results, predicted=predicted, excess=excess)
+
+    def evade_detector(self, attack: Attack, clean: Split, attacked: Split) -> Split:
+        """Attack detector and classifier at once where `attacked` is refused or does not fool.
+
+        The attack aims at the class that `attacked` reached, or else at the most likely wrong class. An
+        attack that takes no targets is replaced by its targeted variant.
+        """
+        targeted = attack.targeted_variant(clean.num_classes + 1)  # One more class means "refused".
+        assert targeted is not None, "the evaluation checks this before it attacks"
+        results = self.runner.measure(attacked, clean)
+        reached, decided = results.predicted, self.apply_detector(attacked, results).predicted
+        evaded = (decided != REFUSED) & (decided != clean.labels)
+        targets = np.where(reached != clean.labels, reached, self._likeliest_wrong_classes(clean))
+        rows = np.flatnonzero(~evaded)
+        images = np.array(attacked.images)
+        if len(rows):
+            images[rows] = self._rejecting.attack(
+                targeted, clean.select(rows), targets[rows]
+            ).images
+        return dataclasses.replace(attacked, images=images)
+
+    def _likeliest_wrong_classes(self, split: Split) -> np.ndarray:
+        logits = self._defended.run_batches(self._defended.model, split)
         logits[np.arange(len(split)), split.labels] = -np.inf
         return np.argmax(logits, axis=-1).astype(np.int32)
 
 
-def evaluated_pipelines(pipeline: ModelRunner) -> list[EvaluatedPipeline]:
-    """The defence; where it detects, with its detector and, beside that, without."""
-    defense = pipeline.model.defense
+def evaluated_pipelines(runner: ModelRunner[DefendedClassifier]) -> list[EvaluatedPipeline]:
+    """Return the pipelines of a defence: itself, and with a detector also without it."""
+    defense = runner.model.defense
     if not defense.detects:
-        return [EvaluatedPipeline(defense.name, pipeline)]
+        return [EvaluatedPipeline(defense.name, runner)]
     return [
-        _DetectingColumn(defense.name, pipeline),
-        EvaluatedPipeline(f"{defense.name}_without_detector", pipeline),
+        DetectingPipeline(defense.name, runner),
+        EvaluatedPipeline(name_without_detector(defense.name), runner),
     ]
+
+
+def name_without_detector(defense: str) -> str:
+    """Return the name of a detecting defence's pipeline without the detector."""
+    return f"{defense}_without_detector"

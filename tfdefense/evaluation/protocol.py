@@ -1,52 +1,49 @@
-"""Judging a run: from names on a command line to the report and its figures in the run directory."""
+"""Evaluation of a run directory: from the flags of `bin/evaluate` to the files of the report."""
 
 import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tfdefense import classifiers
 from tfdefense.attacks import Attack, default_epsilon
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.spec import parse_attack
-from tfdefense.data.core.dataset import Dataset
+from tfdefense.data.core.dataset import Dataset, Split
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
-from tfdefense.evaluation.detection import save_roc_figure
-from tfdefense.evaluation.evaluator import default_attacks, evaluate
+from tfdefense.evaluation.attack_plan import AttackPlan, default_attacks
+from tfdefense.evaluation.evaluator import evaluate_plan
 from tfdefense.evaluation.report.gallery import save_gallery
-from tfdefense.evaluation.report.render import to_html, to_latex, to_markdown
 from tfdefense.evaluation.report.report import Report
-from tfdefense.evaluation.report.report_figures import save_curve, save_perturbations
-from tfdefense.evaluation.report.training_curves import save_training
+from tfdefense.evaluation.report.report_files import save_report
 from tfdefense.evaluation.threat_models import ThreatModels, check_threat_models
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
-from tfdefense.training.summaries import SummaryWriter
-from tfdefense.utils.atomic_write import write_text_file
 
-ALL = "all"
+ALL_IMAGES = "all"
+_ANY_SHAPE = (28, 28, 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-    """How a defence is evaluated on test images.
+    """How a defence is evaluated on test images; each attribute is a flag of `bin/evaluate`.
 
     Attributes:
       epsilon: radius of the attacks, in [0, 1]; None means 0.3 for grey images, 8/255 for colour.
-      attacks: registered names, with what is not as usual ("pgd:restarts=5"); None means FGSM (with true and with predicted labels), BIM, PGD.
-      images: how many test images for clean, grey-box and transfer rows; None means all, or as many as the
-        defence says, if it is slow; "all" means all in any case.
-      white_box_images: how many at most for white-box and black-box rows; None means as many as the defence
-        says, 1,000 for most.
-      threat_models: of `threats.THREAT_MODELS`.
-      source: the classifier that transferred attacks see: whatever `--classifier` may name.
-      fooled_only: grey box as Yu et al. 2020 have it; see `Threats`.
+      attacks: registered names with the hyperparameters that differ from the defaults, such as
+        "pgd:restarts=5"; None means FGSM with the true and with the predicted label, BIM and PGD.
+      images: number of test images for clean, grey-box and transfer rows; None means all, or as many as
+        the budget of a slow defence says; "all" always means all.
+      white_box_images: largest number of test images for white-box and black-box rows; None means as
+        many as the budget of the defence says, usually 1,000.
+      threat_models: some of `THREAT_MODELS`.
+      source: classifier that transfer attacks attack: any value that `--classifier` takes.
+      fooled_only: grey-box and transfer rows count only images that fooled the classifier; see
+        `ThreatModels`.
 
     Raises:
-      UserError: one of them is out of range or unknown.
+      UserError: a value is out of range or unknown.
     """
 
     epsilon: float | None = None
@@ -60,43 +57,56 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         require(
             self.epsilon is None or 0 <= self.epsilon <= 1,
-            f"--epsilon={self.epsilon}: a number in [0, 1] needed.",
+            f"--epsilon={self.epsilon}: a number in [0, 1] is needed.",
         )
-        # Complains of unknown names now, not after hours of training.
-        self.chosen((28, 28, 1))
-        check_threat_models(self.threat_models, self.source is not None)
+        self.attacks_on(_ANY_SHAPE)  # Raises an error for unknown names before any training.
+        check_threat_models(self.threat_models, has_source=self.source is not None)
         require(
             "transfer" in self.threat_models or self.source is None,
-            f"--source={self.source}: only --threat_models=transfer has one.",
+            f"--source={self.source}: needs transfer among --threat_models.",
         )
         if self.source is not None:
             classifiers.choose(self.source, flag="source")
-        for name in ("images", "white_box_images"):
-            value = getattr(self, name)
+        for name, value in (("images", self.images), ("white_box_images", self.white_box_images)):
             require(
-                value in (None, ALL) or value >= 1,
-                f"--{name}={value}: at least 1 needed.",
+                value in (None, ALL_IMAGES) or (isinstance(value, int) and value >= 1),
+                f"--{name}={value}: at least 1 is needed.",
             )
 
-    def chosen(self, image_shape: tuple[int, int, int]) -> tuple[Attack, ...]:
-        """The attacks on images of this shape."""
+    def attacks_on(self, image_shape: tuple[int, int, int]) -> tuple[Attack, ...]:
+        """Return the attacks, with the radius for images of shape [H, W, C]."""
         usual = {norm: default_epsilon(image_shape, norm) for norm in norms.NORMS}
         if self.attacks is None:
             return default_attacks(usual["linf"] if self.epsilon is None else self.epsilon)
-        require(len(self.attacks) > 0, "--attacks: none given, at least one needed.")
+        require(len(self.attacks) > 0, "--attacks: none given; at least one is needed.")
         radius = usual if self.epsilon is None else self.epsilon
         return tuple(parse_attack(label, radius) for label in self.attacks)
 
-    def threats(self, dataset: Dataset, runs_dir: str | Path = "runs", seed: int = 0) -> ThreatModels:
-        """Who attacks; the source is trained first if it is one of ours and not trained yet."""
+    def test_split(self, defense: Defense, dataset: Dataset) -> Split:
+        """Return the test images of clean, grey-box and transfer rows."""
+        images = self.images or defense.budget.images
+        return dataset.test.take(images) if isinstance(images, int) else dataset.test
+
+    def attack_plan(
+        self, dataset: Dataset, runs_dir: str | Path = "runs", seed: int = 0
+    ) -> AttackPlan:
+        """Return the attack plan. A registered source classifier is trained if it is not yet.
+
+        Args:
+          dataset: data for the attacks and for training the source.
+          runs_dir: where run directories and adversarial images are.
+          seed: seed of the training.
+        """
         source = None
         if self.source is not None:
-            chosen = classifiers.choose(self.source, flag="source")
-            source = chosen.open(dataset, runs_dir, seed)
-        return ThreatModels(self.threat_models, source, self.fooled_only)
+            reference = classifiers.choose(self.source, flag="source")
+            source = reference.open(dataset, runs_dir, seed)
+        threat_models = ThreatModels(self.threat_models, source, self.fooled_only)
+        attacks = self.attacks_on(dataset.image_shape)
+        return AttackPlan(attacks, self.white_box_images, threat_models, runs_dir)
 
     def settings(self) -> dict[str, Any]:
-        """As `report.json` keeps them."""
+        """Return the settings as `report.json` stores them."""
         plain = {**dataclasses.asdict(self), "attacks": self.attacks and list(self.attacks)}
         return {**plain, "threat_models": list(self.threat_models)}
 
@@ -105,58 +115,40 @@ def evaluate_run(
     run: RunDirectory,
     defense: Defense,
     dataset: Dataset,
-    judging: EvaluationConfig,
+    config: EvaluationConfig,
     runs_dir: str | Path = "runs",
 ) -> Report:
-    """Evaluates; writes `report.md|html|csv|tex`, `predictions.npz`, the figures and, last, `report.json`."""
+    """Evaluate a defence and write the report into its run directory.
+
+    Args:
+      run: the run directory.
+      defense: the defence of the run.
+      dataset: data whose test images are attacked.
+      config: how to evaluate.
+      runs_dir: where adversarial images are stored and reused.
+    """
     multi_worker.run_on_chief(run.lock)
-    attacks = judging.chosen(dataset.image_shape)
-    threats = judging.threats(dataset, runs_dir, defense.seed)
-    images = judging.images or defense.judged_images
-    test = dataset.test if images in (None, ALL) else dataset.test.take(images)
-    report = evaluate(defense, test, attacks, judging.white_box_images, threats, runs_dir)
-    report = dataclasses.replace(report, settings=judging.settings())
-    path = run.path / "gallery.png"
-    save_gallery(defense, test, attacks, path, dataset.class_names)
-    multi_worker.run_on_chief(lambda: save(report, run))
+    plan = config.attack_plan(dataset, runs_dir, defense.seed)
+    test = config.test_split(defense, dataset)
+    report = evaluate_plan(defense, test, plan)
+    report = dataclasses.replace(report, settings=config.settings())
+    attacks = config.attacks_on(dataset.image_shape)
+    save_gallery(defense, test, attacks, run.path / "gallery.png", dataset.class_names)
+    multi_worker.run_on_chief(lambda: save_report(report, run))
     return report
 
 
-def save(report: Report, run: RunDirectory) -> None:
-    """Writes a report, whose gallery is there already, into its run directory."""
-    directory = run.path
-    save_curve(report, directory / "epsilon.png")
-    save_perturbations(report, directory / "perturbations.png")
-    pictures = ["gallery", "epsilon", "perturbations"]
-    if report.detections:
-        save_roc_figure(report.cells, directory / "roc.png")
-    if run.exists() and save_training(run, directory / "training.png"):
-        pictures.append("training")
-    write_text_file(directory / "report.md", to_markdown(report, tuple(pictures)))
-    write_text_file(directory / "report.html", to_html(report, directory, tuple(pictures)))
-    write_text_file(directory / "report.csv", report.to_csv())
-    write_text_file(directory / "report.tex", to_latex(report))
-    report.save_examples(directory / "predictions.npz")
-    with SummaryWriter(directory) as summaries:
-        drawn = [*pictures, "roc"] if report.detections else pictures
-        grids = {name: _picture(directory / f"{name}.png") for name in drawn}
-        summaries.write_images("evaluation", grids, step=0)
-    write_text_file(directory / "report.json", report.to_json())
+def load_finished_report(run: RunDirectory, config: EvaluationConfig | None) -> Report | None:
+    """Return the report of a run, or None if it has none with these settings.
 
-
-def _picture(path: Path) -> np.ndarray:
-    """float32 [H, W, 3] of a PNG file."""
-    import matplotlib.image
-
-    return matplotlib.image.imread(path)[..., :3]
-
-
-def saved_report(run: RunDirectory, judging: EvaluationConfig | None) -> Report | None:
-    """The run's finished report, if it has one that was made in this way (None: in any)."""
+    Args:
+      run: the run directory.
+      config: the settings; None accepts any.
+    """
     path = run.path / "report.json"
     if path.is_file():
         with contextlib.suppress(ValueError, KeyError, TypeError):
             report = Report.from_json(path.read_text())
-            if judging is None or report.settings == judging.settings():
+            if config is None or report.settings == config.settings():
                 return report
     return None

@@ -1,31 +1,35 @@
-"""Of the attacked images that fooled the classifier: how many are right once they are purified."""
+"""Recovery: the share of images that fooled the classifier and are correct after purification."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from tfdefense.evaluation.per_image_results import PerImageResults
+from tfdefense.evaluation.pipelines import name_without_detector
 from tfdefense.utils.statistics import wilson_interval
-from tfdefense.utils.tables import markdown_table, share_cell
 
 
 @dataclasses.dataclass(frozen=True)
 class Recovery:
-    """One attack, grey box: what Yu et al. 2020 measure ("examples that successfully attacked").
+    """Recovery under one grey-box attack, as Yu et al. 2020 measure it (section 5.2).
 
-    An attack succeeds on an image that the classifier was right about, and no longer is.
+    It is computed from the images on which the attack succeeded: the undefended classifier is
+    correct before the attack and wrong after it.
 
     Attributes:
-      attack: as in the rows of the report.
-      restored, n: share of the n images that fooled the classifier, in [0, 1]; 0 of none.
-      ci_low, ci_high: its 95 % Wilson interval.
-      white_box, white_box_n: accuracy under the same attack where it knows the defence, and on how many
-        images: no grey-box figure stands without it.
+      attack: label of the attack.
+      restored: share of these images that are classified correctly after purification, in [0, 1]; 0
+        if there are none.
+      n: number of these images.
+      ci_low, ci_high: 95 % Wilson interval of the share.
+      white_box: accuracy under the same attack on the defended pipeline, which is shown next to the
+        grey-box share.
+      white_box_n: number of images of the white-box accuracy.
     """
 
     attack: str
-    measure_recovery: float
+    restored: float
     n: int
     ci_low: float
     ci_high: float
@@ -33,42 +37,41 @@ class Recovery:
     white_box_n: int
 
 
-def measure_recovery(cells: Mapping[str, PerImageResults], labels: np.ndarray, defense: str) -> tuple[Recovery, ...]:
-    """Of "defense/attack/threat_model" -> what was measured, and the true classes.
+def measure_recovery(
+    per_image: Mapping[str, PerImageResults], labels: np.ndarray, defense: str
+) -> tuple[Recovery, ...]:
+    """Return the recovery under each grey-box attack.
 
-    Of a defence that detects, what it makes of images without asking its detector.
+    A defence with a detector is measured without the detector.
+
+    Args:
+      per_image: "defense/attack/threat_model" -> results, as in `Report.per_image`.
+      labels: true classes int32 [N].
+      defense: name of the defence.
     """
+    undetected = name_without_detector(defense)
+    defense = undetected if f"{undetected}/none/none" in per_image else defense
     found = []
-    bare = f"{defense}_without_detector"
-    defense = bare if f"{bare}/none/none" in cells else defense
-    for key, cell in cells.items():
+    for key, results in per_image.items():
         owner, attack, threat_model = key.split("/")
         if (owner, threat_model) != (defense, "grey_box"):
             continue
-        fooled = fooled_images(cells, labels, attack, "white_box")
-        right = (cell.predicted == labels)[fooled]
-        low, high = wilson_interval(int(right.sum()), len(right)) if len(right) else (0.0, 1.0)
-        share = float(right.mean()) if len(right) else 0.0
-        knowing = cells[f"{defense}/{attack}/white_box"].predicted
-        white_box = float(np.mean(knowing == labels[: len(knowing)]))
-        found.append(Recovery(attack, share, len(right), low, high, white_box, len(knowing)))
+        fooled = find_fooling_images(per_image, labels, attack, "white_box")
+        correct = (results.predicted == labels)[fooled]
+        n = len(correct)
+        low, high = wilson_interval(int(correct.sum()), n) if n else (0.0, 1.0)
+        share = float(correct.mean()) if n else 0.0
+        predicted = per_image[f"{defense}/{attack}/white_box"].predicted
+        white_box = float(np.mean(predicted == labels[: len(predicted)]))
+        found.append(Recovery(attack, share, n, low, high, white_box, len(predicted)))
     return tuple(found)
 
 
-def fooled_images(
-    cells: Mapping[str, PerImageResults], labels: np.ndarray, attack: str, threat_model: str
+def find_fooling_images(
+    per_image: Mapping[str, PerImageResults], labels: np.ndarray, attack: str, threat_model: str
 ) -> np.ndarray:
-    """bool [n]: the undefended classifier was right about the image, and is not about the attacked one."""
-    attacked = cells[f"none/{attack}/{threat_model}"].predicted
+    """Return bool [n]: images that the undefended classifier classifies correctly only before the attack."""
+    attacked = per_image[f"none/{attack}/{threat_model}"].predicted
     labels = labels[: len(attacked)]
-    return (cells["none/none/none"].predicted[: len(attacked)] == labels) & (attacked != labels)
-
-
-def restored_section(found: Sequence[Recovery]) -> list[str]:
-    """The lines of a report, in Markdown."""
-    lines = [["attack", "right after purifying, grey box", "right at all, white box"]]
-    for each in found:
-        cell = share_cell(each.restored, each.ci_low, each.ci_high, each.n) if each.n else "- n=0"
-        lines.append([each.attack, cell, f"{each.white_box:.1%} n={each.white_box_n:,}"])
-    title = "## Of the images that fooled the classifier"
-    return [title, "", *markdown_table(lines), ""] if found else []
+    clean = per_image["none/none/none"].predicted[: len(attacked)]
+    return (clean == labels) & (attacked != labels)

@@ -1,33 +1,37 @@
-"""One measured accuracy, which reports are made of."""
+"""One measured accuracy: a row of a report."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from tfdefense.utils.statistics import wilson_interval
-from tfdefense.utils.tables import share_cell
+from tfdefense.utils.tables import format_share
 
 
 @dataclasses.dataclass(frozen=True)
 class ResultRow:
-    """One measured accuracy.
+    """Accuracy of one pipeline under one attack and threat model.
 
     Attributes:
-      dataset, classifier: what was attacked.
-      defense: what stood before it, or "none".
-      trained_with: the classifier that the defence was trained with, or "none".
-      attack, epsilon: what attacked; "none" and 0 for clean images, None for an attack without radius.
-      threat_model: "none" (clean), "grey_box" (the attack saw the classifier alone), "white_box" (it saw
-        everything that stands in the row), "transfer" (it saw another classifier) or "black_box" (it saw
-        nothing, and asked for logits).
-      accuracy, n: share of the n images classified correctly, in [0, 1].
-      ci_low, ci_high: 95 % Wilson interval.
-      seconds: for crafting and judging.
-      clean_accuracy: of the same images before the attack.
-      success: share of those that were right before and are wrong now; None where none was right.
-      l1, l2, linf: mean norms of what the attack added; None in a row of several attacks.
-      left_l1, left_l2, left_linf: of what still differs from the clean images after purifying; None where
-        nothing purifies.
+      dataset, classifier: names of the images and of the attacked classifier.
+      defense: name of the defence in front of the classifier, or "none".
+      trained_with: name of the classifier that the defence was trained with, or "none".
+      attack: label of the attack, "worst_case", or "none" for clean images.
+      epsilon: radius of the attack; 0 for clean images, None for an attack without a radius.
+      threat_model: "none" (clean), "grey_box" (the attack knows only the classifier), "white_box"
+        (it knows the pipeline), "transfer" (it knows only another classifier) or "black_box" (it only
+        queries logits).
+      accuracy: share of the n images that are classified correctly, in [0, 1].
+      n: number of images.
+      ci_low, ci_high: 95 % Wilson interval of the accuracy.
+      seconds: time for the attack and the predictions.
+      clean_accuracy: accuracy on the same images before the attack.
+      success: share of the images that were correct before the attack and are wrong after it; None if
+        none was correct.
+      l1, l2, linf: mean norms of what the attack added; None in a worst-case row.
+      left_l1, left_l2, left_linf: mean norms of the difference between purified and clean images; None
+        without a purifier.
     """
 
     dataset: str
@@ -52,8 +56,13 @@ class ResultRow:
     left_linf: float | None = None
 
     @classmethod
-    def measured(cls, correct: np.ndarray, **fields: str | float | None) -> "ResultRow":
-        """A row from `correct`, bool [n], one for each image that was really judged."""
+    def from_correct(cls, correct: np.ndarray, **fields: Any) -> "ResultRow":
+        """Return the row of images that are classified correctly or not, bool [n].
+
+        Args:
+          correct: bool [n].
+          **fields: all fields but accuracy, n and the interval.
+        """
         low, high = wilson_interval(int(correct.sum()), len(correct))
         return cls(
             accuracy=float(correct.mean()), n=len(correct), ci_low=low, ci_high=high, **fields
@@ -61,7 +70,7 @@ class ResultRow:
 
 
 def format_accuracy(row: ResultRow | None) -> str:
-    """Accuracy, interval and n; a dash where there is no row."""
+    """Return accuracy, interval and n as text; a dash if there is no row."""
     if row is None:
         return "-"
-    return share_cell(row.accuracy, row.ci_low, row.ci_high, row.n)
+    return format_share(row.accuracy, row.ci_low, row.ci_high, row.n)

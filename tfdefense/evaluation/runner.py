@@ -1,59 +1,85 @@
-"""A model, attacked and asked."""
+"""Attacks, predictions and measurements of a model on many images."""
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks import Attack
-from tfdefense.attacks.core.attack import Model
+from tfdefense.attacks.core.model import Model
 from tfdefense.data.core.dataset import Split
+from tfdefense.defenses.core.defense import DefendedClassifier
 from tfdefense.evaluation.per_image_results import PerImageResults, perturbation_norms
 from tfdefense.training.distribute.batching import map_batches, split_over_replicas
 
 
-class ModelRunner:
-    """A model, attacked and asked in batches, with progress.
+class RunnableModel(Model, Protocol):
+    """Model with a name, such as a `FrozenClassifier` or a `DefendedClassifier`."""
+
+    name: str
+
+
+M = TypeVar("M", bound=RunnableModel, covariant=True)
+
+
+class ModelRunner(Generic[M]):
+    """Runs a model batch by batch on all devices and workers.
 
     Args:
-      model: has a `name`; of a defended one the purifier is judged too.
+      model: the model.
       batch_size: images in a batch.
     """
 
-    def __init__(self, model: Model, batch_size: int = 250) -> None:
+    def __init__(self, model: M, batch_size: int = 250) -> None:
         self.model = model
         self.batch_size = batch_size
-        self._answers: dict[Callable, Callable] = {}
+        self._compiled: dict[Callable, Callable] = {}
 
-    def judge(self, split: Split, clean: Split, what: str | None = None) -> PerImageResults:
-        """What becomes of `split`, which an attack made of the first images of `clean`."""
-        return PerImageResults(**self.ask(self._judged, split, what, clean.images[: len(split)]))
+    def measure(self, split: Split, clean: Split, title: str | None = None) -> PerImageResults:
+        """Return predictions and perturbation norms.
 
-    def predict(self, split: Split, what: str | None = None) -> np.ndarray:
-        """Predicted classes int32 [N]."""
-        return self.ask(self._classes, split, what)
-
-    def ask(
-        self, question: Callable, split: Split, what: str | None = None, *beside: np.ndarray
-    ) -> Any:
-        """`question(images, *beside)` of all images: an array [N, ...], or several in a dict.
-
-        Compiled once for each question.
+        Args:
+          split: images, clean or attacked.
+          clean: split that begins with the clean images of `split`, in the same order.
+          title: title of a progress bar; None shows none.
         """
-        arrays = (split.images, *beside)
-        if question not in self._answers:
+        originals = clean.images[: len(split)]
+        return PerImageResults(**self.run_batches(self._measure, split, title, originals))
+
+    def predict(self, split: Split, title: str | None = None) -> np.ndarray:
+        """Return the predicted classes int32 [N]."""
+        return self.run_batches(self._predict, split, title)
+
+    def run_batches(
+        self, function: Callable, split: Split, title: str | None = None, *others: np.ndarray
+    ) -> Any:
+        """Return `function(images, *others)` for all images of a split.
+
+        The function is compiled once and may be called for other splits of the same image shape.
+
+        Args:
+          function: maps tensors [N, ...] to a tensor [N, ...] or a structure of such tensors.
+          split: the images.
+          title: title of a progress bar; None shows none.
+          *others: further arrays [N, ...] that are batched with the images.
+
+        Returns:
+          NumPy arrays [N, ...] in the structure that the function returns.
+        """
+        arrays = (split.images, *others)
+        if function not in self._compiled:
             signature = [tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in arrays]
-            self._answers[question] = tf.function(split_over_replicas(question)).get_concrete_function(
-                *signature
-            )
-        answer = self._answers[question]
+            self._compiled[function] = tf.function(
+                split_over_replicas(function)
+            ).get_concrete_function(*signature)
+        compiled = self._compiled[function]
         return map_batches(
-            lambda part: answer(*(tf.constant(array[part]) for array in arrays)),
+            lambda part: compiled(*(tf.constant(array[part]) for array in arrays)),
             len(split),
             self.batch_size,
-            what,
+            title,
         )
 
     def attack(
@@ -61,9 +87,17 @@ class ModelRunner:
         attack: Attack,
         split: Split,
         targets: np.ndarray | None = None,
-        quiet: bool = False,
+        *,
+        show_progress: bool = True,
     ) -> Split:
-        """The images of `split`, attacked; so that they are taken for `targets` [N], if there are any."""
+        """Return the images of `split` after an attack on the model.
+
+        Args:
+          attack: the attack.
+          split: clean images and true classes.
+          targets: classes int32 [N] that the attack aims at; None means any wrong class.
+          show_progress: whether to show a progress bar.
+        """
 
         def craft(part: slice) -> tf.Tensor:
             aims = None if targets is None else tf.constant(targets[part], tf.int32)
@@ -74,18 +108,18 @@ class ModelRunner:
                 targets=aims,
             )
 
-        what = None if quiet else f"{attack.name} on {self.model.name}"
-        images = map_batches(craft, len(split), self.batch_size, what)
+        title = f"{attack.name} on {self.model.name}" if show_progress else None
+        images = map_batches(craft, len(split), self.batch_size, title)
         return dataclasses.replace(split, images=images)
 
-    def _classes(self, images: tf.Tensor) -> tf.Tensor:
+    def _predict(self, images: tf.Tensor) -> tf.Tensor:
         return tf.argmax(self.model(images), -1, output_type=tf.int32)
 
-    def _judged(self, images: tf.Tensor, clean: tf.Tensor) -> dict[str, tf.Tensor]:
-        measured = {"perturbation": perturbation_norms(images - clean)}
-        if hasattr(self.model, "defense"):
-            purified, logits = self.model.defense.decide(self.model.classifier, images)
-            measured["left"] = perturbation_norms(purified - clean)
+    def _measure(self, images: tf.Tensor, clean: tf.Tensor) -> dict[str, tf.Tensor]:
+        results = {"perturbation": perturbation_norms(images - clean)}
+        if isinstance(self.model, DefendedClassifier):
+            purified, logits = self.model.defense.purify_and_classify(self.model.classifier, images)
+            results["left"] = perturbation_norms(purified - clean)
         else:
             logits = self.model(images)
-        return {**measured, "predicted": tf.argmax(logits, -1, output_type=tf.int32)}
+        return {**results, "predicted": tf.argmax(logits, -1, output_type=tf.int32)}

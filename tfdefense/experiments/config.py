@@ -105,13 +105,22 @@ class TrainingConfig:
         epochs = 1 if self.epochs is None else self.epochs
         LoopConfig(epochs, self.batch_size, mixed_precision=self.mixed_precision)
 
+    def to_settings(self) -> dict[str, Any]:
+        """Return flag name -> value without `pairs`, which `config.json` has at its beginning."""
+        settings: dict[str, Any] = {}
+        if self.train_images is not None:
+            settings["train_images"] = self.train_images
+        if self.init_run is not None:
+            settings["init_run"] = self.init_run.identity
+        return settings | {name: getattr(self, name) for name in _LOOP}
+
     @classmethod
     def from_stored(cls, stored: StoredConfig) -> "TrainingConfig":
         """Read the settings of a run, and the paths of its inputs from the metadata."""
         init_run = stored.setting("init_run", str | None, None)
-        init_path = stored.fact("init_run", str | None, None)
+        init_path = stored.metadata_value("init_run", str | None, None)
         names = stored.setting("pairs", tuple[str, ...], ())
-        paths = stored.fact("pairs", tuple[str, ...], ())
+        paths = stored.metadata_value("pairs", tuple[str, ...], ())
         require(
             len(paths) in (0, len(names)),
             f"{stored.file}: surroundings.pairs has {len(paths)} directories; {len(names)} are needed,"
@@ -191,26 +200,16 @@ class ExperimentConfig:
 
         Names and fingerprints of inputs must be known: see `plan_training`.
         """
+        settings: dict[str, Any] = {}
         training = self.training
-        pairs = [each.identity for each in training.pairs] if training else []
-        return {
-            **({"pairs": pairs} if pairs else {}),
-            "defense": self.defense.defense,
-            **self.input_settings(),
-            **({name: getattr(training, name) for name in _LOOP} if training else {}),
-            "seed": self.defense.seed,
-            **dataclasses.asdict(self.defense.hyperparameters),
-        }
-
-    def input_settings(self) -> dict[str, Any]:
-        """Return the part of `to_settings` that describes data, classifier and initial weights."""
-        training = self.training
-        settings = {**self.data.to_settings(), **self.classifier.to_settings()}
-        if training and training.train_images is not None:
-            settings["train_images"] = training.train_images
-        if training and training.init_run is not None:
-            settings["init_run"] = training.init_run.identity
-        return settings
+        if training and training.pairs:
+            settings["pairs"] = [each.identity for each in training.pairs]
+        settings["defense"] = self.defense.defense
+        settings |= self.data.to_settings() | self.classifier.to_settings()
+        if training:
+            settings |= training.to_settings()
+        settings["seed"] = self.defense.seed
+        return settings | dataclasses.asdict(self.defense.hyperparameters)
 
 
 def _setting_names(config: ExperimentConfig) -> set[str]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tfdefense.evaluation.protocol import saved_report
+from tfdefense.evaluation.protocol import load_finished_report
 from tfdefense.experiments.load import load_dataset, load_defense, load_experiment
 from tfdefense.serving import ModelFacts, Variant, export
 from tfdefense.training.run_directory import RunDirectory
@@ -31,5 +31,5 @@ def export_run(
     variant = variant or Variant()
     defense, names = load_defense(run), load_experiment(run).class_names
     test = None if variant.is_plain else load_dataset(run, data_dir).test
-    facts = ModelFacts(names, saved_report(run, None), test)
+    facts = ModelFacts(names, load_finished_report(run, None), test)
     return export(defense, output, variant, version, facts)

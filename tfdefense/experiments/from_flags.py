@@ -1,17 +1,26 @@
-"""Configs from command-line flags, with the settings of a run in place of flags that are not given."""
+"""Configs from flags: those of a command line, and those in the files of papers."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfdefense.defenses.registry import DEFENSES
 from tfdefense.errors import require
 from tfdefense.evaluation.protocol import EvaluationConfig
 from tfdefense.experiments.classifier_config import ClassifierExperiment
 from tfdefense.experiments.config import DefenseConfig, ExperimentConfig, TrainingConfig
-from tfdefense.experiments.inputs import ClassifierSelection, DataConfig, InputDirectory
+from tfdefense.experiments.inputs import (
+    CLASSIFIER_FLAGS,
+    DATA_FLAGS,
+    ClassifierSelection,
+    DataConfig,
+    InputDirectory,
+)
 
-Section = TypeVar("Section")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Section = TypeVar("Section", bound="DataclassInstance")
 
 
 def experiment_from_flags(
@@ -59,7 +68,7 @@ def classifier_experiment_from_flags(
     options = _names(base.training)
     for name in given:
         require(
-            name in options | _names(base.data) | {"classifier", "seed"},
+            name in options | {"classifier", "seed", *DATA_FLAGS},
             f"--{name}: not a setting of a classifier, which has {', '.join(sorted(options))}."
             " (To train a defence: --defense=NAME.)",
         )
@@ -98,7 +107,7 @@ def _training_from_flags(given: Mapping[str, Any], stored: TrainingConfig) -> Tr
 def _require_flags_of(defense: DefenseConfig, given: Mapping[str, Any]) -> None:
     """Raise `UserError` for a flag that has no effect on this defence."""
     name, own = defense.defense, _names(defense.hyperparameters)
-    common = {"defense", "seed"} | _names(DataConfig()) | _names(ClassifierSelection())
+    common = {"defense", "seed", *DATA_FLAGS, *CLASSIFIER_FLAGS}
     if defense.learned_class is not None:
         common |= _names(TrainingConfig())
     else:
@@ -116,7 +125,7 @@ def _replaced(section: Section, given: Mapping[str, Any]) -> Section:
     """Return a frozen dataclass with the fields that are given."""
     names = _names(section)
     changes = {name: value for name, value in given.items() if name in names}
-    return dataclasses.replace(section, **changes) if changes else section  # type: ignore[type-var]
+    return dataclasses.replace(section, **changes) if changes else section
 
 
 def _names(section: Any) -> set[str]:

@@ -11,6 +11,8 @@ from tfdefense.data import DataOptions, Dataset
 from tfdefense.training.stored_config import StoredConfig
 
 _FORMAT = ("input_range", "input_mean", "input_std")
+DATA_FLAGS = ("dataset", "image_size", "split_seed")
+CLASSIFIER_FLAGS = ("classifier", *_FORMAT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +106,7 @@ class ClassifierSelection:
             stored.setting("classifier", str),
             stored.setting("classifier_hash", str | None, None),
             **{name: stored.setting(name, numbers, None) for name in _FORMAT},
-            path=stored.fact("classifier_path", str | None, None),
+            path=stored.metadata_value("classifier_path", str | None, None),
         )
 
     def to_settings(self) -> dict[str, Any]:
@@ -134,7 +136,7 @@ class ClassifierSelection:
         if name is None:
             assert dataset is not None
             name = classifiers.default_for(dataset.image_shape)
-        return classifiers.choose(name, self.input_format(), unsafe_load)
+        return classifiers.choose(name, self.input_format(), unsafe=unsafe_load)
 
     @classmethod
     def of_found(cls, found: ClassifierReference) -> "ClassifierSelection":

@@ -35,7 +35,7 @@ def load_experiment(run: RunDirectory) -> StoredExperiment:
       UserError: not the run of a defence, or a damaged file.
     """
     stored = run.require_kind("defense")
-    steps = stored.fact("steps", int | None, None)
+    steps = stored.metadata_value("steps", int | None, None)
     require(
         steps is not None,
         f"{stored.file}: surroundings.steps is missing: an older version made this run. Train it"
@@ -43,8 +43,8 @@ def load_experiment(run: RunDirectory) -> StoredExperiment:
     )
     return StoredExperiment(
         ExperimentConfig.from_stored(stored),
-        stored.fact("data_dir", str | None, None),
-        stored.fact("class_names", tuple[str, ...], ()),
+        stored.metadata_value("data_dir", str | None, None),
+        stored.metadata_value("class_names", tuple[str, ...], ()),
         steps or 0,
     )
 

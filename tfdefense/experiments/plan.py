@@ -137,9 +137,9 @@ def _loop_config(config: ExperimentConfig, train: Split) -> LoopConfig:
     return learned_class.loop_config(
         train,
         training.epochs,
-        training.batch_size,
-        config.defense.seed,
-        training.mixed_precision,
+        batch_size=training.batch_size,
+        seed=config.defense.seed,
+        mixed_precision=training.mixed_precision,
     )
 
 
@@ -156,7 +156,7 @@ def _identified_training(
         epochs=loop.epochs,
         train_images=len(train) if len(train) < len(dataset.train) else None,
         init_run=_identified_run(training.init_run) if training.init_run else None,
-        pairs=tuple(InputDirectory(str(each.run.path.resolve()), each.name) for each in pairs),
+        pairs=tuple(InputDirectory(str(each.directory.path.resolve()), each.name) for each in pairs),
     )
 
 

@@ -4,9 +4,9 @@ import dataclasses
 from pathlib import Path
 
 from tfdefense.defenses.core.defense import Defense
-from tfdefense.defenses.core.learned_defense import LearnedDefense
+from tfdefense.defenses.core.learned_defense import LearnedDefense, TrainingData
 from tfdefense.evaluation import Report
-from tfdefense.evaluation.protocol import EvaluationConfig, evaluate_run, saved_report
+from tfdefense.evaluation.protocol import EvaluationConfig, evaluate_run, load_finished_report
 from tfdefense.experiments.config import ExperimentConfig
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.load import load_defense
@@ -54,7 +54,7 @@ def train(
     context = context or ExperimentContext()
     plan = plan_training(config, context, run)
     defense, run = _train_planned(plan, context), plan.run
-    report = saved_report(run, config.evaluation)
+    report = load_finished_report(run, config.evaluation)
     if report is None:
         evaluation = config.evaluation or EvaluationConfig()
         report = evaluate_run(run, defense, plan.dataset, evaluation, context.runs_dir)
@@ -84,18 +84,9 @@ def _train_planned(plan: TrainingPlan, context: ExperimentContext) -> Defense:
     defense = plan.config.defense.build(plan.run.load_classifier())
     if isinstance(defense, LearnedDefense) and plan.loop is not None:
         if initial is not None:
-            defense.begin_from(initial)
-        defense.fit(
-            plan.train,
-            plan.loop.epochs,
-            plan.dataset.validation,
-            plan.loop.batch_size,
-            plan.loop.seed,
-            run=plan.run,
-            mixed_precision=plan.loop.mixed_precision,
-            pairs=plan.pairs,
-            about=plan.config.input_settings(),
-        )
+            defense.copy_weights_from(initial)
+        data = TrainingData(plan.train, plan.dataset.validation, plan.pairs)
+        defense.run_training(data, plan.loop, plan.config.to_settings(), plan.run)
     return defense
 
 
@@ -106,5 +97,5 @@ def _load_initial_defense(plan: TrainingPlan) -> Defense | None:
     initial = load_defense(plan.init_run)
     defense = plan.config.defense.build(initial.classifier)
     assert isinstance(defense, LearnedDefense)
-    defense.begin_from(initial)
+    defense.copy_weights_from(initial)
     return initial

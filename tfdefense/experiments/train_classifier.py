@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tfdefense.classifiers import CLASSIFIERS, FrozenClassifier
+from tfdefense.classifiers import CLASSIFIERS, ClassifierTraining, FrozenClassifier
 from tfdefense.classifiers.core import cached_training
 from tfdefense.errors import require
 from tfdefense.experiments.classifier_config import ClassifierExperiment
@@ -36,10 +36,9 @@ def train_classifier(
     )
     architecture = CLASSIFIERS.get(name)
     if run is not None and run.exists() and not context.overwrite and data_dir is None:
-        data_dir = run.require_kind("classifier").fact("data_dir", str | None, None)
+        data_dir = run.require_kind("classifier").metadata_value("data_dir", str | None, None)
     dataset = experiment.data.load_dataset(data_dir)
     run = run or cached_training.locate_run(architecture, dataset, context.runs_dir)
-    classifier = cached_training.train_classifier(
-        architecture, dataset, run, experiment.seed, experiment.training, context.overwrite
-    )
+    training = ClassifierTraining(architecture, dataset, experiment.seed, experiment.training)
+    classifier = cached_training.train_classifier(training, run, overwrite=context.overwrite)
     return run, classifier

@@ -20,7 +20,8 @@ class Budget:
     Attributes:
       name: its name in `budgets.toml`.
       about: its purpose, in one line.
-      rules: tables of conditions and values; a value holds where all conditions are met, and later rules win.
+      rules: tables of conditions and values; a value holds where all conditions are met, and later
+        rules win.
       dataset: replaces every dataset of the paper; None keeps them.
     """
 
@@ -37,7 +38,7 @@ class Budget:
         defense: str | None = None,
         attack: str | None = None,
     ) -> Any:
-        """Return the value `name` for a combination of registered names; None if no rule gives one."""
+        """Return the value `name` for registered names; None if no rule gives one."""
         given = {"dataset": dataset, "classifier": classifier, "defense": defense, "attack": attack}
         found = None
         for rule in self.rules:

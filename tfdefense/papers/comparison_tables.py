@@ -1,4 +1,4 @@
-"""Tables of printed and measured accuracies: CSV, Markdown, LaTeX, and a heat map of the differences."""
+"""Tables of printed and measured accuracies: CSV, Markdown, LaTeX and a heat map."""
 
 import csv
 import dataclasses
@@ -49,7 +49,7 @@ class FigureComparison:
 
     @property
     def is_undefended_attack(self) -> bool:
-        """True for the accuracy of a classifier alone under attack, which a stronger attack lowers."""
+        """True for a classifier alone under attack, whose accuracy a stronger attack lowers."""
         return self.figure.defense == NONE and self.figure.attack != BENIGN
 
 

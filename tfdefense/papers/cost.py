@@ -1,5 +1,7 @@
-"""Rough time estimates of targets: multiply-accumulate operations (MACs) divided by a rate that is measured on
-the targets made so far."""
+"""Rough time estimates of targets: multiply-accumulate operations (MACs) divided by a rate.
+
+The rate is measured on the targets made so far.
+"""
 
 import functools
 import math
@@ -24,7 +26,7 @@ _BACKWARD = 3  # A gradient costs three forward passes: one forward, and two for
 _PURIFY_MACS = {"defense_gan": 2.5e10, "cgan": 1.2e8, "apegan": 1e7, "apeganpp": 1e7}
 _STEP_MACS = {"defense_gan": 6e7, "cgan": 3e8, "apegan": 6e7, "apeganpp": 1e8}
 _OTHER_MACS = 1e6
-# Classifier gradients per training image, by defence: once (for the FGSM direction), and in each epoch.
+# Classifier gradients per training image: once (for the FGSM direction), and in each epoch.
 _GRADIENTS = {"apegan": (1, 0), "apeganpp": (1, 1), "cgan": (1, 1), "adversarial_training": (0, 2)}
 _OVERHEAD_SECONDS = 5.0
 
@@ -84,7 +86,7 @@ class CostEstimator:
         return total
 
     def _attack_macs(self, examples: ExamplesTarget, model_macs: float) -> float:
-        """Return the MACs to attack one image, if a forward pass of the attacked model costs `model_macs`."""
+        """Return the MACs to attack one image if a forward pass of the model costs `model_macs`."""
         attack = parse_attack(examples.attack)
         gradients = {
             "fgsm": 1,
@@ -106,7 +108,7 @@ class CostEstimator:
     def _recipe_passes(self, classifier: ClassifierTarget) -> int:
         image_shape = self.store.dataset(classifier.dataset).image_shape
         recipe = CLASSIFIERS.get(classifier.name).recipe(image_shape)
-        return recipe.passes(self._train_images(classifier))
+        return recipe.count_epochs(self._train_images(classifier))
 
     def _relative_size(self, classifier: ClassifierTarget) -> float:
         """Return the pixels of an image divided by those of an MNIST image."""

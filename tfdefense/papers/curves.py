@@ -28,12 +28,14 @@ def collect_curves(
     """Return the training curves of GAN purifiers, from the store or from files of an earlier call.
 
     Args:
-      targets: defences. Those without training, without purified images or not trained yet are left out.
+      targets: defences. Those without training, without purified images or not trained yet are left
+        out.
       store: the store of the targets.
       directory: one JSON file per defence is written there, with at most 60 points per curve.
 
     Returns:
-      Each defence with its three curves: loss of the generator, loss of the critic or discriminator, and accuracy.
+      Each defence with its three curves: loss of the generator, loss of the critic or
+        discriminator, and accuracy.
     """
     found = []
     for target in targets:
@@ -53,7 +55,7 @@ def collect_curves(
 
 
 def _read_curves(target: DefenseTarget, passes: int, store: TargetStore) -> Curves:
-    """Return the three curves of a GAN purifier from its event files; an empty dict for any other defence.
+    """Return the curves of a GAN purifier from its event files; {} for another defence.
 
     Defense-GAN is not a GAN purifier here: its training has no images to purify.
     """
@@ -64,7 +66,7 @@ def _read_curves(target: DefenseTarget, passes: int, store: TargetStore) -> Curv
         return {}
     opponent = next(tag for tag in _OPPONENTS if tag in logged)
     strongest = max(accuracies)
-    steps_per_epoch = run.read_config().fact("steps", int) / passes
+    steps_per_epoch = run.read_config().metadata_value("steps", int) / passes
     curves = {}
     for tag in (_GENERATOR, opponent, strongest):
         steps, values = logged[tag]
@@ -80,8 +82,9 @@ def _read_curves(target: DefenseTarget, passes: int, store: TargetStore) -> Curv
 def plot_curves(curves_by_target: Sequence[tuple[DefenseTarget, Curves]], path: Path) -> bool:
     """Draw one row of three panels per kind of GAN, with one line per classifier.
 
-    These are figures 4 to 13 of Yang et al. 2021, with one difference: accuracy is measured on validation images under
-    FGSM with the largest training strength, because the event files have no accuracy on test images.
+    These are figures 4 to 13 of Yang et al. 2021, with one difference: accuracy is measured on
+    validation images under FGSM with the largest training strength, because the event files have no
+    accuracy on test images.
 
     Returns:
       False if there is nothing to draw.

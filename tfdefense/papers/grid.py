@@ -1,4 +1,4 @@
-"""Grid of a paper: the cells that its figures need under a budget, and the targets that these cells need."""
+"""Grid of a paper: the cells of its figures under a budget, and the targets that they need."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -89,7 +89,7 @@ class PaperGrid:
 
 
 def order_targets(cells: Iterable[PaperCell], store: TargetStore) -> list[StoredTarget]:
-    """Return the cells, and the targets that unmeasured cells need, each once and after its prerequisites."""
+    """Return the cells and what unmeasured cells need, each once, after its prerequisites."""
     found: dict[str, StoredTarget] = {}
 
     def visit(target: StoredTarget) -> None:

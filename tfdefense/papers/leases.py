@@ -1,7 +1,8 @@
 """Leases: one process at a time makes a target in a folder that several machines share.
 
-A lease is a file whose modification time its holder renews. Unlike a lock of the operating system it also works on
-network file systems. All ages are measured with the clock of the file system, because machine clocks differ.
+A lease is a file whose modification time its holder renews. Unlike a lock of the operating system
+it also works on network file systems. All ages are measured with the clock of the file system,
+because machine clocks differ.
 """
 
 import contextlib
@@ -22,8 +23,9 @@ DEAD_AFTER_SECONDS = 120.0
 def lease(path: Path) -> Iterator[bool]:
     """Try to lease `path` for the block; yield True if this process holds the lease.
 
-    The lease is the file `<path>.lease`. A lease that was not renewed for two minutes is dead, and the next process
-    takes it over. On the machine of its holder it is dead as soon as the holder's process has ended.
+    The lease is the file `<path>.lease`. A lease that was not renewed for two minutes is dead, and
+    the next process takes it over. On the machine of its holder it is dead as soon as the holder's
+    process has ended.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.with_name(f"{path.name}.lease")
@@ -55,14 +57,14 @@ def _create(file: Path) -> bool:
 
 
 def _is_ours(file: Path, content: str) -> bool:
-    """Return True if the file still has our content: a slow holder may have lost its lease to another process."""
+    """Return False if another process has taken over the lease of this slow holder."""
     with contextlib.suppress(OSError):
         return file.read_text() == content
     return False
 
 
 def _machine_id() -> str:
-    """Return text that is unique to this machine and container; "" if the system does not provide it."""
+    """Return a text unique to this machine and container; "" if the system has none."""
     with contextlib.suppress(OSError):
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot_id} {os.readlink('/proc/self/ns/pid')}"

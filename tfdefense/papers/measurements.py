@@ -53,7 +53,8 @@ class CellMeasurement:
     """Counts of one cell.
 
     Attributes:
-      ours: the paper's measurement: the defence against examples that were made for the classifier alone.
+      ours: the paper's measurement: the defence against examples that were made for the classifier
+        alone.
       undefended: the classifier alone on the same images.
       white_box: the defence against an attack that knows it; None for benign images.
       seconds: duration of the measurement.
@@ -77,7 +78,8 @@ class PaperCell(StoredTarget):
       defense: the defence, trained with this or another classifier; None for the classifier alone.
       images: number of examples, or of benign images.
       white_box_images: number of images attacked with knowledge of the defence.
-      fooled_only: count only images that the classifier gets right before the attack and wrong after it.
+      fooled_only: count only images that the classifier gets right before the attack and wrong
+        after it.
     """
 
     kind = "cells"
@@ -102,7 +104,7 @@ class PaperCell(StoredTarget):
         return self.measurement(store) is not None
 
     def record(self, store: TargetStore) -> Mapping[str, Any] | None:
-        """Return the JSON record of the measurement, from this store or another; None if there is no valid one."""
+        """Return the JSON record, of this store or another; None if there is no valid one."""
         with contextlib.suppress(OSError, ValueError):
             stored = json.loads(self.path(store).read_text())
             if _parse_record(stored) is not None:

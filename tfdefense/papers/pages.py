@@ -82,7 +82,7 @@ def save_choices(
     defenses: Iterable[DefenseTarget],
     path: Path,
 ) -> None:
-    """Write what stands for each name of the paper and why, and how classifiers and defences are trained."""
+    """Write what stands for each name of the paper and why, and how everything is trained."""
     choices = [["name in the paper", "here", "reason"]]
     text = [
         f"# {paper.title} ({paper.year}): choices that the paper leaves open",

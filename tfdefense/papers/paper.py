@@ -1,4 +1,4 @@
-"""Paper: the figures that it prints, and the registered names and settings that stand for its own names."""
+"""Paper: the figures that it prints, and the registered names that stand for its names."""
 
 import csv
 import dataclasses
@@ -10,7 +10,7 @@ from typing import Any
 
 from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.classifiers import CLASSIFIERS
-from tfdefense.defenses import DEFENSES
+from tfdefense.defenses.registry import DEFENSES
 from tfdefense.errors import require, unknown_name
 
 _HERE = Path(__file__).parent
@@ -54,8 +54,8 @@ class PaperDefense:
       reason: reason for each choice that the paper leaves open.
       options: hyperparameters that differ from the defaults.
       pairs: labels of the attacks whose examples it is trained on; empty if it makes its own.
-      trained_with: the paper's name of the one classifier to train with, for a defence that does not depend on
-        the classifier; "" if it depends on it.
+      trained_with: the paper's name of the one classifier to train with, for a defence that does
+        not depend on the classifier; "" if it depends on it.
     """
 
     defense: str
@@ -89,7 +89,7 @@ class Paper:
         return self.protocol["classifiers"][paper_name]
 
     def attack_label(self, figure: PaperFigure) -> str | None:
-        """Return the label (see `attacks.core.spec`) of a figure's attack; None for benign images."""
+        """Return the label of a figure's attack (`attacks.core.spec`); None for benign images."""
         if figure.attack == BENIGN:
             return None
         return self._attacks(figure)[figure.attack]["attack"]
@@ -122,8 +122,8 @@ class Paper:
         Args:
           tables: names of tables; None for all.
           dataset: name of a dataset; None for all.
-          classifiers: the paper's names of classifiers; None for all. A figure matches if its attacked classifier
-            and the classifier of its training are both among them.
+          classifiers: the paper's names of classifiers; None for all. A figure matches if its
+            attacked classifier and the classifier of its training are both among them.
 
         Raises:
           UserError: an unknown table, dataset or classifier, or a table without a matching figure.

@@ -16,7 +16,7 @@ from tfdefense.utils.progress import print_line
 def save_cell_records(
     cells: Sequence[tuple[PaperFigure, PaperCell]], store: TargetStore, path: Path
 ) -> None:
-    """Write a JSON list of figures with the records of their cells; null where a cell is not measured."""
+    """Write a JSON list of figures with the records of their cells; null if not measured."""
     records = [
         {"figure": dataclasses.asdict(figure), "cell": cell.record(store)} for figure, cell in cells
     ]
@@ -24,7 +24,7 @@ def save_cell_records(
 
 
 def load_cell_records(paper: Paper, directory: Path) -> dict[str, dict[str, Any]]:
-    """Return the records that `save_cell_records` wrote for all tables of a paper, by the cell's key.
+    """Return what `save_cell_records` wrote for all tables of a paper, by the cell's key.
 
     A damaged file is reported and skipped, so its cells are measured again.
     """
@@ -42,7 +42,7 @@ def load_cell_records(paper: Paper, directory: Path) -> dict[str, dict[str, Any]
 
 
 def versions_and_notes(records: Iterable[Mapping[str, Any]]) -> tuple[str, list[str]]:
-    """Return the package versions, "<name> <version>, ...", and the notes on images in some records."""
+    """Return the package versions ("<name> <version>, ...") and the notes in some records."""
     found: dict[str, dict[str, None]] = {}
     notes = set()
     for record in records:

@@ -1,4 +1,4 @@
-"""Reproduction of a paper's tables: make what is missing, measure, and write the results next to the printed figures."""
+"""Reproduction of a paper's tables, from missing targets to tables of both figures."""
 
 import dataclasses
 import json
@@ -52,13 +52,13 @@ class Reproduction:
       selection: the figures.
       budget: name of a budget in `budgets.toml`.
       store: the store of the targets.
-      output: results are written to `<output>/<paper>/`. Cells that are there, measured with any store, are not
-        measured again.
+      output: results are written to `<output>/<paper>/`. Cells that are there, measured with any
+        store, are not measured again.
       shard: (index, count): the part of the cells that this machine makes; the first index is 1.
 
     Raises:
-      UserError: an unknown paper, table, dataset or budget, a shard out of range, or a results folder of another
-        budget or schema.
+      UserError: an unknown paper, table, dataset or budget, a shard out of range, or a results
+        folder of another budget or schema.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Reproduction:
         self.paper = load_paper(selection.paper)
         self.budget = load_budget(budget)
         index, count = shard
-        require(1 <= index <= count, f"--shard={index}/{count}: I/N with I from 1 to N needed.")
+        require(1 <= index <= count, f"--shard={index}/{count}: I/N with I from 1 to N is needed.")
         figures = self.paper.select(selection.tables, selection.dataset, selection.classifiers)
         self.tables = list(dict.fromkeys(figure.table for figure in figures))
         self.grid = PaperGrid(self.paper, figures, self.budget)
@@ -115,7 +115,8 @@ class Reproduction:
         """Make what is missing and write the tables, even if a target fails.
 
         Raises:
-          UserError: the store or a table was made from other images, or the results folder cannot be written.
+          UserError: the store or a table was made from other images, or the results folder cannot
+            be written.
           WorkFailedError: a target could not be made.
         """
         datasets = self._require_same_images()
@@ -133,7 +134,7 @@ class Reproduction:
             self.write()
 
     def _require_same_images(self) -> list[str]:
-        """Check that all cells of the tables are of the same images; return the datasets of unmeasured cells."""
+        """Check that all cells of a table use the same images; return unmeasured datasets."""
         measured: dict[str, Fingerprints] = {}
         for cell in [cell for figure, cell in self.all_cells if figure.table in self.tables]:
             images = (cell.record(self.store) or {}).get("images")
@@ -207,7 +208,7 @@ class Reproduction:
         }
 
     def _require_same_results(self) -> None:
-        """Raise `UserError` if the results folder holds other files, or results of another budget or schema."""
+        """Raise `UserError` if the results folder has results of another budget or schema."""
         file, output = self.directory / _MARKER, self.directory.parent
         if not file.is_file():
             require(

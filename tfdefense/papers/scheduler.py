@@ -19,8 +19,8 @@ _WAIT_SECONDS = 10.0
 def make_targets(targets: Sequence[StoredTarget], store: TargetStore, cost: CostEstimator) -> None:
     """Make the targets that are missing, each as soon as its prerequisites exist.
 
-    Targets that another machine is making are left to it, and waited for at the end. A target that fails does not
-    stop the others.
+    Targets that another machine is making are left to it, and waited for at the end. A target that
+    fails does not stop the others.
 
     Args:
       targets: ordered so that each follows its prerequisites.
@@ -78,7 +78,7 @@ def _make(target: StoredTarget, store: TargetStore, cost: CostEstimator) -> str 
         return str(error)
     finally:
         release_directory(target.path(store))
-        # Free the networks and compiled functions of this target: hundreds of them would fill the memory.
+        # Free the networks and compiled functions: those of hundreds of targets fill the memory.
         clear_compile_cache()
         gc.collect()
     cost.record(target, time.monotonic() - start)

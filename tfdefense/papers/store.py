@@ -43,7 +43,7 @@ class TargetStore:
     def require_same_images(
         self, names: Iterable[str], measured: Mapping[str, Fingerprints]
     ) -> None:
-        """Check that the store and the measured cells were made from the images that this machine has.
+        """Check that the store and the measured cells use the images of this machine.
 
         The key of a target contains only the dataset's name, so the images are checked here.
 
@@ -52,7 +52,8 @@ class TargetStore:
           measured: fingerprints of the images of measured cells, by dataset.
 
         Raises:
-          UserError: the store or a cell was made from other images of that name, such as a lossy copy.
+          UserError: the store or a cell was made from other images of that name, such as a lossy
+            copy.
         """
         for name in names:
             self._require_same(f"--store={self.path}", name, self._read_fingerprints(name))
@@ -62,7 +63,8 @@ class TargetStore:
         """Write the fingerprints of datasets into the store, where it has none.
 
         Raises:
-          UserError: another machine has just recorded other images, or the folder cannot be written.
+          UserError: another machine has just recorded other images, or the folder cannot be
+            written.
         """
         for name in names:
             recorded = self._record(name, self.fingerprints(name))

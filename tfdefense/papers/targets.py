@@ -1,9 +1,10 @@
 """Targets: everything that a grid makes once and keeps in the store.
 
-A target is a trained classifier, a set of adversarial examples, a trained defence or a measured cell. Its file name
-ends in a hash of everything it depends on. A dataset enters this hash by its name alone; `TargetStore` checks that its
-images stay the same. Training recipes and default hyperparameters enter it as `SCHEMA`: raise `SCHEMA` when a change
-to one of them changes figures. A test notices such changes.
+A target is a trained classifier, a set of adversarial examples, a trained defence or a measured
+cell. Its file name ends in a hash of everything it depends on. A dataset enters this hash by its
+name alone; `TargetStore` checks that its images stay the same. Training recipes and default
+hyperparameters enter it as `SCHEMA`: raise `SCHEMA` when a change to one of them changes figures. A
+test notices such changes.
 """
 
 import dataclasses
@@ -13,12 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from tfdefense.attacks.core import adversarial_dataset
+from tfdefense.attacks.core.adversarial_dataset import (
+    AdversarialDataset,
+    AdversarialStorage,
+    load_adversarial_dataset,
+    make_adversarial_dataset,
+)
+from tfdefense.attacks.core.hyperparameters import hyperparameter_values
 from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.classifiers import FrozenClassifier
-from tfdefense.defenses import DEFENSES
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.learned_defense import LearnedDefense
+from tfdefense.defenses.registry import DEFENSES
 from tfdefense.evaluation.attack_summary import save_attack_summary
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.from_flags import (
@@ -150,7 +157,7 @@ class ExamplesTarget(StoredTarget):
 
     def key_fields(self) -> dict[str, Any]:
         attack = parse_attack(self.attack)
-        of_attack = {"attack": attack.name, **adversarial_dataset.hyperparameter_values(attack)}
+        of_attack = {"attack": attack.name, **hyperparameter_values(attack)}
         return {**super().key_fields(), **of_attack}
 
     def is_done(self, store: TargetStore) -> bool:
@@ -160,17 +167,18 @@ class ExamplesTarget(StoredTarget):
         split = getattr(store.dataset(self.classifier.dataset), self.split)
         images = split if self.images is None else split.take(self.images)
         model, attack = self.classifier.load(store), parse_attack(self.attack)
-        made = adversarial_dataset.craft(model, images, attack, self.split, 250, self.path(store))
+        storage = AdversarialStorage(self.split, 250, self.path(store))
+        made = make_adversarial_dataset(model, images, attack, storage)
         save_attack_summary(made, images)
 
-    def load(self, store: TargetStore) -> adversarial_dataset.AdversarialDataset:
+    def load(self, store: TargetStore) -> AdversarialDataset:
         """Return the examples."""
-        return adversarial_dataset.load_adversarial_dataset(self.path(store))
+        return load_adversarial_dataset(self.path(store))
 
 
 @dataclasses.dataclass(frozen=True)
 class DefenseTarget(StoredTarget):
-    """A defence, trained with a classifier; a defence without training is only written to a run directory.
+    """A defence, trained with a classifier; without training, only its run directory.
 
     Attributes:
       classifier: the classifier that it is trained with.
@@ -198,7 +206,7 @@ class DefenseTarget(StoredTarget):
         passes: int | None = None,
         train_images: int | None = None,
     ) -> "DefenseTarget":
-        """Return the target of a paper's defence; `passes` and `train_images` are ignored if it has no training."""
+        """Return the target of a paper's defence; a defence without training ignores the rest."""
         options = tuple(sorted(choice.options.items()))
         if not issubclass(DEFENSES.get(choice.defense), LearnedDefense):
             return cls(classifier, choice.defense, options)
@@ -233,7 +241,7 @@ class DefenseTarget(StoredTarget):
         (self.path(store) / "finished").touch()
 
     def load(self, store: TargetStore, guarded: FrozenClassifier | None = None) -> Defense:
-        """Return the trained defence, in front of `guarded` or of the classifier it was trained with."""
+        """Return the trained defence; it guards `guarded`, or the classifier of its training."""
         return load_defense(self.run(store), guarded)
 
 

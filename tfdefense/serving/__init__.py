@@ -1,5 +1,8 @@
-"""Exported models and their clients: `exporter/` writes SavedModels and TFLite files, `client/` sends images to
-them here or on a server, and `core/input_checks.py` checks the images inside the served graph."""
+"""Exported models and their clients.
+
+`exporter/` writes SavedModels and TFLite files, `client/` sends images to them in this process or
+on a server, and `core/input_checks.py` checks the images inside the served graph.
+"""
 
 from tfdefense.serving.client.local_client import open_model
 from tfdefense.serving.exporter.export import export

@@ -104,7 +104,7 @@ class StoredConfig:
         """
         return _checked(self.settings, name, annotation, default, f"{self.file}: settings.")
 
-    def fact(self, name: str, annotation: Any, default: Any = _REQUIRED) -> Any:
+    def metadata_value(self, name: str, annotation: Any, default: Any = _REQUIRED) -> Any:
         """Return one of the `metadata`, checked as `setting` does."""
         return _checked(self.metadata, name, annotation, default, f"{self.file}: surroundings.")
 

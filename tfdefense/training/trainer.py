@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.data.core.batches import shuffled_batches
+from tfdefense.data.core.disk_array import DiskArray
 from tfdefense.errors import PreemptedError, WorkFailedError, require
 from tfdefense.training.checkpoints import Checkpoints
 from tfdefense.training.distribute import multi_worker
@@ -69,7 +70,11 @@ class Trainer:
         step = self.checkpoints.restore()
         return step >= self.config.total_steps(image_count) or self.task.should_stop
 
-    def fit(self, arrays: Mapping[str, np.ndarray], validate: Validate | None = None) -> None:
+    def fit(
+        self,
+        arrays: Mapping[str, np.ndarray | DiskArray],
+        validate: Validate | None = None,
+    ) -> None:
         """Train until the last step or until the task should stop.
 
         Args:
@@ -126,7 +131,7 @@ class Trainer:
                     )
 
     def make_iterator(
-        self, arrays: Mapping[str, np.ndarray], first_step: int = 0
+        self, arrays: Mapping[str, np.ndarray | DiskArray], first_step: int = 0
     ) -> Iterator[Mapping[str, Any]]:
         """Return an endless iterator over shuffled batches, from the batch of step `first_step` on.
 

@@ -1,13 +1,13 @@
-"""Figures as files, all in one style."""
+"""Figures as PNG and SVG files in one style."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
 from tfdefense.utils.atomic_write import atomic_write
 
-# Okabe and Ito's colours, told apart by colour-blind readers too; markers tell the rest.
+# Colours of Okabe and Ito, which colour-blind readers can tell apart. Markers differ too.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 MARKERS = "osD^vPX"
 STYLE = {
@@ -16,25 +16,35 @@ STYLE = {
     "axes.spines.right": False,
     "legend.frameon": False,
     "svg.fonttype": "none",
-    "svg.hashsalt": "tfdefense",  # Names within an SVG are drawn at random otherwise: the same picture would differ.
+    "svg.hashsalt": "tfdefense",  # Without a fixed salt, each file gets random element names.
 }
-COLUMN = 3.5  # Inches: a column of most journals.
+COLUMN = 3.5  # Width of a journal column in inches.
 
 
 def subplots(
     rows: int,
     columns: int,
     figsize: tuple[float, float],
-    layout: str | None = None,
-    **about: Any,
+    layout: Literal["constrained", "compressed", "tight"] | None = None,
+    **options: Any,
 ) -> tuple[Figure, Any]:
-    """As pyplot's: a figure and its axes; but no window, and nothing of the caller's own figures is touched."""
+    """Return a figure and its axes, as `pyplot.subplots` does, without changing the state of pyplot.
+
+    Args:
+      rows, columns: number of axes.
+      figsize: width and height in inches.
+      layout: layout engine of matplotlib.
+      **options: further arguments of `Figure.subplots`.
+    """
     figure = Figure(figsize, layout=layout)
-    return figure, figure.subplots(rows, columns, **about)
+    return figure, figure.subplots(rows, columns, **options)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a PNG and, beside it, an SVG, each whole or not at all; the same bytes for the same picture."""
+    """Write a figure as a PNG file and an SVG file with the same stem.
+
+    Each file is written completely or not at all. Equal figures give equal bytes.
+    """
     dpi = 200 if figure.get_figwidth() < 8 else 110
     for suffix, metadata in ((".png", None), (".svg", {"Date": None})):
         with atomic_write(path.with_suffix(suffix)) as partial:

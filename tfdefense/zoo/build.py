@@ -1,15 +1,19 @@
-"""Puts trained purifiers into the zoo, each with what its report says.
+"""Command that adds trained purifiers to the zoo, each with a card from its report.
 
-python -m tfdefense.zoo.build RUN ...       # run directories of bin/train, or of bin/reproduce, that bin/evaluate has judged
+python -m tfdefense.zoo.build RUN ...
+
+Each RUN is a run directory of bin/train or bin/reproduce that bin/evaluate has evaluated.
 """
 
+import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tfdefense.errors import UserError, WorkFailedError, require
-from tfdefense.evaluation.protocol import saved_report
-from tfdefense.evaluation.report.render import failed_check_lines, accuracy_table_lines
+from tfdefense.evaluation.protocol import load_finished_report
+from tfdefense.evaluation.report.render import accuracy_table_lines, failed_check_lines
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.experiments.load import load_dataset, load_defense
@@ -17,49 +21,77 @@ from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.progress import print_line
-from tfdefense.zoo.pretrained import MODELS, Pretrained, load, save_pretrained
+from tfdefense.zoo.pretrained import MODELS, Pretrained, load_pretrained, save_pretrained
 
 
-def build(run: RunDirectory, models: Path = MODELS) -> str:
-    """Writes the model of a run; returns its name, "<defense>/<dataset>/<classifier that it was trained before>".
+@dataclasses.dataclass(frozen=True)
+class _TrainingFacts:
+    """Facts for the card that neither the purifier nor its report has.
+
+    Attributes:
+      settings: settings of the run, by flag name.
+      has_init_run: whether training began with the weights of another run.
+      agreement: on how many test images float16 and float32 weights give the same class, such as
+        "359 of 360".
+      data_note: warning about the dataset, or "".
+    """
+
+    settings: Mapping[str, Any]
+    has_init_run: bool
+    agreement: str
+    data_note: str
+
+
+def add_run(run: RunDirectory, models: Path = MODELS) -> str:
+    """Add the trained purifier of a run and return its name.
 
     Args:
-      run: of a purifier, with a report.
-      models: where to.
+      run: run directory of a trained defence, with a report.
+      models: directory of the purifiers.
+
+    Returns:
+      "<defense>/<dataset>/<classifier that it was trained with>".
 
     Raises:
-      UserError: a run without a report or without a purifier.
+      UserError: a run without a report, or of a defence without networks.
     """
     defense, stored = load_defense(run), run.require_kind("defense")
     settings = stored.settings
-    require(defense.networks(), f"RUN={run.path}: {defense.name} has learned nothing.")
-    report = saved_report(run, None)
-    require(report is not None, f"RUN={run.path}: no report in it; bin/evaluate makes one.")
+    require(bool(defense.networks()), f"RUN={run.path}: {defense.name} does not learn.")
+    report = load_finished_report(run, None)
+    if report is None:
+        raise UserError(
+            f"RUN={run.path}: has no report. Write one with: bin/evaluate --run={run.path}"
+        )
     name = f"{defense.name}/{settings['dataset']}/{defense.trained_with}"
     directory = save_pretrained(defense, name, "", models)
+    pretrained = load_pretrained(name, models)
+    stored_defense = pretrained.before(defense.classifier)
     test = load_dataset(run).test
-    pretrained = load(name, models)
-    before = ModelRunner(defense.defend(), defense.batch_size).predict(test)
-    after = ModelRunner(pretrained.before(defense.classifier).defend(), defense.batch_size).predict(test)
-    kept = f"{int((before == after).sum()):,} of {len(test):,}"
-    begun = stored.fact("init_run", str | None, None) is not None
-    write_text_file(directory / "card.md", _card(pretrained, settings, begun, report, kept, test.note))
-    print_line(f"{name}: the class that float32 weights give on {kept} clean test images. {directory}")
+    float32 = ModelRunner(defense.defend(), defense.batch_size).predict(test)
+    float16 = ModelRunner(stored_defense.defend(), defense.batch_size).predict(test)
+    agreement = f"{int((float32 == float16).sum()):,} of {len(test):,}"
+    has_init_run = stored.metadata_value("init_run", str | None, None) is not None
+    facts = _TrainingFacts(settings, has_init_run, agreement, test.note)
+    write_text_file(directory / "card.md", _make_card(pretrained, report, facts))
+    print_line(
+        f"{name}: float16 weights give the class of float32 weights on {agreement} clean test images."
+        f" {directory}"
+    )
     return name
 
 
-def _card(
-    pretrained: Pretrained, settings: dict, begun: bool, report: Report, kept: str, note: str
-) -> str:
-    ways = ", ".join(
+def _make_card(pretrained: Pretrained, report: Report, facts: _TrainingFacts) -> str:
+    """Return the card, as Markdown."""
+    settings, images = facts.settings, facts.settings.get("train_images")
+    hyperparameters = ", ".join(
         f"{name}={value}" for name, value in pretrained.hyperparameters.items() if value is not None
     )
-    images = settings.get("train_images")
     lines = [
         f"# {pretrained.name}",
         "",
-        f"The purifier of {pretrained.defense}, trained on {settings['dataset']}: images {pretrained.image_shape} in [0, 1] go in,"
-        " and come out cleaned.",
+        f"Purifier of {pretrained.defense}, trained on {settings['dataset']}. It takes images"
+        f" {pretrained.image_shape} in [0, 1] and returns purified images.",
         "",
         report.summary,
         "",
@@ -67,24 +99,29 @@ def _card(
         *accuracy_table_lines(report),
         "",
         *(f"- {attack}" for attack in report.attacks),
-        *(f"- {each}" for each in report.notes),
-        f"- {settings['epochs']} passes over {'all' if images is None else f'the first {images:,}'} training images, seed"
-        f" {pretrained.seed}; {ways}.",
-        *(["- It began with the networks of another training."] if begun else []),
-        f"- Weights are kept in float16. On clean test images they give the class of the float32 ones {kept} times.",
+        *(f"- {note}" for note in report.notes),
+        f"- {settings['epochs']} passes over"
+        f" {'all' if images is None else f'the first {images:,}'} training images, seed"
+        f" {pretrained.seed}; {hyperparameters}.",
+        *(["- Training began with the weights of another run."] if facts.has_init_run else []),
+        "- Weights are stored in float16. On clean test images they give the class of the float32"
+        f" weights {facts.agreement} times.",
         f"- Versions: {', '.join(f'{key} {value}' for key, value in package_versions().items())}.",
-        *([f"- {note}"] if note else []),
+        *([f"- {facts.data_note}"] if facts.data_note else []),
         "",
     ]
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command."""
+    """Add the purifiers of all given runs and return the exit status."""
     try:
-        require(bool(arguments), "RUN: one or more run directories needed, judged by bin/evaluate.")
+        require(
+            bool(arguments),
+            "RUN: none given. Run directories that bin/evaluate has evaluated are needed.",
+        )
         for path in arguments:
-            build(RunDirectory(Path(path), "RUN"))
+            add_run(RunDirectory(Path(path), "RUN"))
     except (UserError, WorkFailedError) as error:
         print(f"tfdefense.zoo.build: {error}", file=sys.stderr)
         return 2

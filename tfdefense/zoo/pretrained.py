@@ -1,4 +1,4 @@
-"""A trained purifier from a few files: weights in float16, what they are weights of, and a model card."""
+"""Trained purifiers as a few small files: float16 weights, their configuration, and a model card."""
 
 import dataclasses
 import json
@@ -22,23 +22,24 @@ from tfdefense.utils.package_versions import package_versions
 SCHEMA = 1
 MODELS = Path(__file__).parent / "models"
 _CONFIG, _WEIGHTS, _CARD = "config.json", "weights.npz", "card.md"
-_LARGEST_CLASSIFIER = 1_000_000  # Bytes; larger ones are not kept beside the purifier.
+# Size in bytes up to which the classifier is stored with the purifier.
+_LARGEST_CLASSIFIER = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """A defence's trained networks, not yet before a classifier.
+    """Trained networks of a defence, not yet in front of a classifier.
 
     Attributes:
-      name: "<defense>/<dataset>/<classifier it was trained before>".
-      defense: the registered name.
-      hyperparameters: of the defence.
-      image_shape: (H, W, C) of images that it takes.
-      num_classes: of the classifier that it was trained before.
-      seed: that it was trained with.
+      name: "<defense>/<dataset>/<classifier that it was trained with>".
+      defense: registered name of the defence.
+      hyperparameters: hyperparameters of the defence.
+      image_shape: (H, W, C) of the images.
+      num_classes: number of classes of the classifier that it was trained with.
+      seed: seed of the defence.
       weights: "<network>/<index>" -> float16 array.
-      card: what it withstands, Markdown.
-      classifier_path: the classifier that it was trained before; None where that was too large to come along.
+      card: measured accuracy, as Markdown.
+      classifier_path: file of the classifier that it was trained with; None if that is not included.
     """
 
     name: str
@@ -52,105 +53,116 @@ class Pretrained:
     classifier_path: Path | None = None
 
     def classifier(self) -> FrozenClassifier:
-        """The classifier that it was trained before.
+        """Load the classifier that the purifier was trained with.
 
         Raises:
-          UserError: it did not come along, or its file is damaged.
+          UserError: it is not included, or its file is damaged.
         """
-        require(
-            self.classifier_path is not None,
-            f"{self.name}: its classifier is too large to come along; train one by its name.",
-        )
+        if self.classifier_path is None:
+            raise UserError(
+                f"{self.name}: its classifier is too large to be included. Train it with: bin/train"
+            )
         model = RunDirectory(self.classifier_path.parent).load_classifier()
         return FrozenClassifier(model, self.image_shape, self.num_classes)
 
     def before(self, classifier: Any) -> Defense:
-        """The defence before a classifier, to be judged, exported or called.
+        """Return the trained defence in front of a classifier.
 
         Args:
-          classifier: a Keras model, `FrozenClassifier` or callable from images to logits. It need not be the one that the
-            purifier was trained before; the card says what was measured with that one.
+          classifier: a Keras model, `FrozenClassifier` or callable from images to logits. It may be
+            another one than the purifier was trained with; the card is about that one.
 
         Raises:
-          UserError: a classifier of other images.
+          UserError: the classifier takes images of another shape, or the weights are damaged.
         """
         if not isinstance(classifier, FrozenClassifier):
             classifier = FrozenClassifier(classifier, self.image_shape)
         require(
             classifier.image_shape == self.image_shape,
-            f"classifier {classifier.name!r}: takes images of {classifier.image_shape};"
+            f"classifier {classifier.name!r}: takes images of {classifier.image_shape}, but"
             f" {self.name} purifies {self.image_shape}.",
         )
         defense = get_defense_class(self.defense)(classifier, self.seed, **self.hyperparameters)
         for network_name, network in defense.networks().items():
             for index, weight in enumerate(network.weights):
-                kept = self.weights.get(f"{network_name}/{index}")
-                fits = kept is not None and kept.shape == tuple(weight.shape)
-                require(fits, f"{self.name}: its weights are not those of a {self.defense}.")
-                weight.assign(kept.astype(np.float32))
+                stored = self.weights.get(f"{network_name}/{index}")
+                if stored is None or stored.shape != tuple(weight.shape):
+                    raise UserError(
+                        f"{self.name}: its weights are not those of a {self.defense}. Install the"
+                        " package again."
+                    )
+                weight.assign(stored.astype(np.float32))
         defense.trained_with = self.name.rpartition("/")[2]
         return defense
 
     def purify(self, images: tf.Tensor) -> tf.Tensor:
-        """Images float32 [N, H, W, C] in [0, 1] -> the same, cleaned, whatever classifies them next."""
-        return self.before(self._nothing).purify(images)
+        """Return purified images, for any classifier.
 
-    def _nothing(self, images: tf.Tensor) -> tf.Tensor:
+        Args:
+          images: float32 [N, H, W, C] in [0, 1].
+        """
+        return self.before(self._zero_logits).purify(images)
+
+    def _zero_logits(self, images: tf.Tensor) -> tf.Tensor:
+        """Return the logits of a classifier that is not used."""
         return tf.zeros([tf.shape(images)[0], self.num_classes])
 
 
-def names(models: Path = MODELS) -> list[str]:
-    """The purifiers that there are."""
+def list_pretrained(models: Path = MODELS) -> list[str]:
+    """Return the names of all trained purifiers in a directory."""
     return sorted(path.parent.relative_to(models).as_posix() for path in models.rglob(_CONFIG))
 
 
-def load(name: str, models: Path = MODELS) -> Pretrained:
-    """One of `names`.
+def load_pretrained(name: str, models: Path = MODELS) -> Pretrained:
+    """Load a trained purifier.
 
     Args:
-      name: "<defense>/<dataset>/<classifier>".
-      models: where they lie.
+      name: "<defense>/<dataset>/<classifier>", one of `list_pretrained`.
+      models: directory of the purifiers.
 
     Raises:
-      UserError: there is none of that name, or its files are damaged.
+      UserError: an unknown name, or damaged files.
     """
-    if name not in names(models):
-        raise unknown_name("purifier", name, names(models))
+    if name not in list_pretrained(models):
+        raise unknown_name("purifier", name, list_pretrained(models))
     directory = models / name
     try:
         config = json.loads((directory / _CONFIG).read_text())
         if config["schema"] != SCHEMA:
-            raise ValueError(f"schema {config['schema']}, {SCHEMA} needed")
-        with np.load(directory / _WEIGHTS) as found:
-            weights = {key: found[key] for key in found.files}
+            raise ValueError(f"schema {config['schema']} given, {SCHEMA} is needed")
+        with np.load(directory / _WEIGHTS) as file:
+            weights = {key: file[key] for key in file.files}
         card = (directory / _CARD).read_text()
         fields = {key: config[key] for key in ("defense", "hyperparameters", "num_classes", "seed")}
-        shape = tuple(config["image_shape"])
+        image_shape = tuple(config["image_shape"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{directory}: damaged ({error}); install the package again.") from error
-    beside = RunDirectory(directory).classifier_path
+        raise UserError(f"{directory}: damaged ({error}). Install the package again.") from error
+    classifier_path = RunDirectory(directory).classifier_path
     return Pretrained(
         name=name,
-        image_shape=shape,
+        image_shape=image_shape,
         weights=weights,
         card=card,
-        classifier_path=beside if beside.is_file() else None,
+        classifier_path=classifier_path if classifier_path.is_file() else None,
         **fields,
     )
 
 
 def save_pretrained(defense: Defense, name: str, card: str, models: Path = MODELS) -> Path:
-    """Writes the networks of a trained defence as `load` reads them, and its classifier where that is small.
+    """Write a trained purifier as `load_pretrained` reads it, with its classifier if that is small.
 
     Args:
-      defense: trained.
+      defense: trained defence.
       name: "<defense>/<dataset>/<classifier>".
       card: Markdown.
-      models: where to.
+      models: directory of the purifiers.
+
+    Returns:
+      The directory of this purifier.
     """
     directory = models / name
     directory.mkdir(parents=True, exist_ok=True)
-    weights = {
+    weights: dict[str, Any] = {
         f"{network_name}/{index}": np.asarray(weight, np.float16)
         for network_name, network in defense.networks().items()
         for index, weight in enumerate(network.weights)
@@ -158,11 +170,11 @@ def save_pretrained(defense: Defense, name: str, card: str, models: Path = MODEL
     np.savez_compressed(directory / _WEIGHTS, **weights)
     write_text_file(directory / _CARD, card)
     if isinstance(defense.classifier.model, keras.Model):
-        beside = RunDirectory(directory)
-        beside.save_classifier(defense.classifier.model)
-        if beside.classifier_path.stat().st_size > _LARGEST_CLASSIFIER:
-            beside.classifier_path.unlink()
-    about = {
+        run = RunDirectory(directory)
+        run.save_classifier(defense.classifier.model)
+        if run.classifier_path.stat().st_size > _LARGEST_CLASSIFIER:
+            run.classifier_path.unlink()
+    config = {
         "schema": SCHEMA,
         "defense": defense.name,
         "hyperparameters": dataclasses.asdict(defense.config),
@@ -171,5 +183,5 @@ def save_pretrained(defense: Defense, name: str, card: str, models: Path = MODEL
         "seed": defense.seed,
         "made_with": package_versions(),
     }
-    write_text_file(directory / _CONFIG, json.dumps(about, indent=2) + "\n")
+    write_text_file(directory / _CONFIG, json.dumps(config, indent=2) + "\n")
     return directory

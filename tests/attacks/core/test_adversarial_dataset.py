@@ -28,7 +28,9 @@ def classifier(toy_model):
 def make(classifier, toy_split, tmp_path):
     def make(attack=FGSM(epsilon=0.2), split=toy_split, model=classifier, **options):  # noqa: B008
         options = {"batch_size": 10, "runs_dir": tmp_path, **options}
-        return adversarial_dataset.craft(model, split, attack, "train", **options)
+        return adversarial_dataset.make_adversarial_dataset(
+            model, split, attack, "train", **options
+        )
 
     return make
 

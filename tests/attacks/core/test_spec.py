@@ -1,7 +1,7 @@
 import pytest
 
 from tfdefense.attacks import APGDCE, ATTACKS, BIM, PGD, CarliniWagnerL2, DeepFool, make_attack
-from tfdefense.attacks.core.spec import parse_attack, format_attack
+from tfdefense.attacks.core.spec import format_attack, parse_attack
 from tfdefense.errors import UserError
 
 

@@ -11,21 +11,21 @@ def numbers(batches, count):
     return [batch["x"].numpy().tolist() for batch in itertools.islice(batches, count)]
 
 
-def test_every_pass_is_a_permutation_and_batches_run_across_passes():
+def test_every_pass_is_a_permutation_and_batches_cross_passes():
     stream = list(itertools.chain(*numbers(shuffled_batches(ARRAYS, 4, seed=1), 5)))
     assert sorted(stream[:10]) == list(range(10))
     assert sorted(stream[10:]) == list(range(10))
     assert stream[:10] != stream[10:]
 
 
-def test_starting_later_gives_what_would_have_come():
+def test_a_stream_that_starts_later_continues_the_same_batches():
     unbroken = numbers(shuffled_batches(ARRAYS, 4, seed=1), 9)
     for first in (1, 3, 7):
         resumed = numbers(shuffled_batches(ARRAYS, 4, seed=1, first_step=first), 9 - first)
         assert resumed == unbroken[first:]
 
 
-def test_seeds_differ_and_arrays_stay_together():
+def test_seeds_give_different_orders_and_arrays_stay_aligned():
     assert numbers(shuffled_batches(ARRAYS, 4, 1), 3) != numbers(shuffled_batches(ARRAYS, 4, 2), 3)
     batch = next(iter(shuffled_batches(ARRAYS, 4, seed=3)))
     assert np.array_equal(batch["x"].numpy() ** 2, batch["y"].numpy())

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfdefense.data import Split
+from tfdefense.data import Dataset, Split
 from tfdefense.errors import UserError
 
 GOOD = np.full((4, 6, 6, 1), 0.5, np.float32)
@@ -23,15 +23,24 @@ LABELS = np.arange(4, dtype=np.int32)
         (GOOD, np.eye(4, dtype=np.int32), r"shape \(4, 4\) given"),
     ],
 )
-def test_bad_images_and_labels_are_named(images, labels, message):
+def test_errors_name_bad_images_and_labels(images, labels, message):
     with pytest.raises(UserError, match=message):
         Split(images, labels, num_classes=4)
 
 
-def test_take_and_select_keep_images_with_their_labels():
+def test_take_and_select_keep_images_and_labels_aligned():
     images = np.linspace(0, 1, 4, dtype=np.float32)[:, None, None, None] * np.ones((1, 2, 2, 1))
     split = Split(images.astype(np.float32), LABELS, 4).select(np.array([3, 1]))
     assert split.labels.tolist() == [3, 1]
     assert np.allclose(split.images[:, 0, 0, 0], [1, 1 / 3])
     assert len(split.take(1)) == 1
     assert split.image_shape == (2, 2, 1)
+
+
+def test_settings_of_a_run_match_the_dataset_that_they_name():
+    split = Split(GOOD, LABELS, 4)
+    data = Dataset("pets", split, split, split, source="dir:/pets", options={"split_seed": 3})
+    assert data.matches({"dataset": "dir:/pets", "split_seed": 3, "epochs": 1})
+    assert not data.matches({"dataset": "dir:/pets"})
+    assert not data.matches({"dataset": "dir:/cats", "split_seed": 3})
+    assert not data.matches({"dataset": "dir:/pets", "split_seed": 3, "image_size": [8, 8]})

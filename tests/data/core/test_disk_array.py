@@ -1,3 +1,6 @@
+import mmap
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -33,25 +36,25 @@ def on_disk():
         11,
     ],
 )
-def test_slices_are_those_of_the_array_in_memory(on_disk, chosen):
+def test_slices_equal_those_of_an_array_in_memory(on_disk, chosen):
     expected = as_images(BYTES)[chosen]
     np.testing.assert_array_equal(on_disk[chosen], expected)
     assert on_disk[chosen].dtype == np.float32
 
 
-def test_it_looks_like_an_array(on_disk):
+def test_a_disk_array_has_the_attributes_of_an_array(on_disk):
     assert on_disk.shape == BYTES.shape
     assert (len(on_disk), on_disk.ndim, on_disk.dtype) == (50, 4, np.float32)
     np.testing.assert_array_equal(np.asarray(on_disk), as_images(BYTES))
 
 
-def test_a_view_of_a_view(on_disk):
+def test_a_view_of_a_view_selects_rows_of_the_first_view(on_disk):
     order = np.random.default_rng(1).permutation(50)
     view = on_disk.select(order).select(slice(5, 25))
     np.testing.assert_array_equal(view[2:6], as_images(BYTES)[order][7:11])
 
 
-def test_splits_and_batches_do_not_tell_the_difference(on_disk):
+def test_splits_and_batches_are_the_same_on_disk_and_in_memory(on_disk):
     labels = np.arange(50, dtype=np.int32) % 4
     here, there = (Split(images, labels, 4) for images in (as_images(BYTES), on_disk))
     assert data_fingerprint(here) == data_fingerprint(there)
@@ -66,7 +69,7 @@ def test_splits_and_batches_do_not_tell_the_difference(on_disk):
         np.testing.assert_array_equal(one["labels"], other["labels"])
 
 
-def test_fgsm_pairs_on_disk_are_those_in_memory(toy_split, toy_model, monkeypatch):
+def test_fgsm_pairs_on_disk_equal_those_in_memory(toy_split, toy_model, monkeypatch):
     here = make_fgsm_pairs(toy_model, toy_split)
     monkeypatch.setattr(disk_array, "MEMORY_LIMIT", 0)
     there = make_fgsm_pairs(toy_model, toy_split)
@@ -74,10 +77,34 @@ def test_fgsm_pairs_on_disk_are_those_in_memory(toy_split, toy_model, monkeypatc
     np.testing.assert_array_equal(here["direction"], np.asarray(there["direction"]))
 
 
-def test_a_full_disk_is_named(on_disk, monkeypatch):
+def test_the_error_names_a_full_disk(on_disk, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.pwrite", full)
     with pytest.raises(WorkFailedError, match=r"No space left on device\)\. Set TMPDIR"):
         on_disk[0:1] = BYTES[:1]
+
+
+def test_rows_that_are_in_a_file_already_are_mapped(tmp_path):
+    np.save(tmp_path / "rows.npy", BYTES)
+    stored = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    array = DiskArray(BYTES.shape, np.uint8, as_images, stored=stored)
+    np.testing.assert_array_equal(array.select(slice(10, 20))[2:4], as_images(BYTES[12:14]))
+    (tmp_path / "rows.npy").unlink()
+    np.testing.assert_array_equal(np.asarray(array), as_images(BYTES))
+
+
+def test_reading_does_not_raise_the_memory_of_the_process():
+    """Pages that were read stay in the cache of the system, and leave the memory of the process."""
+    shape = (64, 1024, 1024)
+    array = DiskArray(shape, np.uint8)
+    for row in range(len(array)):
+        array[row : row + 1] = np.full((1, *shape[1:]), row, np.uint8)
+
+    def resident_bytes():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+    before = resident_bytes()
+    assert [int(array[row].max()) for row in range(len(array))] == list(range(64))
+    assert resident_bytes() - before < 16 * 2**20

@@ -3,7 +3,14 @@ import pytest
 
 from tfdefense.attacks import FGSM
 from tfdefense.classifiers import FrozenClassifier
-from tfdefense.defenses import APEGAN, BitDepth, MagNet, SpatialSmoothing, compose, get_defense_class
+from tfdefense.defenses import (
+    APEGAN,
+    BitDepth,
+    MagNet,
+    SpatialSmoothing,
+    compose,
+    get_defense_class,
+)
 from tfdefense.errors import UserError
 from tfdefense.evaluation import evaluate
 from tfdefense.serving import export
@@ -14,88 +21,91 @@ def first_pixels(images):
     return images[:, 0, 0, :]
 
 
-def test_images_pass_through_the_parts_in_order(toy_model, toy_split):
+def test_images_pass_the_parts_in_order(toy_model, toy_split):
     bits, median = BitDepth(toy_model, bits=2), SpatialSmoothing(toy_model, window=3)
     for parts in ([bits, median], [median, bits]):
-        whole = compose(parts)
+        composition = compose(parts)
         expected = parts[1].purify(parts[0].purify(toy_split.images))
-        np.testing.assert_array_equal(whole.purify(toy_split.images), expected)
-        np.testing.assert_array_equal(whole.defend()(toy_split.images), toy_model(expected))
+        np.testing.assert_array_equal(composition.purify(toy_split.images), expected)
+        np.testing.assert_array_equal(composition.defend()(toy_split.images), toy_model(expected))
     assert compose([bits, median]).name == "bit_depth+spatial_smoothing"
 
 
-def test_what_is_composed_is_judged_and_exported(toy_model, toy_split, tmp_path):
-    whole = compose([BitDepth(toy_model, bits=2), SpatialSmoothing(toy_model, window=3)])
-    report = evaluate(whole, toy_split.take(6), [FGSM(epsilon=0.1)])
+def test_a_composition_can_be_evaluated_and_exported(toy_model, toy_split, tmp_path):
+    composition = compose([BitDepth(toy_model, bits=2), SpatialSmoothing(toy_model, window=3)])
+    report = evaluate(composition, toy_split.take(6), [FGSM(epsilon=0.1)])
     assert report.row("bit_depth+spatial_smoothing", "fgsm", "white_box").trained_with == "toy"
-    card = (export(whole, tmp_path / "model") / "model_card.md").read_text()
+    card = (export(composition, tmp_path / "model") / "model_card.md").read_text()
     assert "- bit_depth_bits: 2" in card
     assert "- spatial_smoothing_window: 3" in card
 
 
-def test_a_classifier_of_its_own_at_the_end_guards_no_other(toy_model):
-    whole = get_defense_class("bit_depth+adversarial_training")(toy_model, inner_steps=1)
-    assert whole.replaces_classifier
+def test_adversarial_training_at_the_end_replaces_the_classifier(toy_model):
+    composition = get_defense_class("bit_depth+adversarial_training")(toy_model, inner_steps=1)
+    assert composition.replaces_classifier
     assert not get_defense_class("bit_depth+spatial_smoothing")(toy_model).replaces_classifier
 
 
-def test_a_name_makes_the_parts_with_their_hyperparameters(toy_model, toy_split):
+def test_a_name_with_plus_creates_the_parts_with_their_hyperparameters(toy_model, toy_split):
     kind = get_defense_class("spatial_smoothing+bit_depth")
-    whole = kind(toy_model, bits=3, window=2)
-    assert [part.name for part in whole.parts] == ["spatial_smoothing", "bit_depth"]
-    assert whole.parts[1].bits == 3
-    assert whole.parts[0].config.window == 2
-    alone = BitDepth(toy_model, bits=3).purify(whole.parts[0].purify(toy_split.images))
-    np.testing.assert_array_equal(whole.purify(toy_split.images), alone)
+    composition = kind(toy_model, bits=3, window=2)
+    assert [part.name for part in composition.parts] == ["spatial_smoothing", "bit_depth"]
+    assert composition.parts[1].bits == 3
+    assert composition.parts[0].config.window == 2
+    alone = BitDepth(toy_model, bits=3).purify(composition.parts[0].purify(toy_split.images))
+    np.testing.assert_array_equal(composition.purify(toy_split.images), alone)
     with pytest.raises(UserError, match="--bits=9"):
         kind(toy_model, bits=9)
     with pytest.raises(UserError, match="unknown hyperparameter"):
         kind(toy_model, restarts=9)
 
 
-def test_parts_learn_side_by_side_and_are_found_again(toy_model, toy_split, tmp_path):
+def test_parts_are_trained_together_and_loaded_again(toy_model, toy_split, tmp_path):
     kind = get_defense_class("magnet+bit_depth+apegan")
     given = {"strengths": (0.3,), "bits": 4, "false_positive_rate": 0.1}
 
     def fitted(seed):
-        whole = kind(toy_model, seed, **given)
-        return whole.fit(
+        composition = kind(toy_model, seed, **given)
+        return composition.fit(
             toy_split, epochs=30, batch_size=8, validation=toy_split, run=tmp_path / "run"
         )
 
-    whole = fitted(1)
-    magnet, bits, apegan = whole.parts
+    composition = fitted(1)
+    magnet, bits, apegan = composition.parts
     images = toy_split.images
     expected = apegan.purify(bits.purify(magnet.purify(images)))
-    np.testing.assert_array_equal(whole.purify(images), expected)
-    assert whole.detects
-    np.testing.assert_array_equal(whole.excess(images), magnet.excess(images))
+    np.testing.assert_array_equal(composition.purify(images), expected)
+    assert composition.detects
+    np.testing.assert_array_equal(composition.detector_score(images), magnet.detector_score(images))
     again = kind(toy_model, 1, **given)
     again.fit(toy_split, epochs=30, batch_size=8, validation=toy_split, run=tmp_path / "run")
     np.testing.assert_array_equal(again.purify(images), expected)
-    np.testing.assert_array_equal(again.excess(images), magnet.excess(images))
-    assert RunDirectory(tmp_path / "run").read_config().settings["defense"] == "magnet+bit_depth+apegan"
+    np.testing.assert_array_equal(again.detector_score(images), magnet.detector_score(images))
+    assert (
+        RunDirectory(tmp_path / "run").read_config().settings["defense"]
+        == "magnet+bit_depth+apegan"
+    )
 
 
-def test_a_purifier_learns_from_what_the_parts_before_it_leave(toy_model, toy_split):
-    whole = get_defense_class("bit_depth+apegan")(toy_model, bits=1, strengths=(0.2,))
+def test_a_purifier_learns_from_images_purified_by_earlier_parts(toy_model, toy_split):
+    composition = get_defense_class("bit_depth+apegan")(toy_model, bits=1, strengths=(0.2,))
     seen = {}
 
-    def drawn(images):
+    def record(images):
         seen["images"] = images
         return images
 
-    apegan = whole.parts[1]
-    before = apegan.before
-    apegan.before = lambda images: drawn(before(images))
-    whole.fit(toy_split, epochs=1, batch_size=24)
+    apegan = composition.parts[1]
+    preprocess = apegan.preprocess
+    apegan.preprocess = lambda images: record(preprocess(images))
+    composition.fit(toy_split, epochs=1, batch_size=24)
     assert seen["images"].shape[0] == 24
-    values = np.unique(before(toy_split.images))
+    values = np.unique(preprocess(toy_split.images))
     np.testing.assert_array_equal(values, [0.0, 1.0])
-    assert APEGAN(toy_model).before(toy_split.images) is not None
+    assert APEGAN(toy_model).preprocess(toy_split.images) is not None
 
 
-def test_it_takes_as_many_passes_as_the_slowest_part(toy_model, toy_split):
+def test_the_default_epochs_are_those_of_the_part_that_needs_most(toy_model, toy_split):
     kind = get_defense_class("magnet+apegan")
     assert kind.default_epochs(toy_split) == MagNet.default_epochs(toy_split)
 
@@ -103,35 +113,37 @@ def test_it_takes_as_many_passes_as_the_slowest_part(toy_model, toy_split):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("bit_depth+magnet", "magnet refuses images as they arrive, so it must come first"),
+        ("bit_depth+magnet", "magnet refuses unpurified images, so it must come first"),
         ("bit_depth+magnet+apegan", "must come first"),
         ("adversarial_training+bit_depth", "so it must come last"),
-        ("bit_depth+bit_depth", "named once only"),
+        ("bit_depth+bit_depth", "allowed only once"),
         ("bit_depth+apegam", "Did you mean 'apegan'"),
         ("bit_depth+", "unknown defense ''"),
     ],
 )
-def test_what_does_not_go_together_is_named(name, message):
+def test_an_error_names_parts_that_cannot_be_combined(name, message):
     with pytest.raises(UserError, match=message):
         get_defense_class(name)
 
 
-def test_parts_for_different_images_are_named(toy_model):
+def test_an_error_names_parts_for_different_images(toy_model):
     other = BitDepth(FrozenClassifier(first_pixels, (7, 9, 3)))
     with pytest.raises(UserError, match="images of different shapes"):
         compose([SpatialSmoothing(toy_model), other])
-    with pytest.raises(UserError, match="1 defences given, at least 2"):
+    with pytest.raises(UserError, match="1 defences given, at least 2 are"):
         compose([other])
 
 
-def test_adversarial_training_at_the_end_decides(toy_model, toy_split):
-    whole = get_defense_class("bit_depth+adversarial_training")(toy_model, inner_attack="fgsm", bits=3)
-    whole.fit(toy_split, epochs=2, batch_size=8)
-    network = whole.parts[1].network
-    expected = network(whole.parts[0].purify(toy_split.images), training=False)
-    np.testing.assert_allclose(whole.defend()(toy_split.images), expected, atol=1e-5)
+def test_the_logits_are_those_of_adversarial_training_at_the_end(toy_model, toy_split):
+    composition = get_defense_class("bit_depth+adversarial_training")(
+        toy_model, inner_attack="fgsm", bits=3
+    )
+    composition.fit(toy_split, epochs=2, batch_size=8)
+    network = composition.parts[1].network
+    expected = network(composition.parts[0].purify(toy_split.images), training=False)
+    np.testing.assert_allclose(composition.defend()(toy_split.images), expected, atol=1e-5)
 
 
-def test_pairs_that_nobody_learns_from_are_refused(toy_model, toy_split):
+def test_stored_pairs_are_rejected_if_no_part_learns_from_them(toy_model, toy_split):
     with pytest.raises(UserError, match="no part of --defense=magnet"):
-        get_defense_class("magnet+bit_depth")(toy_model).arrays(toy_split, ["something"])
+        get_defense_class("magnet+bit_depth")(toy_model).training_arrays(toy_split, ["something"])

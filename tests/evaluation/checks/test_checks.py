@@ -9,6 +9,7 @@ import tensorflow as tf
 import tfdefense
 from tfdefense.attacks import FGSM, PGD, Square
 from tfdefense.defenses.core.defense import Defense
+from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.errors import UserError
 from tfdefense.evaluation import evaluate
 from tfdefense.evaluation.checks.all_checks import no_label_leaking
@@ -27,7 +28,8 @@ class Nothing:
 class Planted(Defense):
     """A purifier made of a function."""
 
-    name, config_type, random_draws = "planted", Nothing, 200
+    name, config_type = "planted", Nothing
+    budget = EvaluationBudget(random_perturbations=200)
 
     def __init__(self, classifier, function):
         super().__init__(classifier)

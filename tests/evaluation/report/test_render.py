@@ -10,7 +10,7 @@ import pytest
 from tfdefense.attacks import BIM
 from tfdefense.errors import UserError
 from tfdefense.evaluation import Report, evaluate
-from tfdefense.evaluation.protocol import save
+from tfdefense.evaluation.protocol import save_report
 from tfdefense.evaluation.report.comparison import Comparison, compare_runs
 from tfdefense.evaluation.report.render import to_html, to_markdown
 from tfdefense.training.run_directory import RunDirectory
@@ -22,7 +22,7 @@ def saved(report, tmp_path):
 
     figure, _ = subplots(1, 1, (4, 3))
     save_figure(figure, tmp_path / "gallery.png")
-    save(report, RunDirectory(tmp_path))
+    save_report(report, RunDirectory(tmp_path))
     return tmp_path
 
 

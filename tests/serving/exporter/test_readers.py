@@ -1,8 +1,10 @@
-"""Readers that know nothing of this library: a reload in Python would hide a broken export."""
+"""SavedModels read by other programs: a reload by this library would hide a broken export."""
 
+import json
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +13,32 @@ import tensorflow as tf
 
 from tests.conftest import SHAPE
 
-SAID = {
-    "shape": ("images: shape [24 11 12 1] given, [N, 12, 12, 1] needed.", lambda x: x[:, 1:]),
-    "range": ("[0, 1] needed (0-255? divide by 255).", lambda x: 255 * x),
-    "NaN": ("or NaN; [0, 1] needed", lambda x: np.where(x == x.max(), np.nan, x)),
-    "many": (
-        "images: 4104 given, 1 to 4096 in one request",
+INVALID = {
+    "shape": (lambda x: x[:, 1:], "images: shape [24 11 12 1] given, [N, 12, 12, 1] needed."),
+    "range": (lambda x: 255 * x, "given, [0, 1] needed. Divide 0-255 values by 255."),
+    "NaN": (lambda x: np.where(x == x.max(), np.nan, x), "(or NaN) given, [0, 1] needed."),
+    "count": (
         lambda x: np.tile(x, (171, 1, 1, 1)),
+        "images: 4104 given, 1 to 4096 allowed in one request",
     ),
 }
+
+# Imports TensorFlow once, and then runs each command of saved_model_cli in a child process.
+RUN_SAVED_MODEL_CLI = """
+import json, os, sys
+from tensorflow.python.tools.saved_model_cli import main
+
+statuses = []
+for folder, arguments in json.load(sys.stdin):
+    child = os.fork()
+    if child == 0:
+        for stream, name in ((1, "stdout"), (2, "stderr")):
+            os.dup2(os.open(f"{folder}/{name}", os.O_CREAT | os.O_WRONLY), stream)
+        sys.argv = ["saved_model_cli", *arguments]
+        main()
+    statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(json.dumps(statuses))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -36,96 +55,136 @@ def expected(served_defense, toy_images):
     }
 
 
-def saved_model_cli(*arguments):
-    """TensorFlow's own tool, in a process of its own: the session loader, which TF Serving uses."""
-    script = Path(sys.executable).with_name("saved_model_cli")
-    return subprocess.run([script, *arguments], capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def saved_model_cli(exported, toy_images, expected, tmp_path_factory):
+    """Commands of TensorFlow's `saved_model_cli`, whose session loader TF Serving uses too.
+
+    Returns:
+      By name: the exit status, the printed texts and the folder of the outputs.
+    """
+    inputs = {
+        "serving_default": ("serving_default", toy_images),
+        "purify": ("purify", toy_images),
+        "classify": ("classify", expected["purified"]),
+        **{
+            name: ("serving_default", change(toy_images).astype(np.float32))
+            for name, (change, _) in INVALID.items()
+        },
+    }
+    folders = {name: tmp_path_factory.mktemp("cli") for name in ("show", *inputs)}
+    commands = [(str(folders["show"]), ["show", "--dir", str(exported), "--all"])]
+    for name, (signature, images) in inputs.items():
+        folder = folders[name]
+        np.save(folder / "images.npy", images)
+        commands.append(
+            (
+                str(folder),
+                [
+                    *("run", "--dir", str(exported)),
+                    *("--tag_set", "serve", "--signature_def", signature),
+                    *("--inputs", f"images={folder / 'images.npy'}"),
+                    *("--outdir", str(folder), "--overwrite"),
+                ],
+            )
+        )
+    command = [sys.executable, "-c", RUN_SAVED_MODEL_CLI]
+    done = subprocess.run(
+        command, input=json.dumps(commands), capture_output=True, text=True, check=True
+    )
+    return {
+        name: types.SimpleNamespace(
+            status=status,
+            stdout=(folder / "stdout").read_text(),
+            stderr=(folder / "stderr").read_text(),
+            folder=folder,
+        )
+        for (name, folder), status in zip(
+            folders.items(), json.loads(done.stdout.splitlines()[-1]), strict=True
+        )
+    }
 
 
-def run_cli(exported, signature, images, tmp_path):
-    np.save(tmp_path / "images.npy", images)
-    where = ["run", "--dir", exported, "--tag_set", "serve", "--signature_def", signature]
-    given = ["--inputs", f"images={tmp_path / 'images.npy'}", "--outdir", tmp_path, "--overwrite"]
-    return saved_model_cli(*where, *given)
-
-
-def test_saved_model_cli_runs_every_signature(exported, toy_images, expected, tmp_path):
-    assert run_cli(exported, "serving_default", toy_images, tmp_path).returncode == 0
+@pytest.mark.slow
+def test_saved_model_cli_runs_every_signature(saved_model_cli, expected):
+    assert saved_model_cli["serving_default"].status == 0
     for name, value in expected.items():
-        np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), value, atol=1e-5)
-        (tmp_path / f"{name}.npy").unlink()
-    run_cli(exported, "purify", toy_images, tmp_path)
-    np.testing.assert_allclose(np.load(tmp_path / "purified.npy"), expected["purified"], atol=1e-5)
-    assert not (tmp_path / "logits.npy").exists()
-    run_cli(exported, "classify", expected["purified"], tmp_path)
-    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected["logits"], atol=1e-5)
+        found = np.load(saved_model_cli["serving_default"].folder / f"{name}.npy")
+        np.testing.assert_allclose(found, value, atol=1e-5)
+    folder = saved_model_cli["purify"].folder
+    purified = np.load(folder / "purified.npy")
+    np.testing.assert_allclose(purified, expected["purified"], atol=1e-5)
+    assert not (folder / "logits.npy").exists()
+    logits = np.load(saved_model_cli["classify"].folder / "logits.npy")
+    np.testing.assert_allclose(logits, expected["logits"], atol=1e-5)
 
 
-def test_saved_model_cli_shows_what_goes_in_and_comes_out(exported):
-    shown = saved_model_cli("show", "--dir", exported, "--all").stdout
+@pytest.mark.slow
+def test_saved_model_cli_shows_inputs_and_outputs(saved_model_cli):
+    shown = saved_model_cli["show"].stdout
     for signature in ("serving_default", "purify", "classify", "serving_bytes"):
         assert f"signature_def['{signature}']" in shown
-    for needed in ("inputs['images']", "shape: (-1, 12, 12, 1)", "inputs['image_bytes']"):
-        assert needed in shown
+    for text in ("inputs['images']", "shape: (-1, 12, 12, 1)", "inputs['image_bytes']"):
+        assert text in shown
     for name in ("purified", "perturbation_norm", "logits", "probabilities", "classes"):
         assert f"outputs['{name}']" in shown
     assert "tensorflow/serving/predict" in shown
 
 
-@pytest.mark.parametrize("what", SAID)
-def test_what_is_wrong_with_images_comes_back_as_a_sentence(exported, toy_images, what, tmp_path):
-    sentence, spoilt = SAID[what]
-    answer = run_cli(exported, "serving_default", spoilt(toy_images).astype(np.float32), tmp_path)
-    assert answer.returncode != 0
-    assert "InvalidArgumentError" in answer.stderr
-    assert sentence in answer.stderr
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", INVALID)
+def test_saved_model_cli_prints_the_mistake_in_invalid_images(saved_model_cli, mistake):
+    _, sentence = INVALID[mistake]
+    assert saved_model_cli[mistake].status != 0
+    assert "InvalidArgumentError" in saved_model_cli[mistake].stderr
+    assert sentence in saved_model_cli[mistake].stderr
 
 
 def test_openvino_agrees(exported, toy_images, expected):
     openvino = pytest.importorskip("openvino")
-    exact = {"INFERENCE_PRECISION_HINT": "f32"}  # Or it computes in bfloat16 where the CPU can.
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}  # By default it may compute in bfloat16.
     model = openvino.Core().compile_model(exported, "CPU", exact)
-    answers = model({"images": toy_images})
-    found = {output.any_name: answers[output] for output in model.outputs}
+    outputs = model({"images": toy_images})
+    found = {output.any_name: outputs[output] for output in model.outputs}
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, atol=1e-4, err_msg=name)
 
 
 @pytest.fixture(scope="module")
-def loader(tmp_path_factory):
-    """`load.c`, compiled against the library inside TensorFlow's wheel."""
+def c_program(tmp_path_factory, exported):
+    """Command that runs `load_saved_model.c`, compiled against TensorFlow's library, on a model."""
     if shutil.which("gcc") is None:
-        pytest.skip("no C compiler here")
-    program = tmp_path_factory.mktemp("c") / "load"
+        pytest.skip("gcc is not installed")
+    program = tmp_path_factory.mktemp("c") / "load_saved_model"
     library = Path(tf.sysconfig.get_lib())
-    source = Path(__file__).with_name("load.c")
+    source = Path(__file__).with_name("load_saved_model.c")
     linked = ["-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"]
     include = tf.sysconfig.get_include()
     options = ["-O1", f"-I{include}", f"-L{library}", f"-Wl,-rpath,{library}"]
     subprocess.run(["gcc", source, "-o", program, *options, *linked], check=True)
-    return program
-
-
-def run_c(loader, exported, images, output="purified"):
-    saved = tf.compat.v1.saved_model.load
+    load = tf.compat.v1.saved_model.load
     with tf.compat.v1.Session(graph=tf.Graph()) as session, session.graph.as_default():
-        signature = saved(session, ["serve"], str(exported)).signature_def["serving_default"]
-    names = [signature.inputs["images"].name, signature.outputs[output].name]
-    given = [loader, exported, *names, *map(str, images.shape)]
-    return subprocess.run(given, input=images.tobytes(), capture_output=True)
+        signature = load(session, ["serve"], str(exported)).signature_def["serving_default"]
+    return [program, exported, signature.inputs["images"].name, signature.outputs["purified"].name]
 
 
-def test_a_c_program_loads_it_as_tf_serving_does(loader, exported, toy_images, expected):
-    answer = run_c(loader, exported, toy_images)
-    assert answer.returncode == 0, answer.stderr.decode()
-    purified = np.frombuffer(answer.stdout, np.float32).reshape(-1, *SHAPE)
+def run_c_program(c_program, images):
+    command = [*c_program, *map(str, images.shape)]
+    return subprocess.run(command, input=images.tobytes(), capture_output=True)
+
+
+@pytest.mark.slow
+def test_a_c_program_loads_the_model_as_tf_serving_does(c_program, toy_images, expected):
+    done = run_c_program(c_program, toy_images)
+    assert done.returncode == 0, done.stderr.decode()
+    purified = np.frombuffer(done.stdout, np.float32).reshape(-1, *SHAPE)
     np.testing.assert_allclose(purified, expected["purified"], atol=1e-5)
 
 
-@pytest.mark.parametrize("what", SAID)
-def test_a_c_program_is_told_what_is_wrong(loader, exported, toy_images, what):
-    sentence, spoilt = SAID[what]
-    answer = run_c(loader, exported, spoilt(toy_images).astype(np.float32))
-    assert answer.returncode == 3
-    assert sentence in answer.stderr.decode()
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", INVALID)
+def test_a_c_program_gets_the_mistake_in_invalid_images(c_program, toy_images, mistake):
+    change, sentence = INVALID[mistake]
+    done = run_c_program(c_program, change(toy_images).astype(np.float32))
+    assert done.returncode == 3
+    assert sentence in done.stderr.decode()

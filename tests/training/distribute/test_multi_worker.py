@@ -26,8 +26,8 @@ def free_ports(count):
     return ports
 
 
-def start(place, run, name, *die_at, config=None):
-    """A process; what it says goes into a file of its name."""
+def start_process(place, run, name, *die_at, config=None):
+    """Start worker.py; its output goes to `name`.log."""
     arguments = [place / "classifier.keras", place / run, place / f"{name}.npz", *die_at]
     return subprocess.Popen(
         [sys.executable, worker.__file__, *map(str, arguments)],
@@ -38,14 +38,14 @@ def start(place, run, name, *die_at, config=None):
     )
 
 
-def both(place, run, name, *die_at):
-    """Exit statuses of two workers."""
+def run_two_workers(place, run, name, *die_at):
+    """Run worker.py as two workers; return their exit statuses."""
     addresses = [f"localhost:{port}" for port in free_ports(2)]
     processes = []
     for index in range(2):
         task = {"type": "worker", "index": index}
         config = json.dumps({"cluster": {"worker": addresses}, "task": task})
-        processes.append(start(place, run, f"{name}-{index}", *die_at, config=config))
+        processes.append(start_process(place, run, f"{name}-{index}", *die_at, config=config))
     return [process.wait(timeout=240) for process in processes]
 
 
@@ -57,56 +57,63 @@ def place(tmp_path_factory, toy_model):
 
 
 @pytest.fixture(scope="module")
-def unbroken(place):
-    """What training in this process leaves."""
-    return worker.trained(place / "classifier.keras", place / "one")
+def uninterrupted(place):
+    """The defence after a training in this process, without interruption."""
+    return worker.train(place / "classifier.keras", place / "one")
 
 
-def test_killed_and_started_again_it_ends_with_the_same_bits(place, unbroken):
-    """tests/soak/kill_resume.py does this 20 times to `bin/train`."""
-    process = start(place, "killed", "first")
+@pytest.mark.slow
+def test_a_killed_and_resumed_run_ends_with_the_same_bits(place, uninterrupted):
+    """tests/soak/kill_resume.py does this 20 times with `bin/train`."""
+    process = start_process(place, "killed", "first")
     checkpoints = place / "killed" / "checkpoints"
     while process.poll() is None and not list(checkpoints.glob("ckpt-4.index")):
         time.sleep(0.005)
     process.kill()
     assert process.wait() == -9, (place / "first.log").read_text()
-    assert start(place, "killed", "second").wait(timeout=240) == 0
-    assert "going on from step" in (place / "second.log").read_text()
-    expected, found = worker.state(unbroken), np.load(place / "second.npz")
+    assert start_process(place, "killed", "second").wait(timeout=240) == 0
+    assert "resuming from step" in (place / "second.log").read_text()
+    expected, found = worker.training_state(uninterrupted), np.load(place / "second.npz")
     assert set(found.files) == set(expected)
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
-def test_a_worker_dies_and_all_go_on_from_the_checkpoint_to_what_one_process_gets(place, unbroken):
-    assert both(place, "run", "broken", "6") == [1, -9], (place / "broken-0.log").read_text()
+@pytest.mark.slow
+def test_two_workers_resume_after_one_died_and_end_as_one_process(place, uninterrupted):
+    log = place / "broken-0.log"
+    assert run_two_workers(place, "run", "broken", "6") == [1, -9], log.read_text()
     failure = (place / "broken-0.failed").read_text()
-    assert failure.startswith("worker 0 of 2: another worker is gone or cannot be reached")
-    assert "Start all of them again with the same command" in failure
+    assert failure.startswith("worker 0 of 2: another worker has stopped or cannot be reached")
+    assert "Start all workers again with the same command" in failure
     assert not (place / "broken-0.npz").exists()
 
-    assert both(place, "run", "whole") == [0, 0], (place / "whole-1.log").read_text()
-    assert "going on from step 6" in (place / "whole-0.log").read_text()
-    expected = {**worker.state(unbroken), **worker.judged(unbroken, place / "attack")}
+    log = place / "whole-1.log"
+    assert run_two_workers(place, "run", "whole") == [0, 0], log.read_text()
+    assert "resuming from step 6" in (place / "whole-0.log").read_text()
+    expected = {
+        **worker.training_state(uninterrupted),
+        **worker.attack_results(uninterrupted, place / "attack"),
+    }
     found = [np.load(place / f"whole-{index}.npz") for index in range(2)]
     assert set(found[0].files) == set(found[1].files) == set(expected)
     for name, value in expected.items():
-        # All workers hold the same bits; one process adds up in another order.
+        # The workers have the same bits. One process adds in another order.
         np.testing.assert_array_equal(found[0][name], found[1][name], err_msg=name)
         close = np.isclose(found[0][name], value, rtol=1e-2, atol=1e-3)
-        # A white-box attack follows the sign of a gradient, which a last bit may turn where it is next to nothing.
+        # A white-box attack uses the sign of a gradient, which rounding may change near zero.
         assert np.mean(close) >= (0.97 if name == "white" else 1), name
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ("", "TF_CONFIG is not set; such as"),
-        ("{", "TF_CONFIG={: such as"),
-        ('{"cluster": {"worker": ["a:1"]}}', "such as"),
+        ("", "TF_CONFIG is not set. Set it to JSON such as"),
+        ("{", "TF_CONFIG={ is invalid. Set it to JSON such as"),
+        ('{"cluster": {"worker": ["a:1"]}}', "is invalid. Set it to JSON such as"),
         (
             '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
-            "task worker 1 of 1",
+            "task worker 1 given, but the cluster has 1 of this job: 0 to 0 needed",
         ),
         (
             '{"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 0}}',
@@ -114,11 +121,11 @@ def test_a_worker_dies_and_all_go_on_from_the_checkpoint_to_what_one_process_get
         ),
         (
             '{"cluster": {"chief": ["a:1", "b:1"]}, "task": {"type": "chief", "index": 0}}',
-            "2 chiefs, one needed",
+            "2 chiefs given, exactly 1 needed",
         ),
     ],
 )
-def test_a_tf_config_that_will_not_do_is_named(monkeypatch, config, message):
+def test_an_invalid_tf_config_is_named(monkeypatch, config, message):
     monkeypatch.setenv("TF_CONFIG", config)
     with pytest.raises(UserError, match=message.replace("{", r"\{")):
         strategies.make_strategy("multi_worker")

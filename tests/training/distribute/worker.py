@@ -1,8 +1,9 @@
-"""A process of test_processes.py: trains, with other workers also judges, and writes down what it got.
+"""A process of test_multi_worker.py: it trains a defence and saves the results in one .npz file.
 
-    [TF_CONFIG=...] python worker.py CLASSIFIER RUN OUTPUT [STEP AT WHICH THE SECOND WORKER DIES]
+    [TF_CONFIG=...] python worker.py CLASSIFIER RUN OUTPUT [STEP AT WHICH WORKER 1 DIES]
 
-A checkpoint is written after every second step.
+With `TF_CONFIG` it also attacks the defence together with the other workers. A checkpoint is saved
+after every second step.
 """
 
 import os
@@ -15,25 +16,19 @@ import numpy as np
 
 import tfdefense
 from tfdefense.attacks import BIM
-from tfdefense.attacks.core.adversarial_dataset import craft
-from tfdefense.cli import flags
+from tfdefense.attacks.core.adversarial_dataset import AdversarialStorage, make_adversarial_dataset
+from tfdefense.cli.devices import selected_devices
 from tfdefense.defenses import APEGANPlusPlus
-from tfdefense.defenses.core import learned_defense
 from tfdefense.errors import WorkFailedError
 from tfdefense.evaluation.runner import ModelRunner
-from tfdefense.training import LoopConfig, Trainer
+from tfdefense.training import Trainer
+from tfdefense.training.checkpoints import Checkpoints
 from tfdefense.utils import cluster
 
 SETTINGS = {"epochs": 4, "batch_size": 12, "steps_per_loop": 2}
 
 
-class Eager(LoopConfig):
-    def __post_init__(self):
-        super().__post_init__()
-        object.__setattr__(self, "checkpoint_seconds", 0.0)
-
-
-def split():
+def make_split():
     draws = np.random.default_rng(0)
     images = 0.3 * draws.random((30, 12, 12, 1), np.float32)
     labels = (np.arange(30) % 3).astype(np.int32)
@@ -42,47 +37,53 @@ def split():
     return tfdefense.data.Split(images, labels, 3, "toy")
 
 
-def trained(classifier, run):
-    """A defence after training beside that model."""
+def train(classifier, run):
+    """Train a defence of the Keras model in the file `classifier`."""
     defense = APEGANPlusPlus(keras.models.load_model(classifier), strengths=(0.2,))
-    return defense.fit(split(), run=run, validation=split(), **SETTINGS)
+    return defense.fit(make_split(), run=run, validation=make_split(), **SETTINGS)
 
 
-def state(defense):
-    """All that training changes."""
+def training_state(defense):
+    """Return all variables that training changes, by name."""
     items = defense.checkpoint_items().items()
     return {
         f"{name} {i}": np.asarray(v) for name, item in items for i, v in enumerate(item.variables)
     }
 
 
-def judged(defense, output):
-    """What comes of attacking it: shared by shards, and by batches."""
+def attack_results(defense, output):
+    """Return adversarial images and predictions; the workers share shards and batches."""
     attack = BIM(epsilon=0.1, steps=5)
-    examples = craft(defense.classifier, split(), attack, batch_size=8, output=output)
+    storage = AdversarialStorage(batch_size=8, output=output)
+    examples = make_adversarial_dataset(defense.classifier, make_split(), attack, storage)
     pipeline = ModelRunner(defense.defend(), batch_size=8)
-    images = pipeline.attack(attack, split()).images
-    return {"grey": examples.adversarial, "white": images, "predicted": pipeline.predict(split())}
+    images = pipeline.attack(attack, make_split()).images
+    return {
+        "grey": examples.adversarial,
+        "white": images,
+        "predicted": pipeline.predict(make_split()),
+    }
 
 
 def main(classifier, run, output, die_at=None):
-    learned_defense.LoopConfig = Eager
+    save = Checkpoints.save
+    Checkpoints.save = lambda self, step, **_: save(self, step)  # Without a minimum interval.
     if "TF_CONFIG" not in os.environ:
-        with flags.devices({"strategy": "one_device"}):
-            np.savez(output, **state(trained(classifier, run)))
+        with selected_devices({"strategy": "one_device"}):
+            np.savez(output, **training_state(train(classifier, run)))
         return
     run_steps = Trainer.run_steps
 
-    def run_or_die(self, iterator, first, count):
-        if cluster.worker_index() == 1 and die_at is not None and first >= int(die_at):
+    def run_or_die(self, batches, first_step, count):
+        if cluster.worker_index() == 1 and die_at is not None and first_step >= int(die_at):
             os.kill(os.getpid(), signal.SIGKILL)
-        return run_steps(self, iterator, first, count)
+        return run_steps(self, batches, first_step, count)
 
     Trainer.run_steps = run_or_die
-    with flags.devices({"strategy": "multi_worker"}):
-        defense = trained(classifier, run)
-        found = {**state(defense), **judged(defense, f"{run}-attack")}
-    np.savez(output, **found)
+    with selected_devices({"strategy": "multi_worker"}):
+        defense = train(classifier, run)
+        results = {**training_state(defense), **attack_results(defense, f"{run}-attack")}
+    np.savez(output, **results)
 
 
 if __name__ == "__main__":

@@ -1,64 +1,55 @@
-"""Adversarial examples on disk: made once, in shards, and found again by what they were made from."""
+"""Adversarial data sets: the adversarial images of a split, made once and stored on disk in shards."""
 
 import dataclasses
 import json
-import time
-import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import tensorflow as tf
 
 import tfdefense
 from tfdefense.attacks.core.attack import Attack
+from tfdefense.attacks.core.hyperparameters import hyperparameter_values
+from tfdefense.attacks.core.model import Model
+from tfdefense.attacks.core.shards import PER_IMAGE_NAMES, Shard, ShardMaker, load_shard
 from tfdefense.classifiers.core.fingerprint import Identifiable, model_fingerprint
 from tfdefense.data.core.dataset import Split
-from tfdefense.data.core.disk_array import DiskArray, empty
+from tfdefense.data.core.disk_array import DiskArray, empty_array
 from tfdefense.data.core.fingerprint import data_fingerprint
-from tfdefense.errors import require
+from tfdefense.errors import UserError, require
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.utils import cluster
-from tfdefense.utils.atomic_write import atomic_write
 from tfdefense.utils.hashing import hash_parts
 from tfdefense.utils.progress import ProgressBar, print_line
 
-_SHARD = (
-    "adversarial",
-    "success",
-    "success_8bit",
-    "clean_success",
-    "l0",
-    "l2",
-    "linf",
-    "queries",
-    "gradients",
-    "no_gradient",
-    "seconds",
-)
+_HASH_DIGITS = 12
+
+
+class NamedModel(Identifiable, Model, Protocol):
+    """Model with a name and a fingerprint."""
 
 
 @dataclasses.dataclass(frozen=True)
 class AdversarialDataset:
-    """What an attack made of the first n images of a split, read from its directory.
+    """Adversarial images of the first n images of a split, read from their directory.
 
     Attributes:
-      run: the directory.
-      settings: what they were made from, by flag name.
-      data: fingerprint of the clean images and labels.
-      adversarial: float32 [n, H, W, C] in [0, 1]; never rounded to 8 bits. A `DiskArray` where they are too many
-        for memory.
-      success, success_8bit, clean_success: bool [n]; whether the adversarial image fools, whether it
-        still does when rounded to 8 bits, and whether the clean one did.
+      directory: the directory.
+      settings: flag name -> value of everything that the images depend on.
+      clean_fingerprint: fingerprint of the clean images and labels.
+      adversarial: float32 [n, H, W, C] in [0, 1]; never rounded to 8 bits. A `DiskArray` if they do not fit
+        into memory.
+      success, success_8bit, clean_success: bool [n]; see `Shard`.
       l0, l2, linf, queries, gradients, no_gradient: as in `AttackResult`.
-      seconds: that crafting took, in all.
+      seconds: duration of the attack on all images.
     """
 
-    run: RunDirectory
+    directory: RunDirectory
     settings: dict[str, Any]
-    data: str
+    clean_fingerprint: str
     adversarial: np.ndarray | DiskArray
     success: np.ndarray
     success_8bit: np.ndarray
@@ -73,188 +64,152 @@ class AdversarialDataset:
 
     @property
     def name(self) -> str:
-        """What tells these examples from all others: the attack and a hash of what it was given."""
-        return f"{self.settings['attack']}-{_key(self.settings, self.data)[:12]}"
+        """Name that identifies the data set: the attack and a hash of all settings."""
+        return f"{self.settings['attack']}-{_settings_hash(self.settings, self.clean_fingerprint)}"
 
 
-class NamedModel(Identifiable, Protocol):
-    """Model that an attack attacks and whose results are told from those of another."""
+@dataclasses.dataclass(frozen=True)
+class AdversarialStorage:
+    """Place and shard size of an adversarial data set.
 
-    def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Return logits float32 [N, K] of images float32 [N, H, W, C] in [0, 1]."""
-        ...
+    Attributes:
+      split_name: name of the split, stored with the settings and part of the default directory.
+      batch_size: number of images in a batch and in a shard, at least 1.
+      output: the directory. None means
+        `<runs_dir>/attacks/<dataset>-<split_name>-<model>-<attack>-<hash>`.
+      runs_dir: parent of the default directory.
+
+    Raises:
+      UserError: `batch_size` is out of range.
+    """
+
+    split_name: str = "test"
+    batch_size: int = 250
+    output: str | Path | None = None
+    runs_dir: str | Path = "runs"
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, f"--batch_size={self.batch_size}: at least 1 needed.")
 
 
-def craft(
+def make_adversarial_dataset(
     model: NamedModel,
     split: Split,
     attack: Attack,
-    part: str = "test",
-    batch_size: int = 250,
-    output: str | Path | None = None,
-    runs_dir: str | Path = "runs",
+    storage: AdversarialStorage = AdversarialStorage(),
 ) -> AdversarialDataset:
-    """Attacks all images of `split`, a shard for each batch; what is there already is not made again.
+    """Attack all images of `split`, one shard per batch; shards on disk are not made again.
+
+    The name of the default directory ends in a hash of the model's weights, the attack's hyperparameters
+    and the images. A second call with the same arguments therefore finds the finished data set.
 
     Several workers share the shards among them.
 
-    The directory's name ends in a hash of the model's weights, the attack's hyperparameters and the
-    images, so a second call with the same of each finds it, and one with any other does not.
-
     Args:
-      model: a classifier or a whole defended pipeline, of Keras models.
-      split: the images, and their true labels.
-      attack: what to do to them.
-      part: the name of the split, for the directory.
-      batch_size: images in a batch and in a shard.
-      output: the directory; None means `<runs_dir>/attacks/<dataset>-<part>-<model>-<attack>-<hash>`.
-      runs_dir: where that lies.
+      model: classifier or defended pipeline, made of Keras models.
+      split: clean images and their true labels.
+      attack: the attack.
+      storage: place and shard size.
 
     Raises:
-      UserError: a number out of range, a directory of something else, a model that is not Keras'.
+      UserError: the directory has other settings, or the model is not made of Keras models.
     """
-    require(batch_size >= 1, f"--batch_size={batch_size}: at least 1 needed.")
-    data = data_fingerprint(split)
+    fingerprint = data_fingerprint(split)
     settings = {
         "attack": attack.name,
         **hyperparameter_values(attack),
         "dataset": split.dataset,
-        "split": part,
+        "split": storage.split_name,
         "images": len(split),
         "classifier": model.name,
-        "batch_size": batch_size,
+        "batch_size": storage.batch_size,
         "weights": model_fingerprint(model),
     }
-    if output is None:
-        key = _key(settings, data)
-        name = f"{split.dataset}-{part}-{model.name}-{attack.name}-{key[:12]}"
-        output = Path(runs_dir) / "attacks" / name
-    run = RunDirectory(output, "output")
-    run.create_or_reuse(StoredConfig("attack", settings, {"data": data}))
-    (run.path / "shards").mkdir(exist_ok=True)
-    # Each worker makes every so many'th shard, and looks at no other before all are there.
-    starts = range(0, len(split), batch_size)[cluster.worker_index() :: cluster.worker_count()]
-    missing = [start for start in starts if _read(run, start, split, batch_size) is None]
+    directory = _directory(storage, settings, fingerprint)
+    directory.create_or_reuse(StoredConfig("attack", settings, {"data": fingerprint}))
+    (directory.path / "shards").mkdir(exist_ok=True)
+    # Each of W workers makes every W-th shard. It reads the others only when all are finished.
+    rows = list(_shard_rows(len(split), storage.batch_size))
+    rows = rows[cluster.worker_index() :: cluster.worker_count()]
+    missing = [each for each in rows if _load_rows(directory, each) is None]
     if missing:
-        print_line(f"Crafting into {run.path}")
-        _fill(run, model, split, attack, batch_size, missing)
+        print_line(f"Crafting into {directory.path}")
+        share = -(-len(split) // cluster.worker_count())  # Only the chief shows its progress.
+        done = share - sum(each.stop - each.start for each in missing)
+        maker = ShardMaker(model, attack, split.image_shape)
+        with ProgressBar(f"{attack.name} on {model.name}", share, done) as progress:
+            for each in missing:
+                maker.make(split.select(each)).save(_shard_path(directory, each))
+                progress.advance(each.stop - each.start)
     else:
-        print_line(f"Found in {run.path}")
+        print_line(f"Found in {directory.path}")
     multi_worker.wait_for_workers()
-    return load_adversarial_dataset(run)
+    return load_adversarial_dataset(directory)
 
 
-def load_adversarial_dataset(run: str | Path | RunDirectory) -> AdversarialDataset:
-    """Reads what `craft` wrote.
+def load_adversarial_dataset(directory: str | Path | RunDirectory) -> AdversarialDataset:
+    """Read a finished adversarial data set from its directory.
 
     Raises:
-      UserError: no directory of adversarial examples, or one whose crafting was not finished.
+      UserError: the directory is not an adversarial data set, or it is not finished.
     """
-    run = run if isinstance(run, RunDirectory) else RunDirectory(run, "pairs")
-    config = run.require_kind("attack")
+    if not isinstance(directory, RunDirectory):
+        directory = RunDirectory(directory, "pairs")
+    config = directory.require_kind("attack")
     count, batch_size = config.settings["images"], config.settings["batch_size"]
-    shards, adversarial = [], None
-    for start in range(0, count, batch_size):
-        shard = _load_shard(_shard_path(run, start))
-        require(
-            shard is not None and len(shard["success"]) == min(batch_size, count - start),
-            f"{run.path}: crafting is not finished (from image {start:,} of {count:,} on). The same"
-            " bin/attack goes on.",
-        )
-        images = shard.pop("adversarial")
+    adversarial: np.ndarray | DiskArray | None = None
+    arrays: dict[str, list[np.ndarray]] = {name: [] for name in PER_IMAGE_NAMES}
+    seconds = 0.0
+    for rows in _shard_rows(count, batch_size):
+        shard = _load_rows(directory, rows)
+        if shard is None:
+            raise UserError(
+                f"{directory.path}: not finished (from image {rows.start:,} of {count:,} on). Run the"
+                " same bin/attack command again to resume."
+            )
         if adversarial is None:
-            adversarial = empty((count, *images.shape[1:]), np.float32)
-        adversarial[start : start + len(images)] = images
-        shards.append(shard)
-    arrays = {
-        name: np.concatenate([shard[name] for shard in shards])
-        for name in _SHARD
-        if name not in ("adversarial", "seconds")
-    }
-    seconds = float(sum(shard["seconds"] for shard in shards))
+            adversarial = empty_array((count, *shard.adversarial.shape[1:]), np.float32)
+        adversarial[rows] = shard.adversarial
+        for name, parts in arrays.items():
+            parts.append(getattr(shard, name))
+        seconds += float(shard.seconds)
+    if adversarial is None:
+        raise UserError(f"{directory.path}: has no images.")
+    per_image: dict[str, Any] = {name: np.concatenate(parts) for name, parts in arrays.items()}
     return AdversarialDataset(
-        run,
+        directory,
         dict(config.settings),
-        config.fact("data", str),
+        config.metadata_value("data", str),
         adversarial,
-        **arrays,
+        **per_image,
         seconds=seconds,
     )
 
 
-def hyperparameter_values(attack: Attack) -> dict[str, Any]:
-    """Those of an attack by name, as JSON can hold them."""
-    return {field.name: getattr(attack, field.name) for field in dataclasses.fields(attack)}
+def _directory(
+    storage: AdversarialStorage, settings: dict[str, Any], clean_fingerprint: str
+) -> RunDirectory:
+    if storage.output is not None:
+        return RunDirectory(storage.output, "output")
+    parts = [settings[name] for name in ("dataset", "split", "classifier", "attack")]
+    name = "-".join([*parts, _settings_hash(settings, clean_fingerprint)])
+    return RunDirectory(Path(storage.runs_dir) / "attacks" / name, "output")
 
 
-def _fill(
-    run: RunDirectory,
-    model: NamedModel,
-    split: Split,
-    attack: Attack,
-    batch_size: int,
-    missing: list[int],
-) -> None:
-    todo = sum(min(batch_size, len(split) - start) for start in missing)
-
-    classes = tf.TensorSpec([None], tf.int32)
-    images = tf.TensorSpec([None, *split.image_shape], tf.float32)
-
-    @tf.function(input_signature=[images, classes, classes])
-    def fools(images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-        predicted = tf.argmax(model(images), axis=-1, output_type=tf.int32)
-        return tf.where(targets < 0, predicted != labels, predicted == targets)
-
-    share = -(-len(split) // cluster.worker_count())  # Of the chief, whose progress it is.
-    with ProgressBar(f"{attack.name} on {model.name}", share, share - todo) as progress:
-        for start in missing:
-            part = split.select(slice(start, start + batch_size))
-            began = time.monotonic()
-            result = attack.run(model, part.images, part.labels)
-            adversarial = result.images.numpy()
-            seconds = time.monotonic() - began
-
-            shard = {name: np.asarray(value) for name, value in result._asdict().items()}
-            shard = {name: value for name, value in shard.items() if name in _SHARD}
-            rounded = (np.round(adversarial * 255) / 255).astype(np.float32)
-            shard.update(
-                adversarial=adversarial,
-                success_8bit=fools(rounded, part.labels, result.targets),
-                clean_success=fools(part.images, part.labels, result.targets),
-                seconds=np.float64(seconds),
-            )
-            _save_shard(_shard_path(run, start), shard)
-            progress.advance(len(part))
+def _shard_rows(count: int, batch_size: int) -> Iterator[slice]:
+    """Yield the rows of each shard."""
+    for start in range(0, count, batch_size):
+        yield slice(start, min(start + batch_size, count))
 
 
-def _read(run: RunDirectory, start: int, split: Split, batch_size: int) -> dict[str, np.ndarray] | None:
-    shard = _load_shard(_shard_path(run, start))
-    atomic_write = shard is not None and len(shard["success"]) == min(
-        batch_size, len(split) - start
-    )
-    return shard if atomic_write else None
+def _shard_path(directory: RunDirectory, rows: slice) -> Path:
+    return directory.path / "shards" / f"{rows.start:08d}.npz"
 
 
-def _shard_path(run: RunDirectory, start: int) -> Path:
-    return run.path / "shards" / f"{start:08d}.npz"
+def _load_rows(directory: RunDirectory, rows: slice) -> Shard | None:
+    return load_shard(_shard_path(directory, rows), rows.stop - rows.start)
 
 
-def _save_shard(path: Path, shard: dict[str, np.ndarray]) -> None:
-    with atomic_write(path) as partial:
-        np.savez(partial, **shard)
-
-
-def _load_shard(path: Path) -> dict[str, np.ndarray] | None:
-    """A whole shard; None where there is none, or a damaged one."""
-    if not path.is_file():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in _SHARD}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        print_line(f"{path}: damaged; it is made again.")
-        return None
-
-
-def _key(settings: dict[str, Any], data: str) -> str:
-    return hash_parts([json.dumps([settings, data, tfdefense.__version__], sort_keys=True).encode()])
+def _settings_hash(settings: dict[str, Any], clean_fingerprint: str) -> str:
+    parts = [settings, clean_fingerprint, tfdefense.__version__]
+    return hash_parts([json.dumps(parts, sort_keys=True).encode()])[:_HASH_DIGITS]

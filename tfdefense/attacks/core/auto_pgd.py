@@ -1,183 +1,234 @@
-"""Algorithm 1 of Auto-PGD: gradient ascent with momentum that halves its own step.
+"""One run of Auto-PGD: gradient ascent with momentum that halves its own step size.
 
-Croce, Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
-Parameter-free Attacks", ICML 2020, section 3.
+Croce, Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
+Attacks", ICML 2020, section 3, algorithm 1.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from tfdefense.attacks.core import norms
-from tfdefense.attacks.core.attack import Crafted, Model
+from tfdefense.attacks.core.attack_result import AdversarialBatch
 from tfdefense.attacks.core.cleverhans_backend import project_to_ball
-from tfdefense.attacks.core.gradients import Loss, fooled, is_zero, loss_gradient
+from tfdefense.attacks.core.criteria import is_successful
+from tfdefense.attacks.core.input_gradients import is_zero, loss_gradient
+from tfdefense.attacks.core.losses import Loss
 from tfdefense.attacks.core.masked_loop import masked_while_loop
+from tfdefense.attacks.core.model import Model
+from tfdefense.attacks.core.restarts import ScoredBatch
 
-_MOMENTUM = 0.75
-_SHARE_OF_INCREASES = 0.75
-
-# (labels, aims) -> what to climb.
-LossOf = Callable[[tf.Tensor, tf.Tensor | None], Loss]
+_MOMENTUM = 0.75  # alpha of algorithm 1.
+_MIN_INCREASES = 0.75  # rho of condition 1.
 
 
-class Target(NamedTuple):
-    """What each image is to be, and how far it may go; tensors of N rows.
+@dataclasses.dataclass(frozen=True)
+class AutoPGDConfig:
+    """Settings of one run.
 
     Attributes:
-      images, labels: clean, and true.
-      aims: classes that the loss aims at, or None.
-      targets: classes that count as success, or None where any wrong one does.
-      epsilon: radii float32 [N, 1, 1, 1].
+      loss: `loss(labels, loss_targets)` returns the loss to increase, a function of logits.
+      norm: "linf" or "l2".
+      steps: number of steps, at least 1.
+      stop_at_success: stop an image as soon as it fools the model.
+    """
+
+    loss: Callable[[tf.Tensor, tf.Tensor | None], Loss]
+    norm: str
+    steps: int
+    stop_at_success: bool
+
+
+class AscentBatch(NamedTuple):
+    """Images to attack; tensors of N rows.
+
+    Attributes:
+      images: clean images, float32 [N, H, W, C].
+      labels: true classes, int32 [N].
+      loss_targets: target classes in the loss, int32 [N], or None.
+      targets: target classes that count as success, int32 [N]; None means any wrong class.
+      epsilon: radii, float32 [N, 1, 1, 1].
     """
 
     images: tf.Tensor
     labels: tf.Tensor
-    aims: tf.Tensor | None
+    loss_targets: tf.Tensor | None
     targets: tf.Tensor | None
     epsilon: tf.Tensor
 
 
-class Climb(NamedTuple):
-    """Where each image stands; tensors of N rows."""
+class AscentState(NamedTuple):
+    """State of the ascent of each image; tensors of N rows.
+
+    Attributes:
+      point, previous: the last two iterates x^(k) and x^(k-1).
+      gradient, loss: of the loss at `point`.
+      best, best_gradient, best_loss: x_max, the iterate of highest loss, with its gradient and loss.
+      result, result_loss: the iterate to return: of the successful ones that of highest loss, or of all if
+        none is successful.
+      success: bool; True if any iterate was successful.
+      step_size: eta, float32 [N, 1, 1, 1].
+      increases: number of steps of this window in which the loss increased.
+      was_halved: bool; True if the step size was halved at the end of the last window.
+      loss_at_checkpoint: the best loss at the end of the last window.
+      num_gradients: number of gradients computed so far.
+    """
 
     point: tf.Tensor
     previous: tf.Tensor
-    slope: tf.Tensor
+    gradient: tf.Tensor
     loss: tf.Tensor
     best: tf.Tensor
-    best_slope: tf.Tensor
+    best_gradient: tf.Tensor
     best_loss: tf.Tensor
     result: tf.Tensor
     result_loss: tf.Tensor
-    fell: tf.Tensor
+    success: tf.Tensor
     step_size: tf.Tensor
     increases: tf.Tensor
     was_halved: tf.Tensor
     loss_at_checkpoint: tf.Tensor
-    gradients: tf.Tensor
+    num_gradients: tf.Tensor
 
 
-def climb(
-    model: Model,
-    target: Target,
-    start: tf.Tensor,
-    loss_of: LossOf,
-    norm: str,
-    steps: int,
-    stop_at_success: bool,
-) -> tuple[Crafted, tf.Tensor, tf.Tensor]:
-    """One run from `start`: what it crafted, the loss there [N], and where it fooled [N].
+class _Evaluation(NamedTuple):
+    """Loss, gradient and success at one iterate of each image."""
 
-    An image keeps, of its iterates that fool, the one of highest loss; of all, if none does.
+    loss: tf.Tensor
+    gradient: tf.Tensor
+    success: tf.Tensor
+
+
+def run_auto_pgd(
+    model: Model, batch: AscentBatch, start: tf.Tensor, config: AutoPGDConfig
+) -> ScoredBatch:
+    """Run algorithm 1 from `start`, which is first projected into the ball.
+
+    Of the iterates that fool the model an image keeps that of highest loss; of all, if none does. The
+    score is the loss of the kept iterate.
     """
-    windows = tf.constant(checkpoints(steps))
+    windows = tf.constant(window_ends(config.steps))
 
-    def look(point: tf.Tensor, target: Target) -> tuple:
-        loss, logits, slope = loss_gradient(model, point, loss_of(target.labels, target.aims))
-        return loss, slope, fooled(logits, target.labels, target.targets)
+    def evaluate(point: tf.Tensor, batch: AscentBatch) -> _Evaluation:
+        loss = config.loss(batch.labels, batch.loss_targets)
+        losses, logits, gradient = loss_gradient(model, point, loss)
+        return _Evaluation(losses, gradient, is_successful(logits, batch.labels, batch.targets))
 
-    def advance(number: tf.Tensor, state: Climb, target: Target) -> tuple:
-        momentum = tf.where(number > 0, _MOMENTUM, 1.0)
-        point = _move(state, target, norm, momentum)
-        state = _keep_best(state, point, *look(point, target))
+    def advance(
+        number: tf.Tensor, state: AscentState, batch: AscentBatch
+    ) -> tuple[AscentState, tf.Tensor]:
+        momentum = tf.where(number > 0, _MOMENTUM, 1.0)  # The first step, line 3, has none.
+        point = _next_point(state, batch, config.norm, momentum)
+        state = _keep_best(state, point, evaluate(point, batch))
         window = tf.gather(windows, number)
-        state = Climb(
+        state = AscentState(
             *tf.cond(
-                window > 0, lambda: tuple(halve_where_stuck(state, window)), lambda: tuple(state)
+                window > 0,
+                lambda: tuple(halve_step_if_stuck(state, window)),
+                lambda: tuple(state),
             )
         )
-        return state, ~state.fell if stop_at_success else tf.ones_like(state.fell)
+        return state, ~state.success if config.stop_at_success else tf.ones_like(state.success)
 
-    start = project_to_ball(start, target.images, target.epsilon, norm)
-    loss, slope, fell = look(start, target)
-    counts = tf.zeros_like(target.labels)
+    start = project_to_ball(start, batch.images, batch.epsilon, config.norm)
+    first = evaluate(start, batch)
+    counts = tf.zeros_like(batch.labels)
     state = masked_while_loop(
         advance,
-        Climb(
+        AscentState(
             point=start,
             previous=start,
-            slope=slope,
-            loss=loss,
+            gradient=first.gradient,
+            loss=first.loss,
             best=start,
-            best_slope=slope,
-            best_loss=loss,
+            best_gradient=first.gradient,
+            best_loss=first.loss,
             result=start,
-            result_loss=loss,
-            fell=fell,
-            step_size=2 * target.epsilon,
+            result_loss=first.loss,
+            success=first.success,
+            step_size=2 * batch.epsilon,
             increases=counts,
-            was_halved=tf.ones_like(fell),
-            loss_at_checkpoint=loss,
-            gradients=counts + 1,
+            was_halved=tf.ones_like(first.success),
+            loss_at_checkpoint=first.loss,
+            num_gradients=counts + 1,
         ),
-        ~fell if stop_at_success else tf.ones_like(fell),
-        steps,
-        target,
+        ~first.success if config.stop_at_success else tf.ones_like(first.success),
+        config.steps,
+        batch,
     )
-    crafted = Crafted(state.result, state.gradients, state.gradients, is_zero(slope) & ~fell)
-    return crafted, state.result_loss, state.fell
+    adversarial = AdversarialBatch(
+        state.result,
+        queries=state.num_gradients,
+        gradients=state.num_gradients,
+        no_gradient=is_zero(first.gradient) & ~first.success,
+    )
+    return ScoredBatch(adversarial, state.result_loss, state.success)
 
 
-def checkpoints(steps: int) -> list[int]:
-    """For each step the length of the window that it closes, 0 where it closes none."""
+def window_ends(steps: int) -> list[int]:
+    """Return for each step the length of the window that ends with it, or 0.
+
+    The windows end at the checkpoints w_j = p_j * steps, with p_0 = 0, p_1 = 0.22 and
+    p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06).
+    """
     windows = [0] * steps
-    least, shrink = max(int(0.06 * steps), 1), max(int(0.03 * steps), 1)
+    shortest, decrease = max(int(0.06 * steps), 1), max(int(0.03 * steps), 1)
     length, end = max(int(0.22 * steps), 1), -1
     while (end := end + length) < steps:
         windows[end] = length
-        length = max(length - shrink, least)
+        length = max(length - decrease, shortest)
     return windows
 
 
-def _move(state: Climb, target: Target, norm: str, momentum: tf.Tensor) -> tf.Tensor:
-    """The next iterate: a projected step, with what is left of the last one."""
-    ahead = state.point + state.step_size * norms.steepest_direction(state.slope, norm)
-    ahead = project_to_ball(ahead, target.images, target.epsilon, norm)
+def _next_point(
+    state: AscentState, batch: AscentBatch, norm: str, momentum: tf.Tensor
+) -> tf.Tensor:
+    """Return x^(k+1): a projected gradient step (line 7), mixed with the last step (line 8)."""
+    ahead = state.point + state.step_size * norms.steepest_direction(state.gradient, norm)
+    ahead = project_to_ball(ahead, batch.images, batch.epsilon, norm)
     mixed = (
         state.point
         + momentum * (ahead - state.point)
         + (1 - momentum) * (state.point - state.previous)
     )
-    return project_to_ball(mixed, target.images, target.epsilon, norm)
+    return project_to_ball(mixed, batch.images, batch.epsilon, norm)
 
 
-def _keep_best(
-    state: Climb, point: tf.Tensor, loss: tf.Tensor, slope: tf.Tensor, fell: tf.Tensor
-) -> Climb:
-    higher = loss > state.best_loss
-    better = tf.where(fell == state.fell, loss > state.result_loss, fell)
+def _keep_best(state: AscentState, point: tf.Tensor, found: _Evaluation) -> AscentState:
+    higher = found.loss > state.best_loss
+    better = tf.where(found.success == state.success, found.loss > state.result_loss, found.success)
     return state._replace(
         point=point,
         previous=state.point,
-        slope=slope,
-        loss=loss,
+        gradient=found.gradient,
+        loss=found.loss,
         best=tf.where(norms.expand_per_image(higher), point, state.best),
-        best_slope=tf.where(norms.expand_per_image(higher), slope, state.best_slope),
-        best_loss=tf.where(higher, loss, state.best_loss),
+        best_gradient=tf.where(norms.expand_per_image(higher), found.gradient, state.best_gradient),
+        best_loss=tf.where(higher, found.loss, state.best_loss),
         result=tf.where(norms.expand_per_image(better), point, state.result),
-        result_loss=tf.where(better, loss, state.result_loss),
-        fell=state.fell | fell,
-        increases=state.increases + tf.cast(loss > state.loss, tf.int32),
-        gradients=state.gradients + 1,
+        result_loss=tf.where(better, found.loss, state.result_loss),
+        success=state.success | found.success,
+        increases=state.increases + tf.cast(found.loss > state.loss, tf.int32),
+        num_gradients=state.num_gradients + 1,
     )
 
 
-def halve_where_stuck(state: Climb, window: tf.Tensor) -> Climb:
-    """At the end of a window: half the step, and back to the best point, where it oscillated.
+def halve_step_if_stuck(state: AscentState, window: tf.Tensor) -> AscentState:
+    """Halve the step size of stuck images at the end of a window, and go back to their best iterate.
 
-    That is: the loss rose in at most 3/4 of the steps, or neither the step nor the best
-    loss has changed since the last window.
+    An image is stuck if the loss increased in at most 3/4 of the steps of the window (condition 1), or if
+    neither the step size nor the best loss has changed since the last window (condition 2).
     """
-    most = _SHARE_OF_INCREASES * tf.cast(window, tf.float32)
+    most = _MIN_INCREASES * tf.cast(window, tf.float32)
     stuck = tf.cast(state.increases, tf.float32) <= most
     stuck |= ~state.was_halved & (state.loss_at_checkpoint >= state.best_loss)
-    back = norms.expand_per_image(stuck)
+    is_stuck = norms.expand_per_image(stuck)
     return state._replace(
-        point=tf.where(back, state.best, state.point),
-        slope=tf.where(back, state.best_slope, state.slope),
-        step_size=tf.where(back, state.step_size / 2, state.step_size),
+        point=tf.where(is_stuck, state.best, state.point),
+        gradient=tf.where(is_stuck, state.best_gradient, state.gradient),
+        step_size=tf.where(is_stuck, state.step_size / 2, state.step_size),
         increases=tf.zeros_like(state.increases),
         was_halved=stuck,
         loss_at_checkpoint=state.best_loss,

@@ -1,21 +1,22 @@
-"""The hyperparameters of all attacks by name, with what their docstrings say of them."""
+"""Hyperparameters of all registered attacks, with the descriptions in their docstrings."""
 
 import dataclasses
-import inspect
-import re
 from typing import Any
 
+import docstring_parser
+
+from tfdefense.attacks.core.attack import Attack
 from tfdefense.attacks.registry import ATTACKS
 
 
 @dataclasses.dataclass(frozen=True)
 class Hyperparameter:
-    """One hyperparameter.
+    """Hyperparameter of one or several attacks.
 
     Attributes:
-      name: of the dataclass field, and of the flag.
+      name: name of the dataclass field and of the flag.
       annotation: its type.
-      help: what the docstring of the first attack that has it says.
+      help: description from the docstring of the first attack that has it.
       defaults: attack -> default.
     """
 
@@ -26,31 +27,27 @@ class Hyperparameter:
 
 
 def list_hyperparameters() -> list[Hyperparameter]:
-    """Every hyperparameter that any registered attack has, in the order of their first mention."""
+    """Return the hyperparameters of all registered attacks, in the order of their first mention."""
     found: dict[str, Hyperparameter] = {}
-    for name in ATTACKS.names():
-        attack = ATTACKS.get(name)
-        for field in dataclasses.fields(attack):
-            option = found.get(field.name)
-            if option is None:
-                help = _described(attack, field.name)
-                option = found[field.name] = Hyperparameter(field.name, field.type, help, {})
-            option.defaults[name] = field.default
+    for attack in ATTACKS.names():
+        kind = ATTACKS.get(attack)
+        for field in dataclasses.fields(kind):
+            if field.name not in found:
+                text = _describe(kind, field.name)
+                found[field.name] = Hyperparameter(field.name, field.type, text, {})
+            found[field.name].defaults[attack] = field.default
     return list(found.values())
 
 
-def _described(attack: type, field: str) -> str:
-    """What the docstrings of a class and its bases say of an attribute."""
-    for cls in attack.__mro__:
-        for line in _attributes(inspect.getdoc(cls) or ""):
-            name, _, text = line.partition(": ")
-            if field in name.split(", "):
-                return text
+def hyperparameter_values(attack: Attack) -> dict[str, Any]:
+    """Return the hyperparameters of an attack by name, as values that JSON can hold."""
+    return {field.name: getattr(attack, field.name) for field in dataclasses.fields(attack)}
+
+
+def _describe(kind: type, field: str) -> str:
+    """Return the description of an attribute in the docstring of a class or of its nearest base."""
+    for cls in kind.__mro__:
+        for entry in docstring_parser.parse(cls.__doc__ or "").params:
+            if field in entry.arg_name.split(", "):
+                return " ".join((entry.description or "").split())
     return ""
-
-
-def _attributes(doc: str) -> list[str]:
-    """The entries of an "Attributes:" section, each on one line."""
-    section = re.search(r"^Attributes:\n((?:  .*\n|\n)*)", doc + "\n", re.MULTILINE)
-    text = section.group(1) if section else ""
-    return [" ".join(entry.split()) for entry in re.split(r"\n(?=  \S)", "\n" + text) if entry]

@@ -1,4 +1,4 @@
-"""The loop of all iterative attacks: images that are done leave the batch."""
+"""Loop of all iterative attacks: images that are finished leave the batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,45 +10,47 @@ def masked_while_loop(
     step: Callable[[tf.Tensor, Any, Any], tuple[Any, tf.Tensor]],
     state: Any,
     active: tf.Tensor,
-    steps: tf.Tensor | int,
+    max_steps: tf.Tensor | int,
     constants: Any = (),
 ) -> Any:
-    """Repeats `step` on the images that are still active, until none is or `steps` are made.
+    """Repeat `step` on the active images until none is active or `max_steps` steps are done.
 
-    Before every step the active images' rows are gathered into a smaller batch, so an image that is
-    done costs nothing more.
+    Before every step the rows of the active images are gathered into a smaller batch. A finished image
+    costs nothing more.
 
     Args:
-      step: `step(number, state, constants) -> (state, active)` with rows of the active images only;
-        number is the int32 scalar of the step, from 0.
-      state: nest of tensors [N, ...] that steps change.
-      active: bool [N], the images to begin with.
-      steps: at most so many steps.
-      constants: nest of tensors [N, ...], or None, that steps read.
+      step: `step(number, state, constants) -> (state, active)`, with the rows of the active images only.
+        `number` is the int32 scalar index of the step, from 0.
+      state: nest of tensors [N, ...] that the steps change.
+      active: bool [N], the images that are active at the beginning.
+      max_steps: largest number of steps.
+      constants: nest of tensors [N, ...], or None, that the steps read.
 
     Returns:
-      The state after the last step, all N rows.
+      The state after the last step, with all N rows.
     """
 
-    def unfinished(number: tf.Tensor, state: Any, active: tf.Tensor) -> tf.Tensor:
-        return tf.logical_and(number < steps, tf.reduce_any(active))
+    def is_unfinished(number: tf.Tensor, state: Any, active: tf.Tensor) -> tf.Tensor:
+        return tf.logical_and(number < max_steps, tf.reduce_any(active))
 
-    def advance(number: tf.Tensor, state: Any, active: tf.Tensor) -> tuple:
+    def advance(
+        number: tf.Tensor, state: Any, active: tf.Tensor
+    ) -> tuple[tf.Tensor, Any, tf.Tensor]:
         rows = tf.where(active)
 
-        def take(tensor: tf.Tensor | None) -> tf.Tensor | None:
+        def gather_rows(tensor: tf.Tensor | None) -> tf.Tensor | None:
             return None if tensor is None else tf.gather(tensor, rows[:, 0])
 
-        def put(whole: tf.Tensor, part: tf.Tensor) -> tf.Tensor:
-            return tf.tensor_scatter_nd_update(whole, rows, part)
+        def scatter_rows(tensor: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
+            return tf.tensor_scatter_nd_update(tensor, rows, updates)
 
-        part, still_active = step(
+        active_state, still_active = step(
             number,
-            tf.nest.map_structure(take, state),
-            tf.nest.map_structure(take, constants),
+            tf.nest.map_structure(gather_rows, state),
+            tf.nest.map_structure(gather_rows, constants),
         )
-        state = tf.nest.map_structure(put, state, part)
-        return number + 1, state, put(active, still_active)
+        state = tf.nest.map_structure(scatter_rows, state, active_state)
+        return number + 1, state, scatter_rows(active, still_active)
 
-    _, state, _ = tf.while_loop(unfinished, advance, (tf.constant(0), state, active))
+    _, state, _ = tf.while_loop(is_unfinished, advance, (tf.constant(0), state, active))
     return state

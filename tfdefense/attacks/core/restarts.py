@@ -1,53 +1,89 @@
-"""Several runs of an attack on the same images, of which each image keeps its best."""
+"""Several runs of an attack on the same images; each image keeps its best result."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tfdefense.attacks.core import norms
-from tfdefense.attacks.core.attack import Crafted
+from tfdefense.attacks.core.attack_result import AdversarialBatch
 from tfdefense.attacks.core.masked_loop import masked_while_loop
 
-Run = Callable[[tf.Tensor, Any], tuple[Crafted, tf.Tensor, tf.Tensor]]
 
+class ScoredBatch(NamedTuple):
+    """Adversarial images of one run, and how good each is.
 
-def best_of(
-    run: Run, runs: int, images: tf.Tensor, constants: Any, stop_at_success: bool
-) -> Crafted:
-    """The best result of `runs` runs, image by image, and what they cost together.
-
-    Args:
-      run: `run(number, constants) -> (crafted, score [N], fell [N])`. A result that fooled is better
-        than one that did not; between two of a kind the higher score wins.
-      runs: how many.
-      images: what comes back where no run does any good.
-      constants: nest of tensors [N, ...] that runs read.
-      stop_at_success: images that fell are left out of later runs.
+    Attributes:
+      adversarial: the images and their cost.
+      score: float32 [N]; of two successful or two unsuccessful results the higher score wins.
+      success: bool [N].
     """
 
-    def once_more(number: tf.Tensor, best: tuple, constants: Any) -> tuple:
-        kept, kept_score, kept_fell, queries, gradients, blind = best
-        crafted, score, fell = run(number, constants)
-        better = tf.where(fell == kept_fell, score > kept_score, fell)
-        best = (
-            tf.where(norms.expand_per_image(better), crafted.images, kept),
-            tf.where(better, score, kept_score),
-            fell | kept_fell,
-            queries + crafted.queries,
-            gradients + crafted.gradients,
-            tf.where(number == 0, crafted.no_gradient, blind),
+    adversarial: AdversarialBatch
+    score: tf.Tensor
+    success: tf.Tensor
+
+
+class _BestSoFar(NamedTuple):
+    """Best result of each image and the cost of all runs so far; tensors of N rows."""
+
+    images: tf.Tensor
+    score: tf.Tensor
+    success: tf.Tensor
+    queries: tf.Tensor
+    gradients: tf.Tensor
+    no_gradient: tf.Tensor
+
+
+def best_of_restarts(
+    run_once: Callable[[tf.Tensor, Any], ScoredBatch],
+    restarts: int,
+    images: tf.Tensor,
+    constants: Any,
+    *,
+    stop_at_success: bool,
+) -> AdversarialBatch:
+    """Return the best result of each image over several runs, and the cost of all runs together.
+
+    Args:
+      run_once: `run_once(number, constants)` returns the result of one run. A successful result is better
+        than an unsuccessful one; of two equal ones the higher score wins.
+      restarts: number of runs.
+      images: float32 [N, H, W, C], returned for an image that no run changes.
+      constants: nest of tensors [N, ...] that the runs read.
+      stop_at_success: leave out images with a successful result in later runs.
+    """
+
+    def run_again(
+        number: tf.Tensor, best: _BestSoFar, constants: Any
+    ) -> tuple[_BestSoFar, tf.Tensor]:
+        adversarial, score, success = run_once(number, constants)
+        better = tf.where(success == best.success, score > best.score, success)
+        best = _BestSoFar(
+            images=tf.where(norms.expand_per_image(better), adversarial.images, best.images),
+            score=tf.where(better, score, best.score),
+            success=success | best.success,
+            queries=best.queries + adversarial.queries,
+            gradients=best.gradients + adversarial.gradients,
+            no_gradient=tf.where(number == 0, adversarial.no_gradient, best.no_gradient),
         )
-        return best, ~fell if stop_at_success else tf.ones_like(fell)
+        return best, ~success if stop_at_success else tf.ones_like(success)
 
     numbers = tf.zeros_like(images[:, 0, 0, 0])
     counts = tf.cast(numbers, tf.int32)
-    everyone = tf.ones_like(counts, tf.bool)
-    images, _, _, queries, gradients, blind = masked_while_loop(
-        once_more,
-        (images, numbers + numbers.dtype.min, ~everyone, counts, counts, ~everyone),
-        everyone,
-        runs,
+    all_images = tf.ones_like(counts, tf.bool)
+    best = masked_while_loop(
+        run_again,
+        _BestSoFar(
+            images=images,
+            score=numbers + numbers.dtype.min,
+            success=~all_images,
+            queries=counts,
+            gradients=counts,
+            no_gradient=~all_images,
+        ),
+        all_images,
+        restarts,
         constants,
     )
-    return Crafted(images, queries, gradients, blind)
+    return AdversarialBatch(best.images, best.queries, best.gradients, best.no_gradient)

@@ -1,4 +1,7 @@
-"""An attack in a few letters: its name and what is not as usual, `pgd:restarts=5:steps=100`."""
+"""Attacks as text: the name and the hyperparameters that differ from their defaults.
+
+For example `pgd:restarts=5:steps=100`.
+"""
 
 import dataclasses
 import difflib
@@ -9,76 +12,58 @@ from tfdefense.attacks.core.attack import Attack
 from tfdefense.attacks.registry import ATTACKS
 from tfdefense.errors import UserError, require
 
-_TOLD_APART = ("epsilon",)  # A column of its own in reports.
+_OMITTED = ("epsilon",)  # Reports show it in a column of its own.
 
 
 def format_attack(attack: Attack) -> str:
-    """The attack's name and the hyperparameters that are not their defaults, but for epsilon."""
+    """Return the attack as text, without its epsilon."""
     parts = [attack.name]
     for field in dataclasses.fields(attack):
         value = getattr(attack, field.name)
-        if field.name not in _TOLD_APART and value != field.default:
-            parts.append(
-                f"{field.name}={value:g}" if _is_number(value) else f"{field.name}={value}"
-            )
+        if field.name not in _OMITTED and value != field.default:
+            text = f"{value:g}" if _is_number(value) else f"{value}"
+            parts.append(f"{field.name}={text}")
     return ":".join(parts)
 
 
-def parse_attack(label: str, epsilon: float | Mapping[str, float] | None = None) -> Attack:
-    """The attack of a label.
+def parse_attack(text: str, epsilon: float | Mapping[str, float] | None = None) -> Attack:
+    """Return the attack that `text` describes.
 
     Args:
-      label: such as "cw" or "cw:targets=random:confidence=1".
-      epsilon: the radius, or one for each norm, where the attack has one and the label does not say it.
+      text: for example "cw" or "cw:targets=random:confidence=1".
+      epsilon: radius, or one radius per norm, for an attack that has a radius and whose text gives none.
 
     Raises:
-      UserError: an unknown name or hyperparameter, or a value that will not do.
+      UserError: the name, a hyperparameter or a value is unknown or out of range.
     """
-    name, *parts = label.split(":")
-    kind = ATTACKS.get(name)
-    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    name, *parts = text.split(":")
+    defaults: dict[str, Any] = {
+        field.name: field.default for field in dataclasses.fields(ATTACKS.get(name))
+    }
     given: dict[str, Any] = {}
     for part in parts:
-        key, equals, text = part.partition("=")
+        key, equals, value = part.partition("=")
         require(
-            bool(equals), f"--attacks={label}: {part!r} given, NAME=VALUE needed after each colon."
+            bool(equals), f"--attacks={text}: {part!r} given, NAME=VALUE needed after each colon."
         )
-        given[key] = _read(text, defaults[key], f"{name}:{key}") if key in defaults else text
+        given[key] = (
+            _parse_value(value, defaults[key], f"{name}:{key}") if key in defaults else value
+        )
     if epsilon is not None and is_bounded(name):
         if isinstance(epsilon, Mapping):
-            # An unknown norm is named by the attack itself.
-            epsilon = epsilon.get(given.get("norm", defaults["norm"]), defaults["epsilon"])
-        given.setdefault("epsilon", epsilon)
+            norm = given.get("norm", defaults["norm"])
+            # The attack itself reports an unknown norm.
+            given.setdefault("epsilon", epsilon.get(norm, defaults["epsilon"]))
+        else:
+            given.setdefault("epsilon", epsilon)
     return make_attack(name, **given)
 
 
-def _read(text: str, default: Any, what: str) -> Any:
-    """`text` as a value of the type of `default`; a number where that is None."""
-    if isinstance(default, bool):
-        require(text in ("true", "false"), f"--attacks: {what}={text}, true or false needed.")
-        return text == "true"
-    if isinstance(default, str):
-        return text
-    try:
-        return int(text) if isinstance(default, int) else float(text)
-    except ValueError:
-        raise UserError(f"--attacks: {what}={text}, a number needed.") from None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def is_bounded(name: str) -> bool:
-    """Whether the registered attack `name` takes an epsilon."""
-    return any(field.name == "epsilon" for field in dataclasses.fields(ATTACKS.get(name)))
-
-
 def make_attack(name: str, **hyperparameters: Any) -> Attack:
-    """The registered attack `name` with these hyperparameters in place of its defaults.
+    """Return the registered attack `name` with these hyperparameters in place of its defaults.
 
     Raises:
-      UserError: unknown name or hyperparameter, or one out of range.
+      UserError: the name or a hyperparameter is unknown, or a value is out of range.
     """
     attack = ATTACKS.get(name)
     known = [field.name for field in dataclasses.fields(attack)]
@@ -87,3 +72,27 @@ def make_attack(name: str, **hyperparameters: Any) -> Attack:
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         require(given in known, f"{name}: has no {given!r}.{hint} It has: {', '.join(known)}.")
     return attack(**hyperparameters)
+
+
+def is_bounded(name: str) -> bool:
+    """Return whether the registered attack `name` takes an epsilon."""
+    return any(field.name == "epsilon" for field in dataclasses.fields(ATTACKS.get(name)))
+
+
+def _parse_value(text: str, default: Any, name: str) -> Any:
+    """Return `text` as a value of the type of `default`; a float if that is None."""
+    if isinstance(default, bool):
+        require(
+            text.lower() in ("true", "false"), f"--attacks: {name}={text}, true or false needed."
+        )
+        return text.lower() == "true"
+    if isinstance(default, str):
+        return text
+    try:
+        return int(text) if isinstance(default, int) else float(text)
+    except ValueError:
+        raise UserError(f"--attacks: {name}={text}, a number needed.") from None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,7 +1,8 @@
-"""What the library must know of a network under attack to build and to train it."""
+"""Definition of a classifier: a function that builds its network, and the recipes that train it."""
 
 import dataclasses
 from collections.abc import Callable
+from typing import TypedDict
 
 import keras
 
@@ -9,22 +10,24 @@ from tfdefense.errors import require
 from tfdefense.training import epochs_to_show
 
 ImageShape = tuple[int, int, int]
+_MIN_EPOCHS = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a network is trained, where the command line does not say otherwise.
+    """Settings that train a network, unless the command line changes them.
 
     Attributes:
-      training_images: how many images it should see; `passes` turns them into passes, 3 or more.
-      most_epochs: passes at most, for small datasets.
-      optimizer: "adam", or "sgd" with Nesterov momentum 0.9. The rate falls to zero along a cosine.
-      learning_rate: at its highest; SGD warms up to it during the first twentieth of the steps.
-      weight_decay: share of each kernel taken off per step and unit of learning rate; biases and
-        normalisation are spared.
-      batch_size: examples a step.
-      augmentation: "none", "shift", "shift_flip" or "affine", see `classifiers.augmentation`.
-      label_smoothing: share of the target's probability that is spread over all classes.
+      training_images: number of images to show, counting repetitions; `count_epochs` converts it.
+      most_epochs: upper limit of the epochs, for small datasets.
+      optimizer: "adam", or "sgd" with Nesterov momentum 0.9. The learning rate falls to zero along a
+        cosine.
+      learning_rate: the highest learning rate. SGD warms up to it in the first 5 % of the steps.
+      weight_decay: the share of each kernel that is subtracted per step and unit of learning rate.
+        Biases and normalization are not decayed.
+      batch_size: examples per step.
+      augmentation: "none", "shift", "shift_flip" or "affine", see `augmentation.augment`.
+      label_smoothing: the share of the target probability that is spread over all classes, in [0, 1).
     """
 
     training_images: int = 300_000
@@ -36,20 +39,21 @@ class Recipe:
     augmentation: str = "none"
     label_smoothing: float = 0.0
 
-    def passes(self, count: int) -> int:
-        """How many passes over `count` training images it asks for."""
-        return epochs_to_show(self.training_images, count, 3, self.most_epochs)
+    def count_epochs(self, count: int) -> int:
+        """Return the number of epochs over `count` training images, at least 3."""
+        return epochs_to_show(self.training_images, count, _MIN_EPOCHS, self.most_epochs)
 
 
 @dataclasses.dataclass(frozen=True)
 class Architecture:
-    """A network by name, with the recipes that train it.
+    """A network with a name and the recipes that train it.
 
     Attributes:
-      name: as on the command line.
-      summary: what it is, in one line.
-      build: (image_shape [H, W, C], num_classes) -> Keras model from images in [0, 1] to logits.
-      grey, color: recipe for images of one channel, and of three.
+      name: its name on the command line.
+      summary: a description in one line.
+      build: (image_shape (H, W, C), num_classes) -> Keras model from images in [0, 1] to logits.
+      grey: recipe for images with one channel.
+      color: recipe for images with three channels.
     """
 
     name: str
@@ -59,14 +63,28 @@ class Architecture:
     color: Recipe = Recipe(training_images=1_000_000, augmentation="shift_flip")
 
     def recipe(self, image_shape: ImageShape) -> Recipe:
-        """The recipe for images of this shape."""
+        """Return the recipe for images of this shape."""
         return self.grey if image_shape[-1] == 1 else self.color
+
+
+class RecipePair(TypedDict):
+    """The keyword arguments `grey` and `color` of an `Architecture`."""
+
+    grey: Recipe
+    color: Recipe
 
 
 def make_sgd_recipes(
     grey_images: int, color_images: int, learning_rate: float, weight_decay: float
-) -> dict[str, Recipe]:
-    """`grey` and `color` of a deep network with batch normalisation: SGD, and augmentation for each."""
+) -> RecipePair:
+    """Return the recipes of a deep network with batch normalization: SGD with augmentation.
+
+    Args:
+      grey_images: `Recipe.training_images` of the recipe for one channel.
+      color_images: the same for three channels.
+      learning_rate: see `Recipe`.
+      weight_decay: see `Recipe`.
+    """
     sgd = Recipe(optimizer="sgd", learning_rate=learning_rate, weight_decay=weight_decay)
     return {
         "grey": dataclasses.replace(sgd, training_images=grey_images, augmentation="affine"),
@@ -74,9 +92,9 @@ def make_sgd_recipes(
     }
 
 
-def require_min_size(name: str, image_shape: ImageShape, least: int) -> None:
-    """Raises `UserError` for images that are too small for the network `name`."""
+def require_min_size(name: str, image_shape: ImageShape, minimum: int) -> None:
+    """Raise `UserError` if images are too small for the network `name`."""
     require(
-        min(image_shape[:2]) >= least,
-        f"--classifier={name}: images of {image_shape} given, {least}x{least} or larger needed.",
+        min(image_shape[:2]) >= minimum,
+        f"--classifier={name}: images of {image_shape} given, {minimum}x{minimum} or larger needed.",
     )

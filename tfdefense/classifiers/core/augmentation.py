@@ -1,4 +1,4 @@
-"""Random changes to training images that leave their class as it is."""
+"""Random changes to training images that keep their class."""
 
 import math
 
@@ -9,7 +9,7 @@ from tfdefense.training.replica import Replica
 
 AUGMENTATIONS = ("none", "shift", "shift_flip", "affine")
 
-# Largest shift, as a share of the side: four pixels of 32 with flips, two of 28 with affine.
+# The largest shift as a share of the side: 4 of 32 pixels; with "affine", 2 of 28 pixels.
 _SHIFT = 0.125
 _AFFINE_SHIFT = 0.08
 _AFFINE_DEGREES = 12.0
@@ -18,23 +18,33 @@ _AFFINE_SHEAR = 0.15
 
 
 def check_augmentation(name: str) -> str:
-    """Returns `name`; raises `UserError` if there is no such augmentation."""
+    """Return `name`; raise `UserError` if there is no such augmentation."""
     if name not in AUGMENTATIONS:
         raise unknown_name("--augmentation", name, AUGMENTATIONS)
     return name
 
 
 def augment(images: tf.Tensor, name: str, replica: Replica) -> tf.Tensor:
-    """Images float32 [n, H, W, C] in [0, 1], each changed in its own way.
+    """Change each image at random.
 
-    "shift": by up to an eighth of the side, whole pixels, reflected at the edges. "shift_flip": that, and
-    mirrored left to right half of the time (not for digits or letters). "affine": rotated by up to
-    12 degrees, scaled and sheared a little, shifted by up to a twelfth; black comes in (for writing).
+    Args:
+      images: float32 [n, H, W, C] in [0, 1].
+      name: one of
+        "none";
+        "shift": a shift by whole pixels, up to 1/8 of the side, with reflection at the edges;
+        "shift_flip": "shift", and left and right exchanged with probability 1/2 (not for digits and
+        letters);
+        "affine": a rotation by up to 12 degrees, scaling by up to 12 %, shearing by up to 15 %, and a
+        shift by up to 8 % of the side, with black at the edges (for digits and letters).
+      replica: source of random numbers.
+
+    Returns:
+      Images float32 [n, H, W, C] in [0, 1].
     """
     if name == "none":
         return images
     if name == "affine":
-        return tf.clip_by_value(_transformed(images, _affine(images, replica), "CONSTANT"), 0, 1)
+        return tf.clip_by_value(_transform(images, _draw_affine_transforms(images, replica), "CONSTANT"), 0, 1)
     height, width = images.shape[1:3]
     rows = tf.round(replica.uniform(-1.0, 1.0) * _SHIFT * height)
     columns = tf.round(replica.uniform(-1.0, 1.0) * _SHIFT * width)
@@ -46,11 +56,11 @@ def augment(images: tf.Tensor, name: str, replica: Replica) -> tf.Tensor:
     across = ones - 2 * mirrored
     offset = columns + mirrored * (width - 1)
     matrix = tf.stack([across, zeros, offset, zeros, ones, rows, zeros, zeros], axis=1)
-    return _transformed(images, matrix, "REFLECT", "NEAREST")
+    return _transform(images, matrix, "REFLECT", "NEAREST")
 
 
-def _affine(images: tf.Tensor, replica: Replica) -> tf.Tensor:
-    """float32 [n, 8]: for each image, where the pixels of the result come from."""
+def _draw_affine_transforms(images: tf.Tensor, replica: Replica) -> tf.Tensor:
+    """Return random transforms from pixels of the result to pixels of the image, float32 [n, 8]."""
     height, width = images.shape[1:3]
     angle = replica.uniform(-1.0, 1.0) * (_AFFINE_DEGREES * math.pi / 180)
     across = 1 + replica.uniform(-1.0, 1.0) * _AFFINE_SCALE
@@ -60,7 +70,7 @@ def _affine(images: tf.Tensor, replica: Replica) -> tf.Tensor:
     shift_y = replica.uniform(-1.0, 1.0) * _AFFINE_SHIFT * height
     a, b = across * tf.cos(angle), shear - across * tf.sin(angle)
     c, d = down * tf.sin(angle), down * tf.cos(angle)
-    # About the middle of the image, not its corner.
+    # Rotate around the middle of the image, not around its corner.
     middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
     e = middle_x - a * middle_x - b * middle_y + shift_x
     f = middle_y - c * middle_x - d * middle_y + shift_y
@@ -68,7 +78,7 @@ def _affine(images: tf.Tensor, replica: Replica) -> tf.Tensor:
     return tf.stack([a, b, e, c, d, f, zeros, zeros], axis=1)
 
 
-def _transformed(
+def _transform(
     images: tf.Tensor, matrix: tf.Tensor, fill: str, interpolation: str = "BILINEAR"
 ) -> tf.Tensor:
     return tf.raw_ops.ImageProjectiveTransformV3(

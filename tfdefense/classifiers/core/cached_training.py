@@ -1,4 +1,4 @@
-"""Registered classifiers in their run directories: trained once, and then found."""
+"""Registered classifiers in run directories: trained once, then loaded."""
 
 import json
 import math
@@ -10,13 +10,9 @@ import keras
 import numpy as np
 
 from tfdefense.classifiers.core.architecture import Architecture
-from tfdefense.classifiers.core.classifier_training import (
-    ClassifierConfig,
-    ClassifierTraining,
-    find_correct,
-    compile_inference,
-)
+from tfdefense.classifiers.core.classifier_training import ClassifierConfig, ClassifierTraining
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
+from tfdefense.classifiers.core.inference import compile_inference, find_correct
 from tfdefense.data.core.dataset import DATA_SETTINGS, Dataset
 from tfdefense.errors import require
 from tfdefense.training.distribute import multi_worker
@@ -29,124 +25,143 @@ from tfdefense.utils.statistics import wilson_interval
 _SCHEMA = 1
 
 
-def locate_run(architecture: Architecture, data: Dataset, runs_dir: str | Path = "runs") -> RunDirectory:
-    """Where the trained classifier for `data` lies: `<runs_dir>/<dataset>-<name>`."""
+def locate_run(
+    architecture: Architecture, data: Dataset, runs_dir: str | Path = "runs"
+) -> RunDirectory:
+    """Return the run directory of the classifier for `data`: `<runs_dir>/<dataset>-<name>`."""
     return RunDirectory(Path(runs_dir) / f"{data.name}-{architecture.name}")
 
 
 def train_classifier(
-    architecture: Architecture,
-    data: Dataset,
-    run: RunDirectory,
-    seed: int = 0,
-    config: ClassifierConfig | None = None,
-    overwrite: bool = False,
+    training: ClassifierTraining, run: RunDirectory, *, overwrite: bool = False
 ) -> FrozenClassifier:
-    """Trains into `run`, or goes on with what a call with the same settings left there.
+    """Train a classifier into a run directory, or resume its training there.
 
-    Writes `classifier.keras` and, measured on all test images once at the very end, `summary.json`.
+    Writes `classifier.keras` and, from all test images, once, after the training, `summary.json`.
+
+    Args:
+      training: network, data, seed and settings.
+      run: the run directory.
+      overwrite: delete an existing run first.
 
     Raises:
-      UserError: images it cannot take, a directory of something else, or one of other settings.
-      WorkFailedError: the loss is no longer finite.
+      UserError: a directory that is not a run of a classifier, or one with other settings.
+      WorkFailedError: the loss is no longer finite, or a file cannot be written.
     """
-    training = ClassifierTraining(architecture, data, seed, config)
-    settings = {**data.settings(), "classifier": architecture.name, **training.settings()}
-    run.create_or_reuse(StoredConfig("classifier", settings, {"data_dir": data.data_dir}), overwrite=overwrite)
+    data = training.data
+    settings = {
+        **data.settings(),
+        "classifier": training.architecture.name,
+        **training.settings(),
+    }
+    config = StoredConfig("classifier", settings, {"data_dir": data.data_dir})
+    run.create_or_reuse(config, overwrite=overwrite)
     if not run.classifier_path.is_file():
         print_line(f"Training the classifier {training.name} into {run.path}.")
         training.fit(run.path)
         _save_summary(training, run)
         run.save_classifier(training.model)
-    measured = read_summary(run)
-    if measured is not None:
-        print_line(format_summary(measured))
-    return _frozen(run, data)
+    summary = read_summary(run)
+    if summary is not None:
+        print_line(format_summary(summary))
+    return _load_frozen(run, data)
 
 
 def load_or_train(
     architecture: Architecture, data: Dataset, runs_dir: str | Path = "runs", seed: int = 0
 ) -> FrozenClassifier:
-    """The classifier that lies in `run_of(...)`, trained by its recipe if there is none yet."""
+    """Load the classifier in `locate_run(...)`. If there is none, train it by its recipe.
+
+    An unfinished training is resumed with the seed and settings in its run directory.
+
+    Raises:
+      UserError: the run directory holds something else, or a classifier of other images.
+      WorkFailedError: see `train_classifier`.
+    """
     run = locate_run(architecture, data, runs_dir)
     if not run.exists():
-        return train_classifier(architecture, data, run, seed)
+        return train_classifier(ClassifierTraining(architecture, data, seed), run)
     settings = require_matching_run(run, data)
     if run.classifier_path.is_file():
-        return _frozen(run, data)
-    # Somebody began to train it, perhaps with settings of her own: it is gone on with as it was begun.
-    return train_classifier(architecture, data, run, settings["seed"], read_config(settings))
+        return _load_frozen(run, data)
+    config = read_config(settings)
+    return train_classifier(ClassifierTraining(architecture, data, settings["seed"], config), run)
 
 
 def require_matching_run(run: RunDirectory, data: Dataset) -> dict[str, Any]:
-    """The settings of a classifier's run; raises `UserError` if it is not one for `data`."""
+    """Return the settings of a classifier's run.
+
+    Raises:
+      UserError: it is another kind of run, or a classifier of other images than `data`.
+    """
     settings = dict(run.require_kind("classifier").settings)
     require(
-        data.named_by(settings),
-        f"--{run.flag}={run.path}: is a classifier of {_flags(settings)}, one of {_flags(data.settings())} needed.",
+        data.matches(settings),
+        f"{run}: is a classifier of {_format_flags(settings)}; one of"
+        f" {_format_flags(data.settings())} needed.",
     )
     return settings
 
 
-def _flags(settings: Mapping[str, Any]) -> str:
-    """Those that name images, as they are typed."""
-    sizes = {"image_size": lambda size: "x".join(map(str, size))}
+def _format_flags(settings: Mapping[str, Any]) -> str:
+    """Format the settings that identify images as flags."""
+    formats = {"image_size": lambda size: "x".join(map(str, size))}
     given = {name: settings[name] for name in DATA_SETTINGS if name in settings}
-    return " ".join(f"--{name}={sizes.get(name, str)(value)}" for name, value in given.items())
+    return " ".join(f"--{name}={formats.get(name, str)(value)}" for name, value in given.items())
 
 
-def read_config(settings: dict[str, Any]) -> ClassifierConfig:
-    """What a run was trained with, from its settings."""
+def read_config(settings: Mapping[str, Any]) -> ClassifierConfig:
+    """Return the training configuration in the settings of a run."""
     names = ClassifierConfig.__dataclass_fields__
     return ClassifierConfig(**{name: value for name, value in settings.items() if name in names})
 
 
 def read_summary(run: RunDirectory) -> dict[str, Any] | None:
-    """What `train` measured, or None where it is not there."""
+    """Read `summary.json`, which `train_classifier` wrote; return None if it is missing."""
     path = run.path / "summary.json"
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def format_summary(measured: dict[str, Any]) -> str:
-    """The summary for a person."""
-    note = f" {measured['note']}" if measured["note"] else ""
+def format_summary(summary: Mapping[str, Any]) -> str:
+    """Format the content of `summary.json` as one line of text."""
+    note = f" {summary['note']}" if summary["note"] else ""
     return (
-        f"{measured['classifier']} on {measured['dataset']}: {measured['parameters']:,} parameters,"
-        f" test accuracy {measured['accuracy']:.2%}"
-        f" [{measured['ci_low']:.2%}, {measured['ci_high']:.2%}], n = {measured['n']:,},"
-        f" trained in {_duration(measured['seconds'])}.{note}"
+        f"{summary['classifier']} on {summary['dataset']}: {summary['parameters']:,} parameters,"
+        f" test accuracy {summary['accuracy']:.2%}"
+        f" [{summary['ci_low']:.2%}, {summary['ci_high']:.2%}], n = {summary['n']:,},"
+        f" trained in {_format_duration(summary['seconds'])}.{note}"
     )
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
 
 
 def count_parameters(model: keras.Model) -> int:
-    """How many numbers training changes: what publications count."""
+    """Return the number of trainable parameters, which is the number that publications give."""
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
-def _frozen(run: RunDirectory, data: Dataset) -> FrozenClassifier:
+def _load_frozen(run: RunDirectory, data: Dataset) -> FrozenClassifier:
     return FrozenClassifier(run.load_classifier(), data.image_shape, data.num_classes)
 
 
 def _save_summary(training: ClassifierTraining, run: RunDirectory) -> None:
     test = training.data.test
-    hits = find_correct(compile_inference(training.model), test)
-    low, high = wilson_interval(int(hits.sum()), len(hits))
-    measured = {
+    correct = find_correct(compile_inference(training.model), test)
+    low, high = wilson_interval(int(correct.sum()), len(correct))
+    summary = {
         "schema": _SCHEMA,
         "classifier": training.model.name,
         "dataset": training.data.name,
         "parameters": count_parameters(training.model),
-        "accuracy": float(np.mean(hits)),
-        "n": len(hits),
+        "accuracy": float(np.mean(correct)),
+        "n": len(correct),
         "ci_low": low,
         "ci_high": high,
         "validation_loss": -training.best.score,
         "seconds": round(training.seconds, 1),
         "note": test.note,
     }
-    text = json.dumps(measured, indent=2) + "\n"
+    text = json.dumps(summary, indent=2) + "\n"
     multi_worker.run_on_chief(lambda: write_text_file(run.path / "summary.json", text))

@@ -1,7 +1,7 @@
-"""How the networks under attack are trained: by the same loop as the defences."""
+"""Training of classifiers, with the same loop as the defences."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.classifiers.core import augmentation
 from tfdefense.classifiers.core.architecture import Architecture, Recipe
-from tfdefense.data.core.dataset import Dataset, Split
+from tfdefense.classifiers.core.augmentation import augment, check_augmentation
+from tfdefense.classifiers.core.inference import compile_inference, measure_split
+from tfdefense.data.core.dataset import Dataset
 from tfdefense.errors import require, unknown_name
 from tfdefense.networks.upcast import upcast_bfloat16
 from tfdefense.training import LoopConfig, Replica, Trainer
 from tfdefense.training.best_weights import BestWeights
-from tfdefense.training.distribute.batching import map_batches
 from tfdefense.training.seeding import seed_layers
 from tfdefense.training.summaries import image_grid
 
@@ -27,13 +27,19 @@ _NOT_DECAYED = ["bias", "gamma", "beta"]
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierConfig:
-    """What the command line may change of a recipe; None leaves it as it is.
+    """Changes to a recipe. None keeps the value of the recipe.
 
     Attributes:
-      epochs: passes over the training images; None means as many as show `Recipe.training_images`.
-      patience: stop after so many validations (of 20 in all) without a loss as low as the lowest; 0 never.
+      epochs: passes over the training images; None means `Recipe.count_epochs`.
+      batch_size: see `Recipe`.
+      optimizer: see `Recipe`.
+      learning_rate: see `Recipe`.
+      weight_decay: see `Recipe`.
+      augmentation: see `Recipe`.
+      label_smoothing: see `Recipe`.
+      patience: stop after this number of validations (of 20 in total) without a loss as low as the
+        lowest one; 0 means never.
       mixed_precision: see `LoopConfig`.
-      batch_size, optimizer, learning_rate, weight_decay, augmentation, label_smoothing: see `Recipe`.
 
     Raises:
       UserError: a number out of range, or an unknown name.
@@ -53,7 +59,7 @@ class ClassifierConfig:
         if self.optimizer not in (None, *_OPTIMIZERS):
             raise unknown_name("--optimizer", self.optimizer, _OPTIMIZERS)
         if self.augmentation is not None:
-            augmentation.check_augmentation(self.augmentation)
+            check_augmentation(self.augmentation)
         for name, low, high in (
             ("epochs", 1, None),
             ("batch_size", 1, None),
@@ -68,8 +74,8 @@ class ClassifierConfig:
         rate = self.learning_rate
         require(rate is None or rate > 0, f"--learning_rate={rate}: more than 0 needed.")
 
-    def applied_to(self, recipe: Recipe) -> Recipe:
-        """`recipe` with what was given in place of its own."""
+    def apply_to(self, recipe: Recipe) -> Recipe:
+        """Return `recipe` with these changes."""
         names = {field.name for field in dataclasses.fields(Recipe)}
         given = dataclasses.asdict(self).items()
         return dataclasses.replace(
@@ -78,36 +84,47 @@ class ClassifierConfig:
 
 
 class ClassifierTraining:
-    """Cross-entropy on clean images; the weights whose validation loss was lowest are kept.
+    """Training of a classifier with cross-entropy on clean images.
+
+    The result has the weights with the lowest validation loss.
 
     Args:
-      architecture: what to build, and the recipe that trains it.
-      data: trains on `data.train`, validates on `data.validation`; never sees `data.test`.
-      seed: initial weights, dropout masks, order of data, augmentation.
-      config: what differs from the recipe.
+      architecture: the network to build, and the recipe that trains it.
+      data: `data.train` is for training and `data.validation` for validation. `data.test` is not used.
+      seed: initial weights, dropout masks, order of data and augmentation follow from it.
+      config: changes to the recipe.
+
+    Attributes:
+      model: the network.
+      best: a copy of the best weights; `best.score` is the negative validation loss.
+      seconds: duration of the training, including the time before resumes.
+
+    Raises:
+      UserError: images that the network cannot take.
     """
 
     def __init__(
         self, architecture: Architecture, data: Dataset, seed: int = 0, config: ClassifierConfig | None = None
     ) -> None:
         config = config or ClassifierConfig()
+        self.architecture = architecture
         self.name = f"{architecture.name} on {data.name}"
         self.data = data
         self.patience = config.patience
-        self.recipe = config.applied_to(architecture.recipe(data.image_shape))
+        self.recipe = config.apply_to(architecture.recipe(data.image_shape))
         count = len(data.train)
-        epochs = config.epochs or self.recipe.passes(count)
+        epochs = config.epochs or self.recipe.count_epochs(count)
         self.loop = LoopConfig(epochs, self.recipe.batch_size, seed, config.mixed_precision)
         with seed_layers(seed):
             self.model = architecture.build(data.image_shape, data.num_classes)
-        self.optimizer = _optimizer(self.recipe, self.loop.total_steps(count))
+        self.optimizer = _make_optimizer(self.recipe, self.loop.total_steps(count))
         self.optimizer.build(self.model.trainable_variables)
         self.best = BestWeights(self.model)
         self._infer = compile_inference(self.model)
         self.seconds = 0.0
 
     def settings(self) -> dict[str, Any]:
-        """All that the trained weights depend on beside data and network, by flag name."""
+        """Return flag name -> value of everything except data and network that changes the weights."""
         recipe = dataclasses.asdict(self.recipe)
         del recipe["training_images"], recipe["most_epochs"]  # `epochs` follows from them.
         return {
@@ -119,7 +136,14 @@ class ClassifierTraining:
         }
 
     def fit(self, directory: Path | None = None) -> keras.Model:
-        """Trains, going on from a checkpoint in `directory` if there is one; returns the model."""
+        """Train, or resume from a checkpoint in `directory`; return the trained model.
+
+        Args:
+          directory: the place of checkpoints and event files; None saves nothing.
+
+        Raises:
+          WorkFailedError: the loss is no longer finite, or a file cannot be written.
+        """
         describe = {"classifier": self.name, **self.settings()}
         trainer = Trainer(self, self.loop, directory, describe)
         train = self.data.train
@@ -130,17 +154,18 @@ class ClassifierTraining:
 
     @property
     def should_stop(self) -> bool:
+        """Whether validation did not improve for `patience` validations."""
         return 0 < self.patience <= self.best.scores_since_best
 
     def checkpoint_items(self) -> dict[str, Any]:
         return {"model": self.model, "optimizer": self.optimizer, "best": self.best}
 
     def finish(self) -> None:
-        """Nothing: the weights with the lowest loss are kept apart."""
+        """Do nothing: `fit` restores the best weights."""
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         labels = batch["labels"]
-        images = augmentation.augment(batch["images"], self.recipe.augmentation, replica)
+        images = augment(batch["images"], self.recipe.augmentation, replica)
         with tf.GradientTape() as tape:
             logits = upcast_bfloat16(self.model(images, training=True))
             targets = tf.one_hot(labels, self.data.num_classes)
@@ -151,52 +176,24 @@ class ClassifierTraining:
         variables = self.model.trainable_variables
         gradients = tape.gradient(loss, variables)
         self.optimizer.apply(gradients, variables)
-        find_correct = tf.argmax(logits, -1, output_type=labels.dtype) == labels
+        correct = tf.argmax(logits, -1, output_type=labels.dtype) == labels
         return {
             "loss": loss,
-            "accuracy": replica.mean(tf.cast(find_correct, tf.float32)),
+            "accuracy": replica.mean(tf.cast(correct, tf.float32)),
             "gradient_norm": replica.gradient_norm(gradients),
         }
 
     def _validate(self) -> tuple[dict[str, float], dict[str, np.ndarray]]:
         split = self.data.validation
-        hits, losses = measure_split(self._infer, split)
-        # The loss, for it tells more than the few images that good networks still get wrong.
+        correct, losses = measure_split(self._infer, split)
+        # The loss, because good networks make so few errors that their accuracy says little.
         loss = float(np.mean(losses))
         self.best.update(-loss)
         hardest = split.images[np.argsort(-losses)[:_GRID_IMAGES]]
-        return {"accuracy": float(np.mean(hits)), "loss": loss}, {"hardest": image_grid([hardest])}
+        return {"accuracy": float(np.mean(correct)), "loss": loss}, {"hardest": image_grid([hardest])}
 
 
-def compile_inference(model: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Images -> logits without dropout, compiled, for any number of images."""
-    return tf.function(lambda images: model(images, training=False), reduce_retracing=True)
-
-
-def predict_logits(
-    classifier: Callable[[tf.Tensor], tf.Tensor], split: Split, batch_size: int = 500
-) -> np.ndarray:
-    """float32 [N, K]: what a function from images to logits gives for `split`."""
-    return map_batches(
-        lambda part: classifier(tf.constant(split.images[part])), len(split), batch_size
-    )
-
-
-def find_correct(classifier: Callable[[tf.Tensor], tf.Tensor], split: Split) -> np.ndarray:
-    """bool [N]: which images of `split` are classified correctly."""
-    return np.argmax(predict_logits(classifier, split), axis=-1) == split.labels
-
-
-def measure_split(
-    classifier: Callable[[tf.Tensor], tf.Tensor], split: Split
-) -> tuple[np.ndarray, np.ndarray]:
-    """bool [N], which images of `split` are classified correctly, and the cross-entropy of each."""
-    logits = predict_logits(classifier, split)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(split.labels, logits)
-    return np.argmax(logits, axis=-1) == split.labels, losses.numpy()
-
-
-def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+def _make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     if recipe.optimizer == "adam":
         rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
         optimizer = keras.optimizers.Adam(rate, weight_decay=recipe.weight_decay or None)

@@ -1,4 +1,4 @@
-"""A classifier as everything behind it sees it: fixed, and giving logits."""
+"""Classifier in inference mode that returns logits, as attacks and defences use it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,19 +13,25 @@ from tfdefense.networks.upcast import upcast_bfloat16
 
 
 class FrozenClassifier:
-    """Any Keras model or callable from images to logits, in inference mode, checked once.
+    """A Keras model or a callable from images to logits, in inference mode, checked once.
 
     Args:
-      model: images float32 [N, H, W, C] in [0, 1] -> logits float32 [N, K].
-      image_shape: [H, W, C] that it will be given.
-      num_classes: K that it must give, or None to accept any.
+      model: maps images float32 [N, H, W, C] in [0, 1] to logits float32 [N, K]; or a
+        `FrozenClassifier`, whose model is taken.
+      image_shape: the shape (H, W, C) of its images.
+      num_classes: the K that it must have; None accepts any.
 
     Attributes:
-      model, image_shape, num_classes, name: as given or found.
+      model: the given model.
+      image_shape: the given shape.
+      num_classes: K.
+      name: name of the model, for error messages and reports.
 
     Raises:
-      UserError: it cannot take such images, gives something else than [N, K], or gives probabilities.
+      UserError: the model does not take such images, or does not return finite logits [N, K].
     """
+
+    model: Callable[[tf.Tensor], tf.Tensor]
 
     def __init__(
         self,
@@ -33,23 +39,21 @@ class FrozenClassifier:
         image_shape: tuple[int, int, int],
         num_classes: int | None = None,
     ) -> None:
-        if isinstance(model, FrozenClassifier):
-            model = model.model
-        self.model = model
-        self.image_shape = tuple(image_shape)
-        named = getattr(model, "name", None) or getattr(model, "__name__", None)
-        self.name = named or type(model).__name__
-        logits = self._probe()
-        self.num_classes = logits.shape[-1]
+        self.model = model.model if isinstance(model, FrozenClassifier) else model
+        height, width, channels = image_shape
+        self.image_shape = (height, width, channels)
+        name = getattr(self.model, "name", None) or getattr(self.model, "__name__", None)
+        self.name = name or type(self.model).__name__
+        self.num_classes = self._probe().shape[-1]
         require(
             num_classes in (None, self.num_classes),
             f"classifier {self.name!r}: gives {self.num_classes} classes, the data has {num_classes}.",
         )
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Logits float32 [N, K] of images float32 [N, H, W, C] in [0, 1]."""
+        """Return logits float32 [N, K] of images float32 [N, H, W, C] in [0, 1]."""
         if isinstance(self.model, keras.Model):
-            # Not float32 only while it is being trained in another precision.
+            # The output is bfloat16 while the model is trained in mixed precision.
             return upcast_bfloat16(self.model(images, training=False))
         return self.model(images)
 
@@ -58,7 +62,7 @@ class FrozenClassifier:
         return [], {"classifier": self.model}
 
     def _probe(self) -> np.ndarray:
-        """Logits of a few random images, with everything checked that one call can tell."""
+        """Return the logits of four random images after checking the model with them."""
         expected = getattr(self.model, "input_shape", None)
         if isinstance(expected, tuple) and len(expected) == 4:
             fits = all(
@@ -67,7 +71,8 @@ class FrozenClassifier:
             )
             require(
                 fits,
-                f"classifier {self.name!r}: takes images of {expected[1:]}, the data has {self.image_shape}.",
+                f"classifier {self.name!r}: takes images of {expected[1:]}, the data has"
+                f" {self.image_shape}.",
             )
         images = tf.random.stateless_uniform([4, *self.image_shape], seed=[0, 0])
         logits = np.asarray(self(images))

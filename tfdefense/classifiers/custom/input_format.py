@@ -1,4 +1,4 @@
-"""What a classifier of one's own wants images to be, where everything else here wants [0, 1]."""
+"""Range and normalization of the images that a custom classifier takes."""
 
 import dataclasses
 from typing import Any
@@ -10,17 +10,20 @@ from tfdefense.errors import require
 
 @dataclasses.dataclass(frozen=True)
 class InputFormat:
-    """How images in [0, 1] become what a classifier takes: `(low + (high - low) * image - mean) / std`.
+    """Conversion of images in [0, 1]: `(low + (high - low) * image - mean) / std`.
 
-    The change is a layer in front of the classifier, so attacks go on in [0, 1] and through it.
+    A layer in front of the classifier computes it, so attacks and defences work in [0, 1], and
+    gradients pass through it.
 
     Attributes:
-      input_range: (low, high), what black and white are; (0, 255) for images as bytes.
-      input_mean, input_std: subtracted and divided by after that, one number for each channel or one for
-        all; none for no standardisation.
+      input_range: (low, high), the values of black and white; (0, 255) for images as bytes.
+      input_mean: subtracted after the change of range: one number per channel, or one for all
+        channels; () subtracts nothing.
+      input_std: divides after that: one number above 0 per channel, or one for all channels; ()
+        divides by nothing.
 
     Raises:
-      UserError: numbers that are none, too many or out of order.
+      UserError: too many numbers, numbers out of order, or a standard deviation that is not positive.
     """
 
     input_range: tuple[float, ...] = (0.0, 1.0)
@@ -33,16 +36,20 @@ class InputFormat:
         ordered = len(self.input_range) == 2 and self.input_range[0] < self.input_range[1]
         require(
             ordered,
-            f"--input_range={_listed(self.input_range)}: two numbers needed, low before high, such as"
+            f"--input_range={_format_numbers(self.input_range)}: two numbers needed, low before high, such as"
             " 0,255 or -1,1.",
         )
         require(
             all(value > 0 for value in self.input_std),
-            f"--input_std={_listed(self.input_std)}: numbers above 0 needed.",
+            f"--input_std={_format_numbers(self.input_std)}: numbers above 0 needed.",
         )
 
-    def layer(self, channels: int) -> keras.Layer | None:
-        """The layer that makes the change for images of so many channels; None where there is none."""
+    def make_layer(self, channels: int) -> keras.Layer | None:
+        """Return the layer that converts images with `channels` channels; None if nothing changes.
+
+        Raises:
+          UserError: the number of means or standard deviations does not fit the channels.
+        """
         means = self._per_channel("input_mean", channels, 0.0)
         stds = self._per_channel("input_std", channels, 1.0)
         low, high = self.input_range
@@ -53,7 +60,7 @@ class InputFormat:
         return keras.layers.Rescaling(scales, offsets, name="input_format")
 
     def settings(self) -> dict[str, Any]:
-        """What differs from images in [0, 1], by flag name."""
+        """Return flag name -> value of the fields that differ from images in [0, 1]."""
         plain = InputFormat()
         return {
             name: list(value)
@@ -65,11 +72,11 @@ class InputFormat:
         values = getattr(self, name)
         require(
             len(values) in (0, 1, channels),
-            f"--{name}={_listed(values)}: {len(values)} numbers given, 1 or {channels} needed (one for"
-            " each channel).",
+            f"--{name}={_format_numbers(values)}: {len(values)} numbers given, 1 or {channels} needed (one per"
+            " channel).",
         )
         return list(values or [default]) * (1 if len(values) == channels else channels)
 
 
-def _listed(values: tuple[float, ...]) -> str:
+def _format_numbers(values: tuple[float, ...]) -> str:
     return ",".join(f"{value:g}" for value in values)

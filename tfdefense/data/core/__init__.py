@@ -1,1 +1,4 @@
-"""TODO tfdefense/data/core."""
+"""Code that all sources of images share.
+
+Datasets and splits, decoded images in memory or on disk with their cache, and shuffled batches.
+"""

@@ -15,20 +15,19 @@ def shuffled_batches(
     first_step: int = 0,
     context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """Batches for training, from `first_step` on, without end.
+    """Return an endless stream of training batches that starts at `first_step`.
 
     The stream is one permutation of the examples after another, cut into batches without regard to
-    where a pass ends, so that every batch is full. A permutation is computed from (seed, pass)
-    when it is needed: a run that was killed starts at once where it stopped and sees exactly the
-    batches that it would have seen.
+    the end of a pass, so every batch is full. Each permutation is computed from (seed, pass) when it
+    is needed. So a resumed run starts at once, with exactly the batches that would have come next.
 
     Args:
-      arrays: name -> array [N, ...]; all of the same N. Those on disk are read as they are needed.
-      batch_size: examples in a batch (over all replicas).
-      seed: fixes all permutations.
-      first_step: how many batches to leave out at the beginning.
-      context: whose replicas are fed; each gets its part of every batch, one after the other. None means one
-        replica.
+      arrays: name -> array [N, ...]; all with the same N. Rows on disk are read when needed.
+      batch_size: examples in a batch, over all replicas.
+      seed: seed of all permutations.
+      first_step: number of batches to skip at the beginning.
+      context: the replicas that this input pipeline feeds. Each gets its part of every batch, one
+        after the other. None means one replica.
 
     Returns:
       A dataset of {name: tensor [batch_size / replicas, ...]}.
@@ -38,7 +37,7 @@ def shuffled_batches(
     replicas = context.num_replicas_in_sync
     fed = replicas // context.num_input_pipelines
     first_fed = context.input_pipeline_id * fed
-    rows = {name: _rows(array) for name, array in arrays.items()}
+    gather_rows = {name: _make_gather(array) for name, array in arrays.items()}
     first_pass, offset = divmod(first_step * batch_size, count)
 
     def permutation(number: tf.Tensor) -> tf.data.Dataset:
@@ -52,7 +51,7 @@ def shuffled_batches(
         return tf.data.Dataset.from_tensor_slices(shares[first_fed : first_fed + fed])
 
     def gather(indices: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {name: take(indices) for name, take in rows.items()}
+        return {name: gather_one(indices) for name, gather_one in gather_rows.items()}
 
     passes = tf.data.Dataset.range(first_pass, np.iinfo(np.int64).max)
     examples = passes.flat_map(permutation).skip(offset)
@@ -62,15 +61,15 @@ def shuffled_batches(
     return batches.map(gather, num_parallel_calls=1, deterministic=True).prefetch(2)
 
 
-def _rows(array: np.ndarray | DiskArray) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function from indices int64 [n] to those rows."""
+def _make_gather(array: np.ndarray | DiskArray) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return a function that maps indices int64 [n] to these rows of `array`."""
     if not isinstance(array, DiskArray):
         tensor = tf.convert_to_tensor(array)
         return lambda indices: tf.gather(tensor, indices)
 
     def read(indices: tf.Tensor) -> tf.Tensor:
         values = tf.numpy_function(array.__getitem__, [indices], tf.as_dtype(array.dtype))
-        # The same static shape as in memory, so that the same graph comes of it, to the last bit.
+        # With the same static shape as in memory, the graph is the same, and so is the last bit.
         return tf.ensure_shape(values, [*indices.shape, *array.shape[1:]])
 
     return read

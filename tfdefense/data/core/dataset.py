@@ -1,4 +1,4 @@
-"""Labelled images, checked once at the door, so that nothing behind it has to check again."""
+"""Labelled images and their splits, checked once when they are created."""
 
 import re
 from collections.abc import Mapping
@@ -11,22 +11,23 @@ import numpy as np
 from tfdefense.data.core.disk_array import DiskArray
 from tfdefense.errors import UserError, require
 
-# By flag name; those after the first are `DataOptions.settings`.
+# Flag names. Those after the first are the keys of `DataOptions.settings`.
 DATA_SETTINGS = ("dataset", "image_size", "split_seed")
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How to load a dataset, beside its name.
+    """Options for loading a dataset.
 
     Attributes:
-      data_dir: where TFDS finds prepared datasets; None means `TFDS_DATA_DIR`, then TFDS's own default.
-      image_size: (height, width) to which all images are resized; None leaves them as they are.
-      split_seed: draws the splits that the source does not give. It is no run's seed: all runs on a
-        dataset see the same test images.
+      data_dir: directory of prepared TFDS datasets; None means `TFDS_DATA_DIR`, or else the default
+        directory of TFDS.
+      image_size: (height, width) to which all images are resized; None keeps their size.
+      split_seed: seed of the splits that the source does not define. It is independent of the seed
+        of a run, so all runs on a dataset have the same test images.
 
     Raises:
-      UserError: a number out of range.
+      UserError: a number is out of range.
     """
 
     data_dir: str | None = None
@@ -44,25 +45,24 @@ class DataOptions:
         require(self.split_seed >= 0, f"--split_seed={self.split_seed}: 0 or more needed.")
 
     def settings(self) -> dict[str, Any]:
-        """What changes the images or their splits, by flag name."""
+        """Return flag name -> value of the options that change the images or their splits."""
         size = {"image_size": list(self.image_size)} if self.image_size else {}
         return {**size, **({"split_seed": self.split_seed} if self.split_seed else {})}
 
 
 @dataclass(frozen=True)
 class Split:
-    """One part of a dataset.
+    """One part of a dataset: images and their labels.
 
     Attributes:
-      images: float32 [N, H, W, C] in [0, 1]; a `DiskArray` that gives such where they are too many for
-        memory.
+      images: float32 [N, H, W, C] in [0, 1]; a `DiskArray` if they are too large for memory.
       labels: int32 [N] in [0, num_classes).
       num_classes: K.
-      dataset: the dataset's name, as reports print it.
-      note: what a reader of figures from these images must know, or "".
+      dataset: name of the dataset in reports.
+      note: a warning for readers of results on these images, or "".
 
     Raises:
-      UserError: wrong shapes or types, values outside [0, 1], NaN, labels out of range.
+      UserError: wrong shapes or dtypes, values outside [0, 1], NaN, or labels out of range.
     """
 
     images: np.ndarray | DiskArray
@@ -72,7 +72,8 @@ class Split:
     note: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.images, DiskArray):  # Bytes over 255 cannot be wrong.
+        # A `DiskArray` is not read for the check: bytes divided by 255 are always in [0, 1].
+        if not isinstance(self.images, DiskArray):
             check_images(self.images)
             object.__setattr__(self, "images", np.asarray(self.images, np.float32))
         check_labels(self.labels, len(self.images), self.num_classes)
@@ -83,30 +84,37 @@ class Split:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        return tuple(self.images.shape[1:])
+        """The shape (H, W, C) of one image."""
+        height, width, channels = self.images.shape[1:]
+        return height, width, channels
 
     def select(self, indices: np.ndarray | slice) -> "Split":
-        """The examples at `indices`, in that order."""
-        on_disk = isinstance(self.images, DiskArray)
-        images = self.images.select(indices) if on_disk else self.images[indices]
+        """Return the examples at `indices`, in that order."""
+        if isinstance(self.images, DiskArray):
+            images: np.ndarray | DiskArray = self.images.select(indices)
+        else:
+            images = self.images[indices]
         return Split(images, self.labels[indices], self.num_classes, self.dataset, self.note)
 
     def take(self, count: int) -> "Split":
-        """The first `count` examples (all of them, if there are fewer)."""
+        """Return the first `count` examples, or all examples if there are fewer."""
         return self.select(slice(0, count))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Three disjoint splits of labelled images: nothing is ever chosen by looking at `test`.
+    """Three disjoint splits of labelled images.
 
     Attributes:
-      name: short, fit for the name of a directory.
-      train, validation, test: the splits.
-      class_names: K names, or none.
-      source: the `--dataset` that loads it again, from any directory; "" means `name`.
-      options: the other flags that loading it again needs, by name (image_size, split_seed).
-      data_dir: where it was found, if that was said.
+      name: short name that is valid as a directory name.
+      train: the images that networks learn from.
+      validation: the images that choose weights and thresholds.
+      test: the images that results are measured on. Nothing is ever chosen by them.
+      class_names: K names, or ().
+      source: value of `--dataset` that loads it again from any directory; "" means `name`.
+      options: flag name -> value of the other flags that loading it again needs (image_size,
+        split_seed).
+      data_dir: absolute path of the directory that it was read from, if one was given.
     """
 
     name: str
@@ -122,30 +130,32 @@ class Dataset:
         object.__setattr__(self, "source", self.source or self.name)
 
     def settings(self) -> dict[str, Any]:
-        """What tells these images from others, by flag name."""
+        """Return flag name -> value of the settings that identify the images and their splits."""
         return {"dataset": self.source, **self.options}
 
-    def named_by(self, settings: Mapping[str, Any]) -> bool:
-        """Whether a run's settings name just these images, cut into just these splits."""
-        ours = self.settings()
-        return all(settings.get(name) == ours.get(name) for name in DATA_SETTINGS)
+    def matches(self, settings: Mapping[str, Any]) -> bool:
+        """Return whether the settings of a run name these images with these splits."""
+        own = self.settings()
+        return all(settings.get(name) == own.get(name) for name in DATA_SETTINGS)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
+        """The shape (H, W, C) of one image."""
         return self.train.image_shape
 
     @property
     def num_classes(self) -> int:
+        """The number K of classes."""
         return self.train.num_classes
 
 
-def slug(path: Path) -> str:
-    """The last part of a path without its suffix, fit for the name of a directory."""
+def make_slug(path: Path) -> str:
+    """Return the last part of a path without its suffix, with characters for a directory name."""
     return re.sub(r"[^\w.-]+", "_", path.resolve().stem) or "images"
 
 
 def check_images(images: np.ndarray, name: str = "images") -> None:
-    """Raises `UserError` unless `images` is floating point [N, H, W, C] in [0, 1] and finite."""
+    """Raise `UserError` unless `images` is floating point [N, H, W, C] in [0, 1] without NaN."""
     shape, dtype = np.shape(images), getattr(images, "dtype", None)
     require(len(shape) == 4, f"{name}: shape {shape} given, [N, H, W, C] needed.")
     require(shape[0] > 0, f"{name}: no images given.")
@@ -153,12 +163,12 @@ def check_images(images: np.ndarray, name: str = "images") -> None:
         raise UserError(f"{name}: dtype {dtype} given, float32 in [0, 1] needed (divide by 255?).")
     low, high = float(np.min(images)), float(np.max(images))
     require(np.isfinite(low) and np.isfinite(high), f"{name}: contain NaN or infinity.")
-    scale = " (0-255 images? divide by 255)" if high > 2 else ""
-    require(low >= 0 and high <= 1, f"{name}: values in [{low:g}, {high:g}], [0, 1] needed{scale}.")
+    hint = " (0-255 images? divide by 255)" if high > 2 else ""
+    require(low >= 0 and high <= 1, f"{name}: values in [{low:g}, {high:g}], [0, 1] needed{hint}.")
 
 
 def check_labels(labels: np.ndarray, count: int, num_classes: int, name: str = "labels") -> None:
-    """Raises `UserError` unless `labels` is integer [count] in [0, num_classes)."""
+    """Raise `UserError` unless `labels` is integer [count] in [0, num_classes)."""
     shape, dtype = np.shape(labels), getattr(labels, "dtype", None)
     require(shape == (count,), f"{name}: shape {shape} given, ({count},) class numbers needed.")
     if dtype is None or not np.issubdtype(dtype, np.integer):
@@ -171,13 +181,15 @@ def check_labels(labels: np.ndarray, count: int, num_classes: int, name: str = "
 
 
 def check_logits(logits: np.ndarray, count: int, name: str = "model") -> None:
-    """Raises `UserError` unless `logits` is a classifier's finite output [count, K], no softmax."""
+    """Raise `UserError` unless `logits` is floating point [count, K], finite, and not a softmax."""
     require(
         logits.ndim == 2 and len(logits) == count,
         f"{name}: output of shape {logits.shape} for {count} images given, [N, classes] needed.",
     )
-    if not np.issubdtype(logits.dtype, np.floating) or not np.all(np.isfinite(logits)):
-        raise UserError(f"{name}: gives {logits.dtype}, some not finite; finite logits needed.")
+    require(
+        np.issubdtype(logits.dtype, np.floating) and bool(np.all(np.isfinite(logits))),
+        f"{name}: gives {logits.dtype}, or values that are not finite; finite logits needed.",
+    )
     probabilities = np.all(logits >= 0) and np.allclose(logits.sum(axis=-1), 1.0, atol=1e-4)
     require(
         not probabilities,

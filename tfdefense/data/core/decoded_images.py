@@ -1,40 +1,61 @@
-"""From a stream of decoded images to an array, in memory or on disk."""
+"""Decoded images of a source: from the cache, in memory, or in a temporary file."""
 
-from collections.abc import Iterable
+import dataclasses
 
 import numpy as np
 
 from tfdefense.data.core.disk_array import DiskArray, as_images, fits_memory
-from tfdefense.utils.progress import ProgressBar
+from tfdefense.data.core.image_cache import ImageCache
+from tfdefense.data.core.image_source import ImageSource, decode_with_progress
 
 
-def collected(
-    batches: Iterable[np.ndarray], count: int, image_shape: tuple[int, int, int], what: str
-) -> np.ndarray | DiskArray:
-    """Images that arrive in batches, uint8 [n, H, W, C], as one array that gives float32 in [0, 1].
+@dataclasses.dataclass(frozen=True)
+class DecodedImages:
+    """All images of a source, and their labels.
 
-    Small sets are float32 in memory; others go to a temporary file as they come, so that memory does not
-    grow with their number.
+    Attributes:
+      stored: uint8 [N, H, W, C]: an array in memory, a cached file that is mapped into memory, or a
+        `DiskArray` that returns float32 in [0, 1].
+      labels: int64 [N].
+    """
 
-    Args:
-      batches: `count` images in all.
-      count, image_shape: of the result.
-      what: shown beside the progress bar.
+    stored: np.ndarray | DiskArray
+    labels: np.ndarray
+
+    def select(self, indices: np.ndarray | slice = slice(None)) -> np.ndarray | DiskArray:
+        """Return the images at `indices`, float32 in [0, 1]: in memory if they fit, else on disk."""
+        shape = self.stored.shape
+        count = len(np.arange(shape[0])[indices])
+        if isinstance(self.stored, DiskArray):
+            on_disk = self.stored.select(indices)
+            return on_disk[:] if fits_memory((count, *shape[1:])) else on_disk
+        if isinstance(self.stored, np.memmap) and not fits_memory((count, *shape[1:])):
+            return DiskArray(shape, np.uint8, as_images, stored=self.stored).select(indices)
+        return as_images(np.asarray(self.stored)[indices])
+
+
+def decode_images(source: ImageSource) -> DecodedImages:
+    """Return the images of a source, from the cache if it has them.
+
+    Without a cache, small sets are decoded into memory and others into a temporary file, so that
+    memory does not grow with their number.
 
     Raises:
-      ValueError: there are not `count` images.
-      WorkFailedError: the disk is full.
+      UserError: a file is damaged, or TFDEFENSE_CACHE_GIB is not a number.
+      WorkFailedError: neither the cache nor the temporary directory has space for the images.
     """
-    shape = (count, *image_shape)
-    in_memory = fits_memory(shape)
-    images = np.empty(shape, np.float32) if in_memory else DiskArray(shape, np.uint8, as_images)
-    done = 0
-    with ProgressBar(what, count) as progress:
-        for batch in batches:
-            rows = slice(done, done + len(batch))
-            images[rows] = as_images(batch) if in_memory else batch
-            done += len(batch)
-            progress.advance(len(batch))
-    if done != count:
-        raise ValueError(f"{done:,} images came where {count:,} were announced")
-    return images
+    cache = ImageCache.from_environment()
+    entry = cache.open_or_create(source) if cache else None
+    if entry is not None:
+        return DecodedImages(*entry)
+    stored = (
+        np.empty(source.shape, np.uint8)
+        if fits_memory(source.shape)
+        else DiskArray(source.shape, np.uint8, as_images)
+    )
+    parts, done = [], 0
+    for images, labels in decode_with_progress(source):
+        stored[done : done + len(images)] = images
+        done += len(images)
+        parts.append(labels)
+    return DecodedImages(stored, np.concatenate(parts).astype(np.int64))

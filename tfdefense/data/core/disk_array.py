@@ -1,31 +1,45 @@
-"""Arrays too large for memory: in a file, read a few rows at a time."""
+"""Arrays in files that are mapped into memory, for arrays that are too large for memory."""
 
+import mmap
 import os
 import tempfile
 from collections.abc import Callable
+from typing import IO
 
 import numpy as np
 
 from tfdefense.errors import WorkFailedError
 
-# Larger arrays (as float32 images) go to disk; splits and tensors are copies of them. CIFAR-10 has 0.6 GiB.
+# Images that need more bytes than this as float32 stay on disk. CIFAR-10 needs 0.6 GiB.
 MEMORY_LIMIT = 2**30
 
 
 def as_images(rows: np.ndarray) -> np.ndarray:
-    """uint8 in [0, 255] -> float32 in [0, 1]."""
+    """Convert uint8 in [0, 255] to float32 in [0, 1]."""
     return np.divide(rows, 255, dtype=np.float32)
 
 
-class DiskArray:
-    """Rows of numbers in a temporary file; slices and index arrays give NumPy arrays.
+def fits_memory(shape: tuple[int, ...]) -> bool:
+    """Return whether images of this shape are held in memory as float32."""
+    return 4 * int(np.prod(shape)) <= MEMORY_LIMIT
 
-    The file has no name, so it is gone when the process is, however that ends.
+
+class DiskArray:
+    """Rows of numbers in a file; slices and index arrays of it are NumPy arrays in memory.
+
+    Without `stored`, the rows are in a temporary file without a name. The system deletes it when
+    the process ends, for whatever reason.
 
     Args:
       shape: [N, ...].
-      dtype: as the file holds it.
-      decode: what makes of rows from the file what slicing gives; None gives them as they are.
+      dtype: type of the numbers in the file.
+      decode: function that converts rows of the file to the result of a slice, such as `as_images`;
+        None returns them unchanged.
+      stored: rows that are in a file already, `shape` and `dtype` as above, mapped for reading. They
+        cannot be changed.
+
+    Raises:
+      WorkFailedError: no temporary file can be created.
     """
 
     def __init__(
@@ -33,76 +47,85 @@ class DiskArray:
         shape: tuple[int, ...],
         dtype: type = np.uint8,
         decode: Callable[[np.ndarray], np.ndarray] | None = None,
+        *,
+        stored: np.memmap | None = None,
     ) -> None:
-        self._file = tempfile.TemporaryFile(prefix="tfdefense-")  # noqa: SIM115 - lives as long as the array.
-        self._stored = np.dtype(dtype)
+        self._file: IO[bytes] | None = None
+        if stored is None:
+            self._file, stored = _map_temporary_file(shape, np.dtype(dtype))
+        self._stored = stored
         self._decode = decode
-        self._row = int(np.prod(shape[1:])) * self._stored.itemsize
         self._rows = np.arange(shape[0])
-        self._shape = tuple(shape[1:])
-        self.dtype = np.dtype(np.float32) if decode is as_images else self._stored
+        self.dtype = np.dtype(np.float32) if decode is as_images else stored.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (len(self._rows), *self._shape)
+        """The shape [N, ...]."""
+        return (len(self._rows), *self._stored.shape[1:])
 
     @property
     def ndim(self) -> int:
+        """The number of dimensions."""
         return len(self.shape)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __setitem__(self, rows: slice, values: np.ndarray) -> None:
-        """Writes `values` into the rows of a slice without a step.
+        """Write `values` into the rows of a slice without a step.
 
         Raises:
           WorkFailedError: the disk is full.
         """
-        content = np.ascontiguousarray(values, self._stored).tobytes()
+        assert self._file is not None, "rows that were in a file already cannot be changed"
+        content = np.ascontiguousarray(values, self._stored.dtype).tobytes()
+        row_bytes = int(np.prod(self._stored.shape[1:])) * self._stored.itemsize
+        # Not through the mapping: there, a full disk ends the process (SIGBUS).
         try:
             done = 0
             while done < len(content):
-                position = self._rows[rows.start] * self._row + done
+                position = self._rows[rows.start] * row_bytes + done
                 done += os.pwrite(self._file.fileno(), content[done:], position)
         except OSError as error:
-            place = tempfile.gettempdir()
-            raise WorkFailedError(
-                f"{place}: images do not fit ({error.strerror}). Set TMPDIR to a larger place."
-            ) from error
+            raise _no_space(error) from error
 
     def __getitem__(self, chosen: "int | slice | np.ndarray") -> np.ndarray:
-        """The chosen rows, in memory."""
-        rows = np.atleast_1d(self._rows[chosen])
-        values = np.empty((len(rows), self._row), np.uint8)
-        # Neighbours are read at once: whole slices, above all.
-        for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
-            if len(run):
-                content = os.pread(
-                    self._file.fileno(), len(run) * self._row, rows[run[0]] * self._row
-                )
-                values[run] = np.frombuffer(content, np.uint8).reshape(len(run), self._row)
-        values = values.view(self._stored).reshape(len(rows), *self._shape)
-        values = values if self._decode is None else self._decode(values)
-        return values[0] if np.ndim(self._rows[chosen]) == 0 else values
+        """Return the chosen rows, in memory."""
+        values = np.asarray(self._stored).take(self._rows[chosen], axis=0)
+        # The pages stay in the system's cache, but no longer count as memory of this process.
+        if isinstance(self._stored.base, mmap.mmap):
+            self._stored.base.madvise(mmap.MADV_DONTNEED)
+        return values if self._decode is None else self._decode(values)
 
-    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
-        """Everything, in memory: what NumPy functions that know no better do."""
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:  # noqa: FBT001 - NumPy's protocol.
+        """Return all rows in memory, for NumPy functions."""
         values = self[:]
         return values if dtype is None else values.astype(dtype)
 
     def select(self, indices: "np.ndarray | slice") -> "DiskArray":
-        """The same file, of which only some rows are seen."""
+        """Return a view of the rows at `indices`, in the same file."""
         view = object.__new__(DiskArray)
         view.__dict__.update(self.__dict__, _rows=self._rows[indices])
         return view
 
 
-def empty(shape: tuple[int, ...], dtype: type) -> np.ndarray | DiskArray:
-    """An array of numbers to fill by slices, in memory where images of its shape would be."""
+def empty_array(shape: tuple[int, ...], dtype: type) -> np.ndarray | DiskArray:
+    """Create an array to fill by slices, in memory if float32 images of its shape fit there."""
     return np.empty(shape, dtype) if fits_memory(shape) else DiskArray(shape, dtype)
 
 
-def fits_memory(shape: tuple[int, ...]) -> bool:
-    """Whether images of this shape are held in memory as float32."""
-    return 4 * int(np.prod(shape)) <= MEMORY_LIMIT
+def _map_temporary_file(shape: tuple[int, ...], dtype: np.dtype) -> tuple[IO[bytes], np.memmap]:
+    """Create a file for the rows, and map it for reading."""
+    try:
+        file = tempfile.TemporaryFile(prefix="tfdefense-")  # noqa: SIM115 - open as long as the array.
+        os.ftruncate(file.fileno(), int(np.prod(shape)) * dtype.itemsize)
+        return file, np.memmap(file, dtype, "r", shape=shape)
+    except OSError as error:
+        raise _no_space(error) from error
+
+
+def _no_space(error: OSError) -> WorkFailedError:
+    return WorkFailedError(
+        f"{tempfile.gettempdir()}: images do not fit ({error.strerror}). Set TMPDIR to a directory"
+        " with more space."
+    )

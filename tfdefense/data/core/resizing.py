@@ -1,11 +1,19 @@
-"""Images of another size."""
+"""Resizing of images in arrays."""
 
 import numpy as np
 import tensorflow as tf
 
 
-def resized(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Images [N, H, W, C] of any kind -> the same kind, [N, *size, C], bilinear with antialiasing."""
+def resize_images(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize images to `size`, bilinear with antialiasing.
+
+    Args:
+      images: [N, H, W, C], uint8 in [0, 255] or floating point in [0, 1].
+      size: (height, width).
+
+    Returns:
+      Images [N, height, width, C] with the dtype and the range of `images`.
+    """
     if tuple(images.shape[1:3]) == tuple(size):
         return images
     result = tf.image.resize(images, size, antialias=True).numpy()

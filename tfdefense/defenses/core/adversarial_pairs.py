@@ -1,6 +1,7 @@
-"""Adversarial pairs for training: a clean image, and an adversarial one drawn for each step.
+"""Adversarial pairs to learn from: each clean image, and an adversarial image drawn in each step.
 
-The adversarial ones are FGSM's at any strength, made on the fly, or what `bin/attack` left on disk.
+The adversarial images are either FGSM examples, computed in the training step from stored
+directions, or images that `bin/attack` stored on disk.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,90 +10,109 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
-from tfdefense.attacks.core.attack import Model
 from tfdefense.attacks.core.cleverhans_backend import cross_entropy_gradient
+from tfdefense.attacks.core.model import Model
 from tfdefense.data.core.dataset import Split
-from tfdefense.data.core.disk_array import DiskArray, empty
+from tfdefense.data.core.disk_array import DiskArray, empty_array
 from tfdefense.data.core.fingerprint import data_fingerprint
 from tfdefense.errors import require
 from tfdefense.training.distribute.batching import iterate_batches, split_over_replicas
 from tfdefense.training.replica import Replica
 
 _BATCH = 500
-_CRAFTED = "adversarial_"
+_STORED = "adversarial_"
 
 
-def make_fgsm_pairs(model: Model, split: Split) -> dict[str, np.ndarray]:
-    """The arrays from which `perturbed` makes FGSM examples of any strength.
+def make_fgsm_pairs(model: Model, split: Split) -> dict[str, np.ndarray | DiskArray]:
+    """Return the arrays from which `apply_fgsm` computes FGSM examples of any strength.
 
-    The classifier is frozen, so the direction of FGSM is a constant of each image, the same for all
-    strengths and passes. It is computed once here, one byte a pixel, instead of with every step.
+    The classifier is frozen, so the FGSM direction of an image is the same for all strengths and
+    epochs. It is computed once here and stored in one byte a value.
+
+    Args:
+      model: attacked classifier.
+      split: clean images and labels.
 
     Returns:
-      `clean` float32 [N, H, W, C], `labels` int32 [N], `direction` int8 [N, H, W, C] in {-1, 0, 1}.
+      `clean` float32 [N, H, W, C], `labels` int32 [N], and `direction` int8 [N, H, W, C] in
+      {-1, 0, 1}, the sign of the gradient of the cross-entropy.
     """
     shape = (None, *split.image_shape)
     signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec([None], tf.int32)]
 
-    def direction(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def gradient_sign(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.sign(cross_entropy_gradient(model, images, labels)), tf.int8)
 
-    direction = tf.function(split_over_replicas(direction), input_signature=signature)
-    directions = empty(split.images.shape, np.int8)
-    found = iterate_batches(
-        lambda part: direction(split.images[part], split.labels[part]),
+    compiled = tf.function(split_over_replicas(gradient_sign), input_signature=signature)
+    directions = empty_array(split.images.shape, np.int8)
+    batches = iterate_batches(
+        lambda part: compiled(split.images[part], split.labels[part]),
         len(split),
         _BATCH,
         f"FGSM directions of {split.dataset}",
     )
-    for part, values in found:
+    for part, values in batches:
         directions[part] = values
     return {"clean": split.images, "labels": split.labels, "direction": directions}
 
 
-def apply_fgsm(batch: Mapping[str, tf.Tensor], epsilon: tf.Tensor) -> tf.Tensor:
-    """FGSM examples of a batch of `fgsm_pairs` at strengths `epsilon`, a scalar or float32 [N]."""
+def apply_fgsm(batch: Mapping[str, tf.Tensor], epsilon: float | tf.Tensor) -> tf.Tensor:
+    """Return FGSM examples float32 [N, H, W, C] of a batch of `make_fgsm_pairs`.
+
+    Args:
+      batch: has `clean` and `direction`.
+      epsilon: strength, one number or float32 [N].
+    """
     epsilon = tf.reshape(epsilon, [-1, 1, 1, 1])
     direction = tf.cast(batch["direction"], tf.float32)
     return tf.clip_by_value(batch["clean"] + epsilon * direction, 0.0, 1.0)
 
 
-def make_stored_pairs(examples: Sequence[AdversarialDataset], split: Split) -> dict[str, np.ndarray | DiskArray]:
-    """The arrays from which `drawn` takes adversarial images that are on disk.
+def make_stored_pairs(
+    datasets: Sequence[AdversarialDataset], split: Split
+) -> dict[str, np.ndarray | DiskArray]:
+    """Return the arrays from which `draw_adversarial` draws stored adversarial images.
 
     Args:
-      examples: each of all images of `split`, crafted by one attack.
-      split: the clean images.
+      datasets: stored adversarial images of all images of `split`, one dataset per attack.
+      split: clean images and labels.
 
     Returns:
-      `clean` float32 [N, H, W, C], `labels` int32 [N], and `adversarial_0`, `adversarial_1`, ... float32
-      [N, H, W, C], the images of each attack.
+      `clean` float32 [N, H, W, C], `labels` int32 [N], and `adversarial_0`, `adversarial_1`, ...
+      float32 [N, H, W, C], the images of each attack.
 
     Raises:
-      UserError: examples of other images.
+      UserError: a dataset of other images.
     """
     expected = data_fingerprint(split)
-    for each in examples:
-        made_of = f"{each.settings['images']:,} images of {each.settings['dataset']} {each.settings['split']}"
+    for dataset in datasets:
+        made = dataset.settings
         require(
-            each.data == expected,
-            f"--pairs={each.run.path}: made of {made_of}; the {len(split):,} training images of"
-            f" {split.dataset} needed that are learned from (bin/attack --split=train --images={len(split)}).",
+            dataset.clean_fingerprint == expected,
+            f"--pairs={dataset.directory.path}: made from {made['images']:,} images of {made['dataset']}"
+            f" {made['split']}, but training uses the {len(split):,} training images of"
+            f" {split.dataset}. Make it again with:"
+            f" bin/attack --split=train --images={len(split)}",
         )
-    adversarial = {f"{_CRAFTED}{i}": each.adversarial for i, each in enumerate(examples)}
-    return {"clean": split.images, "labels": split.labels, **adversarial}
+    stored = {f"{_STORED}{index}": dataset.adversarial for index, dataset in enumerate(datasets)}
+    return {"clean": split.images, "labels": split.labels, **stored}
 
 
 def draw_adversarial(
     batch: Mapping[str, tf.Tensor], strengths: tuple[float, ...], replica: Replica
 ) -> tf.Tensor:
-    """An adversarial image for each of a batch: float32 [n, H, W, C].
+    """Return one adversarial image per image of a batch, float32 [n, H, W, C].
 
-    Of `crafted_pairs`, one of the attacks', or else FGSM's at one of `strengths`; drawn anew for each
-    image and step.
+    Each image draws anew in each step: one of the attacks of `make_stored_pairs`, or else one of the
+    FGSM strengths.
+
+    Args:
+      batch: batch of `make_stored_pairs` or `make_fgsm_pairs`.
+      strengths: FGSM epsilons to draw from.
+      replica: draws random numbers.
     """
-    crafted = [batch[name] for name in sorted(batch) if name.startswith(_CRAFTED)]
-    if not crafted:
+    stored = [batch[name] for name in sorted(batch) if name.startswith(_STORED)]
+    if not stored:
         return apply_fgsm(batch, replica.choice(strengths))
-    which = tf.cast(replica.choice(tuple(range(len(crafted)))), tf.int32)
-    return tf.gather(tf.stack(crafted, axis=1), which, batch_dims=1)
+    attack = tf.cast(replica.choice(tuple(range(len(stored)))), tf.int32)
+    return tf.gather(tf.stack(stored, axis=1), attack, batch_dims=1)

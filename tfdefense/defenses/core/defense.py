@@ -1,4 +1,4 @@
-"""What a defence is: it may learn (`fit`), cleans images (`purify`), guards a classifier (`defend`)."""
+"""Base class of all defences, and the pipelines of a defence and a classifier."""
 
 import abc
 import dataclasses
@@ -8,56 +8,53 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
+from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
+from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.errors import UserError, unknown_name
 from tfdefense.training import LoopConfig
 
-
-def hyperparameter(default: Any, help: str) -> Any:
-    """A hyperparameter of a defence: a dataclass field that also becomes a command line flag."""
-    return dataclasses.field(default=default, metadata={"help": help})
+Classifier = Callable[[tf.Tensor], tf.Tensor]
 
 
 class Defense(abc.ABC):
-    """A purifier in front of a classifier.
+    """Purifier in front of a classifier.
 
-    A subclass sets `name` and `config_type` (a frozen dataclass of `option`s) and defines `purify`.
+    A subclass sets `name` and `config_type` and defines `purify`.
 
     Args:
-      classifier: what is guarded: a Keras model or callable from images to logits. It is never changed.
-      seed: initial weights, or whatever else is random about the defence.
-      config: instance of `config_type` to use as it is; None makes one from `hyperparameters`.
-      **hyperparameters: fields of `config_type` in place of their defaults.
+      classifier: guarded classifier: a Keras model or a callable from images to logits. It is never
+        changed.
+      seed: seed of the initial weights, or of the random draws of a defence without weights.
+      config: hyperparameters, an instance of `config_type`; None for `hyperparameters`.
+      **hyperparameters: values of fields of `config_type`; the others keep their defaults.
 
     Attributes:
-      classifier: it, frozen and checked.
-      trained_with: name of the classifier that it learned beside, where that is another one.
-      seed: as given.
-      config: the hyperparameters.
-      detects: whether it also refuses images, as `excess` says.
-      certifies: whether it has a `certify`, that gives a class and a radius within which no change can turn it.
-      replaces_classifier: whether `defend` decides by a classifier of its own.
-      batch_size: images that `purify` does well to get at once.
-      judged_images, white_box_images: how many test images reports judge it by, and attack it by, unless told
-        otherwise; None for all.
-      checked_images, checked_steps, random_draws: by how many of those, with how many steps of PGD, and by how
-        many random changes of each, reports check themselves.
+      name: registered name.
+      config_type: frozen dataclass of `hyperparameter` fields.
+      config: hyperparameters, an instance of `config_type`.
+      classifier: guarded classifier, frozen and checked.
+      trained_with: name of the classifier that the defence was trained with.
+      seed: seed as given.
+      detects: whether the defence also refuses images (see `detector_score`).
+      certifies: whether the defence has a method `certify`, which returns classes and certified L2
+        radii.
+      replaces_classifier: whether `defend` uses a classifier of the defence itself.
+      batch_size: recommended number of images in one call of `purify`.
+      budget: default size of an evaluation.
 
     Raises:
-      UserError: an unknown hyperparameter or one out of range; an unsuitable classifier.
+      UserError: an unknown hyperparameter, one out of range, or an unsuitable classifier.
     """
 
-    name: ClassVar[str]
+    name: str
     config_type: ClassVar[type]
+    config: Any
     detects: bool = False
     certifies: bool = False
     replaces_classifier: bool = False
     batch_size: int = 250
-    judged_images: int | None = None
-    white_box_images: int = 1_000
-    checked_images: int = 100
-    checked_steps: int = 40
-    random_draws: int = 10_000
+    budget: EvaluationBudget = EvaluationBudget()
 
     def __init__(
         self, classifier: Any, seed: int = 0, *, config: Any = None, **hyperparameters: Any
@@ -74,33 +71,33 @@ class Defense(abc.ABC):
         self.config = self.config_type(**hyperparameters) if config is None else config
 
     @property
-    def is_grey(self) -> bool:
-        """Whether images have one channel: the papers' MNIST, by which defaults go, and not their CIFAR-10."""
+    def has_grey_images(self) -> bool:
+        """Whether images have one channel; many defaults differ for grey and for colour images."""
         return self.classifier.image_shape[-1] == 1
 
     @classmethod
     def settings(
         cls,
-        about: Mapping[str, Any],
+        source_settings: Mapping[str, Any],
         config: Any,
         seed: int = 0,
         loop: LoopConfig | None = None,
-        pairs: Sequence[Any] = (),
+        pairs: Sequence[AdversarialDataset] = (),
     ) -> dict[str, Any]:
-        """All that the defence depends on, by flag name; what `config.json` keeps.
+        """Return all settings that determine the defence, by flag name, for `config.json`.
 
         Args:
-          about: what tells data and classifier from others.
-          config: the hyperparameters.
-          seed: what is random about it follows from it.
-          loop: how it is trained, if it learns.
-          pairs: the adversarial examples (`crafting.Examples`) that it learns from, if any were given.
+          source_settings: settings that identify the data and the classifier.
+          config: hyperparameters.
+          seed: seed of the defence.
+          loop: training loop; None for a defence without training.
+          pairs: stored adversarial examples that the defence learns from.
         """
         names = ("epochs", "batch_size", "mixed_precision") if loop is not None else ()
         return {
-            **({"pairs": [each.name for each in pairs]} if pairs else {}),
+            **({"pairs": [dataset.name for dataset in pairs]} if pairs else {}),
             "defense": cls.name,
-            **about,
+            **source_settings,
             **{name: getattr(loop, name) for name in names},
             "seed": seed,
             **dataclasses.asdict(config),
@@ -108,34 +105,51 @@ class Defense(abc.ABC):
 
     @abc.abstractmethod
     def purify(self, images: tf.Tensor) -> tf.Tensor:
-        """Images float32 [N, H, W, C] in [0, 1] -> the same, cleaned; each independently."""
+        """Return purified images.
 
-    def decide(
-        self, classifier: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
+        Args:
+          images: float32 [N, H, W, C] in [0, 1].
+
+        Returns:
+          float32 [N, H, W, C] in [0, 1]. No image depends on the others of its batch.
+        """
+
+    def purify_and_classify(
+        self, classifier: Classifier, images: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Purified images [N, H, W, C] and the pipeline's logits [N, K] of images float32 [N, H, W, C] in [0, 1].
+        """Return purified images and the pipeline's logits.
 
-        By default the classifier's logits of the purified images.
+        Args:
+          classifier: images -> logits [N, K].
+          images: float32 [N, H, W, C] in [0, 1].
+
+        Returns:
+          Purified images [N, H, W, C], and logits [N, K]: by default those that the classifier
+          returns for the purified images.
         """
         purified = self.purify(images)
         return purified, classifier(purified)
 
-    def excess(self, images: tf.Tensor) -> tf.Tensor:
-        """How far images [N, H, W, C], not purified yet, are past what a detector lets through.
+    def detector_score(self, images: tf.Tensor) -> tf.Tensor:
+        """Return the detector's score of unpurified images; scores above 0 mean "refused".
 
-        float32 [N], differentiable; where it is above 0, the image is refused.
+        Args:
+          images: float32 [N, H, W, C] in [0, 1].
+
+        Returns:
+          float32 [N], differentiable.
         """
-        raise NotImplementedError(f"{self.name} detects nothing.")
+        raise NotImplementedError(f"{self.name} has no detector.")
 
     def networks(self) -> dict[str, keras.Layer]:
-        """What is trained and run by `purify` and `excess`, by its name in checkpoints; none by default."""
+        """Return the trained networks that the pipeline runs, by their names in checkpoints."""
         return {}
 
     def defend(self, classifier: Any = None) -> "DefendedClassifier":
-        """The whole pipeline: what a white-box attacker attacks and what is exported.
+        """Return the pipeline, which white-box attacks attack and which is exported.
 
         Args:
-          classifier: the classifier behind the purifier; None means the one trained with.
+          classifier: classifier behind the purifier; None for the guarded one.
         """
         if classifier is None:
             classifier = self.classifier
@@ -143,7 +157,12 @@ class Defense(abc.ABC):
 
 
 class DefendedClassifier:
-    """`images -> classifier(purify(images))`, or whatever the defence decides: logits float32 [N, K], differentiable."""
+    """Pipeline of a defence and a classifier: images -> logits float32 [N, K], differentiable.
+
+    Args:
+      defense: trained defence.
+      classifier: classifier behind it.
+    """
 
     def __init__(self, defense: Defense, classifier: FrozenClassifier) -> None:
         self.defense = defense
@@ -151,7 +170,7 @@ class DefendedClassifier:
         self.name = f"{defense.name}+{classifier.name}"
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        return self.defense.decide(self.classifier, images)[1]
+        return self.defense.purify_and_classify(self.classifier, images)[1]
 
     def identity(self) -> tuple[list[Any], dict[str, Any]]:
         """Return the defence's settings, and all networks by name: see `Identifiable`."""
@@ -161,14 +180,14 @@ class DefendedClassifier:
 
 
 class RejectingClassifier:
-    """A pipeline together with its detector: logits float32 [N, K + 1], the last one for "refused".
+    """Pipeline with its detector: logits float32 [N, K + 1], the last one for "refused".
 
-    It is the highest exactly where the defence's `excess` is above 0. To attack this at a wrong class is to
-    attack detector and classifier at once: Carlini, Wagner, "Adversarial Examples Are Not Easily Detected",
-    AISec 2017, section 3.
+    The last logit is the highest exactly where the detector's score is above 0. An attack that aims
+    at a wrong class therefore attacks detector and classifier together: Carlini, Wagner,
+    "Adversarial Examples Are Not Easily Detected", AISec 2017, section 3.
 
     Args:
-      pipeline: of a defence that detects.
+      pipeline: pipeline of a defence that detects.
     """
 
     def __init__(self, pipeline: DefendedClassifier) -> None:
@@ -177,12 +196,16 @@ class RejectingClassifier:
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         logits = self.pipeline(images)
-        refused = tf.reduce_max(logits, axis=-1) + self.pipeline.defense.excess(images)
+        score = self.pipeline.defense.detector_score(images)
+        refused = tf.reduce_max(logits, axis=-1) + score
         return tf.concat([logits, refused[:, tf.newaxis]], axis=-1)
 
 
 def _config_text(config: Any) -> str:
-    """Return `repr(config)` under the class name `Config`, which keeps fingerprints stable when a class is renamed."""
+    """Return `repr(config)` under the class name "Config".
+
+    Fingerprints contain this text, so they do not change if a configuration class is renamed.
+    """
     if not dataclasses.is_dataclass(config):
         return repr(config)
     return "Config" + repr(config).removeprefix(type(config).__qualname__)
@@ -193,5 +216,5 @@ def _image_shape(classifier: Any) -> tuple[int, int, int]:
     if isinstance(classifier, keras.Model) and shape and len(shape) == 4:
         return shape[1:]
     raise UserError(
-        "classifier: its image shape is not known; wrap it: FrozenClassifier(model, image_shape)."
+        "classifier: its image shape is unknown. Wrap it: FrozenClassifier(model, image_shape)."
     )

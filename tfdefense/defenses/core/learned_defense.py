@@ -1,8 +1,10 @@
-"""What every defence that learns shares: a `fit`, through the one Trainer, into a run directory."""
+"""Base class of the defences that learn: `fit` trains them with the one Trainer."""
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TypedDict, Unpack
 
 import keras
 import numpy as np
@@ -13,91 +15,145 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.disk_array import DiskArray
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
-from tfdefense.training import BATCH_SIZE, LoopConfig, Replica, Trainer, epochs_to_show
+from tfdefense.training import LoopConfig, Replica, Trainer, epochs_to_show
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.stored_config import StoredConfig
+from tfdefense.training.task import Validate
+
+Arrays = dict[str, np.ndarray | DiskArray]
+
+
+class LoopOptions(TypedDict, total=False):
+    """Options of the training loop; defaults are those of `LoopConfig`.
+
+    Keys:
+      batch_size: examples in a step, over all replicas.
+      seed: seed of the order of the data and of all random draws. Initial weights depend on the
+        constructor's seed.
+      mixed_precision: "float32" or "bfloat16", in which networks compute while they learn. Weights
+        and losses, and all that is evaluated or exported, are float32 in either case.
+      steps_per_loop: steps in one call of the compiled loop.
+    """
+
+    batch_size: int
+    seed: int
+    mixed_precision: str
+    steps_per_loop: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+    """Images that a defence learns from.
+
+    Attributes:
+      train: clean images.
+      validation: held-out clean images for the curves and pictures in TensorBoard, and for the
+        thresholds of a detector; None for no validation.
+      pairs: stored adversarial examples of all images of `train`, one dataset per attack; empty means
+        that the defence creates its adversarial examples itself.
+    """
+
+    train: Split
+    validation: Split | None = None
+    pairs: Sequence[AdversarialDataset] = ()
 
 
 class LearnedDefense(Defense):
-    """A defence with networks of its own.
+    """Defence with trained networks.
 
-    A subclass makes its networks in `__init__`, its optimizers in `prepare`, and owns `train_step`; `arrays` says what it
-    learns from.
+    A subclass creates its networks in `__init__` and its optimizers in `prepare`, and defines
+    `train_step`. `training_arrays` returns the data that batches are drawn from.
+
+    Attributes:
+      should_stop: whether training ends before its last step (see `Task`); always False here.
+      needs_validation: whether `fit` needs validation images, to calibrate a detector.
     """
 
-    should_stop = False  # It is trained for as long as was asked.
-    needs_validation = False  # Whether `watch` sets what `purify` or `excess` go by.
+    should_stop = False
+    needs_validation = False
 
     @abc.abstractmethod
     def prepare(self, steps: int) -> None:
-        """Makes the optimizers for a training of `steps` steps."""
-
-    def finish(self) -> None:
-        """Called after the last step, before the networks are kept; does nothing by default."""
-
-    def checkpoint_items(self) -> dict[str, Any]:
-        """Networks and optimizers by name; those of `networks` under the same names.
-
-        By default what the defence holds as attributes of its own, by their names.
-        """
-        kept = (keras.layers.Layer, keras.optimizers.Optimizer)
-        return {name: value for name, value in vars(self).items() if isinstance(value, kept)}
-
-    def arrays(self, train: Split, pairs: Sequence[AdversarialDataset]) -> dict[str, np.ndarray | DiskArray]:
-        """Name -> [N, ...]: what batches are drawn from; by default `clean` images and `labels`.
-
-        Raises:
-          UserError: examples in `pairs` of other images, or of a defence that does not learn from them.
-        """
-        require(
-            not pairs,
-            f"--pairs: --defense={self.name} learns from clean images, and what it makes of them itself.",
-        )
-        return {"clean": train.images, "labels": train.labels}
+        """Create the optimizers for a training of `steps` steps."""
 
     @abc.abstractmethod
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
-        """One update from a batch of `arrays`; see `tfdefense.training.Task`."""
+        """Update the networks once; see `tfdefense.training.Task`.
 
-    def watch(self, validation: Split) -> Callable[[], tuple[dict, dict]] | None:
-        """A function that gives scalars and image grids for TensorBoard; None for nothing to see."""
+        Args:
+          batch: this replica's part of a batch of `training_arrays`.
+          replica: averages over the global batch and draws random numbers.
+
+        Returns:
+          Scalars to log; they add up over replicas.
+        """
+
+    def finish(self) -> None:
+        """Change the networks after the last step, before the last checkpoint."""
+
+    def checkpoint_items(self) -> dict[str, Any]:
+        """Return networks and optimizers by name: all attributes that are one of these.
+
+        The networks have the same names as in `networks`.
+        """
+        kinds = (keras.layers.Layer, keras.optimizers.Optimizer)
+        return {name: value for name, value in vars(self).items() if isinstance(value, kinds)}
+
+    def training_arrays(self, train: Split, pairs: Sequence[AdversarialDataset]) -> Arrays:
+        """Return the arrays [N, ...] that batches are drawn from, by name.
+
+        By default these are the `clean` images and their `labels`.
+
+        Args:
+          train: clean images.
+          pairs: stored adversarial examples of these images; empty for none.
+
+        Raises:
+          UserError: the defence does not learn from stored examples, or they are of other images.
+        """
+        require(
+            not pairs,
+            f"--pairs: --defense={self.name} learns from clean images only. Leave --pairs out.",
+        )
+        return {"clean": train.images, "labels": train.labels}
+
+    def make_validator(self, validation: Split) -> Validate | None:
+        """Return a function that computes scalars and image grids for TensorBoard, or None.
+
+        Args:
+          validation: held-out clean images.
+        """
         del validation
         return None
 
-    def begin_from(self, other: Defense) -> None:
-        """Takes the weights of another defence's networks of the same names.
+    def copy_weights_from(self, other: Defense) -> None:
+        """Set the weights of all networks to those of the same names in another defence.
 
         Raises:
-          UserError: it has no such networks, or they are of other shapes.
+          UserError: the other defence has no such network, or one of other shapes.
         """
-        theirs = other.networks()
+        sources = other.networks()
         for name, network in self.networks().items():
-            values = theirs[name].get_weights() if name in theirs else []
+            values = sources[name].get_weights() if name in sources else []
             require(
                 [value.shape for value in values]
-                == [tuple(each.shape) for each in network.weights],
-                f"--init_run: the {name} of that {other.name} is not like the one of this {self.name}"
-                " (see --generator, --levels, --widths, --thresholds).",
+                == [tuple(weight.shape) for weight in network.weights],
+                f"--init_run: network {name} of that {other.name} differs from the one of this"
+                f" {self.name}. Give the same --generator, --levels, --widths and --thresholds.",
             )
             network.set_weights(values)
 
     @classmethod
     def loop_config(
-        cls,
-        train: Split,
-        epochs: int | None = None,
-        batch_size: int = BATCH_SIZE,
-        seed: int = 0,
-        mixed_precision: str = "float32",
-        steps_per_loop: int = 20,
+        cls, train: Split, epochs: int | None = None, **options: Unpack[LoopOptions]
     ) -> LoopConfig:
-        """How `fit` trains with these arguments."""
+        """Return the training loop that `fit` uses for these arguments."""
         epochs = cls.default_epochs(train) if epochs is None else epochs
-        return LoopConfig(epochs, batch_size, seed, mixed_precision, steps_per_loop)
+        return LoopConfig(epochs, **options)
 
     @classmethod
     def default_epochs(cls, train: Split) -> int:
-        """Passes that show about 450,000 images: minutes on two cores, not a paper's 200 epochs."""
+        """Return the number of passes that show about 450,000 images: minutes on two CPU cores."""
         return epochs_to_show(450_000, len(train), minimum=8, maximum=64)
 
     def fit(
@@ -105,57 +161,76 @@ class LearnedDefense(Defense):
         train: Split,
         epochs: int | None = None,
         validation: Split | None = None,
-        batch_size: int = BATCH_SIZE,
-        seed: int = 0,
-        run: str | RunDirectory | None = None,
-        steps_per_loop: int = 20,
+        *,
+        run: str | Path | RunDirectory | None = None,
         pairs: Sequence[AdversarialDataset] = (),
-        about: Mapping[str, Any] | None = None,
-        mixed_precision: str = "float32",
-    ) -> "LearnedDefense":
-        """Trains; goes on where it stopped if `run` has a checkpoint.
+        **options: Unpack[LoopOptions],
+    ) -> Self:
+        """Train the defence, or resume if `run` has a checkpoint.
 
         Args:
           train: clean images.
-          epochs: passes over `train`; None means as many as show about 450,000 images, 8 to 64.
-          validation: held-out clean images whose accuracies and pictures TensorBoard shows, and which set
-            the thresholds of a detector.
-          batch_size: examples in a step, over all replicas.
-          seed: order of data and random draws. Initial weights follow from the constructor's seed.
-          run: a run directory for checkpoints, event files and the classifier, if that is a Keras
-            model; None keeps nothing.
-          steps_per_loop: steps in one call of the compiled loop.
-          pairs: adversarial examples of all of `train`, one set for each attack, from
-            `crafting.load`; none means what the defence makes for itself.
-          about: what `config.json` is to say of data and classifier; None means their names.
-          mixed_precision: what networks compute in while they learn, "float32" or "bfloat16"; weights and
-            losses, and all that is judged or exported, are float32 in either case.
+          epochs: passes over `train`; None for `default_epochs`.
+          validation, pairs: see `TrainingData`.
+          run: run directory for checkpoints, event files and the classifier, if that is a Keras
+            model; None stores nothing.
+          **options: see `LoopOptions`.
 
         Raises:
-          UserError: a number out of range, images of another shape, examples of other images, a run of
-            other settings, or no validation images where they are needed.
-          WorkFailedError: a loss is no longer finite.
+          UserError, WorkFailedError: see `run_training`.
         """
-        require(
-            train.image_shape == self.classifier.image_shape,
-            f"train: images of {train.image_shape} given, {self.classifier.image_shape} needed.",
-        )
-        require(
-            validation is not None or not self.needs_validation,
-            f"validation: none given; {self.name} sets its thresholds by held-out clean images.",
-        )
-        loop = self.loop_config(train, epochs, batch_size, seed, mixed_precision, steps_per_loop)
-        about = about or {"dataset": train.dataset, "classifier": self.classifier.name}
-        settings = self.settings(about, self.config, loop.seed, loop, pairs)
-        arrays = self.arrays(train, pairs) if pairs else None
+        loop = self.loop_config(train, epochs, **options)
+        source_settings = {"dataset": train.dataset, "classifier": self.classifier.name}
+        settings = self.settings(source_settings, self.config, loop.seed, loop, pairs)
+        if run is not None and not isinstance(run, RunDirectory):
+            run = RunDirectory(run)
+        return self.run_training(TrainingData(train, validation, pairs), loop, settings, run)
+
+    def run_training(
+        self,
+        data: TrainingData,
+        loop: LoopConfig,
+        settings: Mapping[str, Any],
+        run: RunDirectory | None = None,
+    ) -> Self:
+        """Train the defence with a given loop and given settings, or resume.
+
+        Args:
+          data: images to learn from.
+          loop: training loop.
+          settings: all settings that determine the defence, for `config.json` and TensorBoard; see
+            `Defense.settings`.
+          run: run directory; None stores nothing.
+
+        Raises:
+          UserError: images of another shape, examples of other images, a run with other settings, or
+            no validation images where they are needed.
+          WorkFailedError: a loss is not finite.
+        """
+        self._check_splits(data)
+        train, pairs, steps = data.train, data.pairs, loop.total_steps(len(data.train))
+        # Stored examples are checked before the run directory is created.
+        arrays = self.training_arrays(train, pairs) if pairs else None
         if run is not None:
-            run = run if isinstance(run, RunDirectory) else RunDirectory(run)
-            run.create_or_reuse(StoredConfig("defense", settings, {"steps": loop.total_steps(len(train))}))
-            if isinstance(self.classifier.model, keras.Model) and not run.classifier_path.is_file():
-                run.save_classifier(self.classifier.model)
-        self.prepare(loop.total_steps(len(train)))
-        trainer = Trainer(self, loop, run and run.path, settings=settings)
+            self._create_run(run, StoredConfig("defense", settings, {"steps": steps}))
+        self.prepare(steps)
+        trainer = Trainer(self, loop, run.path if run is not None else None, settings=settings)
         if not trainer.is_finished(len(train)):
-            watch = validation and self.watch(validation)
-            trainer.fit(arrays or self.arrays(train, pairs), watch)
+            validate = self.make_validator(data.validation) if data.validation else None
+            trainer.fit(arrays or self.training_arrays(train, pairs), validate)
         return self
+
+    def _check_splits(self, data: TrainingData) -> None:
+        given, needed = data.train.image_shape, self.classifier.image_shape
+        require(given == needed, f"train: images of {given} given, {needed} is needed.")
+        require(
+            data.validation is not None or not self.needs_validation,
+            f"validation: none given; {self.name} calibrates its thresholds on held-out clean"
+            " images.",
+        )
+
+    def _create_run(self, run: RunDirectory, config: StoredConfig) -> None:
+        """Create or reuse the run directory, with the guarded classifier in it."""
+        run.create_or_reuse(config)
+        if isinstance(self.classifier.model, keras.Model) and not run.classifier_path.is_file():
+            run.save_classifier(self.classifier.model)

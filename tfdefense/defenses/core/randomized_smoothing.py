@@ -1,9 +1,11 @@
-"""Randomized smoothing: votes over Gaussian noise, and the radius within which no change can turn them.
+"""Randomized smoothing: classes by vote over Gaussian noise, with certified L2 radii.
 
-Cohen, Rosenfeld, Kolter, "Certified Adversarial Robustness via Randomized Smoothing", ICML 2019. The noise of a draw is a
-function of image, seed and the draw's number: the same question gets the same answer.
+Cohen, Rosenfeld, Kolter, "Certified Adversarial Robustness via Randomized Smoothing", ICML 2019,
+figure 2. The noise of a draw is a function of the image, the seed and the number of the draw, so the
+same question gets the same answer.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -15,82 +17,110 @@ from tfdefense.errors import require
 
 ABSTAINS = -1
 _BLOCK = 250
-Logits = Callable[[tf.Tensor], tf.Tensor]
 
 
-def add_noise(images: tf.Tensor, keys: tf.Tensor, sigma: float, numbers: int | tf.Tensor) -> tf.Tensor:
-    """Images float32 [N, H, W, C] with Gaussian noise of standard deviation `sigma`, not clipped to [0, 1].
+@dataclasses.dataclass(frozen=True)
+class SmoothedClassifier:
+    """Classifier whose class is the one that wins most often under Gaussian noise.
+
+    Attributes:
+      classifier: noisy images float32 [M, H, W, C] -> logits [M, K].
+      num_classes: K.
+      sigma: standard deviation of the noise, images in [0, 1].
+      seed: seed of the noise.
+    """
+
+    classifier: Callable[[tf.Tensor], tf.Tensor]
+    num_classes: int
+    sigma: float
+    seed: int = 0
+
+    def count_votes(self, images: tf.Tensor, first_draw: int, draws: int) -> tf.Tensor:
+        """Count how often each class wins under noise: SampleUnderNoise of the paper, figure 2.
+
+        Args:
+          images: float32 [N, H, W, C] in [0, 1].
+          first_draw: number of the first draw.
+          draws: number of draws per image.
+
+        Returns:
+          int32 [N, K].
+        """
+        keys = per_image_random.image_keys(images, self.seed)
+        image_count = tf.shape(images)[0]
+        end = first_draw + draws
+
+        def count_block(number: tf.Tensor, counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            block = tf.minimum(_BLOCK, end - number)
+            repeated, repeated_keys = tf.repeat(images, block, axis=0), tf.repeat(keys, block)
+            numbers = tf.tile(number + tf.range(block), [image_count])
+            logits = self.classifier(add_noise(repeated, repeated_keys, self.sigma, numbers))
+            winners = tf.reshape(tf.argmax(logits, axis=-1), [image_count, block])
+            votes = tf.one_hot(winners, self.num_classes, dtype=tf.int32)
+            return number + block, counts + tf.reduce_sum(votes, axis=1)
+
+        _, counts = tf.while_loop(
+            lambda number, _: number < end,
+            count_block,
+            (tf.constant(first_draw), tf.zeros([image_count, self.num_classes], tf.int32)),
+            shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, self.num_classes])),
+            parallel_iterations=1,
+        )
+        return counts
+
+
+def add_noise(
+    images: tf.Tensor, keys: tf.Tensor, sigma: float, numbers: int | tf.Tensor
+) -> tf.Tensor:
+    """Return images with Gaussian noise, not clipped to [0, 1].
 
     Args:
-      images: [N, H, W, C].
-      keys: uint32 [N], `draws.image_keys`.
+      images: float32 [N, H, W, C].
+      keys: uint32 [N], from `per_image_random.image_keys`.
       sigma: standard deviation.
-      numbers: of the draw: one, or int32 [N].
+      numbers: number of the draw: one for all images, or int32 [N].
     """
     return images + sigma * per_image_random.normal(keys, list(images.shape[1:]), numbers)
 
 
-def votes(
-    logits: Logits,
-    images: tf.Tensor,
-    sigma: float,
-    first: int,
-    count: int,
-    seed: int,
-    num_classes: int,
-) -> tf.Tensor:
-    """How often each class wins under noise: int32 [N, K]. SampleUnderNoise of the paper, figure 2.
+def certify_votes(
+    selection_votes: tf.Tensor, estimation_votes: tf.Tensor, radii: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return classes and certified L2 radii: Certify of the paper, figure 2.
 
     Args:
-      logits: noisy images float32 [M, H, W, C] -> [M, K].
-      images: float32 [N, H, W, C] in [0, 1].
+      selection_votes: votes int32 [N, K] that select the class.
+      estimation_votes: votes int32 [N, K] of other draws, which estimate its probability.
+      radii: `certified_radii` of the number of estimation votes.
+
+    Returns:
+      Classes int32 [N], `ABSTAINS` where nothing is certified, and radii float32 [N], 0 there.
+    """
+    selected = tf.argmax(selection_votes, axis=-1, output_type=tf.int32)
+    found = tf.gather(radii, tf.gather(estimation_votes, selected, batch_dims=1))
+    return tf.where(found > 0, selected, ABSTAINS), found
+
+
+def certified_radii(votes: int, alpha: float, sigma: float) -> np.ndarray:
+    """Return the L2 radius that k of `votes` votes certify, for k = 0 to `votes`.
+
+    The radius is sigma * Phi^-1(p), where p is the lower one-sided Clopper-Pearson bound of the
+    probability of the class (theorem 1, proposition 2).
+
+    Args:
+      votes: number of estimation votes.
+      alpha: probability that a certificate is wrong, in (0, 1).
       sigma: standard deviation of the noise.
-      first, count: numbers of the draws.
-      seed: draws the noise, with the image.
-      num_classes: K.
+
+    Returns:
+      float32 [votes + 1]; 0 where p is at most 1/2.
+
+    Raises:
+      UserError: alpha out of range.
     """
-    keys = per_image_random.image_keys(images, seed)
-    total = tf.shape(images)[0]
-
-    def add(number: tf.Tensor, counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        block = tf.minimum(_BLOCK, first + count - number)
-        rows = tf.repeat(images, block, axis=0)
-        numbers = tf.tile(number + tf.range(block), [total])
-        winners = tf.argmax(logits(add_noise(rows, tf.repeat(keys, block), sigma, numbers)), axis=-1)
-        hits = tf.one_hot(tf.reshape(winners, [total, block]), num_classes, dtype=tf.int32)
-        return number + block, counts + tf.reduce_sum(hits, axis=1)
-
-    _, counts = tf.while_loop(
-        lambda number, _: number < first + count,
-        add,
-        (tf.constant(first), tf.zeros([total, num_classes], tf.int32)),
-        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, num_classes])),
-        parallel_iterations=1,
-    )
-    return counts
-
-
-def certify_votes(first: tf.Tensor, counts: tf.Tensor, radii: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Certify of the paper, figure 2: classes int32 [N], `ABSTAINS` where none is sure, and L2 radii float32 [N].
-
-    Args:
-      first: votes int32 [N, K] by which the class is chosen, of other draws than `counts`.
-      counts: votes int32 [N, K] by which it is judged.
-      radii: `radii_of` as many draws as `counts` has.
-    """
-    chosen = tf.argmax(first, axis=-1, output_type=tf.int32)
-    found = tf.gather(radii, tf.gather(counts, chosen, batch_dims=1))
-    return tf.where(found > 0, chosen, ABSTAINS), found
-
-
-def certified_radii(count: int, alpha: float, sigma: float) -> np.ndarray:
-    """L2 radius float32 [count + 1] that k of `count` votes certify with probability 1 - alpha; 0 where they do not.
-
-    sigma * Phi^-1(p), p the lower Clopper-Pearson bound (one-sided) of the share of votes (theorem 1, proposition 2).
-    """
-    require(0 < alpha < 1, f"--alpha={alpha}: a number above 0 and below 1 needed.")
-    votes_for = np.arange(count + 1)
-    bound = stats.beta.ppf(alpha, np.maximum(votes_for, 1), count - votes_for + 1)
+    require(0 < alpha < 1, f"--alpha={alpha}: a number above 0 and below 1 is needed.")
+    counts = np.arange(votes + 1)
+    bound = stats.beta.ppf(alpha, np.maximum(counts, 1), votes - counts + 1)
     bound[0] = 0.0
     radii = np.where(bound > 0.5, sigma * stats.norm.ppf(np.maximum(bound, 0.5)), 0.0)
     return radii.astype(np.float32)

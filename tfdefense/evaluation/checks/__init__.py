@@ -1,1 +1,4 @@
-"""TODO tfdefense/evaluation/checks."""
+"""Checks of a report: one file per check, and one line in `registry.CHECKS`.
+
+Each check asks whether the numbers of the report can be trusted, and answers with a computation.
+"""

@@ -1,1 +1,4 @@
-"""TODO tfdefense/evaluation/report."""
+"""Reports of an evaluation: data, sentences, tables, figures and pages.
+
+Everything that turns measured numbers into something that is read belongs here.
+"""

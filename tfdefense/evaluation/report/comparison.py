@@ -1,35 +1,36 @@
-"""Several defences under the same attacks: one table and one figure."""
+"""Comparison of several defences under the same attacks, in one table and one figure."""
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
-from matplotlib.axes import Axes
-
 from tfdefense.errors import UserError, require
-from tfdefense.evaluation.report.render import failed_check_lines, html_page
+from tfdefense.evaluation.report.comparison_figure import save_comparison_figure
+from tfdefense.evaluation.report.html_page import page_html
+from tfdefense.evaluation.report.page import Page, Picture, Section, Term, page_markdown
 from tfdefense.evaluation.report.report import Report
+from tfdefense.evaluation.report.sections import failed_check_terms
 from tfdefense.evaluation.result import ResultRow, format_accuracy
 from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.atomic_write import write_text_file
-from tfdefense.utils.figures import COLORS, MARKERS, STYLE, save_figure, subplots
-from tfdefense.utils.tables import latex_table, markdown_table
+from tfdefense.utils.tables import latex_table
+
+UNDEFENDED = "undefended"  # Column of the classifier alone.
 
 
 class ComparisonLine(NamedTuple):
-    """What a line of the table is of.
+    """A line of the table.
 
     Attributes:
-      attack, epsilon: as in `Row`.
-      over: of a worst case, the attacks that it is over.
+      attack, epsilon: as in `ResultRow`.
+      attacks: for a worst case, the labels of the attacks that it is computed from.
     """
 
     attack: str
     epsilon: float | None
-    over: tuple[str, ...] = ()
+    attacks: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,183 +38,126 @@ class Comparison:
     """Reports on the same images and classifier.
 
     Attributes:
-      reports: by the name that each goes by here.
+      reports: by the name that each has in the table.
 
     Raises:
-      UserError: fewer than two, or of different datasets or classifiers.
+      UserError: fewer than two reports, or reports on different datasets or classifiers.
     """
 
     reports: dict[str, Report]
 
     def __post_init__(self) -> None:
-        require(len(self.reports) >= 2, "--compare: one run given, at least two needed.")
+        require(
+            len(self.reports) >= 2,
+            f"--compare: {len(self.reports)} run given; at least two are needed.",
+        )
         first, *others = self.reports.items()
-        for name, report in others:
-            for field in ("dataset", "classifier"):
-                ours, theirs = (getattr(r.rows[0], field) for r in (first[1], report))
-                require(
-                    ours == theirs,
-                    f"--compare: {first[0]} is of {field} {ours}, {name} of {theirs}; the same needed.",
-                )
-            for what in ("classifier", "images"):
-                ours, theirs = (r.fingerprints.get(what) for r in (first[1], report))
-                require(
-                    ours == theirs or None in (ours, theirs),
-                    f"--compare: {first[0]} and {name} are of {what} of the same name, yet not the same (other weights, or"
-                    " another --split_seed); the same needed.",
-                )
+        for other in others:
+            _require_comparable(first, other)
 
     def lines(self) -> list[ComparisonLine]:
-        """Those of the table; clean images first, worst cases last."""
+        """Return the lines of the table; clean images first, worst cases last."""
         found = dict.fromkeys(
-            ComparisonLine(row.attack, row.epsilon, _over(report, row))
+            ComparisonLine(row.attack, row.epsilon, _worst_case_attacks(report, row))
             for report in self.reports.values()
             for row in report.rows
         )
         return sorted(found, key=lambda line: (line.attack != "none", line.attack == "worst_case"))
 
-    def title(self, line: ComparisonLine) -> str:
-        """What a line of the table begins with; of worst cases over different attacks, over which."""
+    def line_title(self, line: ComparisonLine) -> str:
+        """Return the first cell of a line; worst cases over different attacks name the attacks."""
         if line.attack == "none":
             return "none (clean)"
         title = line.attack if not line.epsilon else f"{line.attack} {line.epsilon:.3g}"
-        alone = len({other.over for other in self.lines() if other.attack == line.attack}) == 1
-        return title if alone else f"{title} ({', '.join(line.over)})"
+        different = {other.attacks for other in self.lines() if other.attack == line.attack}
+        return title if len(different) == 1 else f"{title} ({', '.join(line.attacks)})"
 
-    def cell(self, name: str, line: ComparisonLine, box: str) -> ResultRow | None:
-        """Of one report, by threat model; "undefended" is the classifier's own white box."""
+    def row(self, name: str, line: ComparisonLine, column: str) -> ResultRow | None:
+        """Return the row of a report for a line and a column.
+
+        Args:
+          name: name of the report.
+          line: attack of the line.
+          column: a threat model, or `UNDEFENDED` for attacks on the classifier alone.
+        """
         report = self.reports[name]
-        defense, box = ("none", "white_box") if box == "undefended" else (report.defense, box)
-        row = report.row(defense, line.attack, "none" if line.attack == "none" else box)
-        found = row and (row.epsilon, _over(report, row)) == (line.epsilon, line.over)
-        return row if found else None
+        undefended = column == UNDEFENDED
+        defense = "none" if undefended else report.defense
+        threat_model = "white_box" if undefended else column
+        row = report.row(defense, line.attack, "none" if line.attack == "none" else threat_model)
+        if row is None:
+            return None
+        same = (row.epsilon, _worst_case_attacks(report, row)) == (line.epsilon, line.attacks)
+        return row if same else None
+
+    def undefended_row(self, line: ComparisonLine) -> ResultRow | None:
+        """Return the undefended row of the first report that has one for a line."""
+        rows = (self.row(name, line, UNDEFENDED) for name in self.reports)
+        return next((row for row in rows if row), None)
 
     def table(self) -> list[list[str]]:
-        """Header and one line an attack: undefended, then grey and white box of each defence."""
+        """Return header and lines: undefended, then grey box and white box of each defence."""
         columns = [
-            (name, box) for name, report in self.reports.items() for box in report.threat_models()
-        ]
-        titles = [f"{name}, {THREAT_MODEL_TITLES[box]}" for name, box in columns]
-        lines = [["attack", "undefended", *titles]]
-        for line in self.lines():
-            bare = (self.cell(name, line, "undefended") for name in self.reports)
-            lines.append([self.title(line), format_accuracy(next((row for row in bare if row), None))])
-            lines[-1] += [format_accuracy(self.cell(name, line, box)) for name, box in columns]
-        return lines
-
-    def to_markdown(self) -> str:
-        """The table, the figure and what each report says of itself."""
-        first = next(iter(self.reports.values())).rows[0]
-        failures = [
-            line
+            (name, threat_model)
             for name, report in self.reports.items()
-            for line in failed_check_lines(report, f"{name}: ")
+            for threat_model in report.threat_models()
+        ]
+        titles = [f"{name}, {THREAT_MODEL_TITLES[model]}" for name, model in columns]
+        table = [["attack", UNDEFENDED, *titles]]
+        for line in self.lines():
+            rows = [
+                self.undefended_row(line),
+                *(self.row(name, line, box) for name, box in columns),
+            ]
+            table.append([self.line_title(line), *map(format_accuracy, rows)])
+        return table
+
+    def page(self) -> Page:
+        """Return the table, the figure and the summaries of the reports as a page."""
+        first = next(iter(self.reports.values())).rows[0]
+        warnings = [
+            warning
+            for name, report in self.reports.items()
+            for warning in failed_check_terms(report, f"{name}: ")
         ]
         notes = dict.fromkeys(note for report in self.reports.values() for note in report.notes)
-        return "\n".join(
-            [
-                f"# {len(self.reports)} defences before {first.classifier} on {first.dataset}",
-                "",
-                *failures,
-                *markdown_table(self.table()),
-                "",
-                "Accuracy on test images with its 95 % Wilson interval and the number of images. *Grey box*: the",
-                "attack sees the classifier alone. *White box*: it sees purifier and classifier.",
-                "",
-                "![Comparison](comparison.png)",
-                "",
-                *(f"- {name}: {report.summary}" for name, report in self.reports.items()),
-                *(f"- {note}" for note in notes),
-                "",
-            ]
+        text = (
+            "Each cell is the accuracy on test images, its 95 % Wilson interval in percent, and the number"
+            " of images n. Undefended and grey box: the attack knows only the classifier. White box: the"
+            " attack knows the defence and the classifier."
         )
+        table = Section(paragraphs=(text,), table=self.table())
+        picture = Picture("Accuracy of each defence under each attack", "comparison.png")
+        terms = [Term(name, report.summary) for name, report in self.reports.items()]
+        terms += [Term("", note) for note in notes]
+        details = Section(picture=picture, terms=tuple(terms))
+        title = f"{len(self.reports)} defences in front of {first.classifier} on {first.dataset}"
+        return Page(title, "", tuple(warnings), (table, details))
 
     def save(self, directory: Path) -> None:
-        """Writes `comparison.md|html|tex|csv|png|svg`."""
+        """Write `comparison.md|html|tex|csv|png|svg`."""
         directory.mkdir(parents=True, exist_ok=True)
-        self._save_figure(directory / "comparison.png")
-        write_text_file(directory / "comparison.md", self.to_markdown())
-        write_text_file(directory / "comparison.html", html_page(self.to_markdown(), directory))
-        caption = "Grey box and white box, 95 % Wilson intervals."
+        save_comparison_figure(self, directory / "comparison.png")
+        page = self.page()
+        write_text_file(directory / "comparison.md", page_markdown(page))
+        write_text_file(directory / "comparison.html", page_html(page, directory))
+        caption = "Accuracy under grey-box and white-box attacks, with 95 % Wilson intervals."
         write_text_file(directory / "comparison.tex", "\n".join(latex_table(self.table(), caption)))
         first, *others = (report.to_csv() for report in self.reports.values())
         rows = [line for text in others for line in text.splitlines()[1:]]
         write_text_file(directory / "comparison.csv", "\n".join([*first.splitlines(), *rows, ""]))
 
-    def _save_figure(self, path: Path) -> None:
-        """Accuracy over attacks, a line a defence: grey box beside white box."""
-        boxes = [box for box in ("grey_box", "white_box") if self._has(box)]
-        lines = self.lines()
-        names = ["clean" if line.attack == "none" else line.attack.split(":")[0] for line in lines]
-        with matplotlib.rc_context(STYLE):
-            size = (max(3.5, 0.45 * len(lines)) * len(boxes), 3.0)
-            figure, axes = subplots(1, len(boxes), figsize=size, sharey=True, squeeze=False)
-            for axis, box in zip(axes[0], boxes, strict=True):
-                self._draw(axis, ("undefended", "undefended", "#000000", "x"), box, lines)
-                for number, name in enumerate(self.reports):
-                    style = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
-                    self._draw(axis, (name, box, *style), box, lines)
-                axis.set_xticks(range(len(lines)), names, rotation=40, ha="right")
-                axis.set(title=THREAT_MODEL_TITLES[box], ylim=(-0.02, 1.02))
-            axes[0, 0].set_ylabel("accuracy")
-            handles, labels = axes[0, 0].get_legend_handles_labels()
-            columns = min(3, len(labels))
-            figure.legend(handles, labels, loc="outside upper center", ncols=columns)
-            rows = -(-len(labels) // columns)
-            figure.tight_layout(rect=(0, 0, 1, 1 - 0.07 * rows))
-            save_figure(figure, path)
-
-    def _has(self, box: str) -> bool:
-        return any(box in report.threat_models() for report in self.reports.values())
-
-    def _draw(
-        self,
-        axis: Axes,
-        style: tuple[str, str, str, str],
-        box: str,
-        lines: Sequence[ComparisonLine],
-    ) -> None:
-        name, column, color, marker = style
-        places, values = [], []
-        for place, line in enumerate(lines):
-            owners = self.reports if name == "undefended" else [name]
-            rows = [self.cell(owner, line, column) for owner in owners]
-            row = next((row for row in rows if row), None)
-            if row:
-                places.append(place)
-                values.append(row.accuracy)
-        # A line that its own report doubts must not look like the others.
-        doubted = name in self.reports and bool(self.reports[name].failures)
-        axis.plot(
-            places,
-            values,
-            color=color,
-            marker=marker,
-            markersize=4,
-            markerfacecolor="white" if doubted else color,
-            linestyle="--" if doubted else ":" if name == "undefended" else "-",
-            label=f"{name} (failed checks)" if doubted else name,
-        )
-
 
 def compare_runs(runs: Sequence[RunDirectory]) -> Comparison:
-    """The comparison of finished runs.
+    """Return the comparison of the reports of several runs.
 
     Raises:
-      UserError: a run without a report, and as `Comparison`.
+      UserError: a run without a report, a report that cannot be read, a run given twice, or reports
+        that cannot be compared.
     """
     reports: dict[str, Report] = {}
     for run in runs:
-        path = run.path / "report.json"
-        require(run.path.is_dir(), f"--compare={run.path}: no such run directory.")
-        require(
-            path.is_file(),
-            f"--compare={run.path}: has no report yet. Make one: bin/evaluate --run={run.path}",
-        )
-        try:
-            report = Report.from_json(path.read_text())
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: damaged, or of another version.") from error
+        report = _load_report(run)
         name = report.defense
         name = name if name not in reports else f"{name} ({run.path})"
         require(name not in reports, f"--compare={run.path}: given more than once.")
@@ -221,11 +165,50 @@ def compare_runs(runs: Sequence[RunDirectory]) -> Comparison:
     return Comparison(reports)
 
 
-def _over(report: Report, row: ResultRow) -> tuple[str, ...]:
-    """Of a worst case, the attacks that it is over; of another row, none."""
+def _load_report(run: RunDirectory) -> Report:
+    path = run.path / "report.json"
+    require(run.path.is_dir(), f"--compare={run.path}: no such run directory.")
+    require(
+        path.is_file(),
+        f"--compare={run.path}: has no report yet. To make one: bin/evaluate --run={run.path}",
+    )
+    try:
+        return Report.from_json(path.read_text())
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: damaged, or written by another version. To make it again: bin/evaluate"
+            f" --run={run.path}"
+        ) from error
+
+
+def _require_comparable(first: tuple[str, Report], second: tuple[str, Report]) -> None:
+    """Raise `UserError` unless two named reports are on the same images and classifier."""
+    (first_name, first_report), (second_name, second_report) = first, second
+    for field in ("dataset", "classifier"):
+        ours, theirs = (getattr(report.rows[0], field) for report in (first_report, second_report))
+        require(
+            ours == theirs,
+            f"--compare: {first_name} has {field} {ours}, {second_name} has {theirs}. Give runs with the"
+            f" same {field}.",
+        )
+    for what in ("classifier", "images"):
+        ours, theirs = (each.fingerprints.get(what) for each in (first_report, second_report))
+        require(
+            ours == theirs or None in (ours, theirs),
+            f"--compare: {first_name} and {second_name} have different {what} of the same name (other"
+            " weights or another --split_seed). Give runs with the same.",
+        )
+
+
+def _worst_case_attacks(report: Report, row: ResultRow) -> tuple[str, ...]:
+    """Return the attacks that a worst-case row is computed from; () for any other row."""
     if row.attack != "worst_case":
         return ()
     column = (row.defense, row.threat_model)
-    rows = [each for each in report.rows if (each.defense, each.threat_model) == column]
+    rows = [
+        each
+        for each in report.rows
+        if (each.defense, each.threat_model) == column and each.attack != "worst_case"
+    ]
     bounded = [each for each in rows if each.epsilon is not None]
-    return tuple(sorted(each.attack for each in bounded or rows if each.attack != "worst_case"))
+    return tuple(sorted(each.attack for each in bounded or rows))

@@ -1,113 +1,157 @@
-"""The picture of a report: what attacks do to images, and what the purifier makes of them."""
+"""The gallery of a report: images before and after attacks and purification."""
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from tfdefense.attacks import Attack, enable_stop_at_success
 from tfdefense.attacks.core.spec import format_attack
 from tfdefense.data.core.dataset import Split
-from tfdefense.defenses.core.defense import Defense
-from tfdefense.evaluation.detection import REJECTED
+from tfdefense.defenses.core.defense import DefendedClassifier, Defense
+from tfdefense.evaluation.per_image_results import REFUSED
 from tfdefense.evaluation.pipelines import evaluated_pipelines
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.training.distribute import multi_worker
 from tfdefense.utils.figures import save_figure, subplots
 
 _COLUMNS = 10
-_RIGHT, _WRONG = "#0072b2", "#d55e00"  # Blue and vermilion: told apart by colour-blind readers too.
+_CORRECT, _WRONG = (
+    "#0072b2",
+    "#d55e00",
+)  # Blue and vermilion, which colour-blind readers can tell apart.
+
+
+@dataclasses.dataclass(frozen=True)
+class _GalleryRow:
+    """Images in a row.
+
+    Attributes:
+      title: text to the left of the row.
+      images: float32 [N, H, W, C] in [0, 1].
+      predicted: predicted classes int32 [N], `REFUSED` for a refused image; None shows none.
+      is_clean: whether nothing was attacked.
+    """
+
+    title: str
+    images: np.ndarray
+    predicted: np.ndarray | None = None
+    is_clean: bool = False
 
 
 def save_gallery(
-    defense: Defense, test: Split, attacks: Sequence[Attack], path: Path, names: Sequence[str] = ()
+    defense: Defense,
+    test: Split,
+    attacks: Sequence[Attack],
+    path: Path,
+    class_names: Sequence[str] = (),
 ) -> None:
-    """Draws clean, adversarial and purified images, each with what it is taken for; and what differs from clean.
+    """Draw clean, attacked and purified images with their predicted classes; write a PNG and an SVG.
+
+    The attacks run on the classifier, and the last one also on the defended pipeline.
 
     Args:
-      defense, test, attacks: as in `evaluate`.
-      path: a PNG file to write; an SVG goes beside it.
-      names: class names; numbers where there are none.
+      defense: the defence, with the classifier that it protects.
+      test: clean images.
+      attacks: the attacks.
+      path: PNG file to write; the SVG file has the same stem.
+      class_names: K names; without names, classes have numbers.
     """
-    chosen = test.select(_one_of_each_class(test.labels))
-    classifier, pipeline = ModelRunner(defense.classifier), ModelRunner(defense.defend(), defense.batch_size)
-    attacked = [(chosen, "clean", "purified")]
+    images = test.select(_one_image_per_class(test.labels))
+    classifier = ModelRunner(defense.classifier)
+    pipeline = ModelRunner(defense.defend(), defense.batch_size)
+    groups = [(images, "clean", "purified")]
     for attack in attacks:
-        title = f"{_wrapped(attack)} on\nclassifier"
-        attacked.append((classifier.attack(attack, chosen), title, "purified\n(grey box)"))
+        attacked = classifier.attack(attack, images)
+        title = f"{_attack_title(attack)} on\nclassifier"
+        groups.append((attacked, title, "purified\n(grey box)"))
     strong = enable_stop_at_success(attacks[-1])
-    crafted = evaluated_pipelines(pipeline)[0].attacked_further(strong, chosen, pipeline.attack(strong, chosen))
-    attacked.append((crafted, f"{_wrapped(attacks[-1])} on\ndefence", "purified\n(white box)"))
+    attacked = pipeline.attack(strong, images)
+    attacked = evaluated_pipelines(pipeline)[0].evade_detector(strong, images, attacked)
+    groups.append((attacked, f"{_attack_title(attacks[-1])} on\ndefence", "purified\n(white box)"))
     rows = []
-    for split, title, purified in attacked:
-        rows.append(_judged(title, split.images, split, classifier, defense))
-        cleaned = pipeline.ask(defense.purify, split)
-        rows.append(_judged(purified, cleaned, split, pipeline, defense))
-        # Grey where purifying gave back the clean image.
-        rows.append(_Row("less the\nclean image", 0.5 + (cleaned - chosen.images) / 2))
-    multi_worker.run_on_chief(lambda: _draw(rows, chosen.labels, names, path))
+    for split, title, purified_title in groups:
+        purified = pipeline.run_batches(defense.purify, split)
+        is_clean = split is images
+        predicted = [classifier.predict(split), _defended_classes(pipeline, split)]
+        rows.append(_GalleryRow(title, np.asarray(split.images), predicted[0], is_clean))
+        rows.append(_GalleryRow(purified_title, purified, predicted[1], is_clean))
+        # Grey where purification returns the clean image.
+        difference = 0.5 + (purified - np.asarray(images.images)) / 2
+        rows.append(_GalleryRow("purified\nminus clean", difference))
+    multi_worker.run_on_chief(lambda: _save_rows(rows, images.labels, class_names, path))
 
 
-def _wrapped(attack: Attack) -> str:
+def _attack_title(attack: Attack) -> str:
     return format_attack(attack).replace(":", ":\n")
 
 
-def _one_of_each_class(labels: np.ndarray) -> np.ndarray:
-    """Indices of the first example of each class, then of whatever comes first."""
+def _one_image_per_class(labels: np.ndarray) -> np.ndarray:
+    """Return the indices of the first image of each class, then of other images."""
     _, first = np.unique(labels, return_index=True)
     others = np.setdiff1d(np.arange(len(labels)), first)
     return np.concatenate([first, others])[:_COLUMNS]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Row:
-    """Pictures side by side; with the classes that they are taken for, -1 where refused, if they are judged."""
-
-    title: str
-    images: np.ndarray
-    predicted: np.ndarray | None = None
-
-
-def _judged(title: str, shown: np.ndarray, split: Split, judge: ModelRunner, defense: Defense) -> _Row:
-    predicted = judge.predict(split)
-    if defense.detects and judge.model is not defense.classifier:
-        predicted = np.where(judge.ask(defense.excess, split) > 0, REJECTED, predicted)
-    return _Row(title, shown, predicted)
+def _defended_classes(pipeline: ModelRunner[DefendedClassifier], split: Split) -> np.ndarray:
+    """Return the predicted classes int32 [N] of the pipeline, `REFUSED` for refused images."""
+    predicted = pipeline.predict(split)
+    defense = pipeline.model.defense
+    if not defense.detects:
+        return predicted
+    return np.where(pipeline.run_batches(defense.detector_score, split) > 0, REFUSED, predicted)
 
 
-def _draw(rows: Sequence[_Row], labels: np.ndarray, names: Sequence[str], path: Path) -> None:
-    count, height, width = len(labels), *rows[0].images.shape[1:3]
-    gap = max(1, width // 12)
-    # One strip a row: a picture each would take matplotlib seconds.
-    figure, axes = subplots(
-        len(rows), 1, figsize=(0.95 * count + 1.3, 1.12 * len(rows)), squeeze=False
-    )
-    left, top = 1.3 / (0.95 * count + 1.3), 1 - 0.2 / len(rows)
-    figure.subplots_adjust(left=left, right=1, bottom=0, top=top)
+def _save_rows(
+    rows: Sequence[_GalleryRow], labels: np.ndarray, class_names: Sequence[str], path: Path
+) -> None:
+    count, height = len(labels), rows[0].images.shape[1]
+    width, height_inches = 0.95 * count + 1.3, 1.12 * len(rows)
+    figure, axes = subplots(len(rows), 1, figsize=(width, height_inches), squeeze=False)
+    figure.subplots_adjust(left=1.3 / width, right=1, bottom=0, top=1 - 0.2 / len(rows))
     for axis, row in zip(axes[:, 0], rows, strict=True):
-        strip = np.pad(
-            np.clip(row.images, 0, 1),
-            [(0, 0), (0, 0), (gap // 2, gap - gap // 2), (0, 0)],
-            constant_values=1,
-        )
-        strip = np.concatenate(list(strip), axis=1)
-        axis.imshow(strip.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        # One picture per row, because matplotlib needs seconds for one picture per image.
+        axis.imshow(_strip(row.images), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axis.set_axis_off()
-        axis.text(-gap, height / 2, row.title, ha="right", va="center", fontsize=8)
-        if row.predicted is None:
-            continue
-        clean = row is rows[0] or row is rows[1]
-        for number, (guess, label) in enumerate(zip(row.predicted, labels, strict=True)):
-            right = guess == label or (guess == REJECTED and not clean)
-            name = "refused" if guess == REJECTED else names[guess] if names else str(guess)
-            axis.text(
-                (number + 0.5) * (width + gap) - 0.5,
-                -1.5,
-                name if right else f"{name}  ✗",
-                color=_RIGHT if right else _WRONG,
-                ha="center",
-                va="bottom",
-                fontsize=8,
-            )
+        axis.text(-_gap(row.images), height / 2, row.title, ha="right", va="center", fontsize=8)
+        _write_classes(axis, row, labels, class_names)
     save_figure(figure, path)
+
+
+def _strip(images: np.ndarray) -> np.ndarray:
+    """Return images side by side with white gaps."""
+    gap = _gap(images)
+    padding = [(0, 0), (0, 0), (gap // 2, gap - gap // 2), (0, 0)]
+    padded = np.pad(np.clip(images, 0, 1), padding, constant_values=1)
+    return np.concatenate(list(padded), axis=1).squeeze()
+
+
+def _gap(images: np.ndarray) -> int:
+    """Return the gap between two images in pixels."""
+    return max(1, images.shape[2] // 12)
+
+
+def _write_classes(
+    axis: Axes, row: _GalleryRow, labels: np.ndarray, class_names: Sequence[str]
+) -> None:
+    """Write the predicted class above each image."""
+    if row.predicted is None:
+        return
+    pitch = row.images.shape[2] + _gap(row.images)
+    for number, (predicted, label) in enumerate(zip(row.predicted, labels, strict=True)):
+        refused = predicted == REFUSED
+        correct = predicted == label or (refused and not row.is_clean)
+        name = class_names[predicted] if class_names and not refused else str(predicted)
+        name = "refused" if refused else name
+        axis.text(
+            (number + 0.5) * pitch - 0.5,
+            -1.5,
+            name if correct else f"{name}  ✗",
+            color=_CORRECT if correct else _WRONG,
+            ha="center",
+            va="bottom",
+            fontsize=8,
+            parse_math=False,
+        )

@@ -1,4 +1,4 @@
-"""What was measured, as data; `pages` makes of it what a person reads."""
+"""A report as data: rows, checks, and what else `report.json` holds."""
 
 import csv
 import dataclasses
@@ -10,152 +10,128 @@ from typing import Any
 
 import numpy as np
 
-from tfdefense.evaluation.checks.all_checks import Check
+from tfdefense.evaluation.checks.check import CheckResult
 from tfdefense.evaluation.detection import Detection
 from tfdefense.evaluation.per_image_results import PerImageResults
 from tfdefense.evaluation.recovery import Recovery
+from tfdefense.evaluation.report.summary import summarize
 from tfdefense.evaluation.result import ResultRow, format_accuracy
-from tfdefense.evaluation.threat_models import THREAT_MODELS, THREAT_MODEL_TITLES
+from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES, THREAT_MODELS
 from tfdefense.utils.atomic_write import atomic_write
 from tfdefense.utils.package_versions import package_versions
 
 SCHEMA = 1
-_KNOWING = {
-    "grey_box": "know only the classifier",
-    "white_box": "know the defence too",
-    "transfer": "know only another classifier",
-    "black_box": "only ask for logits",
-}
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """All rows of one evaluation, with what a careful reader wants beside them.
+    """Result of one evaluation.
 
     Attributes:
-      rows: the measurements.
-      attacks: one line for each attack: exactly what ran.
-      sanity: what the report found when it examined itself.
-      notes: what is special about the images, or about how they were counted.
-      settings: the evaluation's own settings, so that a later call can tell whether it asks the same.
-      detections: what the defence's detector refused, if it has one.
-      restored: of the images that fooled the classifier, how many are right after purifying.
-      curve: accuracy over "epsilon": "undefended", "grey_box", "white_box", each on "n" images.
-      fingerprints: of "classifier" and "images", so that reports of others of the same names are told apart; a
-        classifier that is no Keras model has none.
-      labels: true classes int32 [N] of the images of the cells.
-      cells: "defense/attack/threat_model" -> what was measured of each image.
+      rows: measured accuracies.
+      attacks: for each attack, its class and all hyperparameters as Python code.
+      checks: results of the checks; "sanity" in `report.json`.
+      notes: sentences that a reader needs to interpret the rows.
+      settings: `EvaluationConfig.settings` of the evaluation, by which a later call recognises it.
+      detections: what the detector refuses; empty without a detector.
+      recoveries: share of fooling images that purification recovers; "restored" in `report.json`.
+      curve: accuracies "undefended", "grey_box" and "white_box" at each "epsilon", with the number of
+        images "n" and of PGD steps "steps".
+      fingerprints: hashes of "classifier" and "images", which tell apart others of the same name. A
+        classifier that is not a Keras model has none.
+      labels: true classes int32 [N]; None in a report that was read from a file.
+      per_image: "defense/attack/threat_model" -> results per image; empty in a report that was read
+        from a file.
     """
 
     rows: tuple[ResultRow, ...]
     attacks: tuple[str, ...]
-    sanity: tuple[Check, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
     notes: tuple[str, ...] = ()
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     detections: tuple[Detection, ...] = ()
-    restored: tuple[Recovery, ...] = ()
+    recoveries: tuple[Recovery, ...] = ()
     curve: dict[str, Any] = dataclasses.field(default_factory=dict)
     fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
     labels: np.ndarray | None = dataclasses.field(default=None, repr=False)
-    cells: dict[str, PerImageResults] = dataclasses.field(default_factory=dict, repr=False)
+    per_image: dict[str, PerImageResults] = dataclasses.field(default_factory=dict, repr=False)
 
     def row(self, defense: str, attack: str, threat_model: str) -> ResultRow | None:
-        """The row with these three, or None."""
+        """Return the row of a pipeline, an attack and a threat model, or None."""
         for row in self.rows:
             if (row.defense, row.attack, row.threat_model) == (defense, attack, threat_model):
                 return row
         return None
 
+    def existing_row(self, defense: str, attack: str, threat_model: str) -> ResultRow:
+        """Return the row of a pipeline, an attack and a threat model; raise `KeyError` if there is none."""
+        row = self.row(defense, attack, threat_model)
+        if row is None:
+            raise KeyError(f"{defense}/{attack}/{threat_model}")
+        return row
+
     @property
     def defense(self) -> str:
-        """The defence that was judged."""
+        """Name of the evaluated defence."""
         return next((row.defense for row in self.rows if row.defense != "none"), "none")
 
     @property
-    def defenses(self) -> list[str]:
-        """The defence; if it detects, also as it is without its detector."""
+    def pipeline_names(self) -> list[str]:
+        """Names of the defended pipelines: the defence, and with a detector also without it."""
         return list(dict.fromkeys(row.defense for row in self.rows if row.defense != "none"))
 
     @property
-    def failures(self) -> list[Check]:
-        """The checks that the report did not pass."""
-        return [check for check in self.sanity if not check.passed]
+    def failed_checks(self) -> list[CheckResult]:
+        """The checks that failed."""
+        return [check for check in self.checks if not check.passed]
 
     @property
     def summary(self) -> str:
-        """The outcome in a sentence or two of plain words."""
-        clean = self.row(self.defense, "none", "none")
-        rows = {box: self.row(self.defense, "worst_case", box) for box in self.threat_models()}
-        left = [
-            f"attacks that {_KNOWING[box]} leave {row.accuracy:.1%} (n = {row.n:,})"
-            for box, row in rows.items()
-        ]
-        verdict = "It keeps most of its accuracy against these attacks when the attacker knows it."
-        if rows["white_box"].accuracy < 0.5:
-            verdict = "It does not stop an attacker who knows it."
-        elif self.failures:
-            verdict = (
-                "What it withstands is not known: these figures did not pass all of their checks."
-            )
-        return (
-            f"With {self.defense}, {clean.accuracy:.1%} of clean images are classified correctly. In the"
-            f" worst case over attacks per image, {', '.join(left)}. {verdict}{self._of_the_detector()}"
-        )
-
-    def _of_the_detector(self) -> str:
-        if not self.detections:
-            return ""
-        bare = self.defenses[-1]
-        left = [
-            f"{self.row(bare, 'worst_case', threat_model).accuracy:.1%} ({THREAT_MODEL_TITLES[threat_model]})"
-            for threat_model in ("grey_box", "white_box")
-            if self.row(bare, "worst_case", threat_model)
-        ]
-        return (
-            f" Attacked images that its detector refuses count as right; it also refuses"
-            f" {self.detections[0].refused:.1%} of the clean ones, which count as wrong. Without it,"
-            f" {' and '.join(left)} are left."
-        )
+        """The result in a few plain sentences."""
+        return summarize(self)
 
     def threat_models(self) -> list[str]:
-        """Those of the defence's rows, in their usual order."""
+        """Return the threat models of the defended rows, in the order of `THREAT_MODELS`."""
         found = {row.threat_model for row in self.rows if row.defense != "none"}
         return [name for name in THREAT_MODELS if name in found]
 
-    def attack_names(self) -> list[str]:
-        """The attacks of the rows, in order, and the worst case."""
+    def attack_labels(self) -> list[str]:
+        """Return the attacks of the rows, in their order, and "worst_case"."""
         return list(dict.fromkeys(row.attack for row in self.rows if row.attack != "none"))
 
     def columns(self) -> list[tuple[str, str, str]]:
-        """Of the table: title, defence and threat model; the undefended classifier first."""
-        boxes = self.threat_models()
-        others = [box for box in boxes if box in ("transfer", "black_box")]
-        found = [("undefended", "none", "white_box")]
-        found += [(f"undefended, {THREAT_MODEL_TITLES[box]}", "none", box) for box in others]
-        return found + [
-            (f"{name}, {THREAT_MODEL_TITLES[box]}", name, box) for name in self.defenses for box in boxes
-        ]
+        """Return title, pipeline name and threat model of each column of the table."""
+        threat_models = self.threat_models()
+        columns = [("undefended", "none", "white_box")]
+        for name in threat_models:
+            if name in ("transfer", "black_box"):
+                columns.append((f"undefended, {THREAT_MODEL_TITLES[name]}", "none", name))
+        for pipeline in self.pipeline_names:
+            for name in threat_models:
+                columns.append((f"{pipeline}, {THREAT_MODEL_TITLES[name]}", pipeline, name))
+        return columns
 
     def table(self) -> list[list[str]]:
-        """Header and one line an attack: undefended, grey box and white box side by side."""
+        """Return the header and a line per attack; a white-box column is next to each grey-box column."""
         columns = self.columns()
-        lines = [["attack", *(title for title, _, _ in columns)], self._clean_line(columns)]
-        for attack in self.attack_names():
-            rows = [self.row(defense, attack, box) for _, defense, box in columns]
+        table = [["attack", *(title for title, _, _ in columns)], self._clean_line(columns)]
+        for attack in self.attack_labels():
+            rows = [self.row(pipeline, attack, model) for _, pipeline, model in columns]
             epsilon = next(row.epsilon for row in rows if row)
             title = attack if epsilon is None else f"{attack} {epsilon:.3g}"
-            lines.append([title, *map(format_accuracy, rows)])
-        return lines
+            table.append([title, *map(format_accuracy, rows)])
+        return table
 
     def _clean_line(self, columns: Sequence[tuple[str, str, str]]) -> list[str]:
         line, seen = ["none (clean)"], set()
-        for _, defense, _ in columns:
-            line.append("-" if defense in seen else format_accuracy(self.row(defense, "none", "none")))
-            seen.add(defense)
+        for _, pipeline, _ in columns:
+            row = None if pipeline in seen else self.row(pipeline, "none", "none")
+            line.append(format_accuracy(row))
+            seen.add(pipeline)
         return line
 
     def to_csv(self) -> str:
-        """Every row with all its fields, for a spreadsheet."""
+        """Return all rows with all fields as CSV."""
         text = io.StringIO()
         names = [field.name for field in dataclasses.fields(ResultRow)]
         writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -164,16 +140,16 @@ class Report:
         return text.getvalue()
 
     def to_json(self) -> str:
-        """The report as `report.json` holds it."""
+        """Return the text of `report.json`."""
         content = {
             "schema": SCHEMA,
             "summary": self.summary,
             "rows": [dataclasses.asdict(row) for row in self.rows],
-            "sanity": [dataclasses.asdict(check) for check in self.sanity],
+            "sanity": [dataclasses.asdict(check) for check in self.checks],
             "attacks": list(self.attacks),
             "notes": list(self.notes),
             "settings": self.settings,
-            "restored": [dataclasses.asdict(each) for each in self.restored],
+            "restored": [dataclasses.asdict(each) for each in self.recoveries],
             "detections": [dataclasses.asdict(each) for each in self.detections],
             "curve": self.curve,
             "fingerprints": self.fingerprints,
@@ -183,12 +159,16 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> "Report":
-        """Reads what `to_json` wrote (what was measured of each image is not in it)."""
+        """Return the report of `report.json`, without results per image.
+
+        Raises:
+          ValueError, KeyError or TypeError: the text is damaged or has another schema.
+        """
         content = json.loads(text)
         return cls(
             tuple(ResultRow(**row) for row in content["rows"]),
             tuple(content["attacks"]),
-            tuple(Check(**each) for each in content["sanity"]),
+            tuple(CheckResult(**each) for each in content["sanity"]),
             tuple(content["notes"]),
             content["settings"],
             tuple(Detection(**each) for each in content["detections"]),
@@ -197,12 +177,19 @@ class Report:
             content.get("fingerprints", {}),
         )
 
-    def save_examples(self, path: Path) -> None:
-        """Writes a compressed .npz: "labels", and "defense/attack/threat_model/field" for each cell's fields."""
-        arrays = {
+    def save_predictions(self, path: Path) -> None:
+        """Write the results per image as a compressed .npz file.
+
+        It holds "labels" and "defense/attack/threat_model/field" for each field of
+        `PerImageResults`.
+        """
+        assert self.labels is not None, (
+            "a report that was read from a file has no results per image"
+        )
+        arrays: dict[str, Any] = {
             f"{key}/{name}": array
-            for key, cell in self.cells.items()
-            for name, array in cell.arrays().items()
+            for key, results in self.per_image.items()
+            for name, array in results.arrays().items()
         }
         with atomic_write(path) as partial:
             np.savez_compressed(partial, labels=self.labels, **arrays)

@@ -1,17 +1,22 @@
-"""The figures of one report: accuracy over epsilon, and norms before and after purifying."""
+"""Figures of one report: accuracy over epsilon, perturbation norms, ROC curves of the detector."""
 
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from sklearn.metrics import roc_curve
 
+from tfdefense.evaluation.detection import detector_scores, labelled_scores
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES
 from tfdefense.utils.figures import COLORS, COLUMN, MARKERS, STYLE, save_figure, subplots
 
+_MIN_RATE = 1e-4  # Left end of the logarithmic axis of the ROC curves.
 
-def save_curve(report: Report, path: Path) -> None:
-    """Accuracy over epsilon: undefended, grey box and white box."""
+
+def save_epsilon_figure(report: Report, path: Path) -> None:
+    """Draw accuracy over epsilon: undefended, grey box and white box."""
+    assert report.labels is not None
     curve = report.curve
     with matplotlib.rc_context(STYLE):
         figure, axis = subplots(1, 1, figsize=(COLUMN, 2.4))
@@ -31,30 +36,49 @@ def save_curve(report: Report, path: Path) -> None:
         save_figure(figure, path)
 
 
-def save_perturbations(report: Report, path: Path) -> None:
-    """Mean L1 norm of what attacks add and of what is left after purifying (Yu et al. 2020, figures 7, 8)."""
-    boxes = [box for box in report.threat_models() if box in ("grey_box", "white_box")]
+def save_perturbation_figure(report: Report, path: Path) -> None:
+    """Draw mean L1 norms of the perturbation before and after purification (Yu et al. 2020, figures 7 and 8)."""
+    threat_models = [name for name in report.threat_models() if name in ("grey_box", "white_box")]
+    pipeline = report.pipeline_names[-1]
     with matplotlib.rc_context(STYLE):
-        figure, axes = subplots(
-            1, len(boxes), figsize=(COLUMN * len(boxes), 2.6), sharey=True, squeeze=False
-        )
-        for axis, box in zip(axes[0], boxes, strict=True):
+        size = (COLUMN * len(threat_models), 2.6)
+        figure, axes = subplots(1, len(threat_models), figsize=size, sharey=True, squeeze=False)
+        for axis, threat_model in zip(axes[0], threat_models, strict=True):
             rows = [
                 row
                 for row in report.rows
-                if (row.defense, row.threat_model) == (report.defenses[-1], box)
+                if (row.defense, row.threat_model) == (pipeline, threat_model)
                 and row.l1 is not None
             ]
             places = np.arange(len(rows))
-            axis.bar(places - 0.2, [row.l1 for row in rows], 0.4, color=COLORS[1], label="added")
-            axis.bar(
-                places + 0.2, [row.left_l1 for row in rows], 0.4, color=COLORS[0], label="left"
-            )
+            before, after = [row.l1 for row in rows], [row.left_l1 for row in rows]
+            axis.bar(places - 0.2, before, 0.4, color=COLORS[1], label="before purification")
+            axis.bar(places + 0.2, after, 0.4, color=COLORS[0], label="after purification")
             names = [row.attack.split(":")[0] for row in rows]
             axis.set_xticks(places, names, rotation=30, ha="right")
-            axis.set_title(f"{THREAT_MODEL_TITLES[box]} (n = {rows[0].n:,})", fontsize=8)
+            axis.set_title(f"{THREAT_MODEL_TITLES[threat_model]} (n = {rows[0].n:,})", fontsize=8)
         axes[0, 0].set_ylabel("mean L1 norm")
         axes[0, 0].set_ylim(0, 1.25 * axes[0, 0].get_ylim()[1])  # Room for the legend.
-        axes[0, 0].legend(ncols=2, loc="upper left")
+        axes[0, 0].legend(ncols=2, loc="upper left", fontsize=7)
         figure.tight_layout()
         save_figure(figure, path)
+
+
+def save_roc_figure(report: Report, path: Path) -> None:
+    """Draw the share of refused attacked images over the share of refused clean images, per attack."""
+    (_, clean), *attacked = detector_scores(report.per_image).items()
+    figure, axes = subplots(1, 2, figsize=(9, 3.8), sharey=True)
+    for axis, threat_model in zip(axes, ("grey_box", "white_box"), strict=True):
+        for key, excess in attacked:
+            if key.threat_model == threat_model:
+                rates, hits, _ = roc_curve(*labelled_scores(clean, excess))
+                axis.plot(np.maximum(rates, _MIN_RATE), hits, label=key.attack)
+        used = max(float(np.mean(clean > 0)), _MIN_RATE)
+        axis.axvline(used, color="0.6", linewidth=1, linestyle=":")
+        title = THREAT_MODEL_TITLES[threat_model]
+        axis.set(xscale="log", xlim=(_MIN_RATE, 1), ylim=(0, 1.02), title=title)
+        axis.set_xlabel("refused clean images (dotted line: with the thresholds in use)")
+        axis.legend(loc="lower right", fontsize=8, frameon=False)
+    axes[0].set_ylabel("refused attacked images")
+    figure.tight_layout()
+    save_figure(figure, path)

@@ -1,4 +1,4 @@
-"""What a training wrote to its event files, as curves: losses and validation accuracies."""
+"""Curves of a training, read from its event files: losses and validation accuracies."""
 
 from pathlib import Path
 
@@ -12,32 +12,36 @@ from tfdefense.utils.figures import COLORS, MARKERS, STYLE, save_figure, subplot
 
 
 def load_training_curves(run: RunDirectory) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Tag -> steps and values, of all scalars in the event files of a run; empty where there are none."""
+    """Return tag -> (steps, values) of all scalars in the event files of a run; empty without files."""
     path = run.path / "events"
     if not path.is_dir():
         return {}
     events = EventAccumulator(str(path), size_guidance={"tensors": 0}).Reload()
-    found = {}
+    curves = {}
     for tag in events.Tags()["tensors"]:
         if not tag.startswith(("train/", "validation/")):
             continue
-        # A resumed run writes some steps again, and the same values.
+        # A resumed run writes some steps twice, with the same values.
         points = [*{point.step: point for point in events.Tensors(tag)}.values()]
         values = [tf.make_ndarray(point.tensor_proto) for point in points]
         if values[0].dtype == np.float32 and values[0].ndim == 0:
-            found[tag] = np.array([point.step for point in points]), np.array(values)
-    return found
+            curves[tag] = np.array([point.step for point in points]), np.array(values)
+    return curves
 
 
-def save_training(run: RunDirectory, path: Path) -> bool:
-    """Draws losses, and validation accuracy under each attack, over epochs; False where there is nothing."""
+def save_training_figure(run: RunDirectory, path: Path) -> bool:
+    """Draw losses and validation accuracies over epochs, and write a PNG and an SVG file.
+
+    Returns:
+      Whether there was something to draw.
+    """
     curves = load_training_curves(run)
     losses = [tag for tag in curves if tag.startswith("train/loss_")]
     accuracies = [tag for tag in curves if tag.startswith("validation/accuracy")]
     if not losses:
         return False
     config = run.read_config()
-    steps_of_epoch = config.fact("steps", int) / config.setting("epochs", int)
+    steps_per_epoch = config.metadata_value("steps", int) / config.setting("epochs", int)
     with matplotlib.rc_context(STYLE):
         figure, axes = subplots(1, 2 if accuracies else 1, figsize=(7, 2.6), squeeze=False)
         for axis, tags, prefix in zip(
@@ -47,7 +51,7 @@ def save_training(run: RunDirectory, path: Path) -> bool:
                 steps, values = curves[tag]
                 label = tag.split("/")[1].removeprefix(prefix).replace("_", " ")
                 axis.plot(
-                    steps / steps_of_epoch,
+                    steps / steps_per_epoch,
                     values,
                     color=COLORS[number % len(COLORS)],
                     marker=MARKERS[number % len(MARKERS)] if len(steps) < 40 else None,
@@ -58,7 +62,7 @@ def save_training(run: RunDirectory, path: Path) -> bool:
             axis.set_xlabel("epoch")
             axis.legend(fontsize=7)
         axes[0, 0].set_ylabel("loss")
-        # Losses of one sign span decades; a critic's have both.
+        # Losses of a critic have both signs; others span several powers of ten.
         axes[0, 0].set_yscale("symlog", linthresh=0.01)
         if accuracies:
             axes[0, 1].set_ylabel("validation accuracy")

@@ -1,2 +1,4 @@
-"""Clients of an exported model: in this process (`local_client.py`), over gRPC or REST, and for the images of a
-whole folder (`batch_purify.py`)."""
+"""Clients of an exported model, in this process and over gRPC or REST.
+
+`batch_purify.py` sends the images of a folder through any of them.
+"""

@@ -24,9 +24,9 @@ _JPEG_QUALITY = 95
 class BatchPurifier:
     """Purification of all images of one folder.
 
-    Each image keeps its name and format (PNG, JPEG or .npz) and gets the model's size. `predictions.csv` has one
-    line per image. A file that cannot be used is reported and skipped. A later call with the same model skips
-    files that are finished and have not changed.
+    Each image keeps its name and format (PNG, JPEG or .npz) and gets the model's size.
+    `predictions.csv` has one line per image. A file that cannot be used is reported and skipped. A
+    later call with the same model skips files that are finished and have not changed.
 
     Args:
       model: the client that purifies.
@@ -36,7 +36,8 @@ class BatchPurifier:
       overwrite: purify finished files again.
 
     Raises:
-      UserError: the source does not exist or has no images, or the target is inside it or cannot be written.
+      UserError: the source does not exist or has no images, or the target is inside it or cannot be
+        written.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class BatchPurifier:
         *,
         overwrite: bool = False,
     ) -> None:
-        require(batch_size >= 1, f"--batch_size={batch_size}: at least 1 needed.")
+        require(batch_size >= 1, f"--batch_size={batch_size}: at least 1 is needed.")
         require(source.exists(), f"--input={source}: no such file or folder.")
         is_inside = (
             target.resolve() == source.resolve() or source.resolve() in target.resolve().parents
@@ -122,7 +123,7 @@ class BatchPurifier:
     def _add_predictions(
         self, path: Path, outputs: Sequence[tuple[str, Outputs]], source_hash: str
     ) -> None:
-        """Write the lines of a file before the file itself: lines without a file do not count as finished."""
+        """Write the lines of a file before the file: lines without a file are not finished."""
         self._target_path(path).unlink(
             missing_ok=True
         )  # Made by another model or from other bytes.
@@ -131,7 +132,7 @@ class BatchPurifier:
     def _predict_encoded(
         self, paths: Sequence[Path], encoded: Sequence[bytes]
     ) -> Iterator[tuple[Path, Outputs]]:
-        """Yield the outputs for each file; after a rejection, send each file alone and skip the rejected ones."""
+        """Yield the outputs for each file; if the batch is rejected, send each file alone."""
         if not paths:
             return
         try:

@@ -25,8 +25,8 @@ class GrpcClient:
       timeout: seconds to wait for an answer.
 
     Raises:
-      UserError: no server answers, the server has no such model, `bin/export` did not write the model, or the
-        package `tensorflow-serving-api` is not installed.
+      UserError: no server answers, the server has no such model, `bin/export` did not write the
+        model, or the package `tensorflow-serving-api` is not installed.
     """
 
     def __init__(self, address: str, name: str, timeout: float = 60.0) -> None:

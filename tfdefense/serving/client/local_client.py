@@ -70,7 +70,7 @@ class _LocalClient(abc.ABC):
 
     @abc.abstractmethod
     def _open(self, path: Path) -> None:
-        """Read the model and set `image_shape`; raise `UserError` if it is damaged or was not exported here."""
+        """Read the model and set `image_shape`; raise `UserError` if it is unsuitable."""
 
     @abc.abstractmethod
     def predict(self, signature: str, values: np.ndarray) -> dict[str, np.ndarray]:

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class RequestRejected(UserError):
-    """Request that the model rejects because of its values; a request with other values may succeed."""
+    """Rejection of a request by the model, because of the values in it."""
 
 
 class ServerUnreachable(Exception):
@@ -28,7 +28,8 @@ class ModelClient(Protocol):
     """Client of one exported model, in this process or behind a server.
 
     Attributes:
-      location: the flag that names the model, such as "--server=localhost:8500"; it starts error messages.
+      location: the flag that names the model, such as "--server=localhost:8500"; it starts error
+        messages.
       version: text that differs between models, and between versions of a model.
       image_shape: [H, W, C] of the images that the model takes.
       class_names: K names; empty where they are unknown, as behind a server.
@@ -44,7 +45,8 @@ class ModelClient(Protocol):
 
         Args:
           signature: such as "serving_default".
-          values: float32 [N, H, W, C] in [0, 1]; for "serving_bytes" an object array [N] of PNG or JPEG files.
+          values: float32 [N, H, W, C] in [0, 1]; for "serving_bytes" an object array [N] of PNG or
+            JPEG files.
 
         Raises:
           RequestRejected: the model rejects these values; the message gives its reason.

@@ -19,16 +19,17 @@ def purify_archive(
 
     Args:
       model: the client that purifies.
-      path: the .npz file. An array of images is [N, H, W, C], or [N, H, W] if the model's images are grey, and
-        uint8 or floating point in [0, 1].
+      path: the .npz file. An array of images is [N, H, W, C], or [N, H, W] if the model's images
+        are grey, and uint8 or floating point in [0, 1].
       batch_size: images per request.
 
     Returns:
-      All arrays of the archive by name, where images are purified and keep their dtype and shape; and
-      ("name[index]", the model's outputs without `purified`) for each image.
+      All arrays of the archive by name, where images are purified and keep their dtype and shape;
+      and ("name[index]", the model's outputs without `purified`) for each image.
 
     Raises:
-      UserError: the archive is damaged or has no images of the model's size, or the model rejects an image.
+      UserError: the archive is damaged or has no images of the model's size, or the model rejects
+        an image.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:

@@ -1,4 +1,4 @@
-"""`predictions.csv`: one line per purified image, from which a later call also knows which files are finished."""
+"""`predictions.csv`: one line per purified image, which also marks a file as finished."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,8 @@ def _hash_of_file(path: Path) -> str | None:
 class PredictionsFile:
     """Table of the model's predictions, one line per image.
 
-    The column `index` is "name[i]" for image i of array `name` in an .npz archive, and empty for other files.
+    The column `index` is "name[i]" for image i of array `name` in an .npz archive, and empty for
+    other files.
 
     Args:
       directory: directory of the file.

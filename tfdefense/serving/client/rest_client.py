@@ -30,7 +30,8 @@ class RestClient:
       timeout: seconds to wait for an answer.
 
     Raises:
-      UserError: no server answers, the server has no such model, or `bin/export` did not write the model.
+      UserError: no server answers, the server has no such model, or `bin/export` did not write the
+        model.
     """
 
     def __init__(self, address: str, name: str, timeout: float = 60.0) -> None:

@@ -1,2 +1,5 @@
-"""Parts that the exporter and the clients share: the checks of served images (`input_checks.py`) and the
-layout of a model directory (`model_directory.py`)."""
+"""Parts that the exporter and the clients share.
+
+`input_checks.py` checks served images inside the graph; `model_directory.py` has the layout of a
+model directory.
+"""

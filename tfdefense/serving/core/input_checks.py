@@ -1,7 +1,8 @@
 """Checks of served images inside the exported graph: shape, value range, number and file format.
 
-The checks are operations of the graph, so they run in every server and runtime that loads the model.
-A server rejects an invalid request with INVALID_ARGUMENT and a sentence that names the mistake.
+The checks are operations of the graph, so they run in every server and runtime that loads the
+model. A server rejects an invalid request with INVALID_ARGUMENT and a sentence that names the
+mistake.
 """
 
 import tensorflow as tf
@@ -23,7 +24,8 @@ def check_images(images: tf.Tensor, image_shape: tuple[int, ...], max_batch: int
       max_batch: largest N allowed.
 
     Raises, when the graph runs:
-      tf.errors.InvalidArgumentError: another shape, values out of range or NaN, N = 0 or N > max_batch.
+      tf.errors.InvalidArgumentError: another shape, values out of range or NaN, N = 0 or N >
+      max_batch.
     """
     shape = tf.shape(images)
     expected = ", ".join(map(str, image_shape))
@@ -53,8 +55,8 @@ def decode_images(
 ) -> tf.Tensor:
     """Decode PNG and JPEG files and resize them as training images are resized.
 
-    Colour images become grey if `image_shape` has one channel; grey images become colour if it has three.
-    The alpha channel is dropped. An EXIF orientation is ignored.
+    Colour images become grey if `image_shape` has one channel; grey images become colour if it has
+    three. The alpha channel is dropped. An EXIF orientation is ignored.
 
     Args:
       image_bytes: string [N], one file each.
@@ -65,7 +67,8 @@ def decode_images(
       float32 [N, *image_shape] in [0, 1].
 
     Raises, when the graph runs:
-      tf.errors.InvalidArgumentError: a damaged file, another format, more than 4096 x 4096 pixels, N = 0
+      tf.errors.InvalidArgumentError: a damaged file, another format, more than 4096 x 4096 pixels,
+      N = 0
         or N > max_batch.
     """
     height, width, channels = image_shape
@@ -120,7 +123,7 @@ def _raise_if(
     arguments: tf.Tensor | tuple[tf.Tensor, ...],
     values: tf.Tensor,
 ) -> tf.Tensor:
-    """Return `values`, or raise InvalidArgumentError with `message`, whose braces are filled with `arguments`."""
+    """Return `values`, or raise InvalidArgumentError with `message.format(arguments)`."""
     check = tf.debugging.Assert(~is_invalid, [tf.strings.format(message, arguments)])
     with tf.control_dependencies([check]):
         return tf.identity(values)

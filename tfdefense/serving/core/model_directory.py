@@ -8,7 +8,7 @@ CLASS_NAMES_FILE = "class_names.txt"
 
 
 def list_versions(directory: Path) -> list[int]:
-    """Return the version numbers in ascending order; an empty list if the directory does not exist."""
+    """Return the version numbers in ascending order; [] if the directory does not exist."""
     names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
     return sorted(int(name) for name in names if name.isdecimal())
 

@@ -1,2 +1,4 @@
-"""Writers of exported models: the serving signatures, the SavedModel or TFLite file, warm-up requests and the
-model card. `export.py` calls the others."""
+"""Writers of exported models: signatures, SavedModel, TFLite file, warm-up requests, model card.
+
+`export.py` calls the others.
+"""

@@ -39,8 +39,8 @@ def export(
     """Write `<directory>/<version>/`, completely or not at all.
 
     A SavedModel has the signatures of `Signatures`, `assets/class_names.txt` and, if the package
-    `tensorflow-serving-api` is installed, warm-up requests. A TFLite model is one file, `model.tflite`, for images
-    float32 [N, H, W, C] in [0, 1]. Both have a `model_card.md`.
+    `tensorflow-serving-api` is installed, warm-up requests. A TFLite model is one file,
+    `model.tflite`, for images float32 [N, H, W, C] in [0, 1]. Both have a `model_card.md`.
 
     Args:
       defense: the defence, with its classifier.
@@ -53,8 +53,9 @@ def export(
       The directory written.
 
     Raises:
-      UserError: the classifier is not a Keras model, the version exists, other versions have another format, the
-        directory cannot be written, or TFLite has no operation for a part of the defence.
+      UserError: the classifier is not a Keras model, the version exists, other versions have
+        another format, the directory cannot be written, or TFLite has no operation for a part of
+        the defence.
     """
     variant, facts = variant or Variant(), facts or ModelFacts()
     signatures = Signatures(defense, variant.max_batch)
@@ -103,7 +104,7 @@ def _version_directory(directory: Path, version: int | None, variant: Variant) -
     free = 1 if newest is None else int(newest.name) + 1
     if version is None:
         return directory / str(free)
-    require(version >= 1, f"--version={version}: at least 1 needed.")
+    require(version >= 1, f"--version={version}: at least 1 is needed.")
     require(
         version not in list_versions(directory),
         f"--version={version}: exists in {directory}, and a server may have loaded it. Leave --version out to write"
@@ -113,7 +114,7 @@ def _version_directory(directory: Path, version: int | None, variant: Variant) -
 
 
 def _remove_abandoned(directory: Path) -> None:
-    """Remove partial directories of killed exports, which are older than a day; an export takes minutes."""
+    """Remove the partial directories of killed exports: those older than a day."""
     for partial in directory.glob("partial-*"):
         if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
             shutil.rmtree(partial, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Model card: the page that tells a user of an exported model what it does and how robust it is."""
+"""Model card: a page on what an exported model does and how robust it is."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from tfdefense.serving.exporter.variant import Variant
 from tfdefense.serving.exporter.variant_accuracy import VariantAccuracy
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.statistics import wilson_interval
-from tfdefense.utils.tables import markdown_table, share_cell
+from tfdefense.utils.tables import format_share, markdown_table
 
 _NOT_EVALUATED = (
     "**This model has not been attacked: its robustness is unknown.** `bin/evaluate --run=DIR` attacks it; export it again"
@@ -100,7 +100,7 @@ def variant_table(accuracies: Sequence[VariantAccuracy]) -> list[list[str]]:
     """Return a header and one row for each kind of images."""
 
     def share(count: int, n: int) -> str:
-        return share_cell(count / n, *wilson_interval(count, n), n)
+        return format_share(count / n, *wilson_interval(count, n), n)
 
     header = ["images", "the defence", "this variant", "same class", "largest logit difference"]
     return [header] + [

@@ -14,7 +14,8 @@ class ModelFacts:
     Attributes:
       class_names: K names; empty means the class numbers.
       report: report of the defence, printed in the model card; None if it was not evaluated.
-      test_images: images on which a variant is compared with the defence; None skips the comparison.
+      test_images: images on which a variant is compared with the defence; None skips the
+        comparison.
     """
 
     class_names: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""SavedModel of a defence and its classifier, for session loaders such as TF Serving and TensorFlow's C API."""
+"""SavedModel of a defence and its classifier, for session loaders such as TF Serving."""
 
 import contextlib
 import tempfile
@@ -23,8 +23,8 @@ def write_saved_model(
       signatures: signatures of the model.
       path: directory to write.
       class_names: K names.
-      precision: type of the stored weights. "float32"; "float16" halves their size and computes in float32;
-        "bfloat16" halves their size and computes in bfloat16.
+      precision: type of the stored weights. "float32"; "float16" halves their size and computes in
+        float32; "bfloat16" halves their size and computes in bfloat16.
 
     Raises:
       OSError: the directory cannot be written.
@@ -41,7 +41,8 @@ def write_saved_model(
         return keras.StatelessScope(substitutes) if narrow else contextlib.nullcontext()
 
     module = tf.Module()
-    # Store variables, not Keras models: Keras gives each variable two names, and session loaders miss the second.
+    # Store variables, not Keras models: Keras gives each variable two names, and session loaders
+    # miss the second.
     module.stored = [*unchanged, *narrow]
     module.served = signatures.functions(use_narrow_weights)
     # float16 arithmetic is slow on CPUs, so float16 is a storage format only.

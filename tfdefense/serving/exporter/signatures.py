@@ -1,7 +1,8 @@
-"""Serving signatures of a defence: the functions from named tensors to named tensors that a model offers."""
+"""Serving signatures of a defence: functions from named tensors to named tensors."""
 
 import contextlib
 from collections.abc import Callable
+from typing import Protocol, cast
 
 import tensorflow as tf
 
@@ -9,18 +10,29 @@ from tfdefense.defenses.core import randomized_smoothing
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.serving.core.input_checks import check_images, decode_images
 
-# A served request must return quickly, so it takes fewer votes than bin/certify. Its radii are smaller, but hold
-# with the same probability.
+# A served request must return quickly, so it takes fewer votes than bin/certify. Its radii are
+# smaller, but hold with the same probability.
 CERTIFY_VOTES = 1_000
 CERTIFY_ALPHA = 0.001
 
 
+class CertifyingDefense(Protocol):
+    """Defence with certified radii (`certifies` is True)."""
+
+    def certify(
+        self, images: tf.Tensor, radii: tf.Tensor, count: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return classes int32 [N], -1 where the defence abstains, and L2 radii float32 [N]."""
+        ...
+
+
 class Signatures:
-    """Signatures of the pipeline of a defence, with checked inputs.
+    """ ""Signatures of the pipeline of a defence, with checked inputs.
 
     Args:
       defense: the defence, with its classifier.
-      max_batch: largest number of images in one request. It bounds the memory that one request can take.
+      max_batch: largest number of images in one request. It bounds the memory that one request can
+        take.
     """
 
     def __init__(self, defense: Defense, max_batch: int) -> None:
@@ -40,9 +52,9 @@ class Signatures:
         """Return one `tf.function` per signature, by its name in the SavedModel.
 
         `serving_default`, `purify` and `classify` take `images`, float32 [N, H, W, C] in [0, 1].
-        `serving_bytes` takes `image_bytes`, string [N], PNG or JPEG files. A defence that certifies also has
-        `certify`, from `images` to `classes` int64 [N], -1 where the defence abstains, and `radii` float32 [N],
-        the L2 radius within which the class does not change.
+        `serving_bytes` takes `image_bytes`, string [N], PNG or JPEG files. A defence that certifies
+        also has `certify`, from `images` to `classes` int64 [N], -1 where the defence abstains, and
+        `radii` float32 [N], the L2 radius within which the class does not change.
 
         Args:
           trace_context: returns a context manager that is active while each function is traced.
@@ -57,7 +69,7 @@ class Signatures:
 
             return tf.function(run_in_context, input_signature=[input_spec], autograph=False)
 
-        # All dimensions are open, so that images of a wrong size reach the check, which names the mistake.
+        # All dimensions are open, so that images of a wrong size reach the check.
         images = tf.TensorSpec([None, None, None, None], tf.float32, name="images")
         encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
         functions = {
@@ -77,11 +89,11 @@ class Signatures:
           images: float32 [N, H, W, C] in [0, 1].
 
         Returns:
-          `purified` float32 [N, H, W, C] in [0, 1]; `perturbation_norm` float32 [N], the L2 norm of the change
-          made by purifying; `logits` and `probabilities` float32 [N, K]; `classes` int64 [N]; for a defence that
-          detects, also `refused`, bool [N].
+          `purified` float32 [N, H, W, C] in [0, 1]; `perturbation_norm` float32 [N], the L2 norm of
+          the change made by purifying; `logits` and `probabilities` float32 [N, K]; `classes` int64
+          [N]; for a defence that detects, also `refused`, bool [N].
         """
-        purified, logits = self.defense.decide(self.classifier, images)
+        purified, logits = self.defense.purify_and_classify(self.classifier, images)
         purified = self._set_shape(purified)
         change = tf.reshape(purified - images, [tf.shape(images)[0], -1])
         outputs = {
@@ -90,7 +102,7 @@ class Signatures:
             **_class_outputs(logits),
         }
         if self.defense.detects:
-            outputs["refused"] = self.defense.excess(images) > 0
+            outputs["refused"] = self.defense.detector_score(images) > 0
         return outputs
 
     def _run_default(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -104,7 +116,8 @@ class Signatures:
 
     def _certify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         radii = tf.constant(self._radii)
-        classes, found = self.defense.certify(self._check(images), radii, CERTIFY_VOTES)
+        defense = cast(CertifyingDefense, self.defense)
+        classes, found = defense.certify(self._check(images), radii, CERTIFY_VOTES)
         return {"classes": tf.cast(classes, tf.int64), "radii": found}
 
     def _run_encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:

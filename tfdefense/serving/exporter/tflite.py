@@ -18,15 +18,16 @@ def write_tflite(
 ) -> None:
     """Write `model.tflite` and `class_names.txt`.
 
-    The only signature is `serving_default`. It takes `images`, float32 [N, H, W, C] in [0, 1], does not check
-    them, and returns the outputs of `Signatures.run_pipeline`.
+    The only signature is `serving_default`. It takes `images`, float32 [N, H, W, C] in [0, 1], does
+    not check them, and returns the outputs of `Signatures.run_pipeline`.
 
     Args:
       signatures: signatures of the model.
       path: directory to write.
       class_names: K names.
-      precision: type of the stored weights. "float32"; "float16"; or "int8", with activations rounded to 8 bits at
-        run time (dynamic range quantisation). Inputs and outputs are always float32.
+      precision: type of the stored weights. "float32"; "float16"; or "int8", with activations
+        rounded to 8 bits at run time (dynamic range quantisation). Inputs and outputs are always
+        float32.
 
     Raises:
       UserError: TFLite has no operation for a part of the defence.

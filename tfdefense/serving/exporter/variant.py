@@ -16,8 +16,9 @@ class Variant:
 
     Attributes:
       format: "saved_model" or "tflite".
-      precision: type of the stored weights. "float32"; "float16" halves the size and computes in float32;
-        "bfloat16" (SavedModel only) halves the size and computes in bfloat16; "int8" (TFLite only).
+      precision: type of the stored weights. "float32"; "float16" halves the size and computes in
+        float32; "bfloat16" (SavedModel only) halves the size and computes in bfloat16; "int8"
+        (TFLite only).
       max_batch: largest number of images in one request.
 
     Raises:
@@ -34,9 +35,9 @@ class Variant:
         allowed = _PRECISIONS[self.format]
         require(
             self.precision in allowed,
-            f"--precision={self.precision}: one of {', '.join(allowed)} needed with --format={self.format}.",
+            f"--precision={self.precision}: one of {', '.join(allowed)} is needed with --format={self.format}.",
         )
-        require(self.max_batch >= 1, f"--max_batch={self.max_batch}: at least 1 needed.")
+        require(self.max_batch >= 1, f"--max_batch={self.max_batch}: at least 1 is needed.")
 
     @property
     def is_plain(self) -> bool:

@@ -37,14 +37,15 @@ class VariantAccuracy:
 
 
 def measure_variant_accuracy(defense: Defense, path: Path, test: Split) -> list[VariantAccuracy]:
-    """Compare a variant with its defence on clean test images and on FGSM examples against the classifier alone.
+    """Compare a variant with its defence on clean and on grey-box FGSM images.
 
     Args:
       defense: the exported defence.
       path: directory of the exported variant.
-      test: test images, of which the first 1,000 are used, or `defense.judged_images` if that is less.
+      test: test images, of which the first 1,000 are used, or `defense.budget.images` if that is
+        less.
     """
-    test = test.take(min(_MAX_IMAGES, defense.judged_images or _MAX_IMAGES))
+    test = test.take(min(_MAX_IMAGES, defense.budget.images or _MAX_IMAGES))
     attack = FGSM(epsilon=default_epsilon(test.image_shape))
     adversarial = ModelRunner(defense.classifier).attack(attack, test)
     splits = {"clean": test, f"{attack.name} {attack.epsilon:.3g}, grey box": adversarial}
@@ -57,9 +58,10 @@ def _compare(name: str, defense: Defense, path: Path, split: Split) -> VariantAc
     def variant_logits(part: slice) -> np.ndarray:
         return model.predict("serving_default", np.asarray(split.images[part]))["logits"]
 
-    task = f"comparing on {name} images"
-    before = ModelRunner(pipeline, defense.batch_size).ask(pipeline, split, task)
-    after = map_batches(variant_logits, len(split), defense.batch_size, task)
+    title = f"comparing on {name} images"
+    runner = ModelRunner(pipeline, defense.batch_size)
+    before = runner.run_batches(pipeline, split, title)
+    after = map_batches(variant_logits, len(split), defense.batch_size, title)
     classes_before, classes_after = before.argmax(-1), after.argmax(-1)
     return VariantAccuracy(
         name,

@@ -1,4 +1,4 @@
-"""Warm-up requests: TF Serving runs them while it loads a model, so that the first real request is not slow."""
+"""Warm-up requests, which TF Serving runs while it loads a model, so that the first is fast."""
 
 from pathlib import Path
 

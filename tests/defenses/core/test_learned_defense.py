@@ -1,0 +1,39 @@
+import pytest
+
+from tfdefense.defenses import APEGAN
+from tfdefense.defenses.core.learned_defense import TrainingData
+from tfdefense.errors import UserError
+from tfdefense.training import LoopConfig
+from tfdefense.training.run_directory import RunDirectory
+
+
+def test_fit_passes_loop_options_to_the_loop(toy_split):
+    loop = APEGAN.loop_config(
+        toy_split, 3, batch_size=8, seed=5, mixed_precision="bfloat16", steps_per_loop=2
+    )
+    assert loop == LoopConfig(3, 8, 5, "bfloat16", 2)
+    assert APEGAN.loop_config(toy_split) == LoopConfig(APEGAN.default_epochs(toy_split))
+
+
+def test_an_unknown_option_of_fit_is_an_error(toy_model, toy_split):
+    with pytest.raises(TypeError, match="batchsize"):
+        APEGAN(toy_model).fit(toy_split, epochs=1, batchsize=8)
+
+
+def test_fit_and_run_training_write_the_same_settings(toy_model, toy_split, tmp_path):
+    defense = APEGAN(toy_model, seed=2)
+    defense.fit(toy_split, epochs=1, batch_size=24, seed=3, run=str(tmp_path / "fit"))
+    settings = RunDirectory(tmp_path / "fit").read_config().settings
+    assert settings["dataset"] == "toy"
+    assert settings["classifier"] == "toy"
+    assert settings["seed"] == 3
+    run = RunDirectory(tmp_path / "run")
+    loop = LoopConfig(1, batch_size=24, seed=3)
+    APEGAN(toy_model, seed=2).run_training(TrainingData(toy_split), loop, settings, run)
+    assert run.read_config().settings == settings
+    assert run.load_classifier().name == "toy"
+
+
+def test_weights_of_other_shapes_cannot_be_copied(toy_model):
+    with pytest.raises(UserError, match="--init_run: network generator of that apegan differs"):
+        APEGAN(toy_model).copy_weights_from(APEGAN(toy_model, thresholds=3))

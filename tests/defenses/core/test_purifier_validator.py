@@ -1,0 +1,17 @@
+import numpy as np
+
+from tfdefense.attacks import BIM, FGSM
+from tfdefense.defenses import APEGAN
+
+
+def test_accuracies_are_those_under_grey_box_fgsm_and_bim(toy_model, toy_split):
+    defense = APEGAN(toy_model, strengths=(0.1, 0.3))
+    scalars, grids = defense.make_validator(toy_split)()
+    assert list(scalars) == [
+        *("accuracy_clean", "accuracy_fgsm_0.1", "accuracy_fgsm_0.3", "accuracy_bim_0.3"),
+    ]
+    images, labels = toy_split.images, toy_split.labels
+    for name, attack in (("fgsm_0.1", FGSM(epsilon=0.1)), ("bim_0.3", BIM(epsilon=0.3))):
+        logits = defense.defend()(attack(toy_model, images, labels))
+        assert scalars[f"accuracy_{name}"] == np.mean(np.argmax(logits, -1) == labels)
+    assert grids["clean_then_adversarial_and_purified"].shape == (6 * 12, 8 * 12, 1)

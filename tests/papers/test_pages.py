@@ -1,0 +1,9 @@
+"""Markdown pages about all tables of a paper."""
+
+from tfdefense.papers.pages import save_index
+from tfdefense.papers.paper import load_paper
+
+
+def test_the_index_has_the_notes_on_images(small):
+    save_index(load_paper("small"), {}, ["JPEG."], small / "README.md")
+    assert "with n and interval.\nJPEG.\n" in (small / "README.md").read_text()

@@ -1,0 +1,107 @@
+"""Keys of targets: what they contain, and what they do not."""
+
+import hashlib
+import inspect
+import json
+
+from tests.papers.conftest import make_grid
+from tfdefense.classifiers import CLASSIFIERS, ClassifierConfig
+from tfdefense.defenses.core.learned_defense import LearnedDefense
+from tfdefense.defenses.registry import DEFENSES
+from tfdefense.papers.paper import PaperDefense, paper_names
+from tfdefense.papers.targets import SCHEMA, ClassifierTarget, DefenseTarget, ExamplesTarget
+from tfdefense.training import LoopConfig
+
+
+def test_keys_differ_if_a_dependency_differs():
+    examples = ExamplesTarget(ClassifierTarget("mnist", "lenet"), "fgsm:epsilon=0.3", 100)
+    options = (("batch_size", 64),)
+    for other in (
+        ExamplesTarget(ClassifierTarget("mnist", "lenet"), "fgsm:epsilon=0.2", 100),
+        ExamplesTarget(ClassifierTarget("mnist", "lenet"), "fgsm:epsilon=0.3", 200),
+        ExamplesTarget(ClassifierTarget("mnist", "lenet", 3), "fgsm:epsilon=0.3", 100),
+        ExamplesTarget(
+            ClassifierTarget("mnist", "lenet", options=options), "fgsm:epsilon=0.3", 100
+        ),
+        ExamplesTarget(ClassifierTarget("digits", "lenet"), "fgsm:epsilon=0.3", 100),
+    ):
+        assert other.key != examples.key
+
+
+def test_a_classifier_without_options_has_the_key_of_older_stores():
+    classifier = ClassifierTarget("mnist", "lenet")
+    assert classifier.key_fields() == {"dataset": "mnist", "name": "lenet", "passes": None}
+
+
+def test_the_order_of_options_does_not_change_the_key():
+    classifier = ClassifierTarget("mnist", "lenet")
+    options = {"schedule": "cosine", "learning_rate": 1e-3}
+    targets = [
+        DefenseTarget.from_choice(classifier, PaperDefense("cgan", "", dict(items)), 2)
+        for items in (options.items(), reversed(options.items()))
+    ]
+    assert targets[0].key == targets[1].key
+
+
+def test_a_defence_without_training_has_no_epochs():
+    choice = PaperDefense("bit_depth", "")
+    assert DefenseTarget.from_choice(ClassifierTarget("mnist", "lenet"), choice, 2).passes is None
+
+
+HASHES_OF_SCHEMA_1 = {
+    "loop": "7af6ef7b",
+    "classifiers": "ec215693",
+    "defenses": "73a61e76",
+    "anet": "b491a695",
+    "bnet": "5235a1b0",
+    "cifar_cnn": "b491a695",
+    "defense_gan_a": "5235a1b0",
+    "defense_gan_b": "b491a695",
+    "defense_gan_c": "2c309121",
+    "defense_gan_d": "368df127",
+    "densenet": "04e81186",
+    "dnet": "04e81186",
+    "lenet": "5da10c25",
+    "mnist_cnn": "b491a695",
+    "resnet18": "91306779",
+    "rnet": "a6a32fab",
+    "vgg16": "3f8be5f0",
+    "adversarial_training": "76517b69",
+    "apegan": "1008b656",
+    "apeganpp": "46c1b1fe",
+    "bit_depth": "bfa69030",
+    "cgan": "f83a01f2",
+    "defense_gan": "a21ec055",
+    "magnet": "525cb146",
+    "spatial_smoothing": "4d2b50d8",
+    "total_variation": "adc98640",
+}
+
+
+def test_recipes_and_defaults_are_those_of_the_schema():
+    """Keys do not contain recipes and defaults.
+
+    After a change to one of them, raise `SCHEMA` if it changes figures, and then update the hash.
+    """
+    cells = [cell for name in paper_names() for _, cell in make_grid(name).cells]
+    classifiers = {cell.classifier.name for cell in cells}
+    defenses = {cell.defense.defense for cell in cells if cell.defense}
+    values = {
+        "loop": vars(LoopConfig(1)),
+        "classifiers": vars(ClassifierConfig()),
+        "defenses": {
+            name: parameter.default
+            for name, parameter in inspect.signature(LearnedDefense.loop_config).parameters.items()
+            if parameter.default is not inspect.Parameter.empty
+        },
+    }
+    for name in sorted(classifiers):
+        architecture = CLASSIFIERS.get(name)
+        values[name] = [vars(architecture.grey), vars(architecture.color)]
+    for name in sorted(defenses):
+        values[name] = vars(DEFENSES.get(name).config_type())
+    hashes = {
+        name: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+        for name, value in values.items()
+    }
+    assert (SCHEMA, hashes) == (1, HASHES_OF_SCHEMA_1)

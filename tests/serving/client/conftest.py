@@ -1,0 +1,40 @@
+"""A folder of images, and servers of the exported model."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.serving import fake_server
+
+
+@pytest.fixture(scope="session")
+def server(exported):
+    """Addresses of a server of the exported model, by port."""
+    with fake_server.serve_model(exported) as addresses:
+        yield dict(zip(("grpc", "rest"), addresses, strict=True))
+
+
+@pytest.fixture
+def folder(toy_images, tmp_path):
+    """PNGs, JPEGs and archives, three of which are damaged, and a text file."""
+    root = tmp_path / "in"
+    (root / "below").mkdir(parents=True)
+    pixels = np.uint8(np.round(255 * toy_images))
+    for index in range(10):
+        Image.fromarray(pixels[index, ..., 0]).save(root / f"{index}.png")
+    Image.fromarray(pixels[10, ..., 0]).convert("RGB").save(root / "below" / "colour.JPG")
+    np.savez(root / "many.npz", images=pixels[..., 0], labels=np.arange(24))
+    np.savez(root / "floats.npz", x=toy_images[:5])
+    (root / "cut.png").write_bytes((root / "1.png").read_bytes()[:50])
+    (root / "empty.jpg").write_bytes(b"")
+    np.savez(root / "nan.npz", x=np.where(toy_images > 1, toy_images, np.nan))
+    (root / "notes.txt").write_text("nothing")
+    return root
+
+
+@pytest.fixture
+def good_folder(folder):
+    """The folder without its damaged files."""
+    for name in ("cut.png", "empty.jpg", "nan.npz"):
+        (folder / name).unlink()
+    return folder

@@ -1,0 +1,69 @@
+"""Clients of a server: unreachable servers, other models, and mixed requests."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.serving import fake_server
+from tfdefense.cli.main import main
+
+
+@pytest.fixture
+def places(folder, tmp_path):
+    return [f"--input={folder}", f"--output={tmp_path / 'out'}"]
+
+
+@pytest.fixture(scope="module")
+def server_of_another_model(toy_model, tmp_path_factory):
+    """Addresses of a server whose model was not exported by this library, by port."""
+    path = tmp_path_factory.mktemp("other") / "1"
+    toy_model.export(path, verbose=False)
+    with fake_server.serve_model(path) as addresses:
+        yield dict(zip(("grpc", "rest"), addresses, strict=True))
+
+
+def find_closed_port():
+    with socket.socket() as unused:
+        unused.bind(("localhost", 0))
+        return unused.getsockname()[1]
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_an_unreachable_server_is_reported(scheme, places, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    address = f"{scheme}localhost:{find_closed_port()}"
+    assert main(["purify", f"--server={address}", "--model=ape", *places]) == 2
+    message = f"--server={address}: no server answers. Start one with: docker run"
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("port", ["grpc", "rest"])
+def test_a_model_that_is_not_served_is_reported(port, server, places, capsys):
+    assert main(["purify", f"--server={server[port]}", "--model=other", *places]) == 2
+    assert "model 'other': " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["grpc", "rest"])
+def test_a_model_of_another_library_is_reported(port, server_of_another_model, places, capsys):
+    flags = [f"--server={server_of_another_model[port]}", f"--model={fake_server.NAME}"]
+    assert main(["purify", *flags, *places]) == 2
+    message = capsys.readouterr().err
+    assert "not a model of bin/export: its serving_default takes" in message
+    assert "output_0" in message
+
+
+@pytest.mark.slow
+def test_mixed_requests_get_right_outputs_or_clear_errors(exported):
+    """The short form of `tests/soak/serving_load.py`."""
+    arguments = [f"--model={exported}", "--requests=200"]
+    command = [sys.executable, "-m", "tests.soak.serving_load", *arguments]
+    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["requests"], result["wrong"]) == (200, 0)
+    assert 50 < result["refused"] < 195

@@ -1,0 +1,61 @@
+"""`config.json`: what is written is read, and differences are phrased."""
+
+from pathlib import Path
+
+import pytest
+
+from tfdefense.errors import UserError
+from tfdefense.training.stored_config import StoredConfig
+
+CONFIG = StoredConfig("defense", {"seed": 0, "widths": (8, 16)}, {"steps": 3}, {"keras": "3.15"})
+
+
+def test_what_is_written_is_read():
+    read = StoredConfig.from_json(CONFIG.to_json(), Path("run/config.json"))
+    assert read.kind == "defense"
+    assert read.settings == {"seed": 0, "widths": [8, 16]}
+    assert read.metadata == {"steps": 3}
+    assert read.versions == {"keras": "3.15"}
+    assert read.setting("widths", tuple[int, ...]) == (8, 16)
+    assert read.setting("bits", int | None, None) is None
+    assert read.metadata_value("steps", int) == 3
+
+
+def test_keys_of_the_file():
+    assert CONFIG.to_json() == (
+        '{\n  "schema": 1,\n  "kind": "defense",\n  "settings": {\n    "seed": 0,\n    "widths": [\n'
+        '      8,\n      16\n    ]\n  },\n  "surroundings": {\n    "steps": 3\n  },\n'
+        '  "made_with": {\n    "keras": "3.15"\n  }\n}\n'
+    )
+
+
+def test_values_of_another_type_are_named_with_the_file():
+    read = StoredConfig.from_json(CONFIG.to_json(), Path("run/config.json"))
+    with pytest.raises(UserError) as error:
+        read.setting("seed", str)
+    assert str(error.value) == "run/config.json: settings.seed is 0; a string is needed."
+    with pytest.raises(UserError) as error:
+        read.metadata_value("data_dir", str | None)
+    assert str(error.value) == (
+        "run/config.json: surroundings.data_dir is missing; a string or null is needed."
+    )
+
+
+def test_differences_name_flags_with_the_value_of_the_run_and_the_new_one():
+    stored = StoredConfig("defense", {"seed": 0, "draws": 10, "classifier_hash": "a" * 64})
+    asked = StoredConfig(
+        "defense",
+        {"seed": 1, "draws": 20, "classifier_hash": "b" * 64, "widths": (8, 16)},
+        flag_names={"draws": "estimation_samples"},
+    )
+    assert stored.differences(asked) == [
+        "classifier hash aaaaaaaaaaaa (bbbbbbbbbbbb now)",
+        "--estimation_samples=10 (20 now)",
+        "--seed=0 (1 now)",
+        "--widths not set (8,16 now)",
+    ]
+    assert stored.differences(asked, only=["seed"]) == ["--seed=0 (1 now)"]
+    assert stored.differences(stored) == []
+    assert StoredConfig("attack", {}).differences(StoredConfig("defense", {})) == [
+        "kind attack (defense now)"
+    ]

@@ -1,0 +1,18 @@
+"""Type of the models that attacks take."""
+
+from typing import Protocol
+
+import tensorflow as tf
+
+
+class Model(Protocol):
+    """Callable from images to logits: a Keras model, a defended pipeline, an `Expectation`, a function.
+
+    It must be hashable, because compiled attacks are cached by model.
+    """
+
+    def __call__(self, images: tf.Tensor, /) -> tf.Tensor:
+        """Return the logits float32 [N, K] of images float32 [N, H, W, C] in [0, 1]."""
+        ...
+
+    def __hash__(self) -> int: ...

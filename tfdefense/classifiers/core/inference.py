@@ -1,0 +1,37 @@
+"""Predictions of a classifier for all images of a split."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfdefense.data.core.dataset import Split
+from tfdefense.training.distribute.batching import map_batches
+
+# Images float32 [n, H, W, C] in [0, 1] -> logits float32 [n, K].
+ComputeLogits = Callable[[tf.Tensor], tf.Tensor]
+
+
+def compile_inference(model: keras.Model) -> ComputeLogits:
+    """Compile `model` without dropout, as one function for batches of any size."""
+    return tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+
+
+def predict_logits(classifier: ComputeLogits, split: Split, batch_size: int = 500) -> np.ndarray:
+    """Return the logits of all images of `split`, float32 [N, K]."""
+    return map_batches(
+        lambda part: classifier(tf.constant(split.images[part])), len(split), batch_size
+    )
+
+
+def find_correct(classifier: ComputeLogits, split: Split) -> np.ndarray:
+    """Return for each image of `split` whether its class is predicted correctly, bool [N]."""
+    return np.argmax(predict_logits(classifier, split), axis=-1) == split.labels
+
+
+def measure_split(classifier: ComputeLogits, split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """Return `find_correct`, and the cross-entropy of each image, float32 [N]."""
+    logits = predict_logits(classifier, split)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(split.labels, logits)
+    return np.argmax(logits, axis=-1) == split.labels, losses.numpy()

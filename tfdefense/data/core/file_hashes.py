@@ -1,0 +1,36 @@
+"""Hashes of many files, for fingerprints of image sources."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from tfdefense.utils.progress import ProgressBar
+
+_THREADS = 4
+
+
+def hash_files(
+    paths: Sequence[str | os.PathLike[str]], image_counts: Sequence[int], title: str
+) -> list[bytes]:
+    """Return the BLAKE2b hash of the bytes of each file, 64 bytes each.
+
+    Args:
+      paths: the files.
+      image_counts: the number of images in each file, for the progress bar.
+      title: name of the progress bar.
+
+    Raises:
+      OSError: a file cannot be read.
+    """
+    hashes = []
+    with ProgressBar(title, sum(image_counts)) as progress, ThreadPoolExecutor(_THREADS) as threads:
+        for digest, count in zip(threads.map(_hash_file, paths), image_counts, strict=True):
+            hashes.append(digest)
+            progress.advance(count)
+    return hashes
+
+
+def _hash_file(path: str | os.PathLike[str]) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, hashlib.blake2b).digest()

@@ -1,0 +1,116 @@
+"""Images of one split of a prepared TFDS dataset, and the shape that they are decoded to."""
+
+import json
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfdefense.data.core.file_hashes import hash_files
+from tfdefense.data.core.image_source import Batch
+from tfdefense.errors import UserError, require
+from tfdefense.utils.hashing import hash_parts
+
+_BATCH = 500
+_JPEG_START = b"\xff\xd8"
+# Raise it whenever `TFDSImages.decode` gives other pixels than before.
+_DECODER_VERSION = 1
+
+
+class TFDSImages:
+    """One split of a prepared TFDS dataset, as an `ImageSource`.
+
+    Args:
+      builder: a TFDS builder whose files are on disk, with the features "image" and "label".
+      dataset: the dataset as given on the command line, for error messages.
+      split: the name of the split.
+      image_size: (height, width) to which images are resized; None keeps their size.
+
+    Raises:
+      UserError: images of different sizes without `image_size`, or images that are not uint8.
+    """
+
+    def __init__(
+        self, builder: Any, dataset: str, split: str, image_size: tuple[int, int] | None = None
+    ) -> None:
+        self.builder = builder
+        self.dataset = dataset
+        self.split = split
+        self.name = f"{dataset} {split}"
+        feature = builder.info.features["image"]
+        self._stored_size = feature.shape[:2]
+        height, width = image_size or self._stored_size
+        channels = feature.shape[2]
+        require(
+            None not in (height, width, channels),
+            f"--dataset={dataset}: images of different sizes. Give one size: --image_size=32, or"
+            " HEIGHTxWIDTH.",
+        )
+        dtype = np.dtype(feature.np_dtype)
+        require(dtype == np.uint8, f"--dataset={dataset}: images of {dtype}, uint8 needed.")
+        count = builder.info.splits[split].num_examples
+        self.shape = (count, height, width, channels)
+
+    def fingerprint(self) -> str:
+        """Return a hash of name, version, split, shape, decoder versions, and record files.
+
+        The bytes of the record files are hashed, not only their names and sizes: a dataset of one's
+        own may be prepared again with other images under the same version, and uncompressed images
+        then have the same size. Hashing is about ten times as fast as decoding.
+        """
+        import tensorflow_datasets as tfds
+
+        builder, info = self.builder, self.builder.info.splits[self.split]
+        config = builder.builder_config and builder.builder_config.name
+        versions = [tf.__version__, tfds.__version__, platform.machine(), _DECODER_VERSION]
+        identity = [builder.name, str(builder.version), config, self.split, self.shape]
+        paths = [str(path) for path in info.filepaths]
+        hashes = hash_files(paths, info.shard_lengths, f"checking {self.name}")
+        names = [Path(path).name for path in paths]
+        features = Path(str(builder.data_dir)) / "features.json"
+        described = features.read_bytes() if features.is_file() else b""
+        return hash_parts([json.dumps([identity, versions, names]).encode(), described, *hashes])
+
+    def decode(self) -> Iterator[Batch]:
+        """Decode the images in the order of the record files, 500 per batch.
+
+        Raises:
+          UserError: a record file is damaged.
+        """
+        import tensorflow_datasets as tfds
+
+        records = self.builder.as_dataset(
+            split=self.split, as_supervised=False, shuffle_files=False
+        )
+        pairs = records.map(lambda record: (self._resize(record["image"]), record["label"]))
+        try:
+            yield from tfds.as_numpy(pairs.batch(_BATCH))
+        except Exception as error:  # TFDS has another exception for each kind of damage.
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise UserError(
+                f"--dataset={self.dataset}: its {self.split} split cannot be read: {reason}"
+            ) from error
+
+    def encoding_note(self) -> str:
+        """Return a warning if the images are stored as JPEG, whose pixels are not the original's."""
+        import tensorflow_datasets as tfds
+
+        decoders = {"image": tfds.decode.SkipDecoding()}
+        records = self.builder.as_dataset(split=self.split, decoders=decoders)
+        encoded = next(iter(records.take(1)))["image"].numpy()
+        if not encoded.startswith(_JPEG_START):
+            return ""
+        return (
+            f"{self.builder.name} is read from a JPEG-encoded copy: its figures may differ from a"
+            " lossless one's."
+        )
+
+    def _resize(self, image: tf.Tensor) -> tf.Tensor:
+        size = self.shape[1:3]
+        if self._stored_size == size:
+            return image
+        resized = tf.image.resize(image, size, antialias=True)
+        return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)

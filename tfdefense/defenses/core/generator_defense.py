@@ -1,0 +1,91 @@
+"""Base class of the defences whose purifier is one generator, and the configuration of generators."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfdefense.defenses.core.hyperparameters import hyperparameter
+from tfdefense.defenses.core.learned_defense import LearnedDefense
+from tfdefense.errors import require
+from tfdefense.networks.generator_factory import check_generator, make_generator
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorConfig:
+    """Hyperparameters of a purifier's generator, common to all papers.
+
+    Raises:
+      UserError: an unknown network, or a number out of range.
+    """
+
+    generator: str = hyperparameter(
+        "encoder_decoder", "the paper's encoder_decoder, unet or small_unet"
+    )
+    levels: int | None = hyperparameter(
+        None, "number of times that the U-Net halves the image (default: down to one pixel)"
+    )
+    widths: tuple[int, ...] = hyperparameter(
+        (32, 64, 128), "filters of a small_unet at each resolution, the full one first"
+    )
+    thresholds: int = hyperparameter(
+        0,
+        "number of learned thresholds that each pixel is compared with before the generator, such as"
+        " 6; 0 for none, as in the papers",
+    )
+    average: float = hyperparameter(
+        0.0,
+        "momentum of a moving average of the generator's weights, such as 0.999, which replaces the"
+        " weights after training; it is smaller in the first steps; 0 for none, as in the paper",
+    )
+
+    def __post_init__(self) -> None:
+        # The dataclass is frozen.
+        object.__setattr__(self, "widths", tuple(self.widths))
+        check_generator(self.generator, self.levels, self.widths, self.thresholds)
+        default = next(
+            field.default for field in dataclasses.fields(self) if field.name == "widths"
+        )
+        require(
+            self.widths == default or self.generator == "small_unet",
+            f"--widths={','.join(map(str, self.widths))}: only --generator=small_unet has widths.",
+        )
+        average = self.average
+        require(0 <= average < 1, f"--average={average}: 0 or more and below 1 is needed.")
+
+    def make_generator(self, image_shape: tuple[int, int, int]) -> keras.Model:
+        """Return a built generator for images of shape [H, W, C]."""
+        return make_generator(
+            self.generator, image_shape, self.levels, self.widths, self.thresholds
+        )
+
+
+class GeneratorDefense(LearnedDefense):
+    """Defence whose purifier is one trained network, `generator`.
+
+    A subclass creates `generator` in `__init__` and `generator_optimizer` in `prepare`.
+
+    Attributes:
+      generator: images float32 [N, H, W, C] in [0, 1] -> images of the same shape and range.
+      generator_optimizer: optimizer of the generator; it maintains the average of the weights.
+      preprocess: in a composition, the earlier defences, which change images before this one sees
+        them; otherwise the identity.
+    """
+
+    config: Any  # Has `average`.
+    generator: keras.Model
+    generator_optimizer: keras.optimizers.Optimizer
+    preprocess: Callable[[tf.Tensor], tf.Tensor] = staticmethod(tf.identity)
+
+    def finish(self) -> None:
+        """Replace the generator's weights by their moving average, if there is one."""
+        if self.config.average:
+            self.generator_optimizer.finalize_variable_values(self.generator.trainable_variables)
+
+    def networks(self) -> dict[str, keras.Layer]:
+        return {"generator": self.generator}
+
+    def purify(self, images: tf.Tensor) -> tf.Tensor:
+        return self.generator(images, training=False)

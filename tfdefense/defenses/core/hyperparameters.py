@@ -1,0 +1,56 @@
+"""Hyperparameters of a defence as dataclass fields, and the range checks that several defences share."""
+
+import dataclasses
+from typing import Any
+
+from tfdefense.errors import require
+
+SCHEDULES = ("constant", "cosine")
+
+
+def hyperparameter(default: Any, help: str) -> Any:
+    """Return a dataclass field that also becomes a command-line flag.
+
+    Args:
+      default: default value.
+      help: help text of the flag.
+    """
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+def check_strengths(config: Any) -> None:
+    """Convert `config.strengths` to a tuple and check it; None is allowed.
+
+    Raises:
+      UserError: no strength, or one outside [0, 1].
+    """
+    if config.strengths is None:
+        return
+    # The dataclass is frozen.
+    object.__setattr__(config, "strengths", tuple(config.strengths))
+    require(len(config.strengths) > 0, "--strengths: at least one is needed.")
+    for strength in config.strengths:
+        require(0 <= strength <= 1, f"--strengths: {strength} given, values in [0, 1] are needed.")
+
+
+def check_not_negative(config: Any, *names: str) -> None:
+    """Raise `UserError` if a hyperparameter of these names is negative."""
+    for name in names:
+        value = getattr(config, name)
+        require(value >= 0, f"--{name}={value}: 0 or more is needed.")
+
+
+def check_fraction(config: Any, *names: str) -> None:
+    """Raise `UserError` if a hyperparameter of these names is outside [0, 1]; None is allowed."""
+    for name in names:
+        value = getattr(config, name)
+        require(
+            value is None or 0 <= value <= 1, f"--{name}={value}: a number in [0, 1] is needed."
+        )
+
+
+def check_learning_rate(config: Any) -> None:
+    """Raise `UserError` if `learning_rate` is not positive or `schedule` is unknown."""
+    rate, schedule = config.learning_rate, config.schedule
+    require(rate > 0, f"--learning_rate={rate}: more than 0 is needed.")
+    require(schedule in SCHEDULES, f"--schedule={schedule}: constant or cosine is needed.")

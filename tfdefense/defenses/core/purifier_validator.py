@@ -1,0 +1,71 @@
+"""Grey-box validation of a purifier during training: accuracies and a picture for TensorBoard."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from tfdefense.attacks import BIM, default_epsilon
+from tfdefense.data.core.dataset import Split
+from tfdefense.data.core.disk_array import DiskArray
+from tfdefense.defenses.core.adversarial_pairs import apply_fgsm, make_fgsm_pairs
+from tfdefense.defenses.core.defense import Defense
+from tfdefense.training.distribute.batching import map_batches
+from tfdefense.training.summaries import image_grid
+from tfdefense.training.task import ImageGrids, Scalars
+
+_GRID_IMAGES = 8
+_BIM_IMAGES = 500
+_BATCH = 500
+
+
+class PurifierValidator:
+    """Accuracy of the pipeline on clean images, FGSM examples and BIM examples.
+
+    All attacks are on the guarded classifier alone, which does not change, so their images are
+    computed once.
+
+    Args:
+      defense: defence that is being trained.
+      split: held-out clean images.
+      strengths: epsilons of the FGSM examples. BIM has the default epsilon of reports.
+    """
+
+    def __init__(self, defense: Defense, split: Split, strengths: tuple[float, ...]) -> None:
+        self.defense = defense
+        self.strengths = strengths
+        self.fgsm_pairs = make_fgsm_pairs(defense.classifier, split)
+        few = split.take(_BIM_IMAGES)
+        attack = BIM(epsilon=default_epsilon(split.image_shape))
+        images = attack(defense.classifier, few.images, few.labels)
+        no_direction = tf.zeros(few.images.shape, tf.int8)
+        self._bim_pairs = {"clean": images, "labels": few.labels, "direction": no_direction}
+        self._bim_name = f"accuracy_bim_{attack.epsilon:.3g}"
+        self._pipeline = defense.defend()
+        self._is_correct = tf.function(self._compute_correct, reduce_retracing=True)
+
+    def __call__(self) -> tuple[Scalars, ImageGrids]:
+        scalars = {"accuracy_clean": self._accuracy(self.fgsm_pairs, 0.0)}
+        for strength in self.strengths:
+            scalars[f"accuracy_fgsm_{strength:g}"] = self._accuracy(self.fgsm_pairs, strength)
+        scalars[self._bim_name] = self._accuracy(self._bim_pairs, 0.0)
+        return scalars, {"clean_then_adversarial_and_purified": self._image_grid()}
+
+    def _image_grid(self) -> np.ndarray:
+        few = {name: array[:_GRID_IMAGES] for name, array in self.fgsm_pairs.items()}
+        rows = [few["clean"], self.defense.purify(few["clean"])]
+        for strength in self.strengths:
+            adversarial = apply_fgsm(few, strength)
+            rows += [adversarial, self.defense.purify(adversarial)]
+        return image_grid(rows)
+
+    def _accuracy(self, pairs: Mapping[str, np.ndarray | DiskArray], strength: float) -> float:
+        def is_correct(part: slice) -> tf.Tensor:
+            batch = {name: array[part] for name, array in pairs.items()}
+            return self._is_correct(batch, tf.constant(strength))
+
+        return float(np.mean(map_batches(is_correct, len(pairs["labels"]), _BATCH)))
+
+    def _compute_correct(self, batch: Mapping[str, tf.Tensor], strength: tf.Tensor) -> tf.Tensor:
+        logits = self._pipeline(apply_fgsm(batch, strength))
+        return tf.argmax(logits, -1, output_type=tf.int32) == batch["labels"]

@@ -1,0 +1,58 @@
+"""White-box validation during training, under the attack that a network is trained against."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from tfdefense.attacks import Attack
+from tfdefense.attacks.core.model import Model
+from tfdefense.data.core.dataset import Split
+from tfdefense.training.summaries import image_grid
+from tfdefense.training.task import ImageGrids, Scalars, Validate
+
+_IMAGES = 500
+_GRID_IMAGES = 8
+
+
+def make_robust_validator(
+    model: Model,
+    attack: Attack,
+    validation: Split,
+    purify: Callable[[tf.Tensor], tf.Tensor] | None = None,
+) -> Validate:
+    """Return a function that computes accuracies on clean and on attacked images, and a picture.
+
+    Args:
+      model: model that is being trained; each call of the function attacks its current weights.
+      attack: white-box attack on the model.
+      validation: held-out clean images, of which up to 500 are used.
+      purify: if given, the picture also shows purified images.
+    """
+    few = validation.take(_IMAGES)
+    images, labels = tf.constant(few.images[:]), tf.constant(few.labels)
+
+    @tf.function
+    def attack_and_classify() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        adversarial = attack.craft_in_graph(model, images, labels, None).images
+        return adversarial, model(images), model(adversarial)
+
+    def validate() -> tuple[Scalars, ImageGrids]:
+        adversarial, clean_logits, adversarial_logits = attack_and_classify()
+        scalars = {
+            "accuracy_clean": _accuracy(clean_logits, few.labels),
+            f"accuracy_{attack.name}": _accuracy(adversarial_logits, few.labels),
+        }
+        rows, name = [], "clean_then_adversarial"
+        for shown in (images[:_GRID_IMAGES], adversarial[:_GRID_IMAGES]):
+            rows.append(shown.numpy())
+            if purify is not None:
+                rows.append(purify(shown).numpy())
+                name = "clean_then_adversarial_and_purified"
+        return scalars, {name: image_grid(rows)}
+
+    return validate
+
+
+def _accuracy(logits: tf.Tensor, labels: np.ndarray) -> float:
+    return float(np.mean(np.argmax(logits, -1) == labels))

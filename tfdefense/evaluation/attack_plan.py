@@ -1,0 +1,121 @@
+"""Attack plan of an evaluation: the attacks, the threat models and the number of images."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from tfdefense.attacks import BIM, FGSM, PGD, Attack, FGSMPredicted, Square, default_epsilon
+from tfdefense.attacks.core.spec import format_attack
+from tfdefense.data.core.dataset import Split
+from tfdefense.defenses.core.defense import Defense
+from tfdefense.errors import require
+from tfdefense.evaluation.threat_models import ThreatModels
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackPlan:
+    """How a defence is attacked.
+
+    Attributes:
+      attacks: the attacks; None means `default_attacks` with the usual radius for the images.
+      white_box_images: largest number of images for attacks on the defended pipeline, which take longer
+        than attacks on the classifier; None means as many as `defense.budget` says.
+      threat_models: what the attacker knows.
+      runs_dir: directory whose `attacks/` stores adversarial images. An interrupted evaluation then
+        resumes, and evaluations of other defences reuse the attacks on the classifier. None stores
+        nothing.
+    """
+
+    attacks: tuple[Attack, ...] | None = None
+    white_box_images: int | None = None
+    threat_models: ThreatModels = dataclasses.field(default_factory=ThreatModels)
+    runs_dir: str | Path | None = None
+
+    def completed(self, defense: Defense, test: Split) -> "AttackPlan":
+        """Return the plan with the defaults for a defence and its test images.
+
+        Each FGSM that uses the true label gets a neighbour that uses the predicted label.
+
+        Raises:
+          UserError: images of another shape, no attack, an attack given twice, or one that cannot
+            aim at a class although the defence has a detector.
+        """
+        require(
+            test.image_shape == defense.classifier.image_shape,
+            f"test: has images of shape {test.image_shape}; the classifier needs"
+            f" {defense.classifier.image_shape}.",
+        )
+        count = self.white_box_images
+        count = defense.budget.white_box_images if count is None else count
+        require(count >= 1, f"--white_box_images={count}: at least 1 is needed.")
+        attacks = self.attacks
+        if attacks is None:
+            attacks = default_attacks(default_epsilon(test.image_shape))
+        require(len(attacks) > 0, "attacks: none given; at least one is needed.")
+        attacks = add_predicted_label_attacks(attacks)
+        labels = [format_attack(attack) for attack in attacks]
+        for label in labels:
+            require(labels.count(label) == 1, f"attacks: {label} given more than once.")
+        if defense.detects:
+            _require_targeted(attacks, test.num_classes + 1)
+        return dataclasses.replace(self, attacks=attacks, white_box_images=count)
+
+
+def default_attacks(epsilon: float) -> tuple[Attack, ...]:
+    """Return the attacks of a report without `--attacks`, with L-infinity radius `epsilon`."""
+    return (
+        FGSM(epsilon=epsilon),
+        FGSMPredicted(epsilon=epsilon),
+        BIM(epsilon=epsilon),
+        PGD(epsilon=epsilon),
+    )
+
+
+def add_predicted_label_attacks(attacks: Sequence[Attack]) -> tuple[Attack, ...]:
+    """Return the attacks with an `FGSMPredicted` after each `FGSM`, unless there is one already.
+
+    FGSM with the true label leaks the label into the image (Kurakin et al. 2017), so its
+    accuracy can be too high.
+    """
+    found: list[Attack] = []
+    for attack in attacks:
+        found.append(attack)
+        if type(attack) is FGSM:
+            neighbour = FGSMPredicted(**dataclasses.asdict(attack))
+            found += [neighbour] if neighbour not in (*attacks, *found) else []
+    return tuple(found)
+
+
+def black_box_attack(attacks: Sequence[Attack], epsilon: float, queries: int) -> Attack:
+    """Return the `Square` attack of the plan, or else one with this radius and number of queries."""
+    given = [attack for attack in attacks if isinstance(attack, Square)]
+    return given[0] if given else Square(epsilon=epsilon, queries=queries)
+
+
+def bounded_attacks(attacks: Sequence[Attack], norm: str | None = None) -> list[Attack]:
+    """Return the attacks with a radius, in one norm (None: in any). DeepFool has a norm but no radius."""
+    return [
+        attack
+        for attack in attacks
+        if attack_epsilon(attack) is not None and norm in (None, attack_norm(attack))
+    ]
+
+
+def attack_epsilon(attack: Attack) -> float | None:
+    """Return the radius of an attack, or None if it has none."""
+    return getattr(attack, "epsilon", None)
+
+
+def attack_norm(attack: Attack) -> str | None:
+    """Return the norm of an attack, "linf" or "l2", or None if it has none."""
+    return getattr(attack, "norm", None)
+
+
+def _require_targeted(attacks: Sequence[Attack], num_classes: int) -> None:
+    """Raise `UserError` for an attack that cannot evade a detector, because it aims at no class."""
+    for attack in attacks:
+        require(
+            attack.targeted_variant(num_classes) is not None,
+            f"attacks: {attack.name} takes no targets and has no targeted variant (`targeted_variant`), so it"
+            " cannot evade a detector. Choose another attack.",
+        )

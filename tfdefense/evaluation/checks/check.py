@@ -1,0 +1,78 @@
+"""A check of a report, the evidence that it examines, and its result."""
+
+import dataclasses
+from collections.abc import Callable
+
+from tfdefense.evaluation.checks.diagnostics import Diagnostics
+from tfdefense.evaluation.measurements import Measurements
+from tfdefense.utils.statistics import wilson_interval
+
+MAX_EXTRA_SHARE = 0.01  # Share of images that an additional attack may fool by chance.
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckEvidence:
+    """Everything that checks examine.
+
+    Attributes:
+      measurements: rows and per-image results of the report.
+      diagnostics: further attacks on a few images.
+      pipeline_names: names of the defended pipelines; the first is the defence as it is used, the last
+        has no detector.
+    """
+
+    measurements: Measurements
+    diagnostics: Diagnostics
+    pipeline_names: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckResult:
+    """Result of one check, as `report.json` stores it.
+
+    Attributes:
+      name: name of the check.
+      passed: whether the check passed.
+      verdict: finding in words and numbers.
+    """
+
+    name: str
+    passed: bool
+    verdict: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """A question about the numbers of a report, with the rule that answers it.
+
+    Attributes:
+      name: statement that is true if the check passes.
+      question: what the check asks.
+      source: paper and section that ask for it.
+      rule: condition for passing, with its threshold.
+      examine: returns whether the evidence passes, and the verdict.
+    """
+
+    name: str
+    question: str
+    source: str
+    rule: str
+    examine: Callable[[CheckEvidence], tuple[bool, str]]
+
+    def run(self, evidence: CheckEvidence) -> CheckResult:
+        """Return the result of the check."""
+        passed, verdict = self.examine(evidence)
+        return CheckResult(self.name, bool(passed), verdict)
+
+
+def is_few(count: int, n: int) -> bool:
+    """Return whether `count` of n images can be explained by chance.
+
+    True if the lower end of the 95 % Wilson interval of the share is at most `MAX_EXTRA_SHARE`.
+    """
+    return wilson_interval(count, n)[0] <= MAX_EXTRA_SHARE
+
+
+def conclude(*, passed: bool, finding: str, warning: str) -> tuple[bool, str]:
+    """Return the outcome and the verdict: the finding, and the warning behind it if the check failed."""
+    return passed, finding if passed else f"{finding} {warning}"

@@ -1,0 +1,28 @@
+"""Check that accuracy falls to chance without a bound on the perturbation."""
+
+from tfdefense.evaluation.checks.check import Check, CheckEvidence, conclude
+from tfdefense.utils.statistics import wilson_interval
+
+
+def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
+    diagnostics = evidence.diagnostics
+    curve, n = diagnostics.epsilon_curve, diagnostics.n
+    accuracy, chance = curve["white_box"][-1], 1 / diagnostics.num_classes
+    shares = zip(curve["white_box"], curve["epsilon"], strict=True)
+    points = ", ".join(f"{share:.0%} at {epsilon:.3g}" for share, epsilon in shares)
+    return conclude(
+        passed=wilson_interval(round(accuracy * n), n)[0] <= chance,
+        finding=f"White-box accuracy over epsilon, n = {n:,}: {points}.",
+        warning=f"With epsilon 1 every image can become any other, so accuracy must fall to chance"
+        f" ({chance:.0%}). The attack does not work.",
+    )
+
+
+FALLS_TO_CHANCE = Check(
+    name="Accuracy falls to chance",
+    question="Does white-box accuracy fall to chance with epsilon 1, where an image can become any"
+    " other?",
+    source="Carlini et al. 2019, sections 5.2 and 5.3; Athalye et al. 2018, section 3.1",
+    rule="the lower end of the 95 % interval of the accuracy is at most 1 / classes",
+    examine=_examine,
+)

@@ -1,0 +1,32 @@
+"""Check that random noise fools no image that the attacks do not."""
+
+import numpy as np
+
+from tfdefense.evaluation.checks.check import (
+    MAX_EXTRA_SHARE,
+    Check,
+    CheckEvidence,
+    conclude,
+    is_few,
+)
+
+
+def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
+    diagnostics = evidence.diagnostics
+    fooled = int(np.sum(diagnostics.fooled_by_noise()))
+    withstood = int(diagnostics.withstood.sum())
+    return conclude(
+        passed=is_few(fooled, diagnostics.n),
+        finding=f"{withstood} of {diagnostics.n:,} images withstand the attacks. {diagnostics.noise_draws:,}"
+        f" random perturbations of each fool {fooled} of them.",
+        warning="The attacks of this report do not work.",
+    )
+
+
+RANDOM_NOISE = Check(
+    name="Random noise finds nothing",
+    question="Do random perturbations fool images that the attacks of the report do not?",
+    source="Carlini et al. 2019, section 4.11; Athalye et al. 2018, section 3.1",
+    rule=f"the share of such images is not significantly above {MAX_EXTRA_SHARE:.0%}",
+    examine=_examine,
+)

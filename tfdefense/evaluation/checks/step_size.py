@@ -1,0 +1,37 @@
+"""Check that other step sizes of PGD fool no further images."""
+
+import numpy as np
+
+from tfdefense.evaluation.checks.check import (
+    MAX_EXTRA_SHARE,
+    Check,
+    CheckEvidence,
+    conclude,
+    is_few,
+)
+
+
+def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
+    diagnostics = evidence.diagnostics
+    fooled = {
+        "one step of length epsilon": diagnostics.fooled_by_single_step,
+        "steps of epsilon / 4": diagnostics.fooled_by_large_steps,
+        "steps a quarter as long": diagnostics.fooled_by_small_steps,
+    }
+    missed = {name: int(np.sum(diagnostics.withstood & images)) for name, images in fooled.items()}
+    counts = ", ".join(f"{count} of {diagnostics.n:,} ({name})" for name, count in missed.items())
+    return conclude(
+        passed=all(is_few(count, diagnostics.n) for count in missed.values()),
+        finding=f"Images that withstand the attacks of this report but not another step size: {counts}.",
+        warning="The attacks of this report follow misleading gradients or are too weak.",
+    )
+
+
+STEP_SIZE = Check(
+    name="Step size does not matter",
+    question="Does PGD with other step sizes fool images that the attacks of the report do not?",
+    source="Carlini et al. 2019, sections 4.9 and 5.2; Athalye et al. 2018, section 3.1",
+    rule=f"for each step size, the share of such images is not significantly above"
+    f" {MAX_EXTRA_SHARE:.0%}",
+    examine=_examine,
+)

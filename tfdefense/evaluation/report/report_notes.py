@@ -1,0 +1,68 @@
+"""Notes and fingerprints of a report."""
+
+from collections.abc import Sequence
+
+from tfdefense.attacks import Attack
+from tfdefense.attacks.core.spec import format_attack
+from tfdefense.classifiers.core.fingerprint import known_fingerprint
+from tfdefense.data.core.dataset import Split
+from tfdefense.data.core.fingerprint import data_fingerprint
+from tfdefense.defenses.core.defense import Defense
+from tfdefense.evaluation.attack_plan import attack_norm, bounded_attacks
+from tfdefense.evaluation.threat_models import ThreatModels
+
+
+def report_notes(
+    defense: Defense, test: Split, attacks: Sequence[Attack], threat_models: ThreatModels
+) -> tuple[str, ...]:
+    """Return sentences that a reader needs to interpret the rows of a report."""
+    notes = [test.note] if test.note else []
+    if defense.detects:
+        notes += _targeted_attack_notes(attacks, test.num_classes + 1)
+    norms = attack_norms(attacks)
+    if len(norms) > 1:
+        notes.append(
+            f"The attacks have the norms {' and '.join(norms)}, each with its own radius. worst_case is"
+            " over all of them."
+        )
+    if threat_models.fooled_only:
+        notes.append(
+            "Grey-box and transfer rows count only images that the undefended classifier classifies"
+            " correctly before the attack and wrongly after it."
+        )
+    if threat_models.source is not None and "transfer" in threat_models:
+        notes.append(f"Transfer: the attack knows only the classifier {threat_models.source.name}.")
+    return tuple(notes)
+
+
+def attack_norms(attacks: Sequence[Attack]) -> list[str]:
+    """Return the norms of the attacks that have a radius, sorted."""
+    return sorted({str(attack_norm(attack)) for attack in bounded_attacks(attacks)})
+
+
+def report_fingerprints(defense: Defense, test: Split) -> dict[str, str]:
+    """Return fingerprints of "images" and "classifier", without those that are unknown.
+
+    They differ for different splits and weights that have the same name. The images are represented
+    by the first one, so that reports on more and on fewer images of one split have the same
+    fingerprint.
+    """
+    found = {
+        "images": data_fingerprint(test.take(1)),
+        "classifier": known_fingerprint(defense.classifier),
+    }
+    return {name: fingerprint for name, fingerprint in found.items() if fingerprint}
+
+
+def _targeted_attack_notes(attacks: Sequence[Attack], num_classes: int) -> list[str]:
+    """Return a note for each attack that another attack replaces to evade the detector."""
+    notes = []
+    for attack in attacks:
+        targeted = attack.targeted_variant(num_classes)
+        if targeted is not None and targeted != attack:
+            parts = getattr(targeted, "attacks", (targeted,))
+            names = ", ".join(part.name for part in parts)
+            notes.append(
+                f"{format_attack(attack)} takes no targets, so {names} attacks the detector instead."
+            )
+    return notes

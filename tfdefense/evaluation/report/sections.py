@@ -1,0 +1,160 @@
+"""Sections of a report page."""
+
+from tfdefense.evaluation.checks.check import CheckResult
+from tfdefense.evaluation.checks.registry import CHECKS
+from tfdefense.evaluation.report.page import Picture, Section, Term
+from tfdefense.evaluation.report.report import Report
+from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES
+from tfdefense.utils.package_versions import package_versions
+from tfdefense.utils.tables import format_share
+
+_COLUMN_MEANINGS = {
+    "grey_box": "the attack knows only the classifier. Its images then pass through the defence.",
+    "white_box": "the attack knows the defence and the classifier.",
+    "transfer": "the attack knows only another classifier.",
+    "black_box": "the attack knows no weights. It queries the logits of the pipeline.",
+}
+
+
+def accuracy_section(report: Report) -> Section:
+    """Return the table of accuracies and the meaning of its columns."""
+    terms = [Term("Undefended", "the attack on the classifier alone.")]
+    for name in report.threat_models():
+        title = THREAT_MODEL_TITLES[name].capitalize()
+        terms.append(Term(title, _COLUMN_MEANINGS[name]))
+    terms.append(
+        Term(
+            "worst_case",
+            "the share of images that are correct without an attack and under every attack of the"
+            " column.",
+        )
+    )
+    return Section(
+        paragraphs=(
+            "Each cell is the accuracy on test images, its 95 % Wilson interval in percent, and the"
+            " number of images n.",
+        ),
+        table=report.table(),
+        terms=tuple(terms),
+    )
+
+
+def gallery_section() -> Section:
+    """Return the picture with images before and after attacks and purification."""
+    text = (
+        "Each column is one test image. The text above an image is its predicted class; ✗ marks a wrong"
+        " one. For each attack the rows are the attacked image, the same image after purification, and"
+        " the purified minus the clean image, where grey means no difference."
+    )
+    return Section("Images", (text,), Picture("Clean, attacked and purified images", "gallery.png"))
+
+
+def epsilon_section(report: Report) -> Section:
+    """Return the accuracy over the radius of the attack."""
+    curve = report.curve
+    names = [name for name in ("undefended", "grey_box", "white_box") if name in curve]
+    table = [["epsilon", *(THREAT_MODEL_TITLES.get(name, name) for name in names)]]
+    for number, epsilon in enumerate(curve["epsilon"]):
+        table.append([f"{epsilon:.3g}", *(f"{curve[name][number]:.0%}" for name in names)])
+    text = (
+        f"Accuracy under PGD with different radii, n = {curve['n']:,}. The white-box attack takes"
+        f" {curve['steps']} steps."
+    )
+    picture = Picture("Accuracy over epsilon", "epsilon.png")
+    return Section("Accuracy over epsilon", (text,), picture, table)
+
+
+def perturbation_section(report: Report) -> Section:
+    """Return the size of perturbations before and after purification."""
+    table = [["attack", "threat model", "success", "L1, L2, L∞ before", "L1, L2, L∞ after"]]
+    for row in report.rows:
+        if row.defense != report.pipeline_names[-1] or row.l1 is None:
+            continue
+        success = "-" if row.attack == "none" or row.success is None else f"{row.success:.1%}"
+        title = THREAT_MODEL_TITLES.get(row.threat_model, "clean")
+        before = f"{row.l1:.3g}, {row.l2:.3g}, {row.linf:.3g}"
+        after = f"{row.left_l1:.3g}, {row.left_l2:.3g}, {row.left_linf:.3g}"
+        table.append([row.attack, title, success, before, after])
+    text = (
+        "Mean norms of the difference to the clean image, before and after purification. Success is the"
+        " share of images that are correct before the attack and wrong after it."
+    )
+    picture = Picture("Norms of perturbations before and after purification", "perturbations.png")
+    return Section("Perturbations before and after purification", (text,), picture, table)
+
+
+def recovery_section(report: Report) -> Section:
+    """Return the share of fooling images that purification recovers."""
+    table = [["attack", "correct after purification, grey box", "accuracy, white box"]]
+    for each in report.recoveries:
+        share = "- n=0"
+        if each.n:
+            share = format_share(each.restored, each.ci_low, each.ci_high, each.n)
+        table.append([each.attack, share, f"{each.white_box:.1%} n={each.white_box_n:,}"])
+    text = (
+        "The grey-box column counts only images that fooled the undefended classifier. The white-box"
+        " column is the accuracy under the same attack on the defended pipeline, over all images."
+    )
+    return Section("Recovery of images that fooled the classifier", (text,), table=table)
+
+
+def detector_section(report: Report) -> Section:
+    """Return what the detector of the defence refuses."""
+    table = [["attack", "threat model", "refused", "area under ROC"]]
+    for each in report.detections:
+        share = format_share(each.refused, each.ci_low, each.ci_high, each.n)
+        area = "-" if each.auc is None else f"{each.auc:.3f}"
+        table.append([each.attack, each.threat_model.replace("_", " "), share, area])
+    text = (
+        "The share of images that the detector refuses. The area under the ROC curve is the probability"
+        " that an attacked image has a higher score than a clean one."
+    )
+    picture = Picture("ROC curves of the detector", "roc.png")
+    return Section("Detector", (text,), picture, table)
+
+
+def training_section(report: Report) -> Section:
+    """Return the curves of the training."""
+    row = report.existing_row(report.defense, "worst_case", "white_box")
+    text = (
+        "Losses and validation accuracies during training. The accuracies are grey-box numbers. With the"
+        f" trained defence, {row.accuracy:.1%} of {row.n:,} test images stay correct under the white-box"
+        " attacks."
+    )
+    return Section("Training", (text,), Picture("Losses and validation accuracies", "training.png"))
+
+
+def check_section(report: Report) -> Section:
+    """Return the results of the checks, and the question, rule and source of each."""
+    table = [["check", "result", "finding"]]
+    table += [[check.name, "✓" if check.passed else "✗", check.verdict] for check in report.checks]
+    shown = {check.name for check in report.checks}
+    terms = tuple(
+        Term(check.name, f"{check.question} Passes if: {check.rule}. Source: {check.source}.")
+        for check in CHECKS
+        if check.name in shown
+    )
+    text = "These checks look for signs that the attacks of this report are too weak."
+    return Section("Checks", (text,), table=table, terms=terms)
+
+
+def origin_section(report: Report) -> Section:
+    """Return the attacks with all hyperparameters, the notes and the versions."""
+    versions = ", ".join(f"{name} {version}" for name, version in package_versions().items())
+    return Section(
+        "How this report was made",
+        terms=(
+            *(Term("", attack.strip("`"), is_code=True) for attack in report.attacks),
+            *(Term("", note) for note in report.notes),
+            Term("Versions", versions),
+        ),
+    )
+
+
+def failed_check_terms(report: Report, label: str = "") -> tuple[Term, ...]:
+    """Return a warning per failed check; `label` comes before its name."""
+    return tuple(_warning(check, label) for check in report.failed_checks)
+
+
+def _warning(check: CheckResult, label: str) -> Term:
+    return Term(f"{label}Check failed: {check.name}.", check.verdict)

@@ -1,0 +1,68 @@
+"""The summary of a report in plain sentences."""
+
+from typing import TYPE_CHECKING
+
+from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES
+
+if TYPE_CHECKING:
+    from tfdefense.evaluation.report.report import Report
+
+_KNOWLEDGE = {
+    "grey_box": "knows only the classifier",
+    "white_box": "knows classifier and defence",
+    "transfer": "knows only another classifier",
+    "black_box": "only queries logits",
+}
+_STOPPED_SHARE = 0.5  # A defence with less white-box accuracy does not stop an attacker.
+
+
+def summarize(report: "Report") -> str:
+    """Return clean accuracy, robust accuracy under each threat model, and a verdict."""
+    clean = report.existing_row(report.defense, "none", "none")
+    rows = {
+        name: report.existing_row(report.defense, "worst_case", name)
+        for name in report.threat_models()
+    }
+    shares = [
+        f"{row.accuracy:.1%} (n = {row.n:,}) if the attacker {_KNOWLEDGE[name]}"
+        f" ({THREAT_MODEL_TITLES[name]})"
+        for name, row in rows.items()
+    ]
+    return (
+        f"With {report.defense}, {clean.accuracy:.1%} of {clean.n:,} clean test images are classified"
+        f" correctly. The share of images that stay correct under every attack is {_joined(shares)}."
+        f" {_verdict(report, rows['white_box'].accuracy)}"
+        f"{_detector_sentences(report)}"
+    )
+
+
+def _verdict(report: "Report", white_box_accuracy: float) -> str:
+    if white_box_accuracy < _STOPPED_SHARE:
+        return "The defence does not stop an attacker who knows it."
+    if report.failed_checks:
+        return (
+            f"{len(report.failed_checks)} of {len(report.checks)} checks failed, so the true robustness is"
+            " unknown."
+        )
+    return "At least half of the images withstand these attacks, even if the attacker knows the defence."
+
+
+def _detector_sentences(report: "Report") -> str:
+    if not report.detections:
+        return ""
+    pipeline = report.pipeline_names[-1]
+    rows = {name: report.row(pipeline, "worst_case", name) for name in ("grey_box", "white_box")}
+    shares = [
+        f"{row.accuracy:.1%} ({THREAT_MODEL_TITLES[name]})" for name, row in rows.items() if row
+    ]
+    return (
+        " An attacked image that the detector refuses counts as correct. The detector also refuses"
+        f" {report.detections[0].refused:.1%} of the clean images, and these count as wrong. Without the"
+        f" detector, the share of images that stay correct is {_joined(shares)}."
+    )
+
+
+def _joined(parts: list[str]) -> str:
+    """Return "a", "a, and b" or "a, b, and c"."""
+    *head, last = parts
+    return f"{', '.join(head)}, and {last}" if head else last
