@@ -1,10 +1,10 @@
-"""APGD-CE, APGD-DLR, APGD-T, FAB-T and Square against the PyTorch originals, on the same weights.
+"""APGD-CE, APGD-DLR, APGD-T, FAB-T and Square, compared with the PyTorch originals.
 
     .venv/bin/pip install -r benchmarks/requirements-attacks.txt
     .venv/bin/python benchmarks/auto_attack.py --run=runs/mnist-mnist_cnn
 
-Prints for each the accuracy that both leave on the same correctly classified MNIST test images, and
-the seconds that both took.
+For each attack it prints the accuracy after the attack on the same weights and the same correctly
+classified MNIST test images, and the seconds, of both libraries.
 """
 
 import argparse
@@ -30,7 +30,8 @@ PEERS = {
 }
 
 
-def ours(arguments, weights):
+def run_ours(arguments, weights):
+    """Run our attacks; save weights and images to the file `weights` for the peer."""
     import tfdefense
     from tfdefense.attacks import make_attack
     from tfdefense.training.run_directory import RunDirectory
@@ -45,10 +46,10 @@ def ours(arguments, weights):
     for name in arguments.attacks.split(","):
         extra = {"queries": arguments.queries} if name == "square" else {}
         attack = make_attack(name, epsilon=arguments.epsilon, norm=arguments.norm, **extra)
-        attack(model, images[:2], labels[:2])  # Compiles.
-        began = time.perf_counter()
+        attack(model, images[:2], labels[:2])  # Compiles the attack.
+        started = time.perf_counter()
         adversarial = attack(model, images, labels).numpy()
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - started
         change = (adversarial - images).reshape(len(images), -1)
         order = np.inf if arguments.norm == "linf" else 2
         assert np.linalg.norm(change, order, axis=1).max() <= arguments.epsilon + 1e-5
@@ -58,8 +59,8 @@ def ours(arguments, weights):
     return found
 
 
-def peer(arguments, weights):
-    """Runs in a process of its own: two frameworks' threads in one get in each other's way."""
+def run_peer(arguments, weights):
+    """Run the PyTorch originals, in their own process: threads of two frameworks slow each other."""
     import torch
     from pyautoattack import AutoAttack
 
@@ -76,7 +77,7 @@ def peer(arguments, weights):
 
     images = torch.tensor(arrays["images"]).permute(0, 3, 1, 2).contiguous()
     labels = torch.tensor(arrays["labels"]).long()
-    assert (model(images).argmax(1) == labels).all(), "not the same network"
+    assert (model(images).argmax(1) == labels).all(), "the networks differ"
     found = {}
     for name in arguments.attacks.split(","):
         theirs, norm = PEERS[name], {"linf": "Linf", "l2": "L2"}[arguments.norm]
@@ -84,14 +85,13 @@ def peer(arguments, weights):
             model, norm=norm, eps=arguments.epsilon, version="custom", attacks=[theirs], seed=0
         )
         attack.verbose = False
-        attack.apgd.n_restarts = attack.fab.n_restarts = 1  # As in the standard version; and ours.
+        attack.apgd.n_restarts = attack.fab.n_restarts = 1  # As in the standard version and here.
         attack.square.n_queries = arguments.queries
-        attack.square.rescale_schedule = (
-            True  # To the number of queries, as in the paper; and ours.
-        )
-        began = time.perf_counter()
+        # To the number of queries, as in the paper and here.
+        attack.square.rescale_schedule = True
+        started = time.perf_counter()
         adversarial, _ = attack.run_standard_evaluation(images, labels)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - started
         accuracy = (model(adversarial).argmax(1) == labels).float().mean()
         found[name] = {"accuracy": float(accuracy), "seconds": round(seconds, 2)}
         print(f"peer  {name}: {found[name]}", file=sys.stderr, flush=True)
@@ -100,7 +100,9 @@ def peer(arguments, weights):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", default="runs/mnist-mnist_cnn", help="has classifier.keras")
+    parser.add_argument(
+        "--run", default="runs/mnist-mnist_cnn", help="run directory with classifier.keras"
+    )
     parser.add_argument("--data_dir", default=os.environ.get("TFDS_DATA_DIR"))
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--epsilon", type=float, default=0.1)
@@ -110,20 +112,20 @@ def main():
     parser.add_argument("--peer", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peer:
-        return peer(arguments, arguments.peer)
+        return run_peer(arguments, arguments.peer)
     with tempfile.TemporaryDirectory() as directory:
-        weights = Path(directory) / "victim.npz"
-        mine = ours(arguments, weights)
+        weights = Path(directory) / "weights.npz"
+        ours = run_ours(arguments, weights)
         again = [sys.executable, __file__, *sys.argv[1:], "--peer", str(weights)]
         output = subprocess.run(again, check=True, stdout=subprocess.PIPE, text=True).stdout
-    theirs = json.loads(output.splitlines()[-1])
+    peer = json.loads(output.splitlines()[-1])
     result = {
         "benchmark": "auto_attack",
-        "ours": mine,
-        "peer": theirs,
-        "ratio": {name: round(theirs[name]["seconds"] / mine[name]["seconds"], 2) for name in mine},
+        "ours": ours,
+        "peer": peer,
+        "ratio": {name: round(peer[name]["seconds"] / ours[name]["seconds"], 2) for name in ours},
         "accuracy_difference": {
-            name: round(mine[name]["accuracy"] - theirs[name]["accuracy"], 4) for name in mine
+            name: round(ours[name]["accuracy"] - peer[name]["accuracy"], 4) for name in ours
         },
         "unit": f"s for {arguments.images} images, {arguments.norm} epsilon {arguments.epsilon}",
     }

@@ -1,9 +1,9 @@
-"""A table of the classifiers that lie in `runs/`, beside the accuracy that the papers print.
+"""Table of the classifiers in `runs/`, with the accuracies printed in the papers.
 
     bin/train --classifier=lenet --dataset=mnist       # and so on
     .venv/bin/python benchmarks/classifiers.py --runs=runs
 
-Accuracies are of all test images, with their 95 % Wilson interval; minutes are those that training took
+Accuracies are over all test images, with 95 % Wilson intervals. Minutes are those of the training
 on the machine that trained.
 """
 
@@ -11,8 +11,8 @@ import argparse
 import json
 from pathlib import Path
 
-# Of "APE-GAN++" (table I) and "The Defense of Adversarial Example with Conditional Generative Adversarial
-# Networks" (section 5, table 6), in percent.
+# Accuracies in percent, from "APE-GAN++" (table I) and from "The Defense of Adversarial Example with
+# Conditional Generative Adversarial Networks" (section 5, table 6).
 PRINTED = {
     "mnist": {
         "mnist_cnn": 98.51,
@@ -56,7 +56,7 @@ def main():
             f"| {dataset} | `{name}` | {summary['parameters']:,} | {accuracy} | {printed or '-'} |"
             f" {settings['epochs']} | {summary['seconds'] / 60:.1f} |"
         )
-    shortfalls = {
+    differences = {
         f"{dataset}/{name}": round(100 * summary["accuracy"] - PRINTED[dataset][name], 2)
         for (dataset, name), (summary, _) in sorted(found.items())
         if name in PRINTED.get(dataset, {})
@@ -67,7 +67,7 @@ def main():
                 "benchmark": "classifiers",
                 "ours": {f"{d}/{n}": s["accuracy"] for (d, n), (s, _) in sorted(found.items())},
                 "peer": "the papers",
-                "points_above_printed": shortfalls,
+                "points_above_printed": differences,
                 "unit": "accuracy",
             }
         )

@@ -1,9 +1,9 @@
-"""How long training waits for its images, read off the profiler's trace.
+"""Share of the training time that is spent waiting for images, from the trace of a profiler.
 
     .venv/bin/python benchmarks/input_wait.py --defense=apeganpp
 
-Twenty steps of 128 images of 28x28, drawn from memory and from disk, are traced by TensorFlow's profiler; the steps wait
-while `IteratorGetNextOp` runs. The last line is one JSON object.
+Twenty steps of 128 images of 28x28, read from memory and from disk, are traced by TensorFlow's
+profiler. A step waits while `IteratorGetNextOp` runs. The last line is one JSON object.
 """
 
 import argparse
@@ -14,15 +14,15 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
-from train_step import BATCH, SHAPE, Ours
+from train_step import BATCH, SHAPE, OurTraining
 
 from tfdefense.data.core.disk_array import DiskArray, as_images
 
 STEPS = 20
 
 
-def on_disk(arrays):
-    """The same images, in files."""
+def move_to_disk(arrays):
+    """Return the same arrays, with images and directions in files."""
     images = DiskArray(arrays["clean"].shape, np.uint8, as_images)
     images[0:] = np.round(255 * arrays["clean"])
     direction = DiskArray(arrays["direction"].shape, np.int8)
@@ -30,8 +30,8 @@ def on_disk(arrays):
     return {**arrays, "clean": images, "direction": direction}
 
 
-def waited(trace):
-    """Seconds in which steps of the newest trace waited for a batch."""
+def seconds_waited(trace):
+    """Return the seconds in which the steps of the newest trace waited for a batch."""
     path = max(glob.glob(f"{trace}/**/*.xplane.pb", recursive=True))
     with open(path, "rb") as file:
         planes = xplane_pb2.XSpace.FromString(file.read()).planes
@@ -48,8 +48,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--defense", default="apeganpp", choices=("apeganpp", "cgan"))
     arguments = parser.parse_args()
-    ours, found = Ours(arguments.defense), {}
-    for place, arrays in (("memory", ours.arrays), ("disk", on_disk(ours.arrays))):
+    ours, found = OurTraining(arguments.defense), {}
+    for place, arrays in (("memory", ours.arrays), ("disk", move_to_disk(ours.arrays))):
         ours.iterator = ours.trainer.make_iterator(arrays)
         ours.seconds(3)
         with tempfile.TemporaryDirectory() as trace:
@@ -58,7 +58,7 @@ def main():
             tf.profiler.experimental.stop()
             found[place] = {
                 "images_per_second": round(STEPS * BATCH / seconds, 1),
-                "waiting_share": round(waited(trace) / seconds, 5),
+                "waiting_share": round(seconds_waited(trace) / seconds, 5),
             }
     print(
         json.dumps(

@@ -1,11 +1,11 @@
-"""Peak memory of training on n images and on 4 n, read from folders, from TFDS, and from crafted pairs.
+"""Peak memory of training on n and on 4 n images from folders, TFDS and adversarial pairs.
 
     .venv/bin/python benchmarks/memory.py
 
-Images of 96x96x3 are made, prepared in each form, and trained on for a few steps, each case in a process of its own
-whose peak resident memory is read at its end. What is larger than 1 GiB as float32 lies on disk; here that limit is
-set to zero, so that both sizes do. "in memory" is the same without that, to show what is being avoided. The last line
-is one JSON object, in MiB.
+Images of 96x96x3 are generated, stored in each form, and used for a few training steps. Each case
+runs in its own process, whose peak resident memory is read at the end. Images that need more than
+1 GiB as float32 are kept on disk; here the limit is zero, so that both sizes are. "in memory" has
+the normal limit, for comparison. The last line is one JSON object, in MiB.
 """
 
 import argparse
@@ -23,8 +23,8 @@ SHAPE, CLASSES = (96, 96, 3), 4
 KINDS = ("folders", "tfds", "pairs", "in memory")
 
 
-def images_of(count, seed):
-    """uint8 [count, H, W, C] of smooth noise, a few at a time."""
+def generate_images(count, seed):
+    """Yield batches of smooth noise, uint8 [n, H, W, C], `count` images in total."""
     import numpy as np
 
     draws = np.random.default_rng(seed)
@@ -34,13 +34,13 @@ def images_of(count, seed):
 
 
 def prepare(place, count):
-    """The same number of images as folders of PNG files and as a TFDS dataset."""
+    """Store `count` images as folders of PNG files and as a TFDS dataset."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
     from PIL import Image
 
     number = 0
-    for batch in images_of(count, seed=0):
+    for batch in generate_images(count, seed=0):
         for image in batch:
             folder = place / "folders" / f"class{number % CLASSES}"
             folder.mkdir(parents=True, exist_ok=True)
@@ -53,10 +53,10 @@ def prepare(place, count):
         }
     )
 
-    def split(count, seed):
+    def make_split(count, seed):
         def examples():
             number = 0
-            for batch in images_of(count, seed):
+            for batch in generate_images(count, seed):
                 for image in batch:
                     yield {"image": image, "label": number % CLASSES}
                     number += 1
@@ -71,18 +71,21 @@ def prepare(place, count):
         name="noise",
         version="1.0.0",
         features=features,
-        split_datasets={"train": split(count, 0), "test": split(200, 1)},
+        split_datasets={"train": make_split(count, 0), "test": make_split(200, 1)},
         data_dir=str(place / "tfds"),
     )
 
 
 def train(kind, place):
-    """A case's process: prints its peak memory in MiB."""
+    """Train one case for a few steps and print the peak memory of this process in MiB."""
     import keras
 
     import tfdefense
     from tfdefense.attacks import FGSM
-    from tfdefense.attacks.core.adversarial_dataset import AdversarialStorage, make_adversarial_dataset
+    from tfdefense.attacks.core.adversarial_dataset import (
+        AdversarialStorage,
+        make_adversarial_dataset,
+    )
     from tfdefense.classifiers import FrozenClassifier
     from tfdefense.data.core import disk_array
     from tfdefense.defenses import APEGANPlusPlus
@@ -118,8 +121,8 @@ def train(kind, place):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=3_000, help="n")
-    parser.add_argument("--kind", help="for the processes that this one starts")
-    parser.add_argument("--place", type=Path, help="the same")
+    parser.add_argument("--kind", help="internal: the case of a child process")
+    parser.add_argument("--place", type=Path, help="internal: the directory of a child process")
     arguments = parser.parse_args()
     if arguments.kind == "prepare":
         prepare(arguments.place, arguments.images)

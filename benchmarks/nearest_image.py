@@ -1,14 +1,16 @@
-"""How far a search for the nearest image can get: an attacked image replaced by the nearest of all training images.
+"""Upper bound for Defense-GAN: each attacked image is replaced by the nearest training image.
 
     .venv/bin/python benchmarks/nearest_image.py --classifier=defense_gan_a --attack=fgsm:epsilon=0.3 --data_dir=DIR
 
-Defense-GAN answers with the nearest image that its generator can make. A generator that makes the training images and nothing else
-would answer with these; where the classifier is wrong on them, the attack has moved the image nearer to one of another class, and no
-longer search helps. Distances are in L2, as Defense-GAN's.
+Defense-GAN returns the nearest image that its generator can make. A generator that makes exactly
+the training images would return these. If the classifier is wrong on them, the attack has moved the
+image closer to one of another class, and a longer search does not help. Distances are L2, as in
+Defense-GAN. The last line is one JSON object.
 """
 
 import argparse
 import dataclasses
+import json
 import os
 import sys
 from pathlib import Path
@@ -25,9 +27,14 @@ from tfdefense.utils.statistics import wilson_interval
 from tfdefense.utils.tables import format_share
 
 
-def nearest(images, among):
-    """Of each image [N, H, W, C], the index int64 [N] of the one `among` [M, H, W, C] that is nearest in L2."""
-    flat, others = images.reshape(len(images), -1), among.reshape(len(among), -1)
+def nearest_indices(images, candidates):
+    """Return for each image the index of the candidate with the smallest L2 distance, int64 [N].
+
+    Args:
+      images: [N, H, W, C].
+      candidates: [M, H, W, C].
+    """
+    flat, others = images.reshape(len(images), -1), candidates.reshape(len(candidates), -1)
     squares = np.sum(np.square(others), axis=1)
     parts = np.array_split(flat, max(1, len(flat) // 250))
     return np.concatenate([np.argmin(squares - 2 * part @ others.T, axis=1) for part in parts])
@@ -43,17 +50,19 @@ def main():
     arguments = parser.parse_args()
     dataset = data.load(arguments.dataset, arguments.data_dir)
     classifier = classifiers.load(arguments.classifier, dataset)
-    judge = ModelRunner(classifier)
+    runner = ModelRunner(classifier)
     test = dataset.test.take(arguments.images)
-    attacked = judge.attack(parse_attack(arguments.attack), test)
+    attacked = runner.attack(parse_attack(arguments.attack), test)
+    results = {}
     for name, split in (("none", test), (arguments.attack, attacked)):
-        found = dataset.train.images[nearest(split.images, dataset.train.images)]
-        answers = judge.predict(dataclasses.replace(test, images=found))
-        right, n = int(np.sum(answers == test.labels)), len(test)
-        error = np.mean(np.square(found - split.images))
-        print(
-            f"attack {name}: {format_share(right / n, *wilson_interval(right, n), n)}, mean squared error to it {error:.4f}"
-        )
+        nearest = dataset.train.images[nearest_indices(split.images, dataset.train.images)]
+        predictions = runner.predict(dataclasses.replace(test, images=nearest))
+        correct, n = int(np.sum(predictions == test.labels)), len(test)
+        error = float(np.mean(np.square(nearest - split.images)))
+        share = format_share(correct / n, *wilson_interval(correct, n), n)
+        print(f"attack {name}: {share}, mean squared error to the nearest image {error:.4f}")
+        results[name] = {"correct": correct, "n": n, "mean_squared_error": round(error, 5)}
+    print(json.dumps({"benchmark": "nearest_image", "attacks": results}))
 
 
 if __name__ == "__main__":

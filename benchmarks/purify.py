@@ -1,11 +1,12 @@
-"""Images a second that purifiers clean, against what their convolutions alone would allow.
+"""Images per second of purifiers, compared with the rate that their convolutions alone would allow.
 
     .venv/bin/python benchmarks/purify.py
 
-APE-GAN++ at batch 128, and Defense-GAN's search (10 restarts of 200 steps) at its own batch of 25, on 28x28x1
-images, float32, on the CPU that it is given. The peer is the rate of TensorFlow's forward convolutions, measured
-in turn with them: what would be purified if every multiplication ran at it. Weights do not change the
-time, so they are untrained.
+APE-GAN++ at batch 128, and Defense-GAN's search (10 restarts of 200 steps) at its default batch of
+25, on 28x28x1 images, float32, on the CPU. The peer is the rate of TensorFlow's forward
+convolutions, measured in turn with the purifiers: the images per second if every multiplication ran
+at that rate. Weights do not change the time, so they are untrained. The last line is one JSON
+object.
 """
 
 import argparse
@@ -27,13 +28,16 @@ from tfdefense.defenses import DEFENSES
 
 
 def latent_generator_macs(code_size, filters):
-    """Multiplications with additions for one code: dense, then 5x5 transposed convolutions at 4, 7 and 14 pixels."""
+    """Return the multiply-adds for one code.
+
+    A dense layer, then 5x5 transposed convolutions at 4, 7 and 14 pixels.
+    """
     dense = code_size * 4 * 4 * 4 * filters
     return dense + 25 * (16 * 8 * filters**2 + 49 * 2 * filters**2 + 196 * filters)
 
 
 class Purifier:
-    """Images a second of `purify`, and the floating point operations of one image."""
+    """A defence to time, with the floating-point operations of one image."""
 
     def __init__(self, name, batch, **hyperparameters):
         defense = DEFENSES.get(name)(build_mnist_cnn(SHAPE, 10), **hyperparameters)
@@ -42,13 +46,14 @@ class Purifier:
         if name == "defense_gan":
             config = defense.config
             macs = latent_generator_macs(config.code_size, config.generator_filters)
-            # A step goes forward and back to the code, which is as much again; the end goes forward once.
+            # A step has a forward and a backward pass of the same size. The end is one forward pass.
             self.flop = 2 * macs * config.restarts * (2 * config.search_steps + 1)
         else:
             self.flop = 2 * GENERATOR_MACS
         self.purify(self.images)
 
     def images_per_second(self, times):
+        """Time `times` batches."""
         started = time.perf_counter()
         for _ in range(times):
             self.purify(self.images).numpy()

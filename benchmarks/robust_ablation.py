@@ -1,11 +1,13 @@
-"""What each part of `robust_purifier` is worth: trained without it, and attacked with everything known.
+"""Ablation of `robust_purifier`: training without each of its parts, then white-box attacks.
 
     bin/train --classifier=mnist_cnn --dataset=mnist --data_dir=DIR
     .venv/bin/python benchmarks/robust_ablation.py --classifier=runs/mnist-mnist_cnn --data_dir=DIR --output=runs/ablation
 
-Every row is one training on the first `--train_images` training images, in bfloat16, and is attacked on the first `--images` test
-images at epsilon 0.3 by PGD, APGD on the cross-entropy, and the square attack; `worst` are those that withstand all three. Rows are
-kept in OUTPUT/rows.jsonl, where the same command goes on; at the end OUTPUT/table.md has them all.
+Each row is one training on the first `--train_images` training images, in bfloat16. It is attacked
+on the first `--images` test images at epsilon 0.3 by PGD, by APGD on the cross-entropy, and by the
+square attack. `worst` counts the images that withstand all three. Rows are stored in
+OUTPUT/rows.jsonl, and the same command resumes from there. OUTPUT/table.md contains the table. The
+last line is one JSON object.
 """
 
 import argparse
@@ -29,7 +31,7 @@ from tfdefense.experiments.load import load_defense
 from tfdefense.experiments.train import train_defense
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.statistics import wilson_interval
-from tfdefense.utils.tables import markdown_table, format_share
+from tfdefense.utils.tables import format_share, markdown_table
 
 CORNERS = {"inner_start": "blocks"}
 ROWS = {
@@ -54,8 +56,8 @@ ROWS = {
 ATTACKS = ("pgd:steps=40", "apgd_ce:steps=50", "square:queries=500")
 
 
-def measured(name, arguments, test):
-    """One row: accuracies as counts."""
+def measure_row(name, arguments, test):
+    """Train and attack one variant; return its row, with accuracies as (correct, count)."""
     settings = {
         "defense": "robust_purifier",
         "dataset": "mnist",
@@ -66,25 +68,25 @@ def measured(name, arguments, test):
         **ROWS[name],
     }
     run = RunDirectory(Path(arguments.output) / name.replace(", ", "-").replace(" ", "-"))
-    began = time.monotonic()
+    started = time.monotonic()
     config = experiment_from_flags(settings)
     train_defense(config, ExperimentContext(arguments.data_dir), run)
-    row = {"row": name, "seconds": round(time.monotonic() - began)}
+    row = {"row": name, "seconds": round(time.monotonic() - started)}
     defense = load_defense(run)
-    judge = ModelRunner(defense.defend(), defense.batch_size)
-    row["clean"] = int(np.sum(judge.predict(test) == test.labels)), len(test)
+    runner = ModelRunner(defense.defend(), defense.batch_size)
+    row["clean"] = int(np.sum(runner.predict(test) == test.labels)), len(test)
     few = test.take(arguments.images)
-    stands = np.ones(len(few), bool)
+    withstood = np.ones(len(few), bool)
     for label in ATTACKS:
-        right = judge.predict(judge.attack(parse_attack(label), few)) == few.labels
-        stands &= right
+        right = runner.predict(runner.attack(parse_attack(label), few)) == few.labels
+        withstood &= right
         row[label] = int(right.sum()), len(few)
-    row["worst"] = int(stands.sum()), len(few)
+    row["worst"] = int(withstood.sum()), len(few)
     return row
 
 
-def cell(counts):
-    """Share, interval and n of (right, count)."""
+def format_cell(counts):
+    """Return accuracy, interval and n of (correct, count)."""
     right, count = counts
     return format_share(right / count, *wilson_interval(right, count), count)
 
@@ -97,7 +99,7 @@ def main():
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--train_images", type=int, default=30_000)
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--rows", help="some of them, with semicolons (default: all)")
+    parser.add_argument("--rows", help="names of rows, separated by semicolons (default: all)")
     arguments = parser.parse_args()
     output = Path(arguments.output)
     output.mkdir(parents=True, exist_ok=True)
@@ -108,21 +110,22 @@ def main():
     for name in arguments.rows.split(";") if arguments.rows else ROWS:
         if name in [row["row"] for row in rows]:
             continue
-        rows.append(measured(name, arguments, test))
-        with file.open("a") as kept:
-            kept.write(json.dumps(rows[-1]) + "\n")
+        rows.append(measure_row(name, arguments, test))
+        with file.open("a") as stored:
+            stored.write(json.dumps(rows[-1]) + "\n")
         print(json.dumps(rows[-1]), flush=True)
     header = ["", "clean", *ATTACKS, "worst case", "seconds"]
     table = [
         [
             row["row"],
-            *(cell(row[name]) for name in ("clean", *ATTACKS, "worst")),
+            *(format_cell(row[name]) for name in ("clean", *ATTACKS, "worst")),
             str(row["seconds"]),
         ]
         for row in sorted(rows, key=lambda row: list(ROWS).index(row["row"]))
     ]
     (output / "table.md").write_text("\n".join(markdown_table([header, *table])) + "\n")
     print(output / "table.md")
+    print(json.dumps({"benchmark": "robust_ablation", "n": arguments.images, "rows": rows}))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
-"""Robust accuracy against what the training cost: validation accuracies over the minutes that led there.
+"""Robust accuracy over the cost of training: validation accuracies over minutes.
 
     bin/train --defense=robust_purifier --dataset=cifar10 --classifier=cifar_cnn --data_dir=DIR --run=runs/robust
     .venv/bin/python benchmarks/robust_cost.py runs/robust --output=cost.png
 
-Several runs are drawn one after the other, as where each began with the one before (`--init_run`). Minutes are those of training
-steps, from the images a second that the event files hold; validation and pauses do not count. Accuracies are of the first 500
-validation images, clean and under the attack that the run trains against; a report's are the ones to quote.
+Several runs are drawn one after the other, for runs that continue each other (`--init_run`).
+Minutes are those of training steps, from the images per second in the event files, without
+validation and pauses. Accuracies are over the first 500 validation images, clean and under the
+attack that the run trains against. Quote the accuracies of a report, not these. The last line is
+one JSON object.
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -25,11 +28,14 @@ SPEED = "train/images_per_second"
 ACCURACY = "validation/accuracy_"
 
 
-def points(run):
-    """Minutes that the training took and images that it saw; both, and accuracies by name, at each of its validations."""
+def load_points(run):
+    """Return the minutes and images of a training, and one point per validation.
+
+    A point has the keys "minutes", "images", and the name of each accuracy.
+    """
     curves = load_training_curves(run)
     if SPEED not in curves:
-        sys.exit(f"robust_cost: {run.path} has no {SPEED}: no training that was logged")
+        sys.exit(f"robust_cost: {run.path}: no {SPEED} in its event files.")
     steps, speed = curves[SPEED]
     batch_size = run.require_kind("defense").settings["batch_size"]
     seconds = np.cumsum(np.diff(steps, prepend=0) * batch_size / speed)
@@ -48,20 +54,20 @@ def main():
     parser.add_argument("runs", nargs="+")
     parser.add_argument("--output", default="cost.png")
     arguments = parser.parse_args()
-    spent_minutes, spent_images, every = 0.0, 0, []
+    spent_minutes, spent_images, all_points = 0.0, 0, []
     for path in arguments.runs:
-        minutes, images, found = points(RunDirectory(path))
+        minutes, images, found = load_points(RunDirectory(path))
         for point in found:
             shifted = {"minutes": spent_minutes + point["minutes"]}
-            every.append({**point, **shifted, "images": spent_images + point["images"]})
+            all_points.append({**point, **shifted, "images": spent_images + point["images"]})
         spent_minutes += minutes
         spent_images += images
-    if not every:
-        sys.exit("robust_cost: no validation was logged in any of these runs")
-    names = [name for name in every[-1] if name not in ("minutes", "images")]
+    if not all_points:
+        sys.exit("robust_cost: no validation accuracies in the event files of these runs.")
+    names = [name for name in all_points[-1] if name not in ("minutes", "images")]
     figure, axis = subplots(1, 1, figsize=(6, 3.2))
     for name, color in zip(names, COLORS, strict=False):
-        drawn = [(point["minutes"], 100 * point[name]) for point in every if name in point]
+        drawn = [(point["minutes"], 100 * point[name]) for point in all_points if name in point]
         axis.plot(*zip(*drawn, strict=True), color=color, marker="o", markersize=3, label=name)
     axis.set(xlabel="minutes of training", ylabel="validation accuracy, %", ylim=(0, 100))
     axis.legend(fontsize=8)
@@ -70,9 +76,10 @@ def main():
     rows = [
         [f"{point['minutes']:.1f}", f"{point['images']:,}"]
         + [f"{100 * point[name]:.1f}" if name in point else "-" for name in names]
-        for point in every
+        for point in all_points
     ]
     print("\n".join(markdown_table([["minutes", "images", *names], *rows])))
+    print(json.dumps({"benchmark": "robust_cost", "points": all_points}))
 
 
 if __name__ == "__main__":

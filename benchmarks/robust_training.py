@@ -1,12 +1,13 @@
-"""Images a second of training against an attacker who knows the defence: the purifier alone, and the whole network.
+"""Images per second of adversarial training: of the purifier alone, and of purifier and classifier.
 
     .venv/bin/pip install -r benchmarks/requirements-attacks.txt
     .venv/bin/python benchmarks/robust_training.py
 
-All train small U-Net and MNIST-CNN, one behind the other, on the same batches of 128 with the same inner attack (PGD of 5 steps,
-or one step from a random start), in one process, one after the other in rounds. `purifier` is `robust_purifier`, whose
-classifier stays as it is; `whole` is `adversarial_training` of both; `art` is ART's AdversarialTrainer (the same weights and
-attack as `whole`). The first step, which compiles, is not counted. Ratios are of medians.
+All train a small U-Net in front of MNIST-CNN on the same batches of 128 with the same inner attack
+(PGD with 5 steps, or one step from a random start), in one process, in turn. `purifier` is
+`robust_purifier`, whose classifier is not trained. `whole` is `adversarial_training` of both. `art`
+is ART's AdversarialTrainer with the weights and the attack of `whole`. The first step, which
+compiles, is not counted. Ratios are of medians. The last line is one JSON object.
 """
 
 import argparse
@@ -33,8 +34,8 @@ SHAPE = (28, 28, 1)
 STEPS = 5
 
 
-def ours(defense, images, labels):
-    """A function that takes one step."""
+def make_our_step(defense, images, labels):
+    """Return a function that runs one training step of a defence."""
     defense.prepare(1_000)
     batch = {"clean": tf.constant(images), "labels": tf.constant(labels)}
 
@@ -45,8 +46,8 @@ def ours(defense, images, labels):
     return lambda number: [value.numpy() for value in step(tf.constant(number, tf.int64)).values()]
 
 
-def arts(network, attack, images, labels):
-    """The same of ART: it attacks a batch, and fits what came out."""
+def make_art_step(network, attack, images, labels):
+    """Return a function that attacks a batch with ART and trains on the result."""
     from art.attacks.evasion import ProjectedGradientDescent
     from art.estimators.classification import TensorFlowV2Classifier
 
@@ -87,8 +88,8 @@ def arts(network, attack, images, labels):
     return step
 
 
-def network():
-    """Small U-Net and MNIST-CNN as one Keras model."""
+def make_network():
+    """Return a small U-Net and MNIST-CNN as one Keras model."""
     unet = RobustPurifier.config_type().make_generator(SHAPE)
     classifier = CLASSIFIERS.get("mnist_cnn").build(SHAPE, 10)
     images = keras.Input(SHAPE)
@@ -104,32 +105,30 @@ def main():
     images = rng.random((BATCH, *SHAPE), np.float32)
     labels = rng.integers(0, 10, BATCH).astype(np.int32)
     classifier = CLASSIFIERS.get("mnist_cnn").build(SHAPE, 10)
+    results = {}
     for attack in ("pgd", "fast"):
-        given = {"inner_attack": attack, "inner_steps": STEPS}
+        options = {"inner_attack": attack, "inner_steps": STEPS}
         steps = {
-            "purifier": ours(RobustPurifier(classifier, **given), images, labels),
-            "whole": ours(AdversarialTraining(network(), **given), images, labels),
+            "purifier": make_our_step(RobustPurifier(classifier, **options), images, labels),
+            "whole": make_our_step(AdversarialTraining(make_network(), **options), images, labels),
         }
         if not arguments.without_art:
-            steps["art"] = arts(network(), attack, images, labels)
+            steps["art"] = make_art_step(make_network(), attack, images, labels)
         seconds = {name: [] for name in steps}
         for number in range(arguments.rounds + 1):
             for name, step in steps.items():
-                began = time.perf_counter()
+                started = time.perf_counter()
                 step(number)
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(time.perf_counter() - started)
         medians = {name: statistics.median(taken[1:]) for name, taken in seconds.items()}
-        print(
-            json.dumps(
-                {
-                    "inner_attack": attack,
-                    "images_per_second": {n: round(BATCH / s) for n, s in medians.items()},
-                    "times_as_fast_as_purifier": {
-                        n: round(medians["purifier"] / s, 2) for n, s in medians.items()
-                    },
-                }
-            )
-        )
+        results[attack] = {
+            "images_per_second": {n: round(BATCH / s) for n, s in medians.items()},
+            "times_as_fast_as_purifier": {
+                n: round(medians["purifier"] / s, 2) for n, s in medians.items()
+            },
+        }
+        print(json.dumps({"inner_attack": attack, **results[attack]}), flush=True)
+    print(json.dumps({"benchmark": "robust_training", "inner_attacks": results}))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""The same training on one replica, on two logical replicas, and by two workers, in turn in one run.
+"""The same training on one replica, on two replicas of one process, and by two workers.
 
     .venv/bin/python benchmarks/scaling.py --defense=apeganpp
 
-Each side is APE-GAN++ (or another defence) on 28x28x1, 128 images a step in all, on the same number of cores: the two
-logical replicas share the cores of one process, the two workers have half of them each. On real hardware each replica
-would have a device of its own; here the ratios show what synchronising costs, not what more devices give. Sides take
-turns; the fastest of each side's rounds counts. The last line is one JSON object.
+Each configuration trains APE-GAN++ (or another defence) on 28x28x1 images, 128 images per step in
+total, on the same number of cores: the two replicas share the cores of one process, and each of the
+two workers has half of them. On real hardware each replica has its own device. Here the ratios show
+the cost of synchronisation, not the gain from more devices. The configurations run in turn, and the
+fastest round of each counts. The last line is one JSON object.
 """
 
 import argparse
@@ -16,13 +17,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-BATCH = 128  # Of train_step.py, which is imported where TensorFlow may be.
+BATCH = 128  # As in train_step.py, which the parent process does not import, because of TensorFlow.
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 
-class Side:
-    """Processes that train together when they are told to."""
+class Configuration:
+    """Processes that train together."""
 
     def __init__(self, kind, defense, cores):
         count = 2 if kind == "two workers" else 1
@@ -47,17 +48,18 @@ class Side:
         ]
 
     def seconds(self, steps):
+        """Train `steps` steps in all processes; return the longest time."""
         for process in self.processes:
             process.stdin.write(f"{steps}\n")
             process.stdin.flush()
-        return max(self.answer(process) for process in self.processes)
+        return max(self.read_seconds(process) for process in self.processes)
 
     @staticmethod
-    def answer(process):
+    def read_seconds(process):
         for line in process.stdout:
             if line.startswith("seconds "):
                 return float(line.split()[1])
-        raise RuntimeError(f"{process.args}: ended")
+        raise RuntimeError(f"{process.args}: the process ended")
 
     def end(self):
         for process in self.processes:
@@ -72,10 +74,10 @@ def free_ports(count):
     return ports
 
 
-def train_when_told(kind, defense):
-    """A side's process: reads numbers of steps, trains so many, and says how long they took."""
+def serve_training(kind, defense):
+    """Read numbers of steps from standard input, train, and print the seconds of each."""
     import tensorflow as tf
-    from train_step import Ours
+    from train_step import OurTraining
 
     from tfdefense.training.distribute import strategies
 
@@ -86,9 +88,11 @@ def train_when_told(kind, defense):
         )
         strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     else:
-        strategy = strategies.make_strategy("multi_worker" if kind == "two workers" else "one_device")
+        strategy = strategies.make_strategy(
+            "multi_worker" if kind == "two workers" else "one_device"
+        )
     with strategy.scope():
-        ours = Ours(defense)
+        ours = OurTraining(defense)
         for line in sys.stdin:
             print(f"seconds {ours.seconds(int(line))}", flush=True)
 
@@ -98,23 +102,23 @@ def main():
     parser.add_argument("--defense", default="apeganpp", choices=("apeganpp", "apegan", "cgan"))
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=15)
-    parser.add_argument("--side", help="for the processes that this one starts")
+    parser.add_argument("--side", help="internal: the configuration of a child process")
     arguments = parser.parse_args()
     if arguments.side:
-        train_when_told(arguments.side, arguments.defense)
+        serve_training(arguments.side, arguments.defense)
         return
     cores = os.cpu_count()
     kinds = ("one replica", "two replicas", "two workers")
-    sides = {kind: Side(kind, arguments.defense, cores) for kind in kinds}
-    for side in sides.values():
-        side.seconds(2)
+    configurations = {kind: Configuration(kind, arguments.defense, cores) for kind in kinds}
+    for configuration in configurations.values():
+        configuration.seconds(2)
     best = dict.fromkeys(kinds, float("inf"))
     for number in range(arguments.rounds):
-        for kind, side in sides.items():
-            best[kind] = min(best[kind], side.seconds(arguments.steps))
+        for kind, configuration in configurations.items():
+            best[kind] = min(best[kind], configuration.seconds(arguments.steps))
         print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
-    for side in sides.values():
-        side.end()
+    for configuration in configurations.values():
+        configuration.end()
     rates = {kind: arguments.steps * BATCH / seconds for kind, seconds in best.items()}
     result = {
         "benchmark": "scaling",

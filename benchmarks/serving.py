@@ -1,10 +1,11 @@
-"""How fast an exported model answers, against the same Keras model's `predict` and against OpenVINO on the same SavedModel.
+"""Latency of an exported model, compared with Keras' `predict` and with OpenVINO.
 
     .venv/bin/python benchmarks/serving.py
 
-APE-GAN++ before MNIST-CNN, 28x28x1, float32 unless it says otherwise, batches of 1, 8 and 128, on the CPU that it is given; in this process, without a
-server. The SavedModel is loaded as TF Serving loads it, in a session, its checks of inputs included. Contestants
-take turns, call by call. Weights do not change the time, so they are untrained.
+APE-GAN++ in front of MNIST-CNN, 28x28x1, float32 except for the variants, batches of 1, 8 and 128,
+on the CPU, in this process and without a server. The SavedModel is loaded in a session, as in TF
+Serving, and includes its checks of the inputs. The candidates run in turn, call by call. Weights do
+not change the time, so they are untrained. The last line is one JSON object.
 """
 
 import argparse
@@ -37,8 +38,8 @@ VARIANTS = {
 }
 
 
-def contestants(directory):
-    """Name -> function of images, which answers them completely."""
+def make_candidates(directory):
+    """Return name -> function from a batch of images to all outputs."""
     keras.utils.set_random_seed(0)
     classifier = build_mnist_cnn(SHAPE, 10)
     defense = APEGANPlusPlus(classifier)
@@ -49,15 +50,15 @@ def contestants(directory):
     exact = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     vino = openvino.Core().compile_model(path, "CPU", exact)
 
-    def asked(signature):
+    def ask(signature):
         return lambda batch: session.predict(signature, {"images": batch})
 
     found = {
-        "ours": asked("serving_default"),
+        "ours": ask("serving_default"),
         "keras": lambda batch: together.predict(batch, batch_size=len(batch), verbose=0),
         "openvino": lambda batch: vino({"images": batch}),
-        "purify": asked("purify"),
-        "classify": asked("classify"),
+        "purify": ask("purify"),
+        "classify": ask("classify"),
     }
     for name, variant in VARIANTS.items():
         model = export(defense, directory / name.replace(" ", "-"), variant)
@@ -70,15 +71,15 @@ def contestants(directory):
     return found
 
 
-def timed(functions, batch, calls):
-    """Name -> seconds of each call."""
+def measure_calls(functions, batch, calls):
+    """Return name -> seconds of each call."""
     seconds = {name: [] for name in functions}
     for function in functions.values():
         for _ in range(3):
             function(batch)
     rng = np.random.default_rng(0)
     for _ in range(calls):
-        # In another order each time: who comes after the slowest finds the caches empty.
+        # In random order, because the candidate after the slowest one finds the caches empty.
         for name in rng.permutation(list(functions)):
             started = time.perf_counter()
             functions[name](batch)
@@ -88,14 +89,16 @@ def timed(functions, batch, calls):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--share", type=float, default=1.0, help="of the usual number of calls")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="share of the usual number of calls"
+    )
     share = parser.parse_args().share
     results = {}
     with tempfile.TemporaryDirectory() as scratch:
-        functions = contestants(Path(scratch))
+        functions = make_candidates(Path(scratch))
         for size, calls in CALLS.items():
             batch = np.random.default_rng(0).random((size, *SHAPE), np.float32)
-            seconds = timed(functions, batch, max(3, int(calls * share)))
+            seconds = measure_calls(functions, batch, max(3, int(calls * share)))
             results[size] = {
                 name: {
                     "images_per_second": round(size / float(np.median(each)), 1),

@@ -1,4 +1,4 @@
-"""The PyTorch peer of train_step.py --defense=cgan: pix2pix's step as a careful PyTorch user writes it."""
+"""The PyTorch peer of `train_step.py --defense=cgan`: an optimised training step of pix2pix."""
 
 import torch
 import torch.nn.functional as F
@@ -63,7 +63,7 @@ class Training:
             make().to(memory_format=memory_format) for make in (UNet, PatchGAN, classifier)
         )
         self.networks = (self.generator, self.discriminator)
-        self.classifier.eval().requires_grad_(False)
+        self.classifier.eval().requires_grad_(requires_grad=False)
         self.generator_optimizer, self.discriminator_optimizer = (
             torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999)) for network in self.networks
         )
@@ -82,8 +82,8 @@ class Training:
         self.discriminator_optimizer.zero_grad()
         discriminator_loss.backward()
         self.discriminator_optimizer.step()
-        # The discriminator's own gradients are not wanted here; asking for them would cost it time.
-        self.discriminator.requires_grad_(False)
+        # The gradients of the discriminator are not needed here, and would take time.
+        self.discriminator.requires_grad_(requires_grad=False)
         loss = (
             F.softplus(-self.discriminator(adversarial, purified)).mean()
             + 100 * F.l1_loss(purified, clean)
@@ -92,7 +92,7 @@ class Training:
         self.generator_optimizer.zero_grad()
         loss.backward()
         self.generator_optimizer.step()
-        self.discriminator.requires_grad_(True)
+        self.discriminator.requires_grad_(requires_grad=True)
 
 
 if __name__ == "__main__":

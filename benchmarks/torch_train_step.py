@@ -1,7 +1,7 @@
-"""The PyTorch peer of train_step.py: APE-GAN++'s step as a careful PyTorch user writes it.
+"""The PyTorch peer of `train_step.py`: an optimised training step of APE-GAN++.
 
-Reads one word a line from standard input: a memory format ("contiguous", "channels_last") selects
-it, a number runs that many steps and prints the seconds that they took.
+It reads one word per line from standard input. A memory format ("contiguous", "channels_last")
+selects that format. A number runs that many steps and prints their seconds.
 """
 
 import sys
@@ -46,7 +46,7 @@ class Training:
         self.generator, self.critic, self.classifier = (
             make().to(memory_format=memory_format) for make in (generator, critic, classifier)
         )
-        self.classifier.eval().requires_grad_(False)
+        self.classifier.eval().requires_grad_(requires_grad=False)
         self.generator_optimizer, self.critic_optimizer = (
             torch.optim.Adam(network.parameters(), 5e-4, (0.5, 0.999))
             for network in (self.generator, self.critic)
@@ -65,7 +65,7 @@ class Training:
         purified = self.generator(2 * adversarial - 1) * 0.5 + 0.5
         fixed = purified.detach()
         weights = torch.rand(BATCH, 1, 1, 1)
-        between = (weights * clean + (1 - weights) * fixed).requires_grad_(True)
+        between = (weights * clean + (1 - weights) * fixed).requires_grad_(requires_grad=True)
         (gradient,) = torch.autograd.grad(
             self.critic(2 * between - 1).sum(), between, create_graph=True
         )
@@ -75,8 +75,8 @@ class Training:
         self.critic_optimizer.zero_grad()
         critic_loss.backward()
         self.critic_optimizer.step()
-        # The critic's own gradients are not wanted here; asking for them would cost it time.
-        self.critic.requires_grad_(False)
+        # The gradients of the critic are not needed here, and computing them would take time.
+        self.critic.requires_grad_(requires_grad=False)
         logits = self.classifier(purified)
         loss = (
             -self.critic(2 * purified - 1).mean()
@@ -86,11 +86,11 @@ class Training:
         self.generator_optimizer.zero_grad()
         loss.backward()
         self.generator_optimizer.step()
-        self.critic.requires_grad_(True)
+        self.critic.requires_grad_(requires_grad=True)
 
 
 def serve(training_class):
-    """Trains as told on standard input; `networks` of a training are those whose sizes are printed."""
+    """Train as standard input says; first print the parameter counts of `networks`."""
     formats = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
     trainings = {name: training_class(memory_format) for name, memory_format in formats.items()}
     training = trainings["contiguous"]

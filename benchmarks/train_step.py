@@ -1,13 +1,13 @@
-"""Images a second of a GAN purifier's training step, against the same step in PyTorch.
+"""Images per second of a GAN purifier's training step, compared with the same step in PyTorch.
 
     .venv/bin/pip install -r benchmarks/requirements.txt
     .venv/bin/python benchmarks/train_step.py                   # APE-GAN++
     .venv/bin/python benchmarks/train_step.py --defense=cgan    # pix2pix
 
-Both train the same networks with the same losses on 28x28x1 images, batch 128, float32, on the CPU
-that they are given; in turn, so that a machine that changes speed changes it for both. The peer is
-timed in both of PyTorch's memory formats, and the ratio is to the faster of them. The share is that
-of the rate that TensorFlow's forward convolutions reach here on the same layers.
+Both train the same networks with the same losses on 28x28x1 images, batch 128, float32, on the CPU.
+They run in turn, so that a change in the speed of the machine affects both. The peer is timed in
+both memory formats of PyTorch, and the ratio is to the faster one. The share is relative to the
+rate of TensorFlow's forward convolutions on the same layers. The last line is one JSON object.
 """
 
 import argparse
@@ -31,11 +31,11 @@ from tfdefense.training import LoopConfig, Trainer
 
 BATCH, SHAPE = 128, (28, 28, 1)
 
-# Multiplications with additions for one image through each network's convolutions and dense layers.
+# Multiply-adds for one image in the convolutions and dense layers of each network.
 GENERATOR_MACS = 2 * (14 * 14 * 64 * 16) + 2 * (7 * 7 * 128 * 64 * 16)
 CRITIC_MACS = 14 * 14 * 64 * 9 + 7 * 7 * 128 * 64 * 9 + 4 * 4 * 256 * 128 * 9 + 4096
 CLASSIFIER_MACS = 26 * 26 * 32 * 9 + 24 * 24 * 64 * 32 * 9 + 1024 * 128 + 1280
-# Of 32x32 images, the U-Net's padded ones: (side of the smaller side of a convolution, channels in and out).
+# The U-Net pads images to 32x32. For each convolution: (smaller size, channels in, channels out).
 DOWN = ((16, 1, 64), (8, 64, 128), (4, 128, 256), (2, 256, 512), (1, 512, 512))
 UP = ((1, 512, 512), (2, 1024, 256), (4, 512, 128), (8, 256, 64), (16, 128, 1))
 UNET_MACS = sum(16 * side * side * a * b for side, a, b in (*DOWN, *UP))
@@ -43,17 +43,19 @@ PATCHES = ((14, 2, 64), (7, 64, 128), (7, 128, 256), (7, 256, 1))
 PATCH_GAN_MACS = sum(16 * side * side * a * b for side, a, b in PATCHES)
 
 STEP_FLOP = {
-    # Generator: forward, weight and input gradients. Critic: those three for two images, the penalty's
-    # forward and input gradient and both derivatives of that, and forward and input gradient for the
-    # generator. Classifier: forward and input gradient.
+    # Generator: forward pass, weight gradient, input gradient. Critic: these three for two images;
+    # four passes for the penalty (forward, input gradient, and both derivatives of that); forward and
+    # input gradient for the generator's loss. Classifier: forward and input gradient.
     "apeganpp": 2 * (3 * GENERATOR_MACS + (6 + 4 + 2) * CRITIC_MACS + 2 * CLASSIFIER_MACS),
-    # The same without the penalty.
+    # As above, without the penalty.
     "cgan": 2 * (3 * UNET_MACS + (6 + 2) * PATCH_GAN_MACS + 2 * CLASSIFIER_MACS),
 }
 PEERS = {"apeganpp": "torch_train_step.py", "cgan": "torch_pix2pix_step.py"}
 
 
-class Ours:
+class OurTraining:
+    """Training by this library."""
+
     def __init__(self, name):
         self.defense = DEFENSES.get(name)(build_mnist_cnn(SHAPE, 10))
         self.defense.prepare(steps=100_000)
@@ -72,7 +74,9 @@ class Ours:
         return time.perf_counter() - started
 
 
-class Peer:
+class PeerTraining:
+    """Training by PyTorch, in its own process."""
+
     def __init__(self, python, name):
         script = Path(__file__).with_name(PEERS[name])
         self.process = subprocess.Popen(
@@ -80,7 +84,9 @@ class Peer:
         )
         first = self.process.stdout.readline().split()
         if not first:
-            sys.exit("train_step: PyTorch is missing: pip install -r benchmarks/requirements.txt")
+            sys.exit(
+                "train_step: PyTorch is missing. Install it: pip install -r benchmarks/requirements.txt"
+            )
         self.version, self.sizes = first[0], [int(size) for size in first[1:]]
 
     def seconds(self, steps, memory_format):
@@ -90,7 +96,7 @@ class Peer:
 
 
 class Convolutions:
-    """Forward float32 convolutions alone: the step's heaviest layers, as they stand in it."""
+    """Forward float32 convolutions alone: the most expensive layers of the step."""
 
     LAYERS = ((26, 32, 64, 1, "VALID"), (14, 64, 128, 2, "SAME"), (7, 128, 256, 2, "SAME"))
 
@@ -110,7 +116,7 @@ class Convolutions:
         def repeat(times):
             total = tf.zeros([])
             for _ in tf.range(times):
-                # Through the loop's variable, or it would be computed once and kept.
+                # Depends on the loop variable, or the convolution would be computed only once.
                 out = tf.nn.conv2d(images + total * 1e-20, kernel, stride, padding)
                 total += out[0, 0, 0, 0]
             return total
@@ -129,16 +135,20 @@ def main():
     parser.add_argument("--defense", choices=list(PEERS), default="apeganpp")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=15)
-    parser.add_argument("--peer_python", default=sys.executable, help="one that has PyTorch")
+    parser.add_argument("--peer_python", default=sys.executable, help="Python with PyTorch")
     arguments = parser.parse_args()
     name, step_flop = arguments.defense, STEP_FLOP[arguments.defense]
-    peer, ours, convolutions = Peer(arguments.peer_python, name), Ours(name), Convolutions()
+    peer, ours, convolutions = (
+        PeerTraining(arguments.peer_python, name),
+        OurTraining(name),
+        Convolutions(),
+    )
     critic = "critic" if name == "apeganpp" else "discriminator"
     sizes = [
         sum(int(np.prod(v.shape)) for v in network.trainable_variables)
         for network in (ours.defense.generator, getattr(ours.defense, critic))
     ]
-    assert sizes == peer.sizes, f"not the same networks: {sizes} and {peer.sizes} parameters"
+    assert sizes == peer.sizes, f"the networks differ: {sizes} and {peer.sizes} parameters"
     formats = ("contiguous", "channels_last")
     ours.seconds(3)
     for memory_format in formats:

@@ -20,7 +20,7 @@ MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
         ("rnet", 1_727_962),
     ],
 )
-def test_parameters_on_cifar10_are_the_published_ones(name, published):
+def test_parameter_counts_on_cifar10_are_the_published_ones(name, published):
     assert count_parameters(CLASSIFIERS.get(name).build(CIFAR, 10)) == published
 
 
@@ -35,7 +35,7 @@ def convolution(size, inputs, outputs):
 @pytest.mark.parametrize(
     ("name", "by_hand"),
     [
-        # Sides that unpadded convolutions and pools leave, as the papers' tables imply them.
+        # The side lengths follow from unpadded convolutions and pools, as in the papers' tables.
         ("lenet", 61_706),
         (
             "mnist_cnn",
@@ -83,21 +83,22 @@ def convolution(size, inputs, outputs):
         ("defense_gan_d", dense(784, 200) + dense(200, 200) + dense(200, 10)),
     ],
 )
-def test_parameters_on_mnist_by_hand(name, by_hand):
+def test_parameter_counts_on_mnist_equal_those_computed_by_hand(name, by_hand):
     assert count_parameters(CLASSIFIERS.get(name).build(MNIST, 10)) == by_hand
 
 
-def test_cifar_cnn_is_figure_3s():
+def test_cifar_cnn_has_the_parameter_count_of_figure_3():
     convolutions = sum(convolution(3, *ends) for ends in ((3, 64), (64, 64), (64, 128), (128, 128)))
     norms = 2 * (64 + 64 + 128 + 128)
     denses = dense(2 * 2 * 128, 256) + dense(256, 256) + dense(256, 10)
     assert (
-        count_parameters(CLASSIFIERS.get("cifar_cnn").build(CIFAR, 10)) == convolutions + norms + denses
+        count_parameters(CLASSIFIERS.get("cifar_cnn").build(CIFAR, 10))
+        == convolutions + norms + denses
     )
 
 
-def test_the_bodies_are_those_of_keras_applications():
-    """Ours differ from ImageNet's in the first convolution and the head alone."""
+def test_vgg16_has_the_convolutions_of_keras_applications():
+    """Only batch normalization and the dense layers differ."""
     body = keras.applications.VGG16(include_top=False, weights=None, input_shape=CIFAR)
     norms = 2 * sum(layer.filters for layer in body.layers if hasattr(layer, "filters"))
     ours = count_parameters(CLASSIFIERS.get("vgg16").build(CIFAR, 10))
@@ -106,24 +107,26 @@ def test_the_bodies_are_those_of_keras_applications():
 
 @pytest.mark.parametrize("name", CLASSIFIERS.names())
 @pytest.mark.parametrize("shape", [MNIST, CIFAR])
-def test_every_network_gives_logits_for_both_datasets(name, shape):
+def test_every_network_returns_logits_for_both_datasets(name, shape):
     model = CLASSIFIERS.get(name).build(shape, 7)
     assert model.name == name
     assert FrozenClassifier(model, shape).num_classes == 7
 
 
 @pytest.mark.parametrize("name", [n for n in CLASSIFIERS.names() if n != "defense_gan_b"])
-def test_images_too_small_for_a_network_are_named(name):
+def test_errors_name_images_that_are_too_small(name):
     with pytest.raises(UserError, match=rf"{name}: images of \(8, 8, 1\) given, \d+x\d+ or larger"):
         CLASSIFIERS.get(name).build((8, 8, 1), 10)
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS.names())
 @pytest.mark.parametrize("shape", [MNIST, CIFAR])
-def test_recipes_are_such_as_the_command_line_would_take(name, shape):
+def test_recipes_are_valid_command_line_values(name, shape):
     recipe = CLASSIFIERS.get(name).recipe(shape)
     given = dataclasses.asdict(recipe)
     images, _ = given.pop("training_images"), given.pop("most_epochs")
-    assert ClassifierConfig(**given).applied_to(recipe) == recipe
+    assert ClassifierConfig(**given).apply_to(recipe) == recipe
     assert images >= 3 * 58_000
-    assert recipe.augmentation != "shift_flip" or shape == CIFAR, "a mirrored digit is another one"
+    assert recipe.augmentation != "shift_flip" or shape == CIFAR, (
+        "a mirrored digit is not that digit"
+    )

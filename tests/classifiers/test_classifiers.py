@@ -11,12 +11,12 @@ from tfdefense.classifiers.core.architecture import Recipe
 from tfdefense.errors import UserError
 
 
-def test_images_too_small_for_a_network_are_named():
+def test_the_error_names_images_that_are_too_small():
     with pytest.raises(UserError, match=r"mnist_cnn: images of \(8, 8, 1\) given"):
         mnist_cnn.build_mnist_cnn((8, 8, 1), 10)
 
 
-def test_default_network_follows_the_channels():
+def test_the_default_network_follows_from_the_channels():
     assert default_for((28, 28, 1)) == "mnist_cnn"
     assert default_for((32, 32, 3)) == "cifar_cnn"
 
@@ -42,12 +42,12 @@ def test_default_network_follows_the_channels():
         ),
     ],
 )
-def test_unsuitable_models_are_named(model, message):
+def test_errors_name_unsuitable_models(model, message):
     with pytest.raises(UserError, match=message):
         FrozenClassifier(model(), SHAPE, num_classes=3)
 
 
-def test_any_callable_will_do_and_dropout_is_off(toy_images):
+def test_any_callable_is_accepted_and_dropout_is_off(toy_images):
     def brightness(images):
         return images[:, 0, 0, :] * [[1.0, 2.0, -3.0]]
 
@@ -57,13 +57,13 @@ def test_any_callable_will_do_and_dropout_is_off(toy_images):
     np.testing.assert_array_equal(frozen(toy_images), frozen(toy_images))
 
 
-def train_briefly(monkeypatch, images):
+def shorten_training(monkeypatch, images):
     short = dataclasses.replace(mnist_cnn.MNIST_CNN, grey=Recipe(training_images=images))
     monkeypatch.setattr(mnist_cnn, "MNIST_CNN", short)
 
 
-def test_classifier_is_trained_once_and_then_found(digits, tmp_path, capsys, monkeypatch):
-    train_briefly(monkeypatch, images=10_000)
+def test_a_classifier_is_trained_once_and_then_loaded(digits, tmp_path, capsys, monkeypatch):
+    shorten_training(monkeypatch, images=10_000)
     first = tfdefense.classifiers.load("mnist_cnn", digits, runs_dir=tmp_path)
     said = capsys.readouterr().out
     assert "Training the classifier mnist_cnn on digits" in said
@@ -75,8 +75,8 @@ def test_classifier_is_trained_once_and_then_found(digits, tmp_path, capsys, mon
     np.testing.assert_array_equal(np.argmax(again(digits.test.images), -1), predicted)
 
 
-def test_a_damaged_classifier_is_named(digits, tmp_path, capsys, monkeypatch):
-    train_briefly(monkeypatch, images=3_000)
+def test_the_error_names_a_damaged_classifier(digits, tmp_path, capsys, monkeypatch):
+    shorten_training(monkeypatch, images=3_000)
     tfdefense.classifiers.load("mnist_cnn", digits, runs_dir=tmp_path)
     (tmp_path / "digits-mnist_cnn" / "classifier.keras").write_bytes(b"not a model")
     with pytest.raises(UserError, match=r"classifier.keras: cannot be loaded"):

@@ -216,7 +216,7 @@ ATTACK = ["attack", "--attack=jsma", "--theta=0.5", "--gamma=0.3", "--images=12"
 def test_attack_writes_examples_and_a_summary_and_finds_them_again(run, capsys):
     assert main(ATTACK) == 0
     printed = capsys.readouterr().out
-    for needed in ("fools", "rounded to 8 bits", "n=12", "theta=0.5", "summary.json", "Crafting"):
+    for needed in ("fooled", "rounded to 8 bits", "n=12", "theta=0.5", "summary.json", "Crafting"):
         assert needed in printed
     (found,) = Path("runs/attacks").glob("digits-test-mnist_cnn-jsma-*")
     with np.load(found / "shards" / "00000010.npz") as shard:

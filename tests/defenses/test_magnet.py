@@ -125,12 +125,14 @@ def test_an_attack_without_targets_has_a_targeted_variant(attack, aiming):
 def test_a_report_uses_targeted_variants_against_the_detector(trained, toy_split):
     defense, _ = trained
     attacks = [FGSMPredicted(epsilon=0.5), FABT(epsilon=0.5, steps=10)]
-    report = evaluate(defense, toy_split.take(8), attacks, threats=ThreatModels(("white_box",)))
+    report = evaluate(
+        defense, toy_split.take(8), attacks, threat_models=ThreatModels(("white_box",))
+    )
     said = [note for note in report.notes if "takes no targets" in note]
-    assert said[0].startswith("fgsm_predicted takes no targets: past the detector fgsm aims")
-    assert "past the detector apgd_t aims in its place" in said[1]
+    assert said[0].startswith("fgsm_predicted takes no targets, so fgsm attacks the detector")
+    assert "so apgd_t attacks the detector instead" in said[1]
     judged = {
-        name: report.cells[f"{name}/fab_t:steps=10/white_box"].perturbation
+        name: report.per_image[f"{name}/fab_t:steps=10/white_box"].perturbation
         for name in ("magnet", "magnet_without_detector")
     }
     assert np.any(judged["magnet"] != judged["magnet_without_detector"])
@@ -146,25 +148,25 @@ def test_a_report_counts_refused_images(trained, toy_split):
     report = evaluate(defense, toy_split, attacks)
     bare = "magnet_without_detector"
     assert [row.defense for row in report.rows[:3]] == ["none", "magnet", bare]
-    labels, clean = report.labels, report.cells["magnet/none/none"].predicted
+    labels, clean = report.labels, report.per_image["magnet/none/none"].predicted
     assert report.row("magnet", "none", "none").accuracy == np.mean(clean == labels)
-    grey = report.cells["magnet/pgd/grey_box"].predicted
+    grey = report.per_image["magnet/pgd/grey_box"].predicted
     right = (grey == labels) | (grey == -1)
     assert report.row("magnet", "pgd", "grey_box").accuracy == right.mean()
-    without = report.cells[f"{bare}/pgd/grey_box"].predicted
+    without = report.per_image[f"{bare}/pgd/grey_box"].predicted
     np.testing.assert_array_equal(np.where(grey == -1, without, grey), without)
     assert report.row(bare, "pgd", "grey_box").accuracy == np.mean(without == labels)
-    fooled = report.cells["none/pgd/white_box"].predicted != labels
-    fooled &= report.cells["none/none/none"].predicted == labels
-    assert report.restored[0].restored == np.mean((without == labels)[fooled])
+    fooled = report.per_image["none/pgd/white_box"].predicted != labels
+    fooled &= report.per_image["none/none/none"].predicted == labels
+    assert report.recoveries[0].restored == np.mean((without == labels)[fooled])
     clean_detection, *others = report.detections
     assert clean_detection.refused == np.mean(clean == -1)
     assert {each.threat_model for each in others} == {"grey_box", "white_box"}
     assert others[0].refused == np.mean(grey == -1)
     text = to_markdown(report)
-    assert "Its detector" in text
-    assert "which count as wrong" in report.summary
-    assert "writes the label into the image" not in text
+    assert "## Detector" in text
+    assert "these count as wrong" in report.summary
+    assert "leaks the true label" not in text
 
 
 def test_a_saved_report_has_the_roc_of_the_detector(trained, toy_split, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 import tfdefense
 from tests.docs.markdown import ROOT, blocks
 from tfdefense.data import DataOptions
+from tfdefense.evaluation.checks.registry import CHECKS
 
 
 def python_of(page):
@@ -46,7 +47,7 @@ def test_the_readmes_python_runs(small_classifier, tmp_path, capsys):
         assert code.count(long) == 1
         code = code.replace(long, short)
     exec(code, {})
-    assert "of clean images are classified correctly" in capsys.readouterr().out
+    assert "clean test images are classified correctly" in capsys.readouterr().out
     assert (tmp_path / "export" / "1" / "saved_model.pb").is_file()
 
 
@@ -70,9 +71,25 @@ def test_the_guides_classifier_builds():
 
 
 def test_the_guides_dataset_loads():
-    data = module_of("docs/guides/add/dataset.md").load("stripes", DataOptions())
+    data = module_of("docs/guides/add/dataset.md").load_stripes("stripes", DataOptions())
     assert [len(data.train), len(data.validation), len(data.test)] == [800, 100, 100]
     assert data.image_shape == (16, 16, 1)
+
+
+@pytest.mark.parametrize(("accuracy", "passed"), [(0.97, True), (0.9, False)])
+def test_the_guides_check_examines(accuracy, passed):
+    undefended = types.SimpleNamespace(attack="none", defense="none", accuracy=0.99)
+    defended = types.SimpleNamespace(attack="none", defense="apeganpp", accuracy=accuracy)
+    measurements = types.SimpleNamespace(rows=[undefended, defended])
+    evidence = types.SimpleNamespace(measurements=measurements)
+    result = module_of("docs/guides/add/check.md").CLEAN_ACCURACY.run(evidence)
+    assert result.passed == passed
+    assert f"{accuracy:.1%}" in result.verdict
+
+
+def test_the_table_of_checks_is_complete():
+    page = (ROOT / "docs/explanation/reading-a-report.md").read_text()
+    assert all(f"| {check.name} |" in page for check in CHECKS)
 
 
 @pytest.mark.parametrize("page", ["guides/pretrained.md", "start/your-model.md"])

@@ -1,4 +1,4 @@
-"""Reports on a toy, made once."""
+"""Reports and classifiers that many tests of the evaluation share."""
 
 import keras
 import pytest
@@ -41,8 +41,13 @@ def bit_depth(toy_model):
 
 @pytest.fixture(scope="session")
 def full_report(bit_depth, toy_split, other_model):
-    """Of every threat model, only images counted that fooled whom the attack saw."""
-    threats = ThreatModels(
-        ("grey_box", "white_box", "transfer", "black_box"), other_model, fooled_only=True
+    """A report with every threat model that counts only images that fooled the classifier."""
+    names = ("grey_box", "white_box", "transfer", "black_box")
+    threat_models = ThreatModels(names, other_model, fooled_only=True)
+    return evaluate(
+        bit_depth,
+        toy_split,
+        [FGSM(epsilon=0.2)],
+        white_box_images=12,
+        threat_models=threat_models,
     )
-    return evaluate(bit_depth, toy_split, [FGSM(epsilon=0.2)], white_box_images=12, threats=threats)

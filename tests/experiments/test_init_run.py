@@ -60,7 +60,7 @@ def test_training_begins_with_the_weights_of_the_other(flags, tmp_path):
 def test_weights_that_do_not_fit_leave_nothing_behind(flags, tmp_path):
     fit(flags, tmp_path / "first", defense="apegan")
     given = {"defense": "robust_purifier", "init_run": str(tmp_path / "first")}
-    with pytest.raises(UserError, match="--init_run: the generator of"):
+    with pytest.raises(UserError, match="--init_run: network generator of that apegan differs"):
         fit(flags, tmp_path / "second", **given)
     assert not (tmp_path / "second").exists()
     with pytest.raises(UserError, match=r"--init_run=.*gone"):

@@ -9,7 +9,7 @@ from tfdefense.networks.critic import Critic
 @pytest.fixture
 def critic():
     tf.keras.utils.set_random_seed(1)
-    # float64, so that the steps of a difference quotient are too small to cross a kink of leaky ReLU.
+    # float64 allows difference quotients with steps too small to cross a kink of leaky ReLU.
     tf.keras.config.set_dtype_policy("float64")
     critic = Critic(filters=(6, 8))
     critic.build((None, 8, 8, 1))

@@ -1,4 +1,4 @@
-"""Keras finds a saved layer by its registered name, and a second class of one name replaces the first."""
+"""Keras finds a saved layer by its registered name; a second class of a name replaces the first."""
 
 import ast
 from collections import Counter

@@ -19,7 +19,7 @@ def test_default_levels_go_down_to_one_pixel(size, levels):
 
 
 def test_at_256_pixels_the_network_is_the_generator_of_pix2pix():
-    """Filters and inputs of each layer, from the text of the paper: C64-...-C512, CD512-...-C128."""
+    """Filters and inputs of each layer, from the paper's text: C64-...-C512, CD512-...-C128."""
     unet = UNet(3, image_size=(256, 256))
     unet.build((None, 256, 256, 3))
     assert [layer.filters for layer in unet.encoder] == [64, 128, 256, 512, 512, 512, 512, 512]

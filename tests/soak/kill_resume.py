@@ -85,7 +85,7 @@ def load_results(run):
 
 
 def train_with_kills(run, arguments, place, log):
-    """Train into `run` with kills; return the number of kills, and of those that left a partial file."""
+    """Train into `run` with kills; return the numbers of kills and of partly written files."""
     rng, killed, partial = random.Random(arguments.seed), 0, 0
     while killed < arguments.kills:
         process = start_training(run, arguments, place, log)

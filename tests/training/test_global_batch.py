@@ -1,4 +1,4 @@
-"""Training on two replicas equals training on one, also with dropout and batch normalisation of Keras."""
+"""Training on two replicas equals training on one, with Keras' dropout and batch normalisation."""
 
 import keras
 import numpy as np

@@ -73,7 +73,7 @@ def test_a_defense_is_a_class_with_the_registered_name_and_a_frozen_config(name)
     assert not inspect.isabstract(defense)
     assert defense.name == name
     assert getattr(tfdefense.defenses, defense.__name__) is defense
-    assert defense.Config.__dataclass_params__.frozen
+    assert defense.config_type.__dataclass_params__.frozen
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS.names())
@@ -113,6 +113,6 @@ def test_hyperparameters_of_one_name_have_one_type():
     """They share one command-line flag."""
     types = {}
     for name in DEFENSES.names():
-        for field in dataclasses.fields(DEFENSES.get(name).Config):
+        for field in dataclasses.fields(DEFENSES.get(name).config_type):
             kind = str(field.type).replace(" | None", "").replace("<class '", "").replace("'>", "")
             assert types.setdefault(field.name, kind) == kind, field.name

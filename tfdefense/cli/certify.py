@@ -3,12 +3,8 @@
 from tfdefense.cli.flags import CommandFlags, FlagValues
 from tfdefense.cli.printing import print_paths
 from tfdefense.errors import require
-from tfdefense.evaluation.certification import (
-    CERTIFICATES_FILE,
-    certificate_table,
-    certify,
-    save_certificate,
-)
+from tfdefense.evaluation.certification import CERTIFICATES_FILE, CertificationConfig, certify
+from tfdefense.evaluation.report.certificate_report import certificate_table, save_certificate
 from tfdefense.experiments.load import load_dataset, load_defense
 from tfdefense.training.run_directory import RunDirectory
 
@@ -54,9 +50,9 @@ def run(given: FlagValues) -> None:
     output = RunDirectory(given.get("output", directory.path / "certified"), "output")
     defense = load_defense(directory)
     test = load_dataset(directory, given.get("data_dir")).test.take(count)
-    names = {"estimation_samples": "draws", "selection_samples": "first", "alpha": "alpha"}
-    options = {names[flag]: given[flag] for flag in names if flag in given}
-    certificate = certify(defense, test, output, overwrite=given.get("overwrite", False), **options)
+    names = ("estimation_samples", "selection_samples", "alpha")
+    config = CertificationConfig(**{name: given[name] for name in names if name in given})
+    certificate = certify(defense, test, output, config, overwrite=given.get("overwrite", False))
     save_certificate(certificate, output.path)
     width = max(len(line[0]) for line in certificate_table(certificate))
     print(

@@ -12,15 +12,15 @@ def print_report(report: Report) -> None:
     """Print the table, its summary and the checks that failed."""
     print(f"\n{to_text(report)}\n\n{report.summary}")
     print_failures(report)
-    passed = len(report.sanity) - len(report.failures)
-    print(f"{passed} of {len(report.sanity)} checks of these figures passed.")
+    passed = len(report.checks) - len(report.failed_checks)
+    print(f"{passed} of {len(report.checks)} checks passed.")
 
 
 def print_failures(report: Report, label: str = "") -> None:
     """Print a line for each check that failed, red on a terminal; `label` comes before its name."""
     red, plain = ("\033[31m", "\033[0m") if sys.stdout.isatty() else ("", "")
-    for check in report.failures:
-        print(f"{red}✗ {label}{check.name}: no. {check.verdict}{plain}")
+    for check in report.failed_checks:
+        print(f"{red}✗ {label}Check failed: {check.name}. {check.verdict}{plain}")
 
 
 def print_paths(paths: dict[str, object]) -> None:

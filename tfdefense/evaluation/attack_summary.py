@@ -1,4 +1,4 @@
-"""What a directory of adversarial examples amounts to."""
+"""Summary of a directory of adversarial examples."""
 
 import json
 from typing import Any
@@ -14,12 +14,20 @@ from tfdefense.utils.statistics import wilson_interval
 from tfdefense.utils.tables import format_share
 
 SCHEMA = 1
+_NOT_HYPERPARAMETERS = (
+    *("attack", "dataset", "split", "images", "classifier", "batch_size", "weights"),
+)
 
 
 def summarize_attack(examples: AdversarialDataset, split: Split) -> dict[str, Any]:
-    """The figures of `summary.json`: shares with their 95 % Wilson interval, norms over successes.
+    """Return the content of `summary.json`.
 
-    Norms are of the images that fool now and did not before.
+    Shares have 95 % Wilson intervals. Norms are of the images that fool the model after the attack
+    and do not before it.
+
+    Args:
+      examples: adversarial examples.
+      split: the clean images.
     """
     new = examples.success & ~examples.clean_success
     shares = {
@@ -43,44 +51,49 @@ def summarize_attack(examples: AdversarialDataset, split: Split) -> dict[str, An
 
 
 def save_attack_summary(examples: AdversarialDataset, split: Split) -> None:
-    """Writes `summary.json` and `summary.md` beside the shards."""
+    """Write `summary.json` and `summary.md` into the directory of the examples."""
     path = examples.directory.path
-    table = format_attack_summary(examples, split)
-    text = "\n".join(f"    {line}".rstrip() for line in table.splitlines())
+    lines = format_attack_summary(examples, split).splitlines()
+    text = "\n".join(f"    {line}".rstrip() for line in lines)
     title = f"# {examples.settings['attack']} on {examples.settings['classifier']}"
-    found = json.dumps(summarize_attack(examples, split), indent=2)
+    content = json.dumps(summarize_attack(examples, split), indent=2)
 
     def write() -> None:
         write_text_file(path / "summary.md", f"{title}\n\n{text}\n")
-        write_text_file(path / "summary.json", f"{found}\n")
+        write_text_file(path / "summary.json", f"{content}\n")
 
     multi_worker.run_on_chief(write)
 
 
 def format_attack_summary(examples: AdversarialDataset, split: Split) -> str:
-    """The same for a terminal."""
-    found = summarize_attack(examples, split)
-    settings = found["settings"]
-    shown = ("attack", "dataset", "split", "images", "classifier", "batch_size", "weights")
-    own = ", ".join(f"{name}={value}" for name, value in settings.items() if name not in shown)
+    """Return the summary as text for a terminal; arguments as in `summarize_attack`."""
+    summary = summarize_attack(examples, split)
+    settings, n = summary["settings"], summary["n"]
+    hyperparameters = ", ".join(
+        f"{name}={value}" for name, value in settings.items() if name not in _NOT_HYPERPARAMETERS
+    )
+    values = {
+        "fooled": _format_share(summary["success"], n),
+        "  rounded to 8 bits": _format_share(summary["success_8bit"], n),
+        "  before the attack": _format_share(summary["clean_success"], n),
+        **{
+            name: _format_spread(summary[name])
+            for name in ("l0", "l2", "linf", "queries", "gradients")
+        },
+        "seconds": f"{summary['seconds']:,.1f}",
+    }
     lines = [
-        f"{settings['attack']} ({own})",
+        f"{settings['attack']} ({hyperparameters})",
         f"on {settings['classifier']}, {settings['dataset']} {settings['split']}",
         "",
-        f"fools                  {_percent(found['success'], found['n'])}",
-        f"  rounded to 8 bits    {_percent(found['success_8bit'], found['n'])}",
-        f"  before the attack    {_percent(found['clean_success'], found['n'])}",
+        *(f"{name:22} {value}" for name, value in values.items()),
+        *(f"Note: {note}" for note in summary["notes"]),
     ]
-    for name in ("l0", "l2", "linf"):
-        lines.append(f"{name:22} {_numbers(found[name])}")
-    for name in ("queries", "gradients"):
-        lines.append(f"{name:22} {_numbers(found[name])}")
-    lines.append(f"seconds                {found['seconds']:,.1f}")
-    lines += [f"Note: {note}" for note in found["notes"]]
-    if found["no_gradient"]["share"] > 0:
+    blind = summary["no_gradient"]["share"]
+    if blind > 0:
         lines.append(
-            f"Check: no gradient at {found['no_gradient']['share']:.1%} of the images; the attack was"
-            " blind there. Attack with square too, which needs none."
+            f"Check failed: the gradient is zero at every pixel of {blind:.1%} of the images, so the"
+            " attack cannot change them. Run square too, which needs no gradient."
         )
     return "\n".join(lines)
 
@@ -100,11 +113,11 @@ def _spread(values: np.ndarray) -> dict[str, float] | None:
     }
 
 
-def _percent(share: dict[str, float], n: int) -> str:
+def _format_share(share: dict[str, float], n: int) -> str:
     return format_share(share["share"], share["ci_low"], share["ci_high"], n)
 
 
-def _numbers(spread: dict[str, float] | None) -> str:
+def _format_spread(spread: dict[str, float] | None) -> str:
     if spread is None:
         return "-"
     return "  ".join(f"{name} {value:,.4g}" for name, value in spread.items())

@@ -160,9 +160,7 @@ class Evaluator:
         if labels:
             withstood = self.measurements.withstood(pipeline_name, "white_box", labels)
         budget = self.defense.budget
-        config = DiagnosticsConfig(
-            self._epsilon(), budget.random_perturbations, budget.check_steps
-        )
+        config = DiagnosticsConfig(self._epsilon(), budget.random_perturbations, budget.check_steps)
         images = self._white_box_test.take(budget.check_images)
         diagnostics = Diagnostics(self._classifier, self._pipeline, images, config, withstood)
         diagnostics.run_attacks()

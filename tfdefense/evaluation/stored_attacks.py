@@ -51,7 +51,7 @@ def attack_split(
     start = time.monotonic()
     try:
         with warnings.catch_warnings():
-            # `craft` warns of images without a gradient. A check of the report covers them.
+            # The attack warns of images without a gradient, which a check of the report covers.
             warnings.simplefilter("ignore")
             storage = AdversarialStorage(batch_size=runner.batch_size, runs_dir=runs_dir)
             stored = make_adversarial_dataset(model, split, attack, storage)

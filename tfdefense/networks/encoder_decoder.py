@@ -1,4 +1,4 @@
-"""The generator of APE-GAN++: a convolutional encoder-decoder from adversarial to purified images."""
+"""The generator of APE-GAN++: a convolutional encoder-decoder that purifies images."""
 
 from typing import Any
 

@@ -96,7 +96,9 @@ def gan_generator_loss(fake_logits: tf.Tensor) -> tf.Tensor:
 
 
 def mean_absolute_error(clean: tf.Tensor, purified: tf.Tensor) -> tf.Tensor:
-    """Return the mean over pixels and channels of |x - x~|, float32 [N]: L_L1, CGAN equation (8).
+    """Return the mean over pixels and channels of |x - x~|, float32 [N]: L_L1.
+
+    CGAN equation (8).
 
     Args:
       clean: x, float32 [N, H, W, C].
@@ -106,7 +108,9 @@ def mean_absolute_error(clean: tf.Tensor, purified: tf.Tensor) -> tf.Tensor:
 
 
 def mean_squared_error(clean: tf.Tensor, purified: tf.Tensor) -> tf.Tensor:
-    """Return the mean over pixels and channels of (x - x~)^2, float32 [N]: L_MSE, APE-GAN++ equation (2).
+    """Return the mean over pixels and channels of (x - x~)^2, float32 [N]: L_MSE.
+
+    APE-GAN++ equation (2).
 
     Args:
       clean: x, float32 [N, H, W, C].
@@ -116,9 +120,9 @@ def mean_squared_error(clean: tf.Tensor, purified: tf.Tensor) -> tf.Tensor:
 
 
 def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Return -log softmax(logits)[label], float32 [N]: L_CLC, APE-GAN++ equation (3).
+    """Return -log softmax(logits)[label], float32 [N]: L_CLC and L_adv.
 
-    It is also L_adv, CGAN equation (10).
+    APE-GAN++ equation (3), CGAN equation (10).
 
     Args:
       labels: the true classes, int32 [N].

@@ -17,7 +17,10 @@ _SLOPE_BELOW = 0.1
 def _relu(
     learned: tf.Tensor, seen: tf.Tensor
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
-    """Return the ReLU of two equal tensors: `learned` gets its gradient, `seen` that of a leaky ReLU."""
+    """Return the ReLU of two equal tensors.
+
+    `learned` gets the gradient of a ReLU, and `seen` that of a leaky ReLU.
+    """
     above = tf.cast(learned > 0, learned.dtype)
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -28,7 +31,7 @@ def _relu(
 
 @keras.saving.register_keras_serializable("tfdefense")
 class PixelThresholds(keras.layers.Layer):
-    """relu(slope * (pixel - threshold)) for each pixel and threshold; slopes and thresholds are learned.
+    """Layer that compares pixels with learned thresholds: relu(slope * (pixel - threshold)).
 
     A change of less than 0.5 cannot move a black pixel above the middle of the range. A
     convolution sums over neighbours, which an attack changes all alike, so a network without this

@@ -14,7 +14,7 @@ _DROPOUTS = 3
 
 @keras.saving.register_keras_serializable("tfdefense")
 class UNet(keras.Model):
-    """Generator of pix2pix (Isola et al. 2017, section 6.1.1), with the levels that the images allow.
+    """Generator of pix2pix (Isola et al. 2017, section 6.1.1); the image size limits the levels.
 
     Down: 4x4 convolutions with stride 2 to C64-C128-C256-C512-..., leaky ReLU(0.2), batch
     normalisation except in the first and the innermost. Up: 4x4 transposed convolutions, batch

@@ -36,7 +36,7 @@ class BestWeights:
         return int(self._scores_since_best.numpy())
 
     def update(self, score: float) -> None:
-        """Compare the score of the current weights with the best score, and copy them if it is not lower."""
+        """Copy the current weights if their score is not lower than the best score so far."""
         if np.float32(score) < self._score.numpy():
             self._scores_since_best.assign_add(1)
             return

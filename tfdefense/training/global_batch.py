@@ -23,9 +23,9 @@ _SPATIAL = (
 
 @contextlib.contextmanager
 def use_global_batch(networks: Iterable[keras.Layer], replicas: int) -> Iterator[None]:
-    """Make `networks`, traced inside this context, compute on `replicas` replicas what they compute on one.
+    """Make `networks` use the global batch in everything that is traced inside this context.
 
-    With one replica nothing is changed. Not covered: other random layers (`GaussianNoise`,
+    On `replicas` replicas they then compute what they compute on one. With one replica nothing is changed. Not covered: other random layers (`GaussianNoise`,
     `AlphaDropout`, the dropout inside `LSTM` and `Attention`) and batch normalisation of masked
     inputs.
     """

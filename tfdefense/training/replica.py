@@ -39,7 +39,7 @@ class Replica:
         return tf.reduce_sum(values) / self.global_batch
 
     def clip(self, gradients: list[tf.Tensor], max_norm: float) -> list[tf.Tensor]:
-        """Return this replica's shares of gradients, scaled so that the norm of their sum is at most `max_norm`.
+        """Return this replica's shares of gradients, scaled down to a maximum norm of their sum.
 
         The clipping of a Keras optimizer would use the norm of one replica's share.
 

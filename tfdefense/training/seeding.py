@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def seed_layers(seed: int) -> Iterator[None]:
-    """Make the initial weights and dropout masks of layers created in this context follow from `seed`.
+    """Determine initial weights and dropout masks of layers created in this context by `seed`.
 
     Keras 3 draws the seed of each initializer and dropout layer without a seed from Python's
     `random`. The state of `random` is restored at the end. The random states of NumPy and

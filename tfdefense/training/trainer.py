@@ -66,7 +66,7 @@ class Trainer:
         self._scalar_names: list[str] = []
 
     def is_finished(self, image_count: int) -> bool:
-        """Restore the last checkpoint; return true if it ends a training on `image_count` images."""
+        """Restore the last checkpoint; return true if training on `image_count` images is complete."""
         step = self.checkpoints.restore()
         return step >= self.config.total_steps(image_count) or self.task.should_stop
 
@@ -115,27 +115,15 @@ class Trainer:
                     self.task.finish()
                 if validate and step in (next_validation, total_steps):
                     self._validate(validate, summaries, step)
-                finished = step == total_steps or self.task.should_stop
-                preempted = multi_worker.any_worker(preemption.requested)
-                self.checkpoints.save(
-                    step,
-                    min_interval=self.config.checkpoint_seconds,
-                    force=finished or preempted,
-                )
-                if preempted and not finished:
-                    saved = (
-                        " Saved. Run the same command again to resume." if self.directory else ""
-                    )
-                    raise PreemptedError(
-                        f"{self.task.name}: stopped by SIGTERM at step {step:,} of {total_steps:,}.{saved}"
-                    )
+                self._save_or_stop(step, total_steps, preemption)
 
     def make_iterator(
         self, arrays: Mapping[str, np.ndarray | DiskArray], first_step: int = 0
     ) -> Iterator[Mapping[str, Any]]:
         """Return an endless iterator over shuffled batches, from the batch of step `first_step` on.
 
-        Each batch is distributed: every replica gets its part, name -> [batch_size / replicas, ...].
+        Each batch is distributed: every replica gets its part, name -> tensor
+        [batch_size / replicas, ...].
         """
         config = self.config
         return iter(
@@ -204,6 +192,18 @@ class Trainer:
         )
         self._scalar_names = list(scalars)  # Runs only while tracing; the order never changes.
         return tf.stack([tf.cast(value, tf.float32) for value in scalars.values()])
+
+    def _save_or_stop(self, step: int, total_steps: int, preemption: PreemptionHandler) -> None:
+        """Save a checkpoint if it is due, or save and stop if any worker received SIGTERM."""
+        finished = step == total_steps or self.task.should_stop
+        preempted = multi_worker.any_worker(preemption.requested)
+        interval = self.config.checkpoint_seconds
+        self.checkpoints.save(step, min_interval=interval, force=finished or preempted)
+        if preempted and not finished:
+            saved = " Saved. Run the same command again to resume." if self.directory else ""
+            raise PreemptedError(
+                f"{self.task.name}: stopped by SIGTERM at step {step:,} of {total_steps:,}.{saved}"
+            )
 
     def _validate(self, validate: Validate, summaries: SummaryWriter, step: int) -> None:
         scalars, grids = validate()

@@ -1,4 +1,4 @@
-"""What tells one defended classifier from another: not the order in which a process built them."""
+"""The fingerprint of a model depends on its settings and weights, not on the order of creation."""
 
 import pytest
 
@@ -18,12 +18,12 @@ def fingerprint(toy_model):
     return of
 
 
-def test_the_same_defence_built_again_is_the_same(fingerprint):
+def test_equal_settings_give_equal_fingerprints(fingerprint):
     settings = {"seed": 3, "widths": (4, 8)}
     assert fingerprint(**settings) == fingerprint(**settings)
 
 
 @pytest.mark.parametrize("other", [{"seed": 4}, {"widths": (4, 6)}, {"thresholds": 0}])
-def test_another_defence_is_another(fingerprint, other):
+def test_other_settings_give_other_fingerprints(fingerprint, other):
     settings = {"seed": 3, "widths": (4, 8)}
     assert fingerprint(**settings) != fingerprint(**{**settings, **other})

@@ -53,6 +53,6 @@ def test_the_image_shape_of_a_plain_function_must_be_given():
     def classify(images):
         return images[:, 0, :3, 0]
 
-    with pytest.raises(UserError, match="its image shape is unknown. Wrap it: FrozenClassifier"):
+    with pytest.raises(UserError, match="its image shape is unknown"):
         BitDepth(classify)
     assert BitDepth(FrozenClassifier(classify, SHAPE)).has_grey_images

@@ -1,58 +1,36 @@
-"""Reports as a person meets them: in a browser, and beside each other."""
-
-import dataclasses
 import re
-import shutil
-import subprocess
 
-import pytest
-
-from tfdefense.attacks import BIM
-from tfdefense.errors import UserError
-from tfdefense.evaluation import Report, evaluate
-from tfdefense.evaluation.protocol import save_report
-from tfdefense.evaluation.report.comparison import Comparison, compare_runs
-from tfdefense.evaluation.report.render import to_html, to_markdown
-from tfdefense.training.run_directory import RunDirectory
+from tests.evaluation.report.conftest import with_names
+from tfdefense.evaluation.report.render import (
+    accuracy_table_lines,
+    failed_check_lines,
+    to_html,
+    to_latex,
+    to_markdown,
+    to_text,
+)
 
 
-@pytest.fixture
-def saved(report, tmp_path):
-    from tfdefense.utils.figures import save_figure, subplots
-
-    figure, _ = subplots(1, 1, (4, 3))
-    save_figure(figure, tmp_path / "gallery.png")
-    save_report(report, RunDirectory(tmp_path))
-    return tmp_path
-
-
-def test_a_browser_shows_the_report(saved, report):
-    browser = next(
-        filter(
-            None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))
-        ),
-        None,
-    )
-    if browser is None:
-        pytest.skip("no Chromium here to open report.html in")
-    page = saved / "moved" / "report.html"
-    page.parent.mkdir()
-    shutil.move(saved / "report.html", page)  # It needs nothing that lies beside it.
-    script = (
-        "<script>document.title = [...document.images].map(i => i.naturalWidth).join()</script>"
-    )
-    page.write_text(page.read_text().replace("</body>", script + "</body>"))
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000"]
-    shown = subprocess.run(
-        [*command, "--dump-dom", f"file://{page}"], capture_output=True, text=True, timeout=120
-    )
-    widths = re.search("<title>(.*?)</title>", shown.stdout)[1].split(",")
-    assert len(widths) == 3
-    assert all(int(width) > 300 for width in widths), "a picture is not inside"
-    assert shown.stdout.count("<table>") == to_markdown(report).count("| --- |\n") > 3
+def test_text_and_markdown_never_show_grey_box_alone(report):
+    for text in (to_text(report), to_markdown(report)):
+        assert "grey box" in text
+        assert "white box" in text
+        for attack in ("fgsm 0.3", "bim 0.3", "worst_case 0.3"):
+            line = next(line for line in text.splitlines() if attack in line)
+            assert line.count("n=24") == 2
+            assert line.count("n=9") == 1
+    assert "BIM(epsilon=0.3, norm='linf', steps=10" in to_markdown(report)
 
 
-def test_html_tells_what_markdown_tells(saved, report):
+def test_latex_has_the_table_and_escapes_special_characters(report):
+    text = to_latex(report)
+    lines = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert [line.count(" & ") for line in lines] == [3] * len(report.table())
+    assert "worst\\_case" in text
+    assert not re.search(r"(?<!\\)[%_#$]", text)
+
+
+def test_html_has_the_accuracies_of_the_markdown(saved, report):
     page = to_html(report, saved, ("gallery",))
     for row in report.rows:
         assert (
@@ -63,76 +41,24 @@ def test_html_tells_what_markdown_tells(saved, report):
     assert not re.search(r'(src|href)="(?!data:)', page)
 
 
-def test_a_saved_report_is_read_again(saved, report):
-    again = Report.from_json((saved / "report.json").read_text())
-    assert again.rows == report.rows
-    assert again.failures == report.failures
+def test_html_explains_every_column_and_check(report, tmp_path):
+    page = to_html(report, tmp_path, ())
+    for words in ("Undefended", "Grey box", "White box", "worst_case", "Wilson interval"):
+        assert words in page
+    for check in report.checks:
+        assert page.count(check.name) >= 2, "once with its finding, once with its rule"
 
 
-def renamed(report, **fields):
-    rows = tuple(
-        dataclasses.replace(
-            row, **{k: v for k, v in fields.items() if k != "defense" or row.defense != "none"}
-        )
-        for row in report.rows
-    )
-    return dataclasses.replace(report, rows=rows)
+def test_names_are_escaped_in_html(report, tmp_path):
+    script = "<script>alert(1)</script>"
+    for field in ("dataset", "classifier", "defense"):
+        page = to_html(with_names(report, **{field: script}), tmp_path, ())
+        assert script not in page
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
-def test_comparison_keeps_every_grey_box_beside_its_white_box(report, tmp_path):
-    other = renamed(report, defense="other")
-    comparison = Comparison({"apeganpp": report, "other": other})
-    header, *lines = comparison.table()
-    assert header[1:] == [
-        "undefended",
-        *(f"{name}, {box}" for name in ("apeganpp", "other") for box in ("grey box", "white box")),
-    ]
-    assert lines[0][0] == "none (clean)"
-    assert lines[-1][0] == "worst_case 0.3"
-    assert [line[2:4] for line in lines] == [line[4:6] for line in lines]
-    comparison.save(tmp_path / "compared")
-    assert (tmp_path / "compared" / "comparison.png").stat().st_size > 5_000
-    rows = (tmp_path / "compared" / "comparison.csv").read_text().splitlines()
-    assert len(rows) == 1 + 2 * len(report.rows)
-
-
-def test_worst_cases_over_other_attacks_have_a_line_of_their_own(report, defense, toy_split):
-    other = renamed(evaluate(defense, toy_split, [BIM(epsilon=0.3)], 9), defense="other")
-    comparison = Comparison({"apeganpp": report, "other": other})
-    lines = {line[0]: line[1:] for line in comparison.table()}
-    both, alone = (
-        lines[f"worst_case 0.3 ({over})"] for over in ("bim, fgsm, fgsm_predicted", "bim")
-    )
-    assert both[3:] == alone[1:3] == ["-", "-"]
-    assert alone[0] == lines["bim 0.3"][0]
-
-
-def test_seeds_in_directories_of_one_name_are_all_compared(report, tmp_path):
-    runs = [RunDirectory(tmp_path / f"seed{seed}" / "mnist") for seed in range(3)]
-    for run in runs:
-        run.path.mkdir(parents=True)
-        (run.path / "report.json").write_text(report.to_json())
-    assert len(compare_runs(runs).reports) == 3
-    with pytest.raises(UserError, match=r"seed2/mnist: given more than once"):
-        compare_runs([*runs, runs[2]])
-
-
-@pytest.mark.parametrize("what", ["classifier", "images"])
-def test_others_of_the_same_name_are_not_compared(report, what):
-    assert set(report.fingerprints) == {"classifier", "images"}
-    assert Report.from_json(report.to_json()).fingerprints == report.fingerprints
-    other = dataclasses.replace(report, fingerprints={**report.fingerprints, what: "another"})
-    with pytest.raises(UserError, match=f"are of {what} of the same name, yet not the same"):
-        Comparison({"one": report, "other": other})
-
-
-def test_what_cannot_be_compared_is_named(report, tmp_path):
-    with pytest.raises(UserError, match="apeganpp is of dataset toy, other of mnist"):
-        Comparison({"apeganpp": report, "other": renamed(report, dataset="mnist")})
-    with pytest.raises(UserError, match="apeganpp is of classifier toy, other of lenet"):
-        Comparison({"apeganpp": report, "other": renamed(report, classifier="lenet")})
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "report.json").write_text("{}")
-    with pytest.raises(UserError, match=r"report.json: damaged, or of another version"):
-        compare_runs([RunDirectory(tmp_path / name) for name in ("a", "b")])
+def test_parts_for_model_cards_are_markdown(report):
+    lines = accuracy_table_lines(report)
+    assert any(line.startswith("| worst_case 0.3") for line in lines)
+    assert any(line.startswith("- **White box**:") for line in lines)
+    assert len(failed_check_lines(report, "toy: ")) == 2 * len(report.failed_checks)

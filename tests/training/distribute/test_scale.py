@@ -27,9 +27,9 @@ FEW = {
 
 # bfloat16 keeps 8 significant bits, so one rounding changes a value by up to 2^-8 of it. Two
 # replicas round their two partial gradients, where one replica rounds the whole gradient, and each
-# layer passes the difference on to the layer before it. Eight roundings are allowed: 3 % of the
-# update. The networks here need one to five. A faulty reduction changes the update by half or more.
-BFLOAT16_TOLERANCE = 8 * 2.0**-8
+# layer passes the difference on to the layer before it. Sixteen roundings are allowed: 6 % of the
+# update. The networks here need one to ten. A faulty reduction changes the update by half or more.
+BFLOAT16_TOLERANCE = 16 * 2.0**-8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +123,7 @@ def relative_differences(updates, expected):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LEARNED)
 def test_two_replicas_update_as_one(one_step, name):
-    """The same weights, data and draws: synchronised normalisation, summed gradients, split draws."""
+    """Normalisation is synchronised, gradients are summed, and random draws are split."""
     one, two = one_step(name), one_step(name, replicas=2)
     assert any("gradient_norm" in key for key in one.scalars)
     assert one.scalars.keys() == two.scalars.keys()
@@ -163,7 +163,7 @@ def test_a_faulty_reduction_exceeds_the_bfloat16_tolerance(
     monkeypatch.undo()
     expected = one_step("apeganpp", 1, "bfloat16").updates
     differences = relative_differences(faulty.updates, expected)
-    assert min(differences.values()) > 10 * BFLOAT16_TOLERANCE, differences
+    assert min(differences.values()) > 4 * BFLOAT16_TOLERANCE, differences
 
 
 @pytest.mark.slow

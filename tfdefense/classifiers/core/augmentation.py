@@ -44,7 +44,9 @@ def augment(images: tf.Tensor, name: str, replica: Replica) -> tf.Tensor:
     if name == "none":
         return images
     if name == "affine":
-        return tf.clip_by_value(_transform(images, _draw_affine_transforms(images, replica), "CONSTANT"), 0, 1)
+        return tf.clip_by_value(
+            _transform(images, _draw_affine_transforms(images, replica), "CONSTANT"), 0, 1
+        )
     height, width = images.shape[1:3]
     rows = tf.round(replica.uniform(-1.0, 1.0) * _SHIFT * height)
     columns = tf.round(replica.uniform(-1.0, 1.0) * _SHIFT * width)

@@ -104,7 +104,11 @@ class ClassifierTraining:
     """
 
     def __init__(
-        self, architecture: Architecture, data: Dataset, seed: int = 0, config: ClassifierConfig | None = None
+        self,
+        architecture: Architecture,
+        data: Dataset,
+        seed: int = 0,
+        config: ClassifierConfig | None = None,
     ) -> None:
         config = config or ClassifierConfig()
         self.architecture = architecture
@@ -190,7 +194,9 @@ class ClassifierTraining:
         loss = float(np.mean(losses))
         self.best.update(-loss)
         hardest = split.images[np.argsort(-losses)[:_GRID_IMAGES]]
-        return {"accuracy": float(np.mean(correct)), "loss": loss}, {"hardest": image_grid([hardest])}
+        return {"accuracy": float(np.mean(correct)), "loss": loss}, {
+            "hardest": image_grid([hardest])
+        }
 
 
 def _make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:

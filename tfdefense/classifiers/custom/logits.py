@@ -28,7 +28,9 @@ def _last_layer(model: keras.Model) -> keras.Layer | None:
     if not outputs or len(outputs) != 1:
         return None
     for layer in reversed(model.layers):
-        with contextlib.suppress(AttributeError, ValueError):  # The layer was never called, or more than once.
+        with contextlib.suppress(
+            AttributeError, ValueError
+        ):  # The layer was never called, or more than once.
             if layer.output is outputs[0]:
                 return layer
     return None

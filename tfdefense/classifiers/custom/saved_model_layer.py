@@ -1,12 +1,12 @@
-"""A TensorFlow graph with constant weights as a Keras layer: what a SavedModel becomes here.
+"""Keras layer that runs a TensorFlow graph with constant weights, made from a SavedModel.
 
-Such a layer needs none of the Python that made the model, fits into a `.keras` file, and passes gradients.
+The layer needs no Python code of the model, can be saved in a `.keras` file, and passes gradients.
 """
 
 import hashlib
 import itertools
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +17,29 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from tfdefense.errors import UserError, require
 
-# What a graph may not do when it is merely asked for logits: touch files (PrintV2 writes to any), call Python or others. By
-# parts of names, for each has many forms, and newer versions of TensorFlow bring more.
+# Parts of the names of operations that access files, call Python code or contact other machines (PrintV2
+# can write to any file). Parts, because each operation has several versions and new ones are added.
 _UNSAFE = re.compile(
     "PyFunc|File|Reader|RecordInput|Summary|Event|Print|Debug|Dump|Dataset|Iterator|Checkpoint|Save|Restore|ImmutableConst"
     "|LoadAndRemap|FixedUnigram|StoreMinibatch|Rpc|RemoteCall"
 )
-# Every SavedModel has these, in the functions that save and restore it, which are never called here.
-_OF_SAVING = {"MergeV2Checkpoints", "RestoreV2", "SaveV2", "ShardedFilename"}
+# Operations of the functions that save and restore a SavedModel. Every SavedModel has them, and they are
+# never called here.
+_SAVING_OPERATIONS = {"MergeV2Checkpoints", "RestoreV2", "SaveV2", "ShardedFilename"}
 
 
 @keras.saving.register_keras_serializable("tfdefense")
 class FrozenGraph(keras.Layer):
-    """Runs a graph with one input and one output.
+    """Layer that runs a graph with one input and one output.
 
     Args:
-      feed, fetch: names of the tensors that go in and come out.
-      outputs: K, what comes out for each image.
-      graph: the serialized GraphDef, with constants for weights; empty until its file is loaded.
-      digest: a hash of the graph, which tells two such layers apart by their configuration.
+      feed: name of the input tensor.
+      fetch: name of the output tensor.
+      outputs: K, the number of outputs per image.
+      graph: the serialized GraphDef, in which the weights are constants; empty until `load_assets`.
+      digest: hash of the graph, so that layers with different graphs have different configurations;
+        None computes it.
+      **keywords: see `keras.Layer`.
     """
 
     def __init__(
@@ -50,60 +54,63 @@ class FrozenGraph(keras.Layer):
         super().__init__(**keywords)
         self.feed, self.fetch, self.outputs, self.graph = feed, fetch, outputs, graph
         self.digest = digest or hashlib.blake2b(graph, digest_size=16).hexdigest()
-        self._function = None
+        self._function: Callable[[tf.Tensor], tf.Tensor] | None = None
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
-        """Images float32 [N, H, W, C], as the graph wants them -> float32 [N, K]."""
+        """Return the outputs float32 [N, K] of images float32 [N, H, W, C] in the graph's format."""
         if self._function is None:
-            definition = tf.compat.v1.GraphDef.FromString(self.graph)
-            wrapped = tf.compat.v1.wrap_function(
-                lambda: tf.compat.v1.import_graph_def(definition, name=""), []
-            )
-            graph = wrapped.graph
-            self._function = wrapped.prune(
-                graph.get_tensor_by_name(self.feed), graph.get_tensor_by_name(self.fetch)
-            )
+            self._function = self._import_graph()
         return tf.ensure_shape(self._function(images), [None, self.outputs])
 
+    def _import_graph(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        definition = tf.compat.v1.GraphDef.FromString(self.graph)
+        wrapped = tf.compat.v1.wrap_function(
+            lambda: tf.compat.v1.import_graph_def(definition, name=""), []
+        )
+        graph = wrapped.graph
+        return wrapped.prune(
+            graph.get_tensor_by_name(self.feed), graph.get_tensor_by_name(self.fetch)
+        )
+
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, int]:
-        """[N, K]."""
+        """Return [N, K]."""
         return (input_shape[0], self.outputs)
 
     def get_config(self) -> dict[str, Any]:
-        own = ("feed", "fetch", "outputs", "digest")
-        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+        names = ("feed", "fetch", "outputs", "digest")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     def save_assets(self, directory: str) -> None:
-        """Writes the graph into a `.keras` file."""
+        """Save the graph in a `.keras` file."""
         (Path(directory) / "graph.pb").write_bytes(self.graph)
 
     def load_assets(self, directory: str) -> None:
-        """Reads the graph from a `.keras` file."""
+        """Load the graph from a `.keras` file."""
         self.graph = (Path(directory) / "graph.pb").read_bytes()
 
 
 def freeze_saved_model(
-    path: Path, unsafe: bool = False
+    path: Path, *, unsafe: bool = False
 ) -> tuple[FrozenGraph, tuple[int | None, ...]]:
-    """The signature of a SavedModel that takes images, its softmax taken off, and what it takes.
+    """Make a layer of the signature of a SavedModel that takes images, without its softmax.
 
     Args:
       path: the directory.
-      unsafe: accept a graph that touches files or calls Python.
+      unsafe: accept a graph that accesses files or calls Python code.
 
     Returns:
       The layer, and the shape [N, H, W, C] of its input.
 
     Raises:
-      UserError: damaged, unsafe, or without a signature from images to logits.
+      UserError: the SavedModel is damaged or unsafe, or has no signature from images to logits.
     """
     if not unsafe:
         _require_safe(path)
     try:
         loaded = tf.saved_model.load(str(path))
-    except Exception as error:  # Every kind of damage raises another type.
+    except Exception as error:  # There is another exception for each kind of damage.
         raise UserError(f"--classifier={path}: cannot be loaded: {_first_line(error)}") from error
-    signature = _signature(loaded, path)
+    signature = _find_signature(loaded, path)
     specs = signature.structured_input_signature[1]
     require(
         len(specs) == 1,
@@ -116,27 +123,35 @@ def freeze_saved_model(
         f"--classifier={path}: takes {spec.dtype.name}, float32 needed (no gradient passes through"
         " whole numbers).",
     )
-    name = _output(signature, path)
+    name = _find_output(signature, path)
     frozen = convert_variables_to_constants_v2(signature)
     if not unsafe:
         _require_safe_graphs([frozen.graph.as_graph_def()], path)
     position = sorted(signature.structured_outputs).index(name)
-    layer = _layer(frozen, frozen.outputs[position], path)
+    layer = _make_layer(frozen, frozen.outputs[position], path)
     return layer, tuple(spec.shape.as_list())
 
 
 def freeze_keras_model(model: keras.Model, image_shape: tuple[int, ...], path: Path) -> FrozenGraph:
-    """A Keras model's inference as a frozen graph, its softmax taken off.
+    """Make a layer of a Keras model in inference mode, without its softmax.
 
-    Nothing of its Python is needed, or runs, afterwards.
+    The layer needs no Python code of the model.
+
+    Args:
+      model: the model.
+      image_shape: the shape (H, W, C) of its images.
+      path: its file, for error messages.
+
+    Raises:
+      UserError: its output is not [N, K].
     """
     function = tf.function(lambda images: model(images, training=False))
     concrete = function.get_concrete_function(tf.TensorSpec([None, *image_shape], tf.float32))
     frozen = convert_variables_to_constants_v2(concrete)
-    return _layer(frozen, frozen.outputs[0], path)
+    return _make_layer(frozen, frozen.outputs[0], path)
 
 
-def _layer(frozen: Any, output: tf.Tensor, path: Path) -> FrozenGraph:
+def _make_layer(frozen: Any, output: tf.Tensor, path: Path) -> FrozenGraph:
     (feed,) = frozen.inputs
     fetch = _before_softmax(output)
     shape = fetch.shape if fetch.shape.rank is not None else output.shape
@@ -146,8 +161,8 @@ def _layer(frozen: Any, output: tf.Tensor, path: Path) -> FrozenGraph:
     )
     graph = frozen.graph.as_graph_def()
     for node in graph.node:
-        # Refers to Python that is not here; without it, TensorFlow differentiates the node's own
-        # operations, which comes to the same derivative.
+        # It names a gradient function in Python that is missing here. Without it, TensorFlow
+        # differentiates the operations of the node, with the same result.
         node.attr.pop("_gradient_op_type", None)
     return FrozenGraph(
         feed.name, fetch.name, shape[1], graph.SerializeToString(), name="frozen_graph"
@@ -155,13 +170,14 @@ def _layer(frozen: Any, output: tf.Tensor, path: Path) -> FrozenGraph:
 
 
 def _before_softmax(tensor: tf.Tensor) -> tf.Tensor:
+    """Return the input of the softmax that computes `tensor`; without a softmax, `tensor`."""
     found = tensor
     while found.op.type == "Identity":
         found = found.op.inputs[0]
     return found.op.inputs[0] if found.op.type == "Softmax" else tensor
 
 
-def _signature(loaded: Any, path: Path) -> Any:
+def _find_signature(loaded: Any, path: Path) -> Any:
     signatures = loaded.signatures
     if "serving_default" in signatures:
         return signatures["serving_default"]
@@ -173,7 +189,7 @@ def _signature(loaded: Any, path: Path) -> Any:
     return next(iter(signatures.values()))
 
 
-def _output(signature: Any, path: Path) -> str:
+def _find_output(signature: Any, path: Path) -> str:
     outputs = signature.structured_outputs
     if "logits" in outputs:
         return "logits"
@@ -190,7 +206,7 @@ def _require_safe(path: Path) -> None:
         saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
     except Exception as error:  # Protobuf's DecodeError, or the file system's.
         raise UserError(f"--classifier={path}: saved_model.pb is damaged.") from error
-    _require_safe_graphs([meta.graph_def for meta in saved.meta_graphs], path, _OF_SAVING)
+    _require_safe_graphs([meta.graph_def for meta in saved.meta_graphs], path, _SAVING_OPERATIONS)
 
 
 def _require_safe_graphs(graphs: Iterable[Any], path: Path, allowed: Collection[str] = ()) -> None:
@@ -200,8 +216,8 @@ def _require_safe_graphs(graphs: Iterable[Any], path: Path, allowed: Collection[
         found = sorted({node.op for node in nodes if _UNSAFE.search(node.op)} - set(allowed))
         require(
             not found,
-            f"--classifier={path}: contains {', '.join(found)}, which touch files or call Python. If you"
-            " trust it: --unsafe_load.",
+            f"--classifier={path}: contains {', '.join(found)}, which access files or call Python code. If"
+            " you trust it: --unsafe_load.",
         )
 
 

@@ -58,7 +58,7 @@ def _detector_sentences(report: "Report") -> str:
     return (
         " An attacked image that the detector refuses counts as correct. The detector also refuses"
         f" {report.detections[0].refused:.1%} of the clean images, and these count as wrong. Without the"
-        f" detector, the share of images that stay correct is {_joined(shares)}."
+        f" detector, the share of images that stay correct is {' and '.join(shares)}."
     )
 
 

@@ -1,4 +1,4 @@
-"""A function of a batch, applied to many images on all devices of this process and on all workers."""
+"""A function of a batch, applied to many images on all devices and on all workers."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

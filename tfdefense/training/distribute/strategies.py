@@ -42,7 +42,8 @@ def _make_multi_worker_strategy() -> tf.distribute.Strategy:
     cluster, job, index = _parse_tf_config(os.environ.get("TF_CONFIG", ""))
     addresses = [address for known in _JOBS for address in cluster.get(known, ())]
     print_line(
-        f"{job} {index} of {len(addresses)} workers ({cluster[job][index]}): waiting for all workers."
+        f"{job} {index} of {len(addresses)} workers ({cluster[job][index]}): waiting for all"
+        " workers."
     )
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     with strategy.scope():

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfdefense.classifiers.core.augmentation import AUGMENTATIONS, augment
+from tfdefense.training import Replica
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_augmentation_keeps_the_range_and_depends_on_seed_and_step(digits, name):
+    images = tf.constant(digits.train.images[:32])
+
+    def at(step):
+        return augment(images, name, Replica(0, tf.constant(step, tf.int64), 32)).numpy()
+
+    first = at(1)
+    assert first.shape == images.shape
+    assert first.min() >= 0
+    assert first.max() <= 1
+    np.testing.assert_array_equal(first, at(1))
+    assert np.array_equal(first, at(2)) == (name == "none")
+
+
+def test_shifts_are_whole_pixels_and_flips_are_mirrors():
+    rng = np.random.default_rng(0)
+    images = rng.random((64, 16, 16, 3)).astype(np.float32)
+    moved = augment(tf.constant(images), "shift_flip", Replica(0, tf.constant(5, tf.int64), 64))
+    kinds = set()
+    for image, result in zip(images, moved.numpy(), strict=True):
+        matches = [
+            (flip, down, right)
+            for flip in (False, True)
+            for down in range(-2, 3)
+            for right in range(-2, 3)
+            if np.array_equal(
+                np.roll(image[:, ::-1] if flip else image, (down, right), (0, 1))[3:-3, 3:-3],
+                result[3:-3, 3:-3],
+            )
+        ]
+        assert len(matches) == 1
+        kinds.add(matches[0])
+    assert len(kinds) > 15
+    assert {flip for flip, _, _ in kinds} == {False, True}
+
+
+def test_affine_augmentation_keeps_digits_in_place(digits):
+    """The mean of many draws is a blurred image with the same centre."""
+    image = digits.train.images[:1]
+    batch = tf.constant(np.repeat(image, 400, axis=0))
+    moved = augment(batch, "affine", Replica(0, tf.constant(0, tf.int64), 400)).numpy()
+
+    def centre(image):
+        weights = image[..., 0] / image.sum()
+        grid = np.arange(28)
+        return np.array([(weights.sum(1) * grid).sum(), (weights.sum(0) * grid).sum()])
+
+    np.testing.assert_allclose(centre(moved.mean(0)), centre(image[0]), atol=0.3)
+    assert np.std([centre(picture) for picture in moved], axis=0).min() > 0.5
+    assert moved[:, 0].max() < 0.5, "edges are filled with black"

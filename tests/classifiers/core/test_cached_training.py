@@ -1,0 +1,71 @@
+import dataclasses
+import functools
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import tfdefense
+from tfdefense.classifiers import ClassifierConfig
+from tfdefense.classifiers.core import cached_training
+from tfdefense.classifiers.core.architecture import Architecture, Recipe
+from tfdefense.classifiers.core.classifier_training import ClassifierTraining
+from tfdefense.errors import UserError
+from tfdefense.training.run_directory import RunDirectory
+
+
+def linear(image_shape, num_classes):
+    layers = [keras.layers.Flatten(), keras.layers.Dense(num_classes)]
+    return keras.Sequential([keras.Input(image_shape), *layers], name="linear")
+
+
+LINEAR = Architecture("linear", "for tests", linear, grey=Recipe(training_images=12_000))
+
+
+def test_the_run_of_a_classifier_holds_its_summary(digits, tmp_path, capsys):
+    run = RunDirectory(tmp_path / "digits-linear")
+    training = ClassifierTraining(LINEAR, digits, config=ClassifierConfig(epochs=2))
+    classifier = cached_training.train_classifier(training, run)
+    measured = json.loads((run.path / "summary.json").read_text())
+    right = np.argmax(classifier(digits.test.images), -1) == digits.test.labels
+    assert measured["accuracy"] == pytest.approx(right.mean())
+    assert measured["n"] == 360
+    assert measured["ci_low"] < measured["accuracy"] < measured["ci_high"]
+    assert measured["parameters"] == 7_850
+    assert "7,850 parameters, test accuracy" in capsys.readouterr().out
+    found = cached_training.load_or_train(LINEAR, digits, tmp_path)
+    np.testing.assert_array_equal(found.model.get_weights()[0], classifier.model.get_weights()[0])
+    other = dataclasses.replace(digits, source="dir:/elsewhere")
+    with pytest.raises(UserError, match=r"is a classifier of --dataset=digits; one of"):
+        cached_training.load_or_train(LINEAR, other, tmp_path)
+
+
+@pytest.mark.parametrize(("one", "other"), [(0, 5), (5, 0)])
+def test_a_classifier_of_another_split_is_an_error(toy_split, tmp_path, one, other):
+    """Some of its training images are test images now."""
+    np.savez(
+        tmp_path / "toy.npz",
+        images=np.tile(toy_split.images, (4, 1, 1, 1)),
+        labels=np.tile(toy_split.labels, 4),
+    )
+    load = functools.partial(tfdefense.data.load, f"npz:{tmp_path / 'toy.npz'}")
+    config = ClassifierConfig(epochs=1)
+    training = ClassifierTraining(LINEAR, load(split_seed=one), config=config)
+    cached_training.train_classifier(training, cached_training.locate_run(LINEAR, load(), tmp_path))
+    with pytest.raises(UserError, match="split_seed=5"):
+        cached_training.load_or_train(LINEAR, load(split_seed=other), tmp_path)
+
+
+def test_an_unfinished_run_is_resumed_with_its_stored_settings(digits, tmp_path):
+    run = RunDirectory(tmp_path / "digits-linear")
+    config = ClassifierConfig(epochs=2, label_smoothing=0.1)
+    cached_training.train_classifier(ClassifierTraining(LINEAR, digits, 3, config), run)
+    run.classifier_path.unlink()
+    again = cached_training.load_or_train(LINEAR, digits, tmp_path)
+    assert run.read_config().settings["epochs"] == 2
+    assert again.num_classes == 10
+    with pytest.raises(
+        UserError, match=r"other settings: --epochs=2 \(10 now\), --label_smoothing=0.1"
+    ):
+        cached_training.train_classifier(ClassifierTraining(LINEAR, digits, 3), run)

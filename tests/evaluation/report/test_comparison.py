@@ -1,0 +1,78 @@
+import dataclasses
+
+import pytest
+
+from tests.evaluation.report.conftest import with_names
+from tfdefense.attacks import BIM
+from tfdefense.errors import UserError
+from tfdefense.evaluation import Report, evaluate
+from tfdefense.evaluation.report.comparison import Comparison, compare_runs
+from tfdefense.training.run_directory import RunDirectory
+
+
+def test_comparison_keeps_every_grey_box_next_to_its_white_box(report, tmp_path):
+    other = with_names(report, defense="other")
+    comparison = Comparison({"apeganpp": report, "other": other})
+    header, *lines = comparison.table()
+    assert header[1:] == [
+        "undefended",
+        *(f"{name}, {box}" for name in ("apeganpp", "other") for box in ("grey box", "white box")),
+    ]
+    assert lines[0][0] == "none (clean)"
+    assert lines[-1][0] == "worst_case 0.3"
+    assert [line[2:4] for line in lines] == [line[4:6] for line in lines]
+    comparison.save(tmp_path / "compared")
+    assert (tmp_path / "compared" / "comparison.png").stat().st_size > 5_000
+    rows = (tmp_path / "compared" / "comparison.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2 * len(report.rows)
+
+
+def test_names_are_escaped_in_html(report, tmp_path):
+    script = "<script>alert(1)</script>"
+    reports = {script: report, "other": with_names(report, defense="other")}
+    Comparison(reports).save(tmp_path)
+    page = (tmp_path / "comparison.html").read_text()
+    assert script not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;, white box" in page
+
+
+def test_worst_cases_over_different_attacks_have_separate_lines(report, defense, toy_split):
+    other = with_names(evaluate(defense, toy_split, [BIM(epsilon=0.3)], 9), defense="other")
+    comparison = Comparison({"apeganpp": report, "other": other})
+    lines = {line[0]: line[1:] for line in comparison.table()}
+    both, alone = (
+        lines[f"worst_case 0.3 ({attacks})"] for attacks in ("bim, fgsm, fgsm_predicted", "bim")
+    )
+    assert both[3:] == alone[1:3] == ["-", "-"]
+    assert alone[0] == lines["bim 0.3"][0]
+
+
+def test_runs_in_directories_of_one_name_are_all_compared(report, tmp_path):
+    runs = [RunDirectory(tmp_path / f"seed{seed}" / "mnist") for seed in range(3)]
+    for run in runs:
+        run.path.mkdir(parents=True)
+        (run.path / "report.json").write_text(report.to_json())
+    assert len(compare_runs(runs).reports) == 3
+    with pytest.raises(UserError, match=r"seed2/mnist: given more than once"):
+        compare_runs([*runs, runs[2]])
+
+
+@pytest.mark.parametrize("what", ["classifier", "images"])
+def test_reports_on_others_of_the_same_name_are_not_compared(report, what):
+    assert set(report.fingerprints) == {"classifier", "images"}
+    assert Report.from_json(report.to_json()).fingerprints == report.fingerprints
+    other = dataclasses.replace(report, fingerprints={**report.fingerprints, what: "another"})
+    with pytest.raises(UserError, match=f"have different {what} of the same name"):
+        Comparison({"one": report, "other": other})
+
+
+def test_reports_that_cannot_be_compared_are_named(report, tmp_path):
+    with pytest.raises(UserError, match="apeganpp has dataset toy, other has mnist"):
+        Comparison({"apeganpp": report, "other": with_names(report, dataset="mnist")})
+    with pytest.raises(UserError, match="apeganpp has classifier toy, other has lenet"):
+        Comparison({"apeganpp": report, "other": with_names(report, classifier="lenet")})
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text("{}")
+    with pytest.raises(UserError, match=r"report.json: damaged, or written by another version"):
+        compare_runs([RunDirectory(tmp_path / name) for name in ("a", "b")])

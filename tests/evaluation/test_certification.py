@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from tfdefense.defenses.core.randomized_smoothing import ABSTAINS
+from tfdefense.errors import UserError
+from tfdefense.evaluation.certification import Certificate, CertificationConfig, certify
+from tfdefense.evaluation.report.certificate_report import certificate_table
+from tfdefense.training.run_directory import RunDirectory
+
+CERTIFICATE = Certificate(
+    settings={"sigma": 0.5, "draws": 100, "first": 10, "alpha": 0.001},
+    labels=np.array([0, 1, 2, 0]),
+    classes=np.array([0, 1, 0, ABSTAINS]),
+    radii=np.array([0.3, 0.6, 0.9, 0.0]),
+)
+
+
+def test_only_images_with_the_correct_class_are_counted():
+    assert [CERTIFICATE.correct_within(radius) for radius in (0, 0.3, 0.5, 0.7)] == [2, 2, 1, 0]
+    assert CERTIFICATE.abstained == 1
+    assert [line[0] for line in certificate_table(CERTIFICATE)[1:]] == [
+        *("0.00", "0.25", "0.50", "0.75")
+    ]
+
+
+def test_summary_has_share_abstentions_and_average_radius():
+    assert "the correct class is certified for 50.0% of 4 test images" in CERTIFICATE.summary
+    assert "No class is certified for 1 images" in CERTIFICATE.summary
+    assert "average certified radius is 0.225" in CERTIFICATE.summary
+
+
+def test_bad_input_is_named(bit_depth, toy_split, tmp_path):
+    with pytest.raises(UserError, match="--estimation_samples=0: at least 1"):
+        CertificationConfig(estimation_samples=0)
+    with pytest.raises(UserError, match="--selection_samples=-1: at least 1"):
+        CertificationConfig(selection_samples=-1)
+    with pytest.raises(UserError, match="bit_depth cannot certify"):
+        certify(bit_depth, toy_split, RunDirectory(tmp_path))

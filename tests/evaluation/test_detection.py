@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+from tfdefense.evaluation.detection import measure_detection
+from tfdefense.evaluation.per_image_results import PerImageResults
+
+
+def results(excess):
+    n = len(excess)
+    return PerImageResults(np.zeros(n, np.int32), np.zeros((n, 3)), excess=np.array(excess))
+
+
+def test_detection_has_the_refused_share_and_the_area_under_the_roc_curve():
+    clean, attacked = measure_detection(
+        {
+            "none/none/none": PerImageResults(np.zeros(4, np.int32), np.zeros((4, 3))),
+            "magnet/none/none": results([-2.0, -1.0, -0.5, 0.5]),
+            "magnet/fgsm/white_box": results([-0.7, 0.2, 1.0, 2.0]),
+        }
+    )
+    assert (clean.attack, clean.refused, clean.n, clean.auc) == ("none", 0.25, 4, None)
+    assert (attacked.attack, attacked.threat_model) == ("fgsm", "white_box")
+    assert attacked.refused == 0.75
+    assert attacked.auc == pytest.approx(13 / 16)
+
+
+def test_defence_without_a_detector_has_no_detections():
+    without = PerImageResults(np.zeros(4, np.int32), np.zeros((4, 3)))
+    assert measure_detection({"none/none/none": without}) == ()

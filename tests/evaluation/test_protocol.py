@@ -1,0 +1,49 @@
+import pytest
+
+from tests.conftest import SHAPE
+from tfdefense.attacks import default_epsilon
+from tfdefense.errors import UserError
+from tfdefense.evaluation.protocol import EvaluationConfig
+
+
+def test_default_epsilon_follows_the_channels():
+    assert default_epsilon((28, 28, 1)) == 0.3
+    assert default_epsilon((32, 32, 3)) == pytest.approx(8 / 255)
+
+
+def test_each_norm_has_its_usual_radius_unless_one_is_given():
+    config = EvaluationConfig(attacks=("pgd:steps=2", "pgd:steps=2:norm=l2", "fgsm:epsilon=0.1"))
+    assert [attack.epsilon for attack in config.attacks_on(SHAPE)] == [0.3, 1.5, 0.1]
+    assert [attack.epsilon for attack in config.attacks_on((32, 32, 3))] == [8 / 255, 0.5, 0.1]
+    given = EvaluationConfig(attacks=("pgd:norm=l2",), epsilon=0.7).attacks_on(SHAPE)
+    assert given[0].epsilon == 0.7
+
+
+def test_settings_are_those_that_report_json_stores():
+    config = EvaluationConfig(attacks=("fgsm",), images=20)
+    assert config.settings() == {
+        "epsilon": None,
+        "attacks": ["fgsm"],
+        "images": 20,
+        "white_box_images": None,
+        "threat_models": ["grey_box", "white_box"],
+        "source": None,
+        "fooled_only": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"epsilon": 1.5}, r"--epsilon=1.5: a number in \[0, 1\]"),
+        ({"attacks": ()}, "--attacks: none given"),
+        ({"attacks": ("fgms",)}, "Did you mean 'fgsm'"),
+        ({"images": 0}, "--images=0: at least 1"),
+        ({"white_box_images": 0}, "--white_box_images=0: at least 1"),
+        ({"source": "lenet"}, "--source=lenet: needs transfer"),
+        ({"threat_models": ("white_box", "transfer")}, "needs --source"),
+    ],
+)
+def test_bad_values_are_named(given, message):
+    with pytest.raises(UserError, match=message):
+        EvaluationConfig(**given)

@@ -1,0 +1,47 @@
+import re
+
+from tfdefense.utils.tables import (
+    escape_latex,
+    format_share,
+    latex_table,
+    markdown_table,
+    text_table,
+)
+
+TABLE = [["attack", "accuracy"], ["worst_case", "50.0% [45.0, 55.0] n=400"], ["a|b", "1e3"]]
+
+
+def test_text_table_has_a_rule_under_its_header():
+    header, rule, *rows = text_table(TABLE)
+    assert header == "attack      accuracy"
+    assert set(rule) == {"-", " "}
+    assert rows[0] == "worst_case  50.0% [45.0, 55.0] n=400"
+    assert rows[1].endswith("1e3"), "cells are not read as numbers"
+
+
+def test_markdown_table_is_a_github_table_with_escaped_bars():
+    header, rule, *rows = markdown_table(TABLE)
+    assert re.fullmatch(r"\| attack +\| accuracy +\|", header)
+    assert re.fullmatch(r"\|-+\|-+\|", rule)
+    assert rows[0] == "| worst_case | 50.0% [45.0, 55.0] n=400 |"
+    assert r"a\|b" in rows[1]
+
+
+def test_latex_table_loads_booktabs_and_escapes_cells_and_caption():
+    lines = latex_table(TABLE, "50% of #1 & more")
+    assert lines[0] == r"\begin{table}"
+    assert lines[1] == r"\caption{50\% of \#1 \& more}"
+    assert lines[2] == r"\begin{tabular}{lr}"
+    assert [line for line in lines if "rule" in line] == [r"\toprule", r"\midrule", r"\bottomrule"]
+    assert any(r"worst\_case" in line and r"50.0\% [45.0, 55.0] n=400" in line for line in lines)
+    assert lines[-2:] == [r"\end{tabular}", r"\end{table}"]
+
+
+def test_all_special_characters_of_latex_are_escaped():
+    assert escape_latex("%&#_$") == r"\%\&\#\_\$"
+    assert escape_latex("{}") == r"\{\}"
+    assert escape_latex("~^\\") == r"\textasciitilde{}\^{}\textbackslash{}"
+
+
+def test_share_has_interval_and_n():
+    assert format_share(0.977, 0.974, 0.98, 10_000) == "97.7% [97.4, 98.0] n=10,000"

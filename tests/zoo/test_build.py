@@ -1,0 +1,50 @@
+import keras
+import numpy as np
+import pytest
+
+from tfdefense.evaluation.protocol import EvaluationConfig
+from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.from_flags import experiment_from_flags
+from tfdefense.experiments.load import load_defense
+from tfdefense.experiments.train import train
+from tfdefense.training.run_directory import RunDirectory
+from tfdefense.zoo.build import add_run, main
+from tfdefense.zoo.pretrained import load_pretrained
+
+
+@pytest.mark.slow
+def test_a_run_with_a_report_can_be_added_and_one_without_cannot(tmp_path, digits, capsys):
+    layers = [keras.layers.Flatten(), keras.layers.Dense(10)]
+    toy = keras.Sequential([keras.Input((28, 28, 1)), *layers], name="toy")
+    toy.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    toy.fit(digits.train.images, digits.train.labels, epochs=5, verbose=0)
+    toy.save(tmp_path / "toy.keras")
+    flags = {
+        "defense": "apegan",
+        "dataset": "digits",
+        "classifier": str(tmp_path / "toy.keras"),
+        "epochs": 1,
+        "train_images": 128,
+    }
+    evaluation = EvaluationConfig(images=20, white_box_images=5, attacks=("fgsm",))
+    config = experiment_from_flags(flags, evaluation=evaluation)
+    run = RunDirectory(tmp_path / "run")
+    train(config, ExperimentContext(runs_dir=tmp_path), run)
+    models = tmp_path / "models"
+    assert add_run(run, models) == "apegan/digits/toy"
+    pretrained = load_pretrained("apegan/digits/toy", models)
+    images = digits.test.take(30).images
+    expected = load_defense(run).purify(images)
+    np.testing.assert_allclose(pretrained.purify(images), expected, atol=2e-3)
+    assert "| fgsm 0.3 |" in pretrained.card
+    assert "apegan, white box" in pretrained.card
+    assert "1 passes over the first 128 training images" in pretrained.card
+    assert "of 360 times" in pretrained.card
+    (run.path / "report.json").unlink()
+    assert main([str(run.path)]) == 2
+    assert "has no report. Write one with: bin/evaluate" in capsys.readouterr().err
+
+
+def test_a_call_without_runs_is_an_error(capsys):
+    assert main([]) == 2
+    assert "RUN: none given" in capsys.readouterr().err
