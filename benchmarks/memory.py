@@ -133,6 +133,7 @@ def main():
     found = {kind: {} for kind in KINDS}
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryDirectory() as place:
+        environment["TFDEFENSE_CACHE"] = f"{place}/cache"
         for times in (1, 4):
             for kind in ("prepare", *KINDS):
                 command = [sys.executable, __file__, f"--kind={kind}", f"--place={place}/{times}"]

@@ -1,4 +1,4 @@
-"""Small models to attack: one that was trained, one that is linear, and one that counts."""
+"""Small models to attack: one that is trained, one that is linear, and one that counts its calls."""
 
 import keras
 import numpy as np
@@ -9,13 +9,13 @@ SHAPE = (10, 10, 2)
 CLASSES = 5
 
 
-class Linear:
-    """Logits W x + b: every gradient, and the nearest boundary, has a closed form."""
+class LinearModel:
+    """Logits W x + b. Every gradient and the distance to every class boundary have a closed form."""
 
     def __init__(self, shape=SHAPE, classes=CLASSES):
         size = int(np.prod(shape))
         self.weights = tf.random.stateless_normal([size, classes], seed=[1, 2])
-        # Right on the grey image, so that what is near it has a boundary near it.
+        # The logits of the grey image are zero, so images close to it are close to a boundary.
         self.bias = -tf.reduce_sum(self.weights, axis=0) / 2
 
     def __call__(self, images):
@@ -26,16 +26,29 @@ class Linear:
         return images.reshape(len(images), -1) @ self.weights.numpy() + self.bias.numpy()
 
     def gradient(self, images, labels):
-        """Of the cross-entropy."""
+        """Return the gradient of the cross-entropy."""
         logits = self.numpy(images)
         probabilities = np.exp(logits - logits.max(1, keepdims=True))
         probabilities /= probabilities.sum(1, keepdims=True)
         probabilities[np.arange(len(labels)), labels] -= 1
         return (probabilities @ self.weights.numpy().T).reshape(images.shape)
 
+    def boundary_distances(self, images, labels, norm):
+        """Return the distance of each image from the nearest class boundary."""
+        logits, weights = self.numpy(images), self.weights.numpy()
+        distances = np.full((len(images), weights.shape[1]), np.inf)
+        for index, label in enumerate(labels):
+            for other in range(weights.shape[1]):
+                if other != label:
+                    w = weights[:, other] - weights[:, label]
+                    dual_norm = np.linalg.norm(w) if norm == "l2" else np.abs(w).sum()
+                    lead = logits[index, label] - logits[index, other]
+                    distances[index, other] = lead / dual_norm
+        return distances.min(1)
 
-class Counted:
-    """A model that counts for how many images it was asked, and for how many differentiated."""
+
+class CountingModel:
+    """Model that counts the images of its forward passes and of its backward passes."""
 
     def __init__(self, model):
         self.model = model
@@ -43,18 +56,18 @@ class Counted:
         self.gradients = tf.Variable(0)
 
         @tf.custom_gradient
-        def through(logits):
+        def count_backward_pass(logits):
             def backward(upstream):
                 self.gradients.assign_add(tf.shape(upstream)[0])
                 return upstream
 
             return tf.identity(logits), backward
 
-        self.through = through
+        self.count_backward_pass = count_backward_pass
 
     def __call__(self, images):
         self.queries.assign_add(tf.shape(images)[0])
-        return self.through(self.model(images))
+        return self.count_backward_pass(self.model(images))
 
     def reset(self):
         self.queries.assign(0)
@@ -79,7 +92,7 @@ def victim_labels():
 
 @pytest.fixture(scope="session")
 def victim(victim_images, victim_labels):
-    """A small smooth classifier, right on all of `victim_images`."""
+    """A small smooth classifier that is right on all of `victim_images`."""
     keras.utils.set_random_seed(0)
     layers = [
         keras.layers.Conv2D(4, 3, strides=2, activation="tanh"),
@@ -96,12 +109,12 @@ def victim(victim_images, victim_labels):
 
 @pytest.fixture(scope="session")
 def linear():
-    return Linear()
+    return LinearModel()
 
 
 @pytest.fixture(scope="session")
 def linear_images(linear):
-    """float32 [16, 10, 10, 2] near grey, and the classes that the linear model sees in them."""
+    """float32 [16, 10, 10, 2] close to grey, and the classes that the linear model predicts."""
     rng = np.random.default_rng(1)
     images = (0.5 + 0.1 * (rng.random((16, *SHAPE)) - 0.5)).astype(np.float32)
     return images, np.argmax(linear.numpy(images), 1).astype(np.int32)

@@ -1,10 +1,9 @@
-"""C&W: the closed form on a linear model; what its hyperparameters promise."""
+"""C&W against the closed form on a linear model; the effect of each hyperparameter."""
 
 import numpy as np
 import pytest
 
 from tests.attacks.conftest import SHAPE
-from tests.attacks.test_deepfool import nearest
 from tfdefense.attacks import CarliniWagnerL2, DeepFool
 
 
@@ -14,12 +13,12 @@ def test_on_a_linear_model_it_finds_the_nearest_boundary(box, linear, linear_ima
     attack = CarliniWagnerL2(box=box, searches=9)
     result = attack.run(linear, images, labels)
     assert np.asarray(result.success).all()
-    expected = nearest(linear, images, labels, "l2")
+    expected = linear.boundary_distances(images, labels, "l2")
     np.testing.assert_array_less(expected * 0.999, result.l2)
     np.testing.assert_allclose(result.l2, expected, rtol=0.08, atol=3e-4)
 
 
-def test_confidence_is_kept(victim, victim_images, victim_labels):
+def test_margin_reaches_the_confidence(victim, victim_images, victim_labels):
     for confidence in (0.0, 1.0):
         attack = CarliniWagnerL2(confidence=confidence, searches=4)
         result = attack.run(victim, victim_images, victim_labels)
@@ -32,31 +31,31 @@ def test_confidence_is_kept(victim, victim_images, victim_labels):
         assert np.median(lead) < confidence + 0.3
 
 
-def test_aims_at_targets(victim, victim_images, victim_labels):
+def test_given_targets_are_reached_at_a_larger_distance(victim, victim_images, victim_labels):
     targets = (victim_labels + 1) % 5
     result = CarliniWagnerL2(searches=5).run(victim, victim_images, victim_labels, targets)
     assert np.asarray(result.success).all()
-    anywhere = CarliniWagnerL2(searches=5).run(victim, victim_images, victim_labels)
-    assert np.mean(anywhere.l2) < np.mean(result.l2)
+    untargeted = CarliniWagnerL2(searches=5).run(victim, victim_images, victim_labels)
+    assert np.mean(untargeted.l2) < np.mean(result.l2)
 
 
 def test_more_searches_are_never_worse(victim, victim_images, victim_labels):
-    def found(searches):
+    def run(searches):
         return CarliniWagnerL2(searches=searches).run(victim, victim_images, victim_labels)
 
-    one, six = found(1), found(6)
+    one, six = run(1), run(6)
     assert np.all(np.asarray(six.success) >= np.asarray(one.success))
     both = np.asarray(one.success)
     assert np.all(np.asarray(six.l2)[both] <= np.asarray(one.l2)[both] + 1e-6)
 
 
-def test_gets_nearer_than_deepfool(victim, victim_images, victim_labels):
-    fast = DeepFool().run(victim, victim_images, victim_labels).l2
-    slow = CarliniWagnerL2().run(victim, victim_images, victim_labels).l2
-    assert np.mean(slow) < np.mean(fast)
+def test_perturbations_are_smaller_than_those_of_deepfool(victim, victim_images, victim_labels):
+    of_deepfool = DeepFool().run(victim, victim_images, victim_labels).l2
+    of_cw = CarliniWagnerL2().run(victim, victim_images, victim_labels).l2
+    assert np.mean(of_cw) < np.mean(of_deepfool)
 
 
-def test_images_that_cannot_be_fooled_come_back_as_they_were(victim, victim_images, victim_labels):
+def test_images_that_withstand_the_attack_are_unchanged(victim, victim_images, victim_labels):
     result = CarliniWagnerL2(confidence=1e4, searches=2, steps=5).run(
         victim, victim_images, victim_labels
     )
@@ -65,7 +64,7 @@ def test_images_that_cannot_be_fooled_come_back_as_they_were(victim, victim_imag
 
 
 @pytest.mark.parametrize("box", ["projected", "tanh"])
-def test_black_and_white_pixels_stay_within_range(box, linear):
+def test_black_and_white_pixels_stay_in_range(box, linear):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 5, (8, *SHAPE)).astype(np.float32) / 4
     labels = np.argmax(linear.numpy(images), 1).astype(np.int32)

@@ -1,10 +1,13 @@
-"""What every attack promises, asked of every attack."""
+"""The contract of all attacks, checked on every attack."""
+
+import contextlib
+import functools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.attacks.conftest import Counted
+from tests.attacks.conftest import CountingModel
 from tfdefense.attacks import (
     APGDCE,
     APGDDLR,
@@ -47,7 +50,7 @@ BOUNDED = [
     Square(epsilon=2.5, queries=200, norm="l2"),
     AutoAttack(epsilon=0.2, version="rand"),
 ]
-NEAREST = [
+UNBOUNDED = [
     DeepFool(),
     DeepFool(norm="linf", candidates=3),
     JSMA(theta=0.5, gamma=0.5),
@@ -58,24 +61,63 @@ NEAREST = [
     FABT(steps=10),
     StrongestOf((FGSM(epsilon=0.2), BIM(epsilon=0.2), Square(epsilon=0.2, queries=20))),
 ]
-ALL = BOUNDED + NEAREST
-LEAVES_FOOLED_ALONE = [
+ALL = BOUNDED + UNBOUNDED
+STOPS_AT_SUCCESS = [
     attack
     for attack in ALL
     if not isinstance(attack, FGSM) and getattr(attack, "stop_at_success", True)
 ]
 
 
+class SwitchableModel(CountingModel):
+    """Model with counters whose gradient can be switched to zero.
+
+    All tests attack one such object. Each attack is therefore compiled only once without targets and once
+    with targets.
+    """
+
+    def __init__(self, model):
+        self.is_flat = tf.Variable(initial_value=False)
+        super().__init__(lambda images: model(tf.where(self.is_flat, self.flatten(images), images)))
+
+    @staticmethod
+    def flatten(images):
+        return tf.sign(images - 0.5) / 2 + 0.5
+
+    @contextlib.contextmanager
+    def flat_gradient(self):
+        """Switch the gradient to zero at every pixel."""
+        self.is_flat.assign(value=True)
+        try:
+            yield
+        finally:
+            self.is_flat.assign(value=False)
+
+
+@pytest.fixture(scope="module")
+def model(victim):
+    return SwitchableModel(victim)
+
+
+@pytest.fixture(scope="module")
+def run(model, victim_images, victim_labels):
+    """Function from an attack to its result on all images without targets."""
+    return functools.cache(lambda attack: attack.run(model, victim_images, victim_labels))
+
+
 @pytest.mark.parametrize("attack", ALL, ids=repr)
-def test_result_says_what_happened_to_each_image(attack, victim, victim_images, victim_labels):
-    result = attack.run(victim, victim_images, victim_labels)
+def test_result_reports_success_and_norms_of_each_image(
+    attack, run, victim, victim_images, victim_labels
+):
+    result = run(attack)
     images = result.images.numpy()
     assert images.dtype == np.float32
     assert images.min() >= 0
     assert images.max() <= 1
-    change = (images - victim_images).reshape(20, -1)
-    np.testing.assert_allclose(result.l2, np.linalg.norm(change, axis=1), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(result.linf, np.abs(change).max(1), atol=1e-7)
+    perturbation = (images - victim_images).reshape(20, -1)
+    l2, linf = np.linalg.norm(perturbation, axis=1), np.abs(perturbation).max(1)
+    np.testing.assert_allclose(result.l2, l2, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(result.linf, linf, atol=1e-7)
     changed = np.any(images != victim_images, axis=-1).reshape(20, -1).sum(1)
     np.testing.assert_array_equal(result.l0, changed)
     if getattr(attack, "targets", "any") == "any":
@@ -86,15 +128,17 @@ def test_result_says_what_happened_to_each_image(attack, victim, victim_images, 
 
 
 @pytest.mark.parametrize("attack", BOUNDED, ids=repr)
-def test_stays_in_the_ball(attack, victim, victim_images, victim_labels):
-    result = attack.run(victim, victim_images, victim_labels)
+def test_images_stay_in_the_ball(attack, run):
+    result = run(attack)
     size = np.asarray(result.linf if attack.norm == "linf" else result.l2)
     assert size.max() <= attack.epsilon + 1e-5
     assert size.max() > 0.5 * attack.epsilon
 
 
 @pytest.mark.parametrize("attack", ALL, ids=repr)
-def test_can_be_traced_into_another_function(attack, victim, victim_images, victim_labels):
+def test_attack_can_be_traced_into_another_function(
+    attack, model, victim, victim_images, victim_labels
+):
     def call(images, labels):
         return attack(victim, images, labels)
 
@@ -102,30 +146,30 @@ def test_can_be_traced_into_another_function(attack, victim, victim_images, vict
     traced = tf.function(call, input_signature=signature)(
         victim_images[:7], victim_labels[:7].astype(np.int64)
     )
-    eager = attack.run(victim, victim_images[:7], victim_labels[:7]).images
+    eager = attack.run(model, victim_images[:7], victim_labels[:7]).images
     np.testing.assert_allclose(traced, eager, atol=2e-4)
 
 
 @pytest.mark.parametrize("attack", ALL, ids=repr)
-def test_an_image_depends_neither_on_the_others_nor_on_its_place(
-    attack, victim, victim_images, victim_labels
+def test_result_of_an_image_does_not_depend_on_its_batch(
+    attack, run, model, victim_images, victim_labels
 ):
-    together = attack.run(victim, victim_images, victim_labels).images.numpy()
-    some = np.array([13, 2, 19])
-    apart = attack.run(victim, victim_images[some], victim_labels[some]).images
-    alone = attack.run(victim, victim_images[2:3], victim_labels[2:3]).images
-    np.testing.assert_allclose(apart, together[some], atol=2e-4)
+    together = run(attack).images.numpy()
+    rows = np.array([13, 2, 19])
+    few = attack.run(model, victim_images[rows], victim_labels[rows]).images
+    alone = attack.run(model, victim_images[2:3], victim_labels[2:3]).images
+    np.testing.assert_allclose(few, together[rows], atol=2e-4)
     np.testing.assert_allclose(alone[0], together[2], atol=2e-4)
 
 
-@pytest.mark.parametrize("attack", LEAVES_FOOLED_ALONE, ids=repr)
-def test_images_that_are_wrong_already_are_left_alone(attack, victim, victim_images, victim_labels):
+@pytest.mark.parametrize("attack", STOPS_AT_SUCCESS, ids=repr)
+def test_images_that_already_fool_the_model_are_left_unchanged(
+    attack, model, victim_images, victim_labels
+):
     wrong = (victim_labels + 1) % 5
-    targets = {}
-    if attack.takes_targets:
-        targets = {"targets": victim_labels}
-    result = attack.run(victim, victim_images, wrong, **targets)
-    # A random start comes before the first look.
+    targets = {"targets": victim_labels} if attack.takes_targets else {}
+    result = attack.run(model, victim_images, wrong, **targets)
+    # PGD and APGD evaluate an image only after its random start.
     if not isinstance(attack, (PGD, APGDCE, APGDDLR)):
         np.testing.assert_array_equal(result.images, victim_images)
     assert np.asarray(result.success).all()
@@ -133,22 +177,23 @@ def test_images_that_are_wrong_already_are_left_alone(attack, victim, victim_ima
 
 
 @pytest.mark.parametrize("attack", ALL, ids=repr)
-def test_counts_are_what_the_model_was_asked(attack, victim, victim_images, victim_labels):
-    """Exactly: so images that are done cost nothing, and none is evaluated without being counted."""
-    model = Counted(victim)
-    attack.run(model, victim_images, victim_labels)
+def test_queries_and_gradients_are_counted_exactly(
+    attack, run, model, victim_images, victim_labels
+):
+    """Finished images cost nothing more, and every evaluation of an image is counted."""
+    run(attack)  # Compile first: compiling evaluates a few images, too.
     model.reset()
     result = attack.run(model, victim_images, victim_labels)
-    judging = len(victim_images)
-    assert int(model.queries) - judging == np.sum(result.queries)
+    queries_for_success = len(victim_images)
+    assert int(model.queries) - queries_for_success == np.sum(result.queries)
     assert int(model.gradients) == np.sum(result.gradients)
     assert np.asarray(result.gradients).any() or isinstance(attack, Square)
 
 
 @pytest.mark.parametrize("attack", [a for a in ALL if a.takes_targets], ids=repr)
-def test_aims_at_given_targets(attack, victim, victim_images, victim_labels):
+def test_given_targets_are_approached(attack, model, victim, victim_images, victim_labels):
     targets = ((victim_labels + 2) % 5).astype(np.int32)
-    result = attack.run(victim, victim_images, victim_labels, targets)
+    result = attack.run(model, victim_images, victim_labels, targets)
     predicted = np.argmax(victim(result.images), 1)
     np.testing.assert_array_equal(result.success, predicted == targets)
     logits, clean = np.asarray(victim(result.images)), np.asarray(victim(victim_images))
@@ -157,29 +202,25 @@ def test_aims_at_given_targets(attack, victim, victim_images, victim_labels):
 
 
 @pytest.mark.parametrize("attack", [a for a in ALL if not a.takes_targets], ids=repr)
-def test_targets_are_refused_by_attacks_that_have_none(
-    attack, victim, victim_images, victim_labels
-):
-    with pytest.raises(ValueError, match="targets given, but this attack has none"):
-        attack(victim, victim_images, victim_labels, (victim_labels + 1) % 5)
+def test_targets_are_refused_by_attacks_that_take_none(attack, model, victim_images, victim_labels):
+    with pytest.raises(ValueError, match="targets given, but this attack takes none"):
+        attack(model, victim_images, victim_labels, (victim_labels + 1) % 5)
 
 
 @pytest.mark.parametrize("attack", ALL, ids=repr)
-def test_a_model_without_slope_is_named(attack, victim, victim_images, victim_labels):
+def test_a_gradient_of_zero_is_reported(attack, model, victim_images):
     if isinstance(attack, Square):
-        pytest.skip("asks for no gradient")
+        pytest.skip("uses no gradient")
 
-    def flat(images):
-        return victim(tf.sign(images - 0.5) / 2 + 0.5)
-
-    right = np.argmax(flat(victim_images), 1).astype(np.int32)
-    with pytest.warns(UserWarning, match=f"{attack.name}: the model's gradient is zero"):
-        result = attack.run(flat, victim_images, right)
+    with model.flat_gradient():
+        predicted = np.argmax(model(victim_images), 1).astype(np.int32)
+        with pytest.warns(UserWarning, match=f"{attack.name}: the model's gradient is zero"):
+            result = attack.run(model, victim_images, predicted)
     assert np.asarray(result.no_gradient).all()
 
 
 @pytest.mark.parametrize("attack", [FGSM(), PGD(), DeepFool(), JSMA(), FABT()], ids=repr)
-def test_a_model_that_cannot_be_differentiated_is_named(
+def test_a_model_that_is_not_differentiable_is_reported(
     attack, victim, victim_images, victim_labels
 ):
     def rounded(images):
@@ -190,26 +231,26 @@ def test_a_model_that_cannot_be_differentiated_is_named(
 
 
 @pytest.mark.parametrize("attack", [BIM(epsilon=0.2), DeepFool(), APGDCE(steps=5)], ids=repr)
-def test_draws_of_an_expectation_are_counted(attack, victim, victim_images, victim_labels):
+def test_every_draw_of_an_expectation_is_counted(attack, victim, victim_images, victim_labels):
     noise = tf.random.Generator.from_seed(0)
 
     def noisy(images):
         return victim(images + 0.05 * noise.normal(tf.shape(images)))
 
-    counted = Counted(noisy)
-    model = Expectation(counted, draws=4)
-    attack.run(model, victim_images, victim_labels)
-    counted.reset()
-    result = attack.run(model, victim_images, victim_labels)
-    assert int(counted.queries) - 4 * 20 == np.sum(result.queries)
-    assert int(counted.gradients) == np.sum(result.gradients)
+    counting = CountingModel(noisy)
+    expectation = Expectation(counting, draws=4)
+    attack.run(expectation, victim_images, victim_labels)
+    counting.reset()
+    result = attack.run(expectation, victim_images, victim_labels)
+    assert int(counting.queries) - 4 * 20 == np.sum(result.queries)
+    assert int(counting.gradients) == np.sum(result.gradients)
 
 
-def test_every_registered_attack_is_tested_here():
+def test_every_registered_attack_is_in_this_file():
     assert {attack.name for attack in ALL} >= set(ATTACKS.names())
 
 
-def test_repr_tells_everything_that_ran():
+def test_repr_shows_all_hyperparameters():
     assert repr(BIM(epsilon=0.3)) == (
         "BIM(epsilon=0.3, norm='linf', steps=10, relative_step_size=0.25, stop_at_success=False)"
     )

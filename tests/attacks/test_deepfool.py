@@ -1,4 +1,4 @@
-"""DeepFool: the closed form on a linear model, the textbook's loop on another."""
+"""DeepFool against the closed form on a linear model and the algorithm of the paper on another."""
 
 import numpy as np
 import pytest
@@ -7,31 +7,18 @@ import tensorflow as tf
 from tfdefense.attacks import DeepFool
 
 
-def nearest(linear, images, labels, norm):
-    """Distance of each image from the nearest class boundary of a linear model."""
-    logits, weights = linear.numpy(images), linear.weights.numpy()
-    distances = np.full((len(images), 5), np.inf)
-    for index, label in enumerate(labels):
-        for other in range(5):
-            if other != label:
-                w = weights[:, other] - weights[:, label]
-                size = np.linalg.norm(w) if norm == "l2" else np.abs(w).sum()
-                distances[index, other] = (logits[index, label] - logits[index, other]) / size
-    return distances.min(1)
-
-
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_on_a_linear_model_one_step_reaches_the_nearest_boundary(norm, linear, linear_images):
     images, labels = linear_images
     result = DeepFool(norm=norm, overshoot=0.0).run(linear, images, labels)
-    expected = nearest(linear, images, labels, norm)
+    expected = linear.boundary_distances(images, labels, norm)
     np.testing.assert_allclose(getattr(result, norm), expected + 1e-4, rtol=1e-3)
     assert np.asarray(result.success).all()
     np.testing.assert_array_equal(result.queries, 3)
     np.testing.assert_array_equal(result.gradients, 4)
 
 
-def test_overshoot_goes_so_much_further(linear, linear_images):
+def test_overshoot_lengthens_the_perturbation(linear, linear_images):
     images, labels = linear_images
     exact = DeepFool(overshoot=0.0).run(linear, images, labels).l2
     further = DeepFool(overshoot=0.5).run(linear, images, labels).l2
@@ -39,15 +26,15 @@ def test_overshoot_goes_so_much_further(linear, linear_images):
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
-def test_is_the_textbook_loop(norm, victim, victim_images, victim_labels):
+def test_it_is_the_algorithm_of_the_paper(norm, victim, victim_images, victim_labels):
     found = DeepFool(norm=norm)(victim, victim_images, victim_labels).numpy()
     for index in (0, 7, 13):
-        expected = textbook(victim, victim_images[index], victim_labels[index], norm)
+        expected = deepfool_in_numpy(victim, victim_images[index], victim_labels[index], norm)
         np.testing.assert_allclose(found[index], expected, atol=1e-4)
 
 
-def textbook(model, image, label, norm, overshoot=0.02):
-    """Algorithm 2 of the paper, one image and one class at a time."""
+def deepfool_in_numpy(model, image, label, norm, overshoot=0.02):
+    """Run algorithm 2 of the paper on one image, one class at a time."""
     total, x = np.zeros_like(image), image
     for _ in range(50):
         logits = model(x[None]).numpy()[0]
@@ -55,18 +42,18 @@ def textbook(model, image, label, norm, overshoot=0.02):
             break
         best, step = np.inf, None
         for other in set(range(5)) - {int(label)}:
-            w = slope(model, x, other) - slope(model, x, label)
+            w = logit_gradient(model, x, other) - logit_gradient(model, x, label)
             dual = np.sqrt(np.sum(w**2)) if norm == "l2" else np.abs(w).sum()
-            way = abs(logits[other] - logits[label]) / dual
-            if way < best:
+            distance = abs(logits[other] - logits[label]) / dual
+            if distance < best:
                 direction = w / dual if norm == "l2" else np.sign(w)
-                best, step = way, (way + 1e-4) * direction
+                best, step = distance, (distance + 1e-4) * direction
         total = total + step
         x = np.clip(image + (1 + overshoot) * total, 0, 1).astype(np.float32)
     return x
 
 
-def slope(model, image, output):
+def logit_gradient(model, image, output):
     x = tf.constant(image[None])
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -74,7 +61,7 @@ def slope(model, image, output):
     return tape.gradient(value, x).numpy()[0].astype(np.float64)
 
 
-def test_candidates_are_the_most_likely_classes(linear, linear_images):
+def test_candidates_are_the_most_likely_wrong_classes(linear, linear_images):
     images, labels = linear_images
     result = DeepFool(candidates=2, overshoot=0.01).run(linear, images, labels)
     second = np.argsort(linear.numpy(images), 1)[:, -2]

@@ -8,6 +8,11 @@ from tfdefense.classifiers.core.cached_training import count_parameters
 from tfdefense.errors import UserError
 
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
+DEEP = ("densenet", "dnet", "rnet")
+NAMES_BY_SPEED = [
+    pytest.param(name, marks=pytest.mark.slow if name in DEEP else ())
+    for name in CLASSIFIERS.names()
+]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +110,7 @@ def test_vgg16_has_the_convolutions_of_keras_applications():
     assert ours == count_parameters(body) + norms + dense(512, 10)
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS.names())
+@pytest.mark.parametrize("name", NAMES_BY_SPEED)
 @pytest.mark.parametrize("shape", [MNIST, CIFAR])
 def test_every_network_returns_logits_for_both_datasets(name, shape):
     model = CLASSIFIERS.get(name).build(shape, 7)

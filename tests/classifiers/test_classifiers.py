@@ -62,6 +62,7 @@ def shorten_training(monkeypatch, images):
     monkeypatch.setattr(mnist_cnn, "MNIST_CNN", short)
 
 
+@pytest.mark.slow
 def test_a_classifier_is_trained_once_and_then_loaded(digits, tmp_path, capsys, monkeypatch):
     shorten_training(monkeypatch, images=10_000)
     first = tfdefense.classifiers.load("mnist_cnn", digits, runs_dir=tmp_path)
@@ -83,6 +84,7 @@ def test_the_error_names_a_damaged_classifier(digits, tmp_path, capsys, monkeypa
         tfdefense.classifiers.load("mnist_cnn", digits, runs_dir=tmp_path)
 
 
+@pytest.mark.slow
 def test_two_replicas_train_a_network_with_dropout(digits, two_replicas):
     short = dataclasses.replace(mnist_cnn.MNIST_CNN, grey=Recipe(training_images=6_000))
     with two_replicas.scope():

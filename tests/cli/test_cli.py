@@ -320,10 +320,13 @@ BAD = [
     (["train", "--defense=apeganpp", "--dataset=digit"], "Did you mean 'digits'"),
     (["train", "--defense=apeganpp", "--classifier=mnistcnn"], "Did you mean 'mnist_cnn'"),
     (["train", "--defense=apeganpp", "--epochs=0"], "--epochs=0: at least 1"),
-    (["train", "--defense=apegan", "--train_images=0"], "--train_images=0: 1 to 1,257 needed"),
+    (
+        ["train", "--defense=apegan", "--train_images=0"],
+        "--train_images=0: digits has 1,257 training images; 1 to 1,257 is",
+    ),
     (
         ["train", "--defense=apegan", "--train_images=1258"],
-        "--train_images=1258: 1 to 1,257 needed",
+        "--train_images=1258: digits has 1,257 training images; 1 to",
     ),
     (["train", "--defense=bit_depth", "--train_images=9"], "not a setting of --defense=bit_depth"),
     (["train", "--defense=apeganpp", "--epochs=many"], "epochs"),
@@ -359,7 +362,7 @@ BAD = [
         ["train", "--defense=bit_depth", "--epochs=3"],
         "--epochs: not a setting of --defense=bit_depth",
     ),
-    (["train", "--defense=bit_depth", "--bits=9"], "--bits=9: 1 to 8 needed"),
+    (["train", "--defense=bit_depth", "--bits=9"], "--bits=9: 1 to 8 is needed"),
     (
         ["train", "--defense=bit_depth", "--pairs=runs"],
         "--pairs: --defense=bit_depth does not learn",
@@ -386,7 +389,7 @@ BAD = [
     (["train", *CUSTOM, "--image_size=big"], "--image_size=big: a number or HEIGHTxWIDTH"),
     (
         ["train", *CUSTOM, "--image_size=32"],
-        "has a fixed size .28x28. and fixed splits; --image_size",
+        "has a fixed size (28x28) and fixed splits; --image_size",
     ),
     (["train", *CUSTOM, "--input_range=0"], "--input_range=0: two numbers needed"),
     (["train", *CUSTOM, "--input_range=0,x"], "--input_range=0,x: numbers separated by commas"),
@@ -401,9 +404,12 @@ BAD = [
     ),
     (["attack", "--attack=fgsm", "--classifier=gone.h5"], "gone.h5: no such file"),
     (["train", "--defense=magnet+apegam"], "unknown defense 'apegam'. Did you mean 'apegan'"),
-    (["train", "--defense=bit_depth+magnet"], "magnet refuses images as they arrive"),
-    (["train", "--defense=bit_depth+bit_depth"], "each can be named once only"),
-    (["train", "--defense=magnet+bit_depth", "--bits=0"], "--bits=0: 1 to 8 needed"),
+    (
+        ["train", "--defense=bit_depth+magnet"],
+        "magnet refuses unpurified images, so it must come first",
+    ),
+    (["train", "--defense=bit_depth+bit_depth"], "each defence is allowed only once"),
+    (["train", "--defense=magnet+bit_depth", "--bits=0"], "--bits=0: 1 to 8 is needed"),
     (["train", "--defense=magnet+bit_depth", "--window=3"], "--window: not a setting of"),
     (["train", "--defense=magnet", "--temperatures=10,hot"], "--temperatures=10,hot: numbers"),
     (
@@ -415,7 +421,7 @@ BAD = [
     (["evaluate"], "--run: none given, and no --defense"),
     (["evaluate", "--defense=apegan"], "--defense=apegan: not trained yet for these images"),
     (["evaluate", "--defense=bit_dept"], "Did you mean 'bit_depth'"),
-    (["evaluate", "--defense=bit_depth", "--bits=12"], "--bits=12: 1 to 8 needed"),
+    (["evaluate", "--defense=bit_depth", "--bits=12"], "--bits=12: 1 to 8 is needed"),
     (["evaluate", "--defense=apeganpp", "--lambda1=3"], "other settings: --lambda1=0.5 (3.0 now)"),
     (
         ["evaluate", "--run=runs/digits-mnist_cnn-apeganpp", "--dataset=digits"],
@@ -430,7 +436,7 @@ BAD = [
         "--input_range: needs --classifier",
     ),
     (["evaluate", "--run=nowhere"], "--run=nowhere: no such run directory"),
-    (["evaluate", "--compare=runs/digits-mnist_cnn-apeganpp"], "one run given, at least two"),
+    (["evaluate", "--compare=runs/digits-mnist_cnn-apeganpp"], "1 run given; at least two"),
     (["evaluate", "--compare", "nowhere", "notes"], "--compare=nowhere: no such run directory"),
     (["evaluate", "--compare", "runs/digits-mnist_cnn", "notes"], "has no report yet"),
     (
@@ -450,9 +456,12 @@ BAD = [
     (["evaluate", "--defense=bit_depth", "--threat_models=grey_box"], "white_box is needed too"),
     (
         ["evaluate", "--defense=bit_depth", "--threat_models=white_box,transfer"],
-        "needs a --source",
+        "needs --source",
     ),
-    (["evaluate", "--defense=bit_depth", "--source=lenet"], "only --threat_models=transfer"),
+    (
+        ["evaluate", "--defense=bit_depth", "--source=lenet"],
+        "--source=lenet: needs transfer among --threat_models",
+    ),
     (
         [
             *("evaluate", "--defense=bit_depth", "--threat_models=white_box,transfer"),

@@ -39,6 +39,7 @@ def test_a_step_is_the_papers(toy_model, toy_split, inner, share):
     assert_same_variables(ours.optimizer, textbook.optimizer, rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_it_is_robust_to_pgd(toy_model, toy_split, tmp_path):
     epsilon, given = 0.15, {"inner_epsilon": 0.15, "learning_rate": 1e-2, "inner_steps": 5}
     before = [weight.numpy() for weight in toy_model.weights]
@@ -83,12 +84,12 @@ def test_an_error_names_the_bad_hyperparameter(toy_model, given, message):
 def test_classifiers_that_cannot_be_trained_or_guarded_are_rejected(toy_model):
     with pytest.raises(UserError, match="has no weights to train"):
         AdversarialTraining(FrozenClassifier(lambda images: images[:, 0, :3, 0], SHAPE))
-    with pytest.raises(UserError, match="is a classifier itself and guards no other"):
+    with pytest.raises(UserError, match="is a classifier itself, so it cannot guard another"):
         AdversarialTraining(toy_model).defend(toy_model)
 
 
 def test_a_trained_run_cannot_guard_another_classifier(toy_model, toy_split, tmp_path):
     run = RunDirectory(tmp_path / "run")
     AdversarialTraining(toy_model, inner_steps=1).fit(toy_split, epochs=1, batch_size=24, run=run)
-    with pytest.raises(UserError, match="is a classifier itself and guards no other"):
+    with pytest.raises(UserError, match="is a classifier itself, so it cannot guard another"):
         load_defense(run, FrozenClassifier(toy_model, SHAPE))

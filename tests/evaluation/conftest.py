@@ -7,12 +7,15 @@ import tfdefense
 from tests.conftest import SHAPE
 from tfdefense.attacks import BIM, FGSM
 from tfdefense.classifiers import FrozenClassifier
+from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.evaluation import ThreatModels, evaluate
 
 
 @pytest.fixture(scope="session")
 def defense(toy_model):
-    return tfdefense.defenses.APEGANPlusPlus(toy_model)
+    defense = tfdefense.defenses.APEGANPlusPlus(toy_model)
+    defense.budget = EvaluationBudget(check_steps=10, random_perturbations=500)
+    return defense
 
 
 @pytest.fixture(scope="session")

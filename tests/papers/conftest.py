@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import types
 
 import pytest
@@ -68,6 +69,11 @@ def small(tmp_path, small_papers):
     """Empty folder in which commands run, with the small paper."""
     with working_folder(tmp_path, small_papers):
         yield tmp_path
+
+
+def squeeze(text):
+    """Return a text with single spaces: the cells of tables are padded."""
+    return re.sub(" +", " ", text)
 
 
 def run_command(*flags):

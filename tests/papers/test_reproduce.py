@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import tfdefense
-from tests.papers.conftest import run_command, working_folder
+from tests.papers.conftest import run_command, squeeze, working_folder
 from tfdefense.attacks import FGSM
 from tfdefense.cli.main import main
 from tfdefense.papers import reproduce, store
@@ -101,14 +101,14 @@ def test_the_records_have_figures_and_cells(all_tables):
 
 @pytest.mark.slow
 def test_the_index_has_the_means_of_each_table(all_tables):
-    index = (all_tables.results / "README.md").read_text()
+    index = squeeze((all_tables.results / "README.md").read_text())
     assert "| [2](2.md): two defences | 2 of 2 | 50.00 |" in index
     assert "## More than 3 points below the paper" in index
 
 
 @pytest.mark.slow
 def test_the_choices_list_attacks_defences_and_training(all_tables):
-    choices = (all_tables.results / "choices.md").read_text()
+    choices = squeeze((all_tables.results / "choices.md").read_text())
     assert "| Rounding | bit_depth | because |" in choices
     assert "| digits | lenet | magnet | - | 1 | all | - |" in choices
     assert "| digits | mnist_cnn | - | 2 |" in choices

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.papers.conftest import make_grid
+from tests.papers.conftest import make_grid, squeeze
 from tfdefense.papers.paper import load_paper
 from tfdefense.papers.records import load_cell_records
 
@@ -17,7 +17,8 @@ PAPERS = sorted(path.parent for path in (ROOT / "results").glob("*/made.json"))
 
 
 def table_rows(text):
-    return [line for line in text.splitlines() if line.startswith("| [")]
+    """Return the rows that begin with a link, without the padding of their cells."""
+    return [squeeze(line) for line in text.splitlines() if line.startswith("| [")]
 
 
 def read_figures(folder):

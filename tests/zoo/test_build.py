@@ -36,10 +36,11 @@ def test_a_run_with_a_report_can_be_added_and_one_without_cannot(tmp_path, digit
     images = digits.test.take(30).images
     expected = load_defense(run).purify(images)
     np.testing.assert_allclose(pretrained.purify(images), expected, atol=2e-3)
-    assert "| fgsm 0.3 |" in pretrained.card
-    assert "apegan, white box" in pretrained.card
-    assert "1 passes over the first 128 training images" in pretrained.card
-    assert "of 360 times" in pretrained.card
+    card = " ".join(pretrained.card.split())  # Lines are wrapped.
+    assert "| fgsm 0.3 |" in card
+    assert "apegan, white box" in card
+    assert "1 passes over the first 128 training images" in card
+    assert "of 360 times" in card
     (run.path / "report.json").unlink()
     assert main([str(run.path)]) == 2
     assert "has no report. Write one with: bin/evaluate" in capsys.readouterr().err

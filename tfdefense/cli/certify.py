@@ -21,7 +21,12 @@ def command_flags() -> CommandFlags:
     )
     flags.add("what", "run", str, "Run directory of a trained --defense=denoised_smoothing.")
     flags.add("what", "images", int, f"Number of test images (default: {_IMAGES}).")
-    flags.add("what", "data_dir", str, "Where TFDS finds the images (default: as in training).")
+    flags.add(
+        "what",
+        "data_dir",
+        str,
+        "Directory in which TFDS finds the images (default: as in training).",
+    )
     flags.add(
         "how",
         "selection_samples",

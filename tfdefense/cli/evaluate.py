@@ -52,7 +52,9 @@ def command_flags() -> CommandFlags:
         "Instead of both, several run directories, RUN RUN ..., whose reports are put into one table and"
         " one figure.",
     )
-    flags.add("what", "output", str, "Where --compare writes (default: runs/comparison).")
+    flags.add(
+        "what", "output", str, "Directory that --compare writes to (default: runs/comparison)."
+    )
     add_data_flags(flags)
     add_classifier_flags(
         flags,

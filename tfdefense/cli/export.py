@@ -36,7 +36,12 @@ def command_flags() -> CommandFlags:
         " but a float32 SavedModel is compared with the defence on test images.",
     )
     flags.add(group, "max_batch", int, "Largest number of images in a request (default: 4096).")
-    flags.add(group, "data_dir", str, "Where TFDS finds the test images (default: as in training).")
+    flags.add(
+        group,
+        "data_dir",
+        str,
+        "Directory in which TFDS finds the test images (default: as in training).",
+    )
     return flags
 
 

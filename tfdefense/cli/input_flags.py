@@ -24,7 +24,7 @@ def add_data_flags(flags: CommandFlags) -> None:
         "data",
         "data_dir",
         str,
-        "Where TFDS finds prepared datasets (default: TFDS_DATA_DIR, then the default of TFDS).",
+        "Directory in which TFDS finds prepared datasets (default: TFDS_DATA_DIR, then the default of TFDS).",
     )
     flags.add(
         "data",

@@ -41,7 +41,7 @@ def command_flags() -> CommandFlags:
         str,
         "Directory of classifiers, adversarial images and defences (default: runs/reproduce).",
     )
-    flags.add("where", "data_dir", str, "Where TFDS finds prepared datasets.")
+    flags.add("where", "data_dir", str, "Directory in which TFDS finds prepared datasets.")
     flags.add("how", "shard", str, "I/N: run part I of N parts of the cells (default: 1/1).")
     flags.add("how", "dry_run", bool, "Print what is missing and what it would cost, and stop.")
     add_device_flags(flags)

@@ -39,20 +39,21 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
     class_names = tuple(builder.info.features["label"].names)
     splits = builder.info.splits
     source = TFDSImages(builder, name, "train", options.image_size)
-    images = decode_images(source)
+    images, note = decode_images(source), source.encoding_note()
     count = len(images.labels)
     test_name = next((split for split in ("test", "validation") if split in splits), None)
     if test_name is None:
         shuffled = splitting.order_by_hash([str(i) for i in range(count)], options.split_seed)
         three = splitting.split_three_ways(images.labels, shuffled, name, class_names)
-        train, validation, test = (_make_split(source, images, rows) for rows in three)
+        train, validation, test = (_make_split(source, note, images, rows) for rows in three)
     else:
         test_source = TFDSImages(builder, name, test_name, options.image_size)
-        test = _make_split(test_source, decode_images(test_source), np.arange(test_source.shape[0]))
+        test_images, test_note = decode_images(test_source), test_source.encoding_note()
+        test = _make_split(test_source, test_note, test_images, np.arange(test_source.shape[0]))
         order = np.random.default_rng(_SPLIT_SEED).permutation(count)
         held_out = min(_MAX_VALIDATION_IMAGES, max(1, count // 30))
-        validation = _make_split(source, images, np.sort(order[:held_out]))
-        train = _make_split(source, images, np.sort(order[held_out:]))
+        validation = _make_split(source, note, images, np.sort(order[:held_out]))
+        train = _make_split(source, note, images, np.sort(order[held_out:]))
     return Dataset(
         name=_make_directory_name(name),
         train=train,
@@ -122,13 +123,13 @@ def _require_classification(builder: Any, name: str) -> None:
     )
 
 
-def _make_split(source: TFDSImages, images: DecodedImages, rows: np.ndarray) -> Split:
+def _make_split(source: TFDSImages, note: str, images: DecodedImages, rows: np.ndarray) -> Split:
     return Split(
         images=images.select(rows),
         labels=images.labels[rows].astype(np.int32),
         num_classes=source.builder.info.features["label"].num_classes,
         dataset=_make_directory_name(source.dataset),
-        note=source.encoding_note(),
+        note=note,
     )
 
 

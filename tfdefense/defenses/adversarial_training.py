@@ -118,7 +118,7 @@ class AdversarialTraining(LearnedDefense):
         """Return the trained network as a pipeline; no other classifier is allowed."""
         require(
             classifier is None,
-            f"{self.name}: is a classifier itself and guards no other.",
+            f"{self.name}: is a classifier itself, so it cannot guard another.",
         )
         return DefendedClassifier(self, self._frozen_network)
 

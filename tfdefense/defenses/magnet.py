@@ -13,17 +13,15 @@ update each autoencoder on L; at each validation, calibrate the thresholds.
 """
 
 import dataclasses
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.attacks import default_epsilon
 from tfdefense.data.core.dataset import Split
-from tfdefense.defenses.core.adversarial_pairs import apply_fgsm
+from tfdefense.defenses.core.detector_validator import DetectorValidator
 from tfdefense.defenses.core.hyperparameters import (
     check_fraction,
     check_learning_rate,
@@ -31,7 +29,6 @@ from tfdefense.defenses.core.hyperparameters import (
 )
 from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.defenses.core.optimizer import ADAM_BETAS, make_adam
-from tfdefense.defenses.core.purifier_validator import PurifierValidator
 from tfdefense.errors import require
 from tfdefense.networks.autoencoder import Autoencoder
 from tfdefense.networks.detectors import (
@@ -44,7 +41,6 @@ from tfdefense.training import epochs_to_show
 from tfdefense.training.distribute.batching import map_batches
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seed_layers
-from tfdefense.training.task import ImageGrids, Scalars, Validate
 
 _BATCH = 500
 
@@ -200,10 +196,7 @@ class MagNet(LearnedDefense):
         ]
 
     def checkpoint_items(self) -> dict[str, Any]:
-        optimizers = {
-            f"optimizer_{number}": optimizer
-            for number, optimizer in enumerate(self.optimizers, start=1)
-        }
+        optimizers = {f"optimizer_{i}": each for i, each in enumerate(self.optimizers, start=1)}
         return {**self.networks(), **optimizers}
 
     @classmethod
@@ -227,40 +220,16 @@ class MagNet(LearnedDefense):
             scalars[f"gradient_norm_{autoencoder.name}"] = replica.gradient_norm(gradients)
         return scalars
 
-    def make_validator(self, validation: Split) -> Validate:
-        """Return a function that calibrates the thresholds and then validates."""
-        validate_purifier = PurifierValidator(
-            self, validation, (default_epsilon(validation.image_shape),)
-        )
-        fgsm_pairs = validate_purifier.fgsm_pairs
+    def make_validator(self, validation: Split) -> DetectorValidator:
         distances = tf.function(self.distances, reduce_retracing=True)
-        score = tf.function(self.detector_score, reduce_retracing=True)
 
-        def clean(part: slice) -> tf.Tensor:
-            return validation.images[part]
-
-        def fgsm(part: slice, strength: float) -> tf.Tensor:
-            batch = {name: array[part] for name, array in fgsm_pairs.items()}
-            return apply_fgsm(batch, tf.constant(strength))
-
-        def refused_fraction(images: Callable[[slice], tf.Tensor]) -> float:
-            scores = map_batches(lambda part: score(images(part)), len(validation), _BATCH)
-            return float(np.mean(scores > 0))
-
-        def calibrate_and_validate() -> tuple[Scalars, ImageGrids]:
+        def calibrate() -> None:
             clean_distances = map_batches(
-                lambda part: distances(clean(part)), len(validation), _BATCH
+                lambda part: distances(validation.images[part]), len(validation), _BATCH
             )
             self.thresholds.assign(calibrate_thresholds(clean_distances, self.false_positive_rate))
-            scalars, images = validate_purifier()
-            scalars["refused_clean"] = refused_fraction(clean)
-            for strength in validate_purifier.strengths:
-                scalars[f"refused_fgsm_{strength:g}"] = refused_fraction(
-                    functools.partial(fgsm, strength=strength)
-                )
-            return scalars, images
 
-        return calibrate_and_validate
+        return DetectorValidator(self, validation, calibrate)
 
 
 def calibrate_thresholds(distances: np.ndarray, false_positive_rate: float) -> np.ndarray:

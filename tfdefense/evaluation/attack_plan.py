@@ -1,4 +1,4 @@
-"""Attack plan of an evaluation: the attacks, the threat models and the number of images."""
+"""Attack plan of an evaluation, with its defaults and checks."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tfdefense.evaluation.threat_models import ThreatModels
 
 @dataclasses.dataclass(frozen=True)
 class AttackPlan:
-    """How a defence is attacked.
+    """Attacks, threat models and number of images of an evaluation.
 
     Attributes:
       attacks: the attacks; None means `default_attacks` with the usual radius for the images.

@@ -27,7 +27,7 @@ _ANY_SHAPE = (28, 28, 1)
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-    """How a defence is evaluated on test images; each attribute is a flag of `bin/evaluate`.
+    """Settings of an evaluation on test images; each attribute is a flag of `bin/evaluate`.
 
     Attributes:
       epsilon: radius of the attacks, in [0, 1]; None means 0.3 for grey images, 8/255 for colour.

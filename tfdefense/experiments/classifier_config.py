@@ -29,7 +29,7 @@ class ClassifierExperiment:
     training: ClassifierConfig = dataclasses.field(default_factory=ClassifierConfig)
 
     def __post_init__(self) -> None:
-        require(self.seed >= 0, f"--seed={self.seed}: 0 or more needed.")
+        require(self.seed >= 0, f"--seed={self.seed}: 0 or more is needed.")
 
     @classmethod
     def from_stored(cls, stored: StoredConfig) -> "ClassifierExperiment":

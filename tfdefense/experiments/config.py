@@ -43,7 +43,7 @@ class DefenseConfig:
             f"hyperparameters: {type(self.hyperparameters).__name__} given;"
             f" --defense={self.defense} needs {config_type.__name__}.",
         )
-        require(self.seed >= 0, f"--seed={self.seed}: 0 or more needed.")
+        require(self.seed >= 0, f"--seed={self.seed}: 0 or more is needed.")
 
     @property
     def defense_class(self) -> type[Defense]:
@@ -79,7 +79,7 @@ class DefenseConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """How a defence is trained. Fields have the names of flags.
+    """Training of a defence. Fields have the names of flags.
 
     Attributes:
       epochs: passes over the training images; None means the defence's default.

@@ -1,4 +1,4 @@
-"""Where an experiment runs: directories and permissions, on which no result depends."""
+"""Directories and permissions of a command, on which no result depends."""
 
 import dataclasses
 from pathlib import Path

@@ -13,13 +13,13 @@ from tfdefense.training.run_directory import RunDirectory
 
 @dataclasses.dataclass(frozen=True)
 class StoredExperiment:
-    """What the `config.json` of a defence's run says.
+    """Content of the `config.json` of a defence's run.
 
     Attributes:
       config: what was trained, without the evaluation.
       data_dir: where TFDS found the dataset; None for its default, or for another source.
       class_names: the K names, or none.
-      steps: steps of the whole training; 0 for a defence that does not learn.
+      steps: number of steps of the training; 0 for a defence that does not learn.
     """
 
     config: ExperimentConfig

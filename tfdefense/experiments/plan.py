@@ -156,7 +156,9 @@ def _identified_training(
         epochs=loop.epochs,
         train_images=len(train) if len(train) < len(dataset.train) else None,
         init_run=_identified_run(training.init_run) if training.init_run else None,
-        pairs=tuple(InputDirectory(str(each.directory.path.resolve()), each.name) for each in pairs),
+        pairs=tuple(
+            InputDirectory(str(each.directory.path.resolve()), each.name) for each in pairs
+        ),
     )
 
 
@@ -173,6 +175,6 @@ def _first_images(dataset: Dataset, count: int | None) -> Split:
     total = len(dataset.train)
     require(
         count is None or 1 <= count <= total,
-        f"--train_images={count}: 1 to {total:,} needed, the training images of {dataset.name}.",
+        f"--train_images={count}: {dataset.name} has {total:,} training images; 1 to {total:,} is needed.",
     )
     return dataset.train if count is None else dataset.train.take(count)

@@ -7,6 +7,7 @@ Each RUN is a run directory of bin/train or bin/reproduce that bin/evaluate has 
 
 import dataclasses
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.progress import print_line
 from tfdefense.zoo.pretrained import MODELS, Pretrained, load_pretrained, save_pretrained
+
+_COLUMNS = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +113,20 @@ def _make_card(pretrained: Pretrained, report: Report, facts: _TrainingFacts) ->
         *([f"- {facts.data_note}"] if facts.data_note else []),
         "",
     ]
-    return "\n".join(lines)
+    return "\n".join(wrapped for line in lines for wrapped in _wrap_line(line))
+
+
+def _wrap_line(line: str) -> list[str]:
+    """Return a line of Markdown as lines of at most 100 columns; headings and tables stay whole."""
+    if not line or line.startswith(("#", "|")):
+        return [line]
+    return textwrap.wrap(
+        line,
+        _COLUMNS,
+        subsequent_indent="  " if line.startswith("- ") else "",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def main(arguments: Sequence[str]) -> int:

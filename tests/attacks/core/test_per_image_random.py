@@ -1,4 +1,4 @@
-"""Random numbers that belong to an image."""
+"""Random numbers that depend on the image: their distribution and their independence."""
 
 import numpy as np
 import pytest
@@ -8,13 +8,13 @@ import tensorflow as tf
 from tfdefense.attacks.core import per_image_random
 
 
-def keys(count=64, seed=0):
+def make_keys(count=64, seed=0):
     images = np.random.default_rng(0).random((count, 6, 6, 1), np.float32)
     return per_image_random.image_keys(tf.constant(images), seed)
 
 
 def test_uniform_numbers_are_uniform_and_uncorrelated():
-    found = per_image_random.uniform(keys(), [28, 28], stream=3).numpy()
+    found = per_image_random.uniform(make_keys(), [28, 28], stream=3).numpy()
     assert found.shape == (64, 28, 28)
     assert found.min() >= 0
     assert found.max() < 1
@@ -27,17 +27,17 @@ def test_uniform_numbers_are_uniform_and_uncorrelated():
 
 
 def test_normal_numbers_are_normal():
-    found = per_image_random.normal(keys(), [30, 30], stream=0).numpy()
+    found = per_image_random.normal(make_keys(), [30, 30], stream=0).numpy()
     assert np.isfinite(found).all()
     assert scipy.stats.kstest(found.ravel(), "norm").pvalue > 1e-3
 
 
-def test_streams_seeds_and_images_differ_and_repeat():
-    first = per_image_random.uniform(keys(), [50], 0).numpy()
-    np.testing.assert_array_equal(first, per_image_random.uniform(keys(), [50], 0))
+def test_streams_seeds_and_images_are_independent_and_repeat():
+    first = per_image_random.uniform(make_keys(), [50], 0).numpy()
+    np.testing.assert_array_equal(first, per_image_random.uniform(make_keys(), [50], 0))
     for other in (
-        per_image_random.uniform(keys(), [50], 1),
-        per_image_random.uniform(keys(seed=1), [50], 0),
+        per_image_random.uniform(make_keys(), [50], 1),
+        per_image_random.uniform(make_keys(seed=1), [50], 0),
     ):
         assert abs(np.corrcoef(first.ravel(), other.numpy().ravel())[0, 1]) < 0.1
     one_pixel = np.zeros((2, 6, 6, 1), np.float32)
@@ -49,15 +49,15 @@ def test_streams_seeds_and_images_differ_and_repeat():
 
 
 def test_integers_and_signs_cover_their_range_evenly():
-    found = per_image_random.integers(keys(4000), 5, 0).numpy()
+    found = per_image_random.integers(make_keys(4000), 5, 0).numpy()
     np.testing.assert_allclose(np.bincount(found, minlength=5) / 4000, 0.2, atol=0.03)
-    signs = per_image_random.signs(keys(4000), [], 0).numpy()
+    signs = per_image_random.signs(make_keys(4000), [], 0).numpy()
     assert set(signs) == {-1.0, 1.0}
     assert abs(signs.mean()) < 0.06
 
 
 @pytest.mark.parametrize("drawn", [0.0, 1 - 2.0**-24, 0.5])
-def test_normal_numbers_are_finite_whatever_is_drawn(monkeypatch, drawn):
+def test_normal_numbers_are_finite_for_every_uniform_number(monkeypatch, drawn):
     monkeypatch.setattr(
         per_image_random, "uniform", lambda keys, shape, stream: tf.fill([2, 3], drawn)
     )

@@ -31,6 +31,7 @@ def test_images_pass_the_parts_in_order(toy_model, toy_split):
     assert compose([bits, median]).name == "bit_depth+spatial_smoothing"
 
 
+@pytest.mark.slow
 def test_a_composition_can_be_evaluated_and_exported(toy_model, toy_split, tmp_path):
     composition = compose([BitDepth(toy_model, bits=2), SpatialSmoothing(toy_model, window=3)])
     report = evaluate(composition, toy_split.take(6), [FGSM(epsilon=0.1)])
@@ -60,6 +61,7 @@ def test_a_name_with_plus_creates_the_parts_with_their_hyperparameters(toy_model
         kind(toy_model, restarts=9)
 
 
+@pytest.mark.slow
 def test_parts_are_trained_together_and_loaded_again(toy_model, toy_split, tmp_path):
     kind = get_defense_class("magnet+bit_depth+apegan")
     given = {"strengths": (0.3,), "bits": 4, "false_positive_rate": 0.1}

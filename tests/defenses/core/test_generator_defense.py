@@ -11,7 +11,10 @@ from tfdefense.training import Replica
 from tfdefense.training.run_directory import RunDirectory
 
 
-@pytest.mark.parametrize("kind", [APEGAN, APEGANPlusPlus, ConditionalGAN])
+@pytest.mark.parametrize(
+    "kind",
+    [APEGAN, APEGANPlusPlus, pytest.param(ConditionalGAN, marks=pytest.mark.slow)],
+)
 def test_the_average_replaces_the_weights_after_training(toy_model, toy_split, kind):
     batch = {name: tf.constant(a) for name, a in make_fgsm_pairs(toy_model, toy_split).items()}
     defense = prepared(kind, toy_model, average=0.25)
@@ -29,6 +32,7 @@ def test_the_average_replaces_the_weights_after_training(toy_model, toy_split, k
         np.testing.assert_allclose(variable, value, rtol=1e-4, atol=1e-6, err_msg=variable.path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "given"),
     [

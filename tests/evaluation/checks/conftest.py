@@ -2,20 +2,21 @@
 
 import copy
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdefense.attacks import FGSM
+from tfdefense.attacks import FGSM, enable_stop_at_success
+from tfdefense.attacks.core.spec import format_attack
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
-from tfdefense.evaluation.attack_plan import AttackPlan
 from tfdefense.evaluation.checks.check import CheckEvidence
 from tfdefense.evaluation.checks.diagnostics import Diagnostics, DiagnosticsConfig
-from tfdefense.evaluation.evaluator import Evaluator
 from tfdefense.evaluation.measurements import Measurements
+from tfdefense.evaluation.per_image_results import ResultKey
 from tfdefense.evaluation.runner import ModelRunner
 
 EPSILON = 0.25
@@ -69,13 +70,19 @@ def plant(toy_model):
 
 
 @pytest.fixture(scope="session")
-def diagnose(plant, toy_model, toy_split):
+def run_planted(plant):
+    """Return the runner of a planted pipeline; one for each purifier, so that attacks compile once."""
+    return functools.cache(lambda function: ModelRunner(plant(function).defend()))
+
+
+@pytest.fixture(scope="session")
+def diagnose(run_planted, toy_model, toy_split):
     """Return the diagnostics of a planted purifier."""
 
     def diagnose(function, epsilon=EPSILON):
         return Diagnostics(
             ModelRunner(FrozenClassifier(toy_model, toy_split.image_shape)),
-            ModelRunner(plant(function).defend()),
+            run_planted(function),
             toy_split,
             DiagnosticsConfig(epsilon, DRAWS, STEPS),
         )
@@ -122,16 +129,17 @@ def evidence_of(plant, toy_split):
 
 
 @pytest.fixture(scope="session")
-def measure(plant, toy_split):
-    """Return the measurements of a planted purifier under attacks, without running checks."""
+def measure(run_planted, plant, toy_split):
+    """Return the measurements of a planted purifier under white-box attacks."""
 
     def measure(function, attacks):
-        defense = plant(function)
-        plan = AttackPlan(tuple(attacks), len(toy_split)).completed(defense, toy_split)
-        evaluator = Evaluator(defense, toy_split, plan)
-        evaluator.evaluate_clean()
-        for attack in evaluator.attacks:
-            evaluator.evaluate_attack(attack)
-        return evaluator.measurements
+        runner, measurements = run_planted(function), Measurements(plant(function), toy_split)
+        clean = ResultKey("planted", "none", "none")
+        measurements.add(clean, 0.0, runner.measure(toy_split, toy_split))
+        for attack in attacks:
+            key = ResultKey("planted", format_attack(attack), "white_box")
+            attacked = runner.attack(enable_stop_at_success(attack), toy_split)
+            measurements.add(key, attack.epsilon, runner.measure(attacked, toy_split))
+        return measurements
 
     return measure

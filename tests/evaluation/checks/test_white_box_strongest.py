@@ -64,7 +64,7 @@ def test_grey_box_must_not_fool_more_images(
         ("fgsm", "grey_box", fooled_by_grey_box),
         ("fgsm", "white_box", 0),
     ):
-        predicted = np.where(np.arange(24) < fooled, toy_split.labels - 1, toy_split.labels)
+        predicted = np.where(np.arange(24) < fooled, (toy_split.labels + 1) % 3, toy_split.labels)
         results = PerImageResults(predicted, np.zeros((24, 3), np.float32))
         measurements.add(ResultKey("planted", attack, threat_model), 0.1, results)
     result = WHITE_BOX_STRONGEST.run(CheckEvidence(measurements, clean_diagnostics, ("planted",)))

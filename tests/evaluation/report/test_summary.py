@@ -15,7 +15,7 @@ def with_worst_case(report, accuracy):
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "passed", "verdict"),
+    ("accuracy", "second_passed", "verdict"),
     [
         (0.49, True, "The defence does not stop an attacker who knows it."),
         (0.49, False, "The defence does not stop an attacker who knows it."),
@@ -23,8 +23,11 @@ def with_worst_case(report, accuracy):
         (0.5, False, "1 of 2 checks failed, so the true robustness is unknown."),
     ],
 )
-def test_verdict_follows_white_box_accuracy_and_checks(report, accuracy, passed, verdict):
-    checks = (CheckResult("First", True, ""), CheckResult("Second", passed, ""))
+def test_verdict_follows_white_box_accuracy_and_checks(report, accuracy, second_passed, verdict):
+    checks = (
+        CheckResult("First", passed=True, verdict=""),
+        CheckResult("Second", passed=second_passed, verdict=""),
+    )
     changed = dataclasses.replace(with_worst_case(report, accuracy), checks=checks)
     assert verdict in changed.summary
 

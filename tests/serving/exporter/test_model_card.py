@@ -6,6 +6,7 @@ import pytest
 import tfdefense
 from tests.serving.conftest import CLASS_NAMES
 from tfdefense.attacks import FGSM
+from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.serving import ModelFacts, export
 
@@ -13,9 +14,8 @@ from tfdefense.serving import ModelFacts, export
 @pytest.fixture
 def report(served_defense, toy_split, monkeypatch):
     """A report with few random draws and few steps in its checks."""
-    monkeypatch.setattr(served_defense, "random_draws", 10)
-    monkeypatch.setattr(served_defense, "checked_images", 4)
-    monkeypatch.setattr(served_defense, "checked_steps", 4)
+    budget = EvaluationBudget(check_images=4, check_steps=4, random_perturbations=10)
+    monkeypatch.setattr(served_defense, "budget", budget)
     return tfdefense.evaluate(served_defense, toy_split, attacks=(FGSM(epsilon=0.2),))
 
 

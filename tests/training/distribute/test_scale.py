@@ -25,11 +25,15 @@ FEW = {
     "defense_gan": {"code_size": 8, "search_steps": 2, "restarts": 2},
 }
 
-# bfloat16 keeps 8 significant bits, so one rounding changes a value by up to 2^-8 of it. Two
-# replicas round their two partial gradients, where one replica rounds the whole gradient, and each
-# layer passes the difference on to the layer before it. Sixteen roundings are allowed: 6 % of the
-# update. The networks here need one to ten. A faulty reduction changes the update by half or more.
-BFLOAT16_TOLERANCE = 16 * 2.0**-8
+# bfloat16 keeps 8 significant bits, so one rounding changes a value by up to 2^-8 of it.
+BFLOAT16_STEP = 2.0**-8
+# The allowed difference of two updates in bfloat16, in roundings. Two replicas round their two
+# partial gradients, where one replica rounds the whole gradient, and each layer passes the
+# difference on to the layer before it. The networks here need one to ten. The kernels for CPUs also
+# accumulate in bfloat16, which matters for MagNet: its networks have three filters, so most of its
+# gradient is sums over all pixels. It needs 21. A faulty reduction changes an update by half or
+# more, that is by 120 roundings.
+ROUNDINGS, ROUNDINGS_OF = 16, {"magnet": 32}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +144,8 @@ def test_two_replicas_update_as_one(one_step, name):
 def test_two_bfloat16_replicas_update_as_one(one_step, name):
     one, two = one_step(name, 1, "bfloat16"), one_step(name, 2, "bfloat16")
     differences = relative_differences(two.updates, one.updates)
-    assert max(differences.values()) < BFLOAT16_TOLERANCE, differences
+    tolerance = ROUNDINGS_OF.get(name, ROUNDINGS) * BFLOAT16_STEP
+    assert max(differences.values()) < tolerance, differences
 
 
 def divide_by_local_batch(replica, values):
@@ -163,7 +168,7 @@ def test_a_faulty_reduction_exceeds_the_bfloat16_tolerance(
     monkeypatch.undo()
     expected = one_step("apeganpp", 1, "bfloat16").updates
     differences = relative_differences(faulty.updates, expected)
-    assert min(differences.values()) > 4 * BFLOAT16_TOLERANCE, differences
+    assert min(differences.values()) > 3 * max(ROUNDINGS_OF.values()) * BFLOAT16_STEP, differences
 
 
 @pytest.mark.slow

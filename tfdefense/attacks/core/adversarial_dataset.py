@@ -1,4 +1,4 @@
-"""Adversarial data sets: the adversarial images of a split, made once and stored on disk in shards."""
+"""Adversarial datasets: the adversarial images of a split, made once and stored on disk in shards."""
 
 import dataclasses
 import json
@@ -64,13 +64,13 @@ class AdversarialDataset:
 
     @property
     def name(self) -> str:
-        """Name that identifies the data set: the attack and a hash of all settings."""
+        """Name that identifies the dataset: the attack and a hash of all settings."""
         return f"{self.settings['attack']}-{_settings_hash(self.settings, self.clean_fingerprint)}"
 
 
 @dataclasses.dataclass(frozen=True)
 class AdversarialStorage:
-    """Place and shard size of an adversarial data set.
+    """Place and shard size of an adversarial dataset.
 
     Attributes:
       split_name: name of the split, stored with the settings and part of the default directory.
@@ -101,7 +101,7 @@ def make_adversarial_dataset(
     """Attack all images of `split`, one shard per batch; shards on disk are not made again.
 
     The name of the default directory ends in a hash of the model's weights, the attack's hyperparameters
-    and the images. A second call with the same arguments therefore finds the finished data set.
+    and the images. A second call with the same arguments therefore finds the finished dataset.
 
     Several workers share the shards among them.
 
@@ -148,10 +148,10 @@ def make_adversarial_dataset(
 
 
 def load_adversarial_dataset(directory: str | Path | RunDirectory) -> AdversarialDataset:
-    """Read a finished adversarial data set from its directory.
+    """Read a finished adversarial dataset from its directory.
 
     Raises:
-      UserError: the directory is not an adversarial data set, or it is not finished.
+      UserError: the directory is not an adversarial dataset, or it is not finished.
     """
     if not isinstance(directory, RunDirectory):
         directory = RunDirectory(directory, "pairs")

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import docstring_parser
+from docstring_parser import DocstringStyle
 
 from tfdefense.attacks.core.attack import Attack
 from tfdefense.attacks.registry import ATTACKS
@@ -47,7 +48,8 @@ def hyperparameter_values(attack: Attack) -> dict[str, Any]:
 def _describe(kind: type, field: str) -> str:
     """Return the description of an attribute in the docstring of a class or of its nearest base."""
     for cls in kind.__mro__:
-        for entry in docstring_parser.parse(cls.__doc__ or "").params:
+        docstring = docstring_parser.parse(cls.__doc__ or "", style=DocstringStyle.GOOGLE)
+        for entry in docstring.params:
             if field in entry.arg_name.split(", "):
                 return " ".join((entry.description or "").split())
     return ""

@@ -1,4 +1,4 @@
-"""Shards of an adversarial data set: one .npz file per batch."""
+"""Shards of an adversarial dataset: one .npz file per batch."""
 
 import dataclasses
 import time

@@ -158,7 +158,7 @@ class ClassifierTraining:
 
     @property
     def should_stop(self) -> bool:
-        """Whether validation did not improve for `patience` validations."""
+        """True after `patience` validations without a lower loss."""
         return 0 < self.patience <= self.best.scores_since_best
 
     def checkpoint_items(self) -> dict[str, Any]:

@@ -36,10 +36,10 @@ class Defense(abc.ABC):
       classifier: guarded classifier, frozen and checked.
       trained_with: name of the classifier that the defence was trained with.
       seed: seed as given.
-      detects: whether the defence also refuses images (see `detector_score`).
-      certifies: whether the defence has a method `certify`, which returns classes and certified L2
+      detects: true if the defence also refuses images (see `detector_score`).
+      certifies: true if the defence has a method `certify`, which returns classes and certified L2
         radii.
-      replaces_classifier: whether `defend` uses a classifier of the defence itself.
+      replaces_classifier: true if `defend` uses a classifier of the defence itself.
       batch_size: recommended number of images in one call of `purify`.
       budget: default size of an evaluation.
 
@@ -72,7 +72,7 @@ class Defense(abc.ABC):
 
     @property
     def has_grey_images(self) -> bool:
-        """Whether images have one channel; many defaults differ for grey and for colour images."""
+        """True if images have one channel; many defaults differ for grey and colour images."""
         return self.classifier.image_shape[-1] == 1
 
     @classmethod

@@ -31,6 +31,6 @@ ATTACKS_CONVERGED = Check(
     question="Do more steps or more restarts of PGD fool images that the attacks of the report do"
     " not?",
     source="Carlini et al. 2019, sections 4.8 and 4.9",
-    rule=f"the share of such images is not significantly above {MAX_EXTRA_SHARE:.0%}",
+    rule=f"the 95 % interval of the share of such images begins at {MAX_EXTRA_SHARE:.0%} or below",
     examine=_examine,
 )

@@ -18,7 +18,7 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
 BATCH_INDEPENDENCE = Check(
     name="Batches do not matter",
     question="Does the pipeline give an image the same logits alone and in a batch?",
-    source="this library: attacks and predictions run on batches of different sizes",
+    source="this library, whose attacks and predictions have different batch sizes",
     rule=f"no class changes, and logits differ by at most {MAX_LOGIT_DIFFERENCE:g} of the largest one",
     examine=_examine,
 )

@@ -49,7 +49,7 @@ class Check:
       name: statement that is true if the check passes.
       question: what the check asks.
       source: paper and section that ask for it.
-      rule: condition for passing, with its threshold.
+      rule: condition for passing, with its threshold, as the end of a sentence "It passes if ...".
       examine: returns whether the evidence passes, and the verdict.
     """
 

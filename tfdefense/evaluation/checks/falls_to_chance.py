@@ -23,6 +23,6 @@ FALLS_TO_CHANCE = Check(
     question="Does white-box accuracy fall to chance with epsilon 1, where an image can become any"
     " other?",
     source="Carlini et al. 2019, sections 5.2 and 5.3; Athalye et al. 2018, section 3.1",
-    rule="the lower end of the 95 % interval of the accuracy is at most 1 / classes",
+    rule="the 95 % interval of the accuracy begins at chance or below",
     examine=_examine,
 )

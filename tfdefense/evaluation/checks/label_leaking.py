@@ -28,6 +28,6 @@ LABEL_LEAKING = Check(
     name="Attacks do not help the classifier",
     question="Is accuracy under an attack higher than on clean images?",
     source="Kurakin et al. 2017, Adversarial Machine Learning at Scale (label leaking)",
-    rule="no attack has a 95 % interval above that of clean images",
+    rule="no attack has a 95 % interval of accuracy above that of clean images",
     examine=_examine,
 )

@@ -27,6 +27,6 @@ RANDOM_NOISE = Check(
     name="Random noise finds nothing",
     question="Do random perturbations fool images that the attacks of the report do not?",
     source="Carlini et al. 2019, section 4.11; Athalye et al. 2018, section 3.1",
-    rule=f"the share of such images is not significantly above {MAX_EXTRA_SHARE:.0%}",
+    rule=f"the 95 % interval of the share of such images begins at {MAX_EXTRA_SHARE:.0%} or below",
     examine=_examine,
 )

@@ -31,7 +31,7 @@ STEP_SIZE = Check(
     name="Step size does not matter",
     question="Does PGD with other step sizes fool images that the attacks of the report do not?",
     source="Carlini et al. 2019, sections 4.9 and 5.2; Athalye et al. 2018, section 3.1",
-    rule=f"for each step size, the share of such images is not significantly above"
-    f" {MAX_EXTRA_SHARE:.0%}",
+    rule="for each step size, the 95 % interval of the share of such images begins at"
+    f" {MAX_EXTRA_SHARE:.0%} or below",
     examine=_examine,
 )

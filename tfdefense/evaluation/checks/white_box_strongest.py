@@ -89,6 +89,6 @@ WHITE_BOX_STRONGEST = Check(
     question="Does an attacker with less knowledge, or without gradients, fool images that the"
     " white-box attacks do not?",
     source="Carlini et al. 2019, sections 4.4 and 5.4; Athalye et al. 2018, section 3.1",
-    rule=f"the share of such images is not significantly above {MAX_EXTRA_SHARE:.0%}",
+    rule=f"the 95 % interval of the share of such images begins at {MAX_EXTRA_SHARE:.0%} or below",
     examine=_examine,
 )

@@ -52,6 +52,8 @@ def to_latex(report: Report) -> str:
 def report_page(report: Report, pictures: tuple[str, ...]) -> Page:
     """Return the content of the report page; arguments as in `to_markdown`."""
     shown = [sections.accuracy_section(report)]
+    if report.notes:
+        shown.append(sections.note_section(report))
     if "gallery" in pictures:
         shown.append(sections.gallery_section())
     if report.curve:

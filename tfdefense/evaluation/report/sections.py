@@ -39,6 +39,11 @@ def accuracy_section(report: Report) -> Section:
     )
 
 
+def note_section(report: Report) -> Section:
+    """Return what a reader needs to interpret the rows."""
+    return Section("Notes", terms=tuple(Term("", note) for note in report.notes))
+
+
 def gallery_section() -> Section:
     """Return the picture with images before and after attacks and purification."""
     text = (
@@ -71,10 +76,9 @@ def perturbation_section(report: Report) -> Section:
         if row.defense != report.pipeline_names[-1] or row.l1 is None:
             continue
         success = "-" if row.attack == "none" or row.success is None else f"{row.success:.1%}"
-        title = THREAT_MODEL_TITLES.get(row.threat_model, "clean")
         before = f"{row.l1:.3g}, {row.l2:.3g}, {row.linf:.3g}"
         after = f"{row.left_l1:.3g}, {row.left_l2:.3g}, {row.left_linf:.3g}"
-        table.append([row.attack, title, success, before, after])
+        table.append([*_row_titles(row.attack, row.threat_model), success, before, after])
     text = (
         "Mean norms of the difference to the clean image, before and after purification. Success is the"
         " share of images that are correct before the attack and wrong after it."
@@ -104,7 +108,7 @@ def detector_section(report: Report) -> Section:
     for each in report.detections:
         share = format_share(each.refused, each.ci_low, each.ci_high, each.n)
         area = "-" if each.auc is None else f"{each.auc:.3f}"
-        table.append([each.attack, each.threat_model.replace("_", " "), share, area])
+        table.append([*_row_titles(each.attack, each.threat_model), share, area])
     text = (
         "The share of images that the detector refuses. The area under the ROC curve is the probability"
         " that an attacked image has a higher score than a clean one."
@@ -130,7 +134,7 @@ def check_section(report: Report) -> Section:
     table += [[check.name, "✓" if check.passed else "✗", check.verdict] for check in report.checks]
     shown = {check.name for check in report.checks}
     terms = tuple(
-        Term(check.name, f"{check.question} Passes if: {check.rule}. Source: {check.source}.")
+        Term(check.name, f"{check.question} It passes if {check.rule} ({check.source}).")
         for check in CHECKS
         if check.name in shown
     )
@@ -139,16 +143,22 @@ def check_section(report: Report) -> Section:
 
 
 def origin_section(report: Report) -> Section:
-    """Return the attacks with all hyperparameters, the notes and the versions."""
+    """Return the attacks with all hyperparameters, and the versions."""
     versions = ", ".join(f"{name} {version}" for name, version in package_versions().items())
     return Section(
         "How this report was made",
         terms=(
             *(Term("", attack.strip("`"), is_code=True) for attack in report.attacks),
-            *(Term("", note) for note in report.notes),
             Term("Versions", versions),
         ),
     )
+
+
+def _row_titles(attack: str, threat_model: str) -> list[str]:
+    """Return the first two cells of a line: attack and threat model."""
+    if attack == "none":
+        return ["none (clean)", "-"]
+    return [attack, THREAT_MODEL_TITLES[threat_model]]
 
 
 def failed_check_terms(report: Report, label: str = "") -> tuple[Term, ...]:

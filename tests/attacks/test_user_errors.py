@@ -1,4 +1,4 @@
-"""One clear line for each mistake: what, what was given, what is allowed."""
+"""Messages for invalid hyperparameters and arguments: name, given value, allowed values."""
 
 import numpy as np
 import pytest
@@ -26,13 +26,13 @@ from tfdefense.errors import UserError
 
 @pytest.mark.parametrize("name", [name for name in ATTACKS.names() if is_bounded(name)])
 @pytest.mark.parametrize("epsilon", [-0.1, 1.5, float("nan")])
-def test_epsilon_out_of_range(name, epsilon):
+def test_epsilon_out_of_range_is_refused(name, epsilon):
     with pytest.raises(UserError, match=f"{name}: epsilon {epsilon} given"):
         make_attack(name, epsilon=epsilon)
 
 
 @pytest.mark.parametrize(
-    ("make_it", "message"),
+    ("construct", "message"),
     [
         (lambda: BIM(steps=0), "bim: steps 0 given, at least 1"),
         (lambda: BIM(relative_step_size=-1), "relative_step_size -1 given"),
@@ -70,9 +70,9 @@ def test_epsilon_out_of_range(name, epsilon):
         (lambda: make_attack("deepfol"), "Did you mean 'deepfool'"),
     ],
 )
-def test_hyperparameters(make_it, message):
+def test_hyperparameters_out_of_range_are_refused(construct, message):
     with pytest.raises(UserError, match=message):
-        make_it()
+        construct()
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_hyperparameters(make_it, message):
         ({"model": lambda images: np.nan * images[:, :, 0, 0]}, "not finite"),
     ],
 )
-def test_arguments(change, message, victim, victim_images, victim_labels):
+def test_invalid_arguments_are_refused(change, message, victim, victim_images, victim_labels):
     given = {"model": victim, "images": victim_images, "labels": victim_labels, **change}
     with pytest.raises(UserError, match=message):
         FGSM()(**given)
 
 
-def test_probabilities_in_place_of_logits(victim, victim_images, victim_labels):
+def test_probabilities_in_place_of_logits_are_refused(victim, victim_images, victim_labels):
     def softmax(images):
         return tf.nn.softmax(victim(images))
 
@@ -109,7 +109,7 @@ def test_probabilities_in_place_of_logits(victim, victim_images, victim_labels):
         FGSM()(softmax, victim_images, victim_labels)
 
 
-def test_epsilon_of_another_number_of_images(victim, victim_images, victim_labels):
+def test_epsilons_for_another_number_of_images_are_refused(victim, victim_images, victim_labels):
     attack = FGSM(epsilon=tf.fill([3, 1, 1, 1], 0.1))
     with pytest.raises(UserError, match="epsilon for 3 images given, 20 images given"):
         attack(victim, victim_images, victim_labels)

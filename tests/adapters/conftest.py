@@ -1,0 +1,29 @@
+"""Defences in front of the toy model, and a measure of accuracy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfdefense
+
+
+@pytest.fixture(scope="session")
+def trained_purifier(toy_model, toy_split):
+    """A purifier trained for a moment, so that a part of each image passes."""
+    defense = tfdefense.defenses.APEGANPlusPlus(toy_model)
+    return defense.fit(toy_split, epochs=20, batch_size=24)
+
+
+@pytest.fixture(scope="session", params=["apeganpp", "bit_depth"])
+def defense(request, trained_purifier, toy_model):
+    if request.param == "apeganpp":
+        return trained_purifier
+    return tfdefense.defenses.BitDepth(toy_model, bits=2)
+
+
+@pytest.fixture(scope="session")
+def accuracy():
+    def accuracy(model, images, labels):
+        return np.mean(np.argmax(model(tf.constant(images)), -1) == labels)
+
+    return accuracy
