@@ -49,7 +49,7 @@ setup(
     extras_require={
         "art": ["adversarial-robustness-toolbox>=1.20,<1.21"],
         "foolbox": ["foolbox>=3.3.4,<3.4"],
-        "serving": ["tensorflow-serving-api>=2.21,<2.22"],
+        "serving": ["tensorflow-serving-api>=2.20,<2.22"],
     },
     entry_points={"console_scripts": ["tfdefense = tfdefense.cli.main:main"]},
 )

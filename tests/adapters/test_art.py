@@ -1,4 +1,4 @@
-"""Attacks of ART through the adapters: the same images and the same accuracy as with our attacks."""
+"""Attacks of ART through the adapters: the same images and accuracy as with our attacks."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Small models to attack: one that is trained, one that is linear, and one that counts its calls."""
+"""Small models to attack: a trained one, a linear one, and one that counts its calls."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ CLASSES = 5
 
 
 class LinearModel:
-    """Logits W x + b. Every gradient and the distance to every class boundary have a closed form."""
+    """Logits W x + b; gradients and distances to class boundaries have a closed form."""
 
     def __init__(self, shape=SHAPE, classes=CLASSES):
         size = int(np.prod(shape))

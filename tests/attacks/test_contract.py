@@ -72,8 +72,8 @@ STOPS_AT_SUCCESS = [
 class SwitchableModel(CountingModel):
     """Model with counters whose gradient can be switched to zero.
 
-    All tests attack one such object. Each attack is therefore compiled only once without targets and once
-    with targets.
+    All tests attack one such object. Each attack is therefore compiled only once without targets
+    and once with targets.
     """
 
     def __init__(self, model):

@@ -54,7 +54,7 @@ def test_block_signs_are_equal_within_blocks_and_drawn_per_image():
 
 
 def test_start_at_corners_finds_a_gradient_that_only_corners_have():
-    """The logits change if an 8x8 block is brighter than 0.2 on average; uniform noise on black is not."""
+    """The logits change if an 8x8 block is brighter than 0.2 on average; noise on black is not."""
 
     def model(images):
         blocks = tf.nn.avg_pool2d(images, 8, 8, "VALID")

@@ -36,7 +36,7 @@ def test_values_are_at_epsilon_or_at_the_ends_of_the_range(victim, victim_images
 
 
 def test_squares_shrink_as_in_the_paper():
-    """The area is halved at these of 10,000 queries; a fraction p of it has a side of sqrt(p * h * w)."""
+    """The area is halved at these of 10,000 queries; the side is sqrt(area * h * w)."""
     sides = Square(queries=10_000).square_sides(28, 28)
     halvings = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
     for number, query in enumerate((0, *halvings)):

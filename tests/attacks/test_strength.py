@@ -1,4 +1,4 @@
-"""Success of attacks as a function of epsilon, of the number of steps and of the model's confidence."""
+"""Success of attacks as a function of epsilon, the number of steps and the model's confidence."""
 
 import dataclasses
 

@@ -1,3 +1,5 @@
+"""bin/certify: certificates are made, resumed and refused."""
+
 import csv
 import json
 
@@ -23,8 +25,8 @@ def run(tmp_path_factory, toy_split):
     path = place / "run"
     arguments = ["--sigma=0.3", "--votes=2", "--widths=4,8", "--epochs=2", "--batch_size=16"]
     data = [f"--dataset=npz:{place / 'toy.npz'}", f"--classifier={place / 'toy.keras'}"]
-    judged = ["--attacks=fgsm", "--images=3", "--white_box_images=1", f"--run={path}"]
-    assert main(["train", "--defense=denoised_smoothing", *arguments, *data, *judged]) == 0
+    few = ["--attacks=fgsm", "--images=3", "--white_box_images=1", f"--run={path}"]
+    assert main(["train", "--defense=denoised_smoothing", *arguments, *data, *few]) == 0
     return path
 
 
@@ -33,7 +35,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_images_are_certified_and_gone_on_with(run, tmp_path, capsys):
+def test_images_are_certified_and_certification_is_resumed(run, tmp_path, capsys):
     output = tmp_path / "all"
     command = [
         "certify",
@@ -43,48 +45,48 @@ def test_images_are_certified_and_gone_on_with(run, tmp_path, capsys):
         "--selection_samples=20",
     ]
     assert main([*command, f"--output={output}"]) == 0
-    said = capsys.readouterr().out
-    assert "L2 radius" in said
-    assert "n=6" in said
-    whole = rows(output)
-    assert [row["image"] for row in whole] == list("012345")
-    most = randomized_smoothing.certified_radii(60, 0.001, 0.3)[-1]
-    for row in whole:
-        assert 0 <= float(row["radius"]) <= most
+    printed = capsys.readouterr().out
+    assert "L2 radius" in printed
+    assert "n=6" in printed
+    complete = rows(output)
+    assert [row["image"] for row in complete] == list("012345")
+    largest = randomized_smoothing.certified_radii(60, 0.001, 0.3)[-1]
+    for row in complete:
+        assert 0 <= float(row["radius"]) <= largest
         assert (float(row["radius"]) == 0) == (row["class"] == "-1")
     found = json.loads((output / "certified.json").read_text())
-    right = [row for row in whole if row["class"] == row["label"]]
+    right = [row for row in complete if row["class"] == row["label"]]
     assert found["certified"][0] == {"radius": 0.0, "correct": len(right)}
     assert "0.00" in (output / "certified.md").read_text()
     assert (output / "certified.png").read_bytes().startswith(b"\x89PNG")
 
-    # As if killed after the first four.
+    # The command was killed after the first four images.
     lines = (output / "certified.csv").read_text().splitlines(keepends=True)
     (output / "certified.csv").write_text("".join(lines[:5]))
-    asked = []
+    traces = []
     original = DenoisedSmoothing.certify
-    DenoisedSmoothing.certify = lambda self, *given: asked.append(1) or original(self, *given)
+    DenoisedSmoothing.certify = lambda self, *given: traces.append(1) or original(self, *given)
     try:
         assert main([*command, f"--output={output}"]) == 0
     finally:
         DenoisedSmoothing.certify = original
-    assert len(asked) == 1  # Traced for the last two.
-    assert rows(output) == whole
+    assert len(traces) == 1  # For the last two images.
+    assert rows(output) == complete
 
-    grown = tmp_path / "grown"
-    four = [*command[:2], "--images=4", *command[3:], f"--output={grown}"]
+    growing = tmp_path / "growing"
+    four = [*command[:2], "--images=4", *command[3:], f"--output={growing}"]
     assert main(four) == 0
-    assert rows(grown) == whole[:4]
-    assert main([*command, f"--output={grown}"]) == 0
-    assert rows(grown) == whole
-    # Of fewer again: the table is theirs, and what was certified beyond them stays.
+    assert rows(growing) == complete[:4]
+    assert main([*command, f"--output={growing}"]) == 0
+    assert rows(growing) == complete
+    # With fewer images, the table is of these, and the other certificates stay.
     assert main(four) == 0
-    assert rows(grown) == whole
-    assert json.loads((grown / "certified.json").read_text())["n"] == 4
+    assert rows(growing) == complete
+    assert json.loads((growing / "certified.json").read_text())["n"] == 4
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         ([], "--run: none given"),
         (["--run=gone"], "--run=gone: no such"),
@@ -97,13 +99,13 @@ def test_images_are_certified_and_gone_on_with(run, tmp_path, capsys):
         (["--run={run}", "--alphas=5"], "'alphas'. Did you mean: alpha"),
     ],
 )
-def test_bad_input(run, capsys, monkeypatch, flags, said):
+def test_wrong_input_is_one_line_with_status_2(run, capsys, monkeypatch, flags, message):
     monkeypatch.chdir(run.parent)
     given = [flag.format(run=run) for flag in flags]
     assert main(["certify", *given]) == 2
-    captured = capsys.readouterr().err
-    assert said in captured
-    assert len(captured.splitlines()) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
     assert not (run / "certified").exists()
 
 

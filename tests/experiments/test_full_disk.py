@@ -1,4 +1,4 @@
-"""Everything that is written, on a disk that is full: a clear line, nothing half-written, and on it goes afterwards."""
+"""Full disk: every writer raises one clear error, leaves no partial file, and succeeds later."""
 
 import contextlib
 import os
@@ -27,18 +27,18 @@ FULL = (OSError, UserError, WorkFailedError)
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A file system of 40 MB."""
+    """Mount a file system of 40 MB."""
     place = tmp_path_factory.mktemp("small")
     mount = ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(place)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no small file system to be had here (mounting needs root)")
+        pytest.skip("no small file system here (mounting needs root)")
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 @contextlib.contextmanager
 def full(place, leave=0):
-    """Within it no more than `leave` bytes can be written there."""
+    """Fill the file system except for `leave` bytes, until the block ends."""
     filler = place / "filler"
     with open(filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(bytes(1 << 14)):
@@ -50,38 +50,38 @@ def full(place, leave=0):
         filler.unlink()
 
 
-def says_full(error):
+def message_of_full_disk(error):
     assert "No space left on device" in str(error.value)
     return str(error.value)
 
 
-def test_a_run_directory(small):
-    run = RunDirectory(small / "begun")
+def test_a_run_directory_is_not_created(small):
+    run = RunDirectory(small / "new")
     config = StoredConfig("defense", {"seed": 0})
     with full(small), pytest.raises(UserError) as error:
         run.create_or_reuse(config)
-    assert str(small / "begun") in says_full(error)
+    assert str(small / "new") in message_of_full_disk(error)
     assert not run.exists()
     run.create_or_reuse(config)
     assert run.read_config().settings == {"seed": 0}
 
 
-def test_a_classifier(small):
+def test_a_classifier_is_not_saved_in_part(small):
     run = RunDirectory(small / "classifier")
     run.path.mkdir()
     with full(small), pytest.raises(WorkFailedError) as error:
         run.save_classifier(make_toy_model())
-    assert "classifier.keras" in says_full(error)
+    assert "classifier.keras" in message_of_full_disk(error)
     assert list(run.path.iterdir()) == []
     run.save_classifier(make_toy_model())
     assert run.load_classifier().name == "toy"
 
 
-def test_a_training_goes_on_from_its_last_checkpoint(small, toy_split):
-    def fit(run, watch=None):
+def test_training_resumes_from_its_last_checkpoint(small, toy_split):
+    def fit(run, validate=None):
         defense = APEGANPlusPlus(make_toy_model(), strengths=(0.2,))
-        if watch:
-            defense.make_validator = lambda validation: watch
+        if validate:
+            defense.make_validator = lambda validation: validate
         defense.fit(toy_split, 4, toy_split, batch_size=8, run=run, steps_per_loop=1)
         return defense.generator.get_weights()
 
@@ -103,14 +103,14 @@ def test_a_training_goes_on_from_its_last_checkpoint(small, toy_split):
         patch.setattr(loop, "__post_init__", eager)
         with pytest.raises(WorkFailedError) as error:
             fit(small / "run", fill)
-    assert "checkpoint at step 9 not written" in says_full(error)
+    assert "checkpoint at step 9 not written" in message_of_full_disk(error)
     assert not list((small / "run" / "checkpoints").glob("*temp*"))
-    resumed, unbroken = fit(small / "run"), fit(None)
-    for mine, theirs in zip(resumed, unbroken, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    resumed, uninterrupted = fit(small / "run"), fit(None)
+    for value, expected in zip(resumed, uninterrupted, strict=True):
+        np.testing.assert_array_equal(value, expected)
 
 
-def test_event_files(small):
+def test_event_files_name_the_reason(small):
     def write(summaries):
         with summaries:
             for step in range(30):
@@ -119,14 +119,14 @@ def test_event_files(small):
 
     with full(small), pytest.raises(WorkFailedError) as error:
         SummaryWriter(small / "events")
-    assert says_full(error) == "event file not written: No space left on device."
-    begun = SummaryWriter(small / "events")
+    assert message_of_full_disk(error) == "event file not written: No space left on device."
+    writer = SummaryWriter(small / "events")
     with full(small), pytest.raises(WorkFailedError) as error:
-        write(begun)
-    says_full(error)
+        write(writer)
+    message_of_full_disk(error)
 
 
-def test_adversarial_examples(small, toy_split, toy_model):
+def test_adversarial_images_are_made_afterwards(small, toy_split, toy_model):
     def craft():
         model = FrozenClassifier(toy_model, toy_split.image_shape)
         storage = AdversarialStorage(batch_size=8, output=small / "adv")
@@ -134,27 +134,27 @@ def test_adversarial_examples(small, toy_split, toy_model):
 
     with full(small, leave=24_000), pytest.raises(FULL) as error:
         craft()
-    says_full(error)
+    message_of_full_disk(error)
     assert not list((small / "adv").rglob("*.partial"))
     assert len(craft().success) == len(toy_split)
 
 
-def test_a_report_and_an_export(small, toy_split, toy_model):
-    run = RunDirectory(small / "judged")
+def test_a_report_and_an_export_are_written_afterwards(small, toy_split, toy_model):
+    run = RunDirectory(small / "evaluated")
     defense = APEGANPlusPlus(toy_model, strengths=(0.2,))
     defense.fit(toy_split, 1, batch_size=8, run=run)
     data = tfdefense.data.Dataset("toy", toy_split, toy_split, toy_split)
-    how = EvaluationConfig(epsilon=0.1, attacks=("fgsm",), images=4, white_box_images=2)
+    config = EvaluationConfig(epsilon=0.1, attacks=("fgsm",), images=4, white_box_images=2)
     with full(small), pytest.raises(FULL) as error:
-        evaluate_run(run, defense, data, how, small / "runs")
-    says_full(error)
-    assert protocol.load_finished_report(run, how) is None
+        evaluate_run(run, defense, data, config, small / "runs")
+    message_of_full_disk(error)
+    assert protocol.load_finished_report(run, config) is None
     with full(small), pytest.raises(UserError) as error:
         export(defense, run.path / "export")
-    says_full(error)
+    message_of_full_disk(error)
     assert list((run.path / "export").iterdir()) == []
-    evaluate_run(run, defense, data, how, small / "runs")
-    assert protocol.load_finished_report(run, how) is not None
+    evaluate_run(run, defense, data, config, small / "runs")
+    assert protocol.load_finished_report(run, config) is not None
     served = tf.saved_model.load(export(defense, run.path / "export"))
     assert "serving_default" in served.signatures
     assert FGSM.name in (run.path / "report.md").read_text()

@@ -1,4 +1,4 @@
-"""Adapters to the Adversarial Robustness Toolbox (ART): classifiers, defended pipelines, purifiers."""
+"""Adapters to the Adversarial Robustness Toolbox (ART): classifiers, pipelines, purifiers."""
 
 from typing import Any
 
@@ -19,10 +19,12 @@ def art_classifier(
     The attacks use the gradient that the defence declares.
 
     Args:
-      model: function from images float32 [N, H, W, C] in [0, 1] to logits, such as `defense.defend()`.
+      model: function from images float32 [N, H, W, C] in [0, 1] to logits, such as
+        `defense.defend()`.
       image_shape: (H, W, C).
       num_classes: number of logits.
-      **options: further arguments of `TensorFlowV2Classifier`, for example `preprocessing_defences`.
+      **options: further arguments of `TensorFlowV2Classifier`, for example
+        `preprocessing_defences`.
     """
 
     def logits(images: tf.Tensor, *, training: bool = False) -> tf.Tensor:

@@ -11,6 +11,7 @@ def foolbox_model(model: Model) -> foolbox.TensorFlowModel:
     foolbox 3.3 needs int64 labels on NumPy 2.
 
     Args:
-      model: function from images float32 [N, H, W, C] in [0, 1] to logits, such as `defense.defend()`.
+      model: function from images float32 [N, H, W, C] in [0, 1] to logits, such as
+        `defense.defend()`.
     """
     return foolbox.TensorFlowModel(model, bounds=(0, 1))

@@ -1,7 +1,7 @@
 """Auto-PGD: PGD with momentum that halves its own step size, on three losses.
 
-Croce, Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
-Attacks", ICML 2020, sections 3 to 5.
+Croce, Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
+Parameter-free Attacks", ICML 2020, sections 3 to 5.
 """
 
 import abc
@@ -28,8 +28,8 @@ class APGD(BoundedAttack):
     Attributes:
       steps: number of steps, at least 1.
       restarts: number of random starts, at least 1.
-      stop_at_success: stop an image as soon as it fools the model. If it is off, each image keeps, of the
-        iterates that fool the model, that of highest loss.
+      stop_at_success: stop an image as soon as it fools the model. If it is off, each image keeps,
+        of the iterates that fool the model, that of highest loss.
       seed: seed of the starts.
 
     Raises:
@@ -56,7 +56,7 @@ class APGD(BoundedAttack):
     def choose_loss_targets(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor
     ) -> tf.Tensor | None:
-        """Return the classes int32 [N, T] that an untargeted attack puts into a targeted loss in turn.
+        """Return the targets of the loss, int32 [N, T], that an untargeted attack uses in turn.
 
         None means an untargeted loss.
         """
@@ -109,11 +109,11 @@ class APGDCE(APGD):
 
 @dataclasses.dataclass(frozen=True)
 class APGDDLR(APGD):
-    """APGD on the difference of logits ratio (DLR), which does not change if the logits are rescaled.
+    """APGD on the difference of logits ratio (DLR), which is invariant to the scale of the logits.
 
-    Section 5 of the paper, equation (6): -(z_y - max_{i != y} z_i) / (z_1 - z_3), where z_1 >= z_2 >= ...
-    are the sorted logits. Given targets t, equation (7): -(z_y - z_t) / (z_1 - (z_3 + z_4) / 2), for which
-    the model needs four classes.
+    Section 5 of the paper, equation (6): -(z_y - max_{i != y} z_i) / (z_1 - z_3), where z_1 >= z_2
+    >= ... are the sorted logits. Given targets t, equation (7): -(z_y - z_t) / (z_1 - (z_3 + z_4) /
+    2), for which the model needs four classes.
     """
 
     name = "apgd_dlr"

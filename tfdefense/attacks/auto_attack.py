@@ -1,7 +1,7 @@
 """AutoAttack: APGD-CE, APGD-T, FAB-T and Square in turn.
 
-Croce, Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
-Attacks", ICML 2020, section 6.
+Croce, Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
+Parameter-free Attacks", ICML 2020, section 6.
 """
 
 import dataclasses
@@ -21,14 +21,14 @@ from tfdefense.errors import unknown_name
 
 @dataclasses.dataclass(frozen=True)
 class AutoAttack(BoundedAttack):
-    """Standard attack of RobustBench: each part attacks the images that withstand the parts before it.
+    """Standard attack of RobustBench: each part attacks the images that withstand those before it.
 
-    The targeted DLR loss of APGD-T needs four classes. For three classes APGD-DLR takes its place, and for
-    two classes there is neither.
+    The targeted DLR loss of APGD-T needs four classes. For three classes APGD-DLR takes its place,
+    and for two classes there is neither.
 
     Attributes:
-      version: "standard", or "rand" for randomised models: APGD-CE and APGD-DLR. For "rand", wrap the model
-        in an `Expectation` of 20 draws.
+      version: "standard", or "rand" for randomised models: APGD-CE and APGD-DLR. For "rand", wrap
+        the model in an `Expectation` of 20 draws.
       seed: seed of all random starts and squares.
 
     Raises:

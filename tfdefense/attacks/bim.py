@@ -1,7 +1,7 @@
 """Basic iterative method: FGSM in small steps, from the image itself.
 
-Kurakin, Goodfellow, Bengio, "Adversarial Examples in the Physical World", ICLR 2017 workshop, section
-2.2.
+Kurakin, Goodfellow, Bengio, "Adversarial Examples in the Physical World", ICLR 2017 workshop,
+section 2.2.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Carlini and Wagner's L2 attack: the smallest perturbation that fools the model, by optimisation.
 
-Carlini, Wagner, "Towards Evaluating the Robustness of Neural Networks", S&P 2017, section VI.A and, for
-the box constraint, section V.B.
+Carlini, Wagner, "Towards Evaluating the Robustness of Neural Networks", S&P 2017, section VI.A and,
+for the box constraint, section V.B.
 """
 
 import dataclasses
@@ -59,20 +59,22 @@ class _SearchState(NamedTuple):
 class CarliniWagnerL2(TargetedAttack):
     """Minimises ||x' - x||_2^2 + c * max(margin(x') + confidence, 0) by Adam, for the best c.
 
-    The margin is the logit of the label minus the highest other logit or, given a target, the highest other
-    logit minus that of the target. c is searched for each image separately: multiplied by ten until the
-    image fools the model, divided by ten until it does not, then the geometric mean of the two bounds.
+    The margin is the logit of the label minus the highest other logit or, given a target, the
+    highest other logit minus that of the target. c is searched for each image separately:
+    multiplied by ten until the image fools the model, divided by ten until it does not, then the
+    geometric mean of the two bounds.
 
     Attributes:
       confidence: amount in logits by which the margin must be overcome, 0 or more.
       searches: number of values of c, at least 1.
       steps: largest number of Adam steps for each c, at least 1.
-      learning_rate: initial learning rate of Adam, above 0. It falls linearly to zero over the steps, and is
-        limited to the root mean square of the smallest perturbation found so far.
+      learning_rate: initial learning rate of Adam, above 0. It falls linearly to zero over the
+        steps, and is limited to the root mean square of the smallest perturbation found so far.
       initial_const: first value of c, above 0.
       abort_early: continue with the next c if a tenth of `steps` steps did not reduce the loss.
-      box: method that keeps x' in [0, 1]: "projected", clipped after every step, or "tanh", the change of
-        variables of the paper. At black and white pixels the tanh is flat: a hundred steps hardly move them.
+      box: method that keeps x' in [0, 1]: "projected", clipped after every step, or "tanh", the
+        change of variables of the paper. At black and white pixels the tanh is flat: a hundred
+        steps hardly move them.
 
     Raises:
       UserError: an attribute is out of range.
@@ -184,8 +186,8 @@ class CarliniWagnerL2(TargetedAttack):
         variance = _BETA_2 * state.variance + (1 - _BETA_2) * tf.square(descent)
         power = tf.cast(step, tf.float32)
         correction = norms.expand_per_image(tf.sqrt(1 - _BETA_2**power) / (1 - _BETA_1**power))
-        # The first step of Adam moves every value by the learning rate. It should not move the image
-        # further than the smallest perturbation found so far.
+        # The first step of Adam moves every value by the learning rate. It should not move the
+        # image further than the smallest perturbation found so far.
         num_values = tf.cast(tf.size(descent[0]), tf.float32)
         rate = tf.minimum(self.learning_rate, tf.sqrt(state.best_size / num_values))
         rate *= 1 - tf.cast(state.step, tf.float32) / self.steps
@@ -197,7 +199,7 @@ class CarliniWagnerL2(TargetedAttack):
         return state._replace(point=point, momentum=momentum, variance=variance, step=step)
 
     def _next_const(self, state: _SearchState, loss: tf.Tensor, images: tf.Tensor) -> _SearchState:
-        """Start again with another c the images that have used all steps or make no more progress."""
+        """Start images with another c that have used all steps or make no more progress."""
         is_check = state.step % max(self.steps // _CHECKS, 1) == 0
         ended = state.step >= self.steps
         if self.abort_early:

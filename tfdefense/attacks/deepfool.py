@@ -1,7 +1,7 @@
 """DeepFool: steps to the nearest of the linearised class boundaries.
 
-Moosavi-Dezfooli, Fawzi, Frossard, "DeepFool: a Simple and Accurate Method to Fool Deep Neural Networks",
-CVPR 2016, algorithm 2 ("l2") and section 3.3 ("linf").
+Moosavi-Dezfooli, Fawzi, Frossard, "DeepFool: a Simple and Accurate Method to Fool Deep Neural
+Networks", CVPR 2016, algorithm 2 ("l2") and section 3.3 ("linf").
 """
 
 import dataclasses
@@ -34,19 +34,19 @@ class _DeepFoolState(NamedTuple):
 class DeepFool(Attack):
     """x_{i+1} = x_0 + (1 + overshoot) * (r_0 + ... + r_i), until the class changes.
 
-    The model is linearised at x_i. r_i is the smallest step to the nearest boundary between the label y and
-    a candidate class k (algorithm 2). With f = f_k - f_y and w its gradient, r = |f| / ||w||_2^2 * w for
-    "l2", and r = |f| / ||w||_1 * sign(w) for "linf".
+    The model is linearised at x_i. r_i is the smallest step to the nearest boundary between the
+    label y and a candidate class k (algorithm 2). With f = f_k - f_y and w its gradient, r = |f| /
+    ||w||_2^2 * w for "l2", and r = |f| / ||w||_1 * sign(w) for "linf".
 
-    Misclassified images are returned unchanged. Images that withstand `steps` steps are returned as they
-    are after the last step.
+    Misclassified images are returned unchanged. Images that withstand `steps` steps are returned as
+    they are after the last step.
 
     Attributes:
       norm: norm of the perturbation to minimise, "l2" or "linf".
       steps: largest number of steps, at least 1.
       overshoot: distance beyond the boundary, as a fraction of the perturbation; 0 or more.
-      candidates: number of candidate classes, with the label: the most likely ones on the clean image; at
-        least 2.
+      candidates: number of candidate classes, with the label: the most likely ones on the clean
+        image; at least 2.
 
     Raises:
       UserError: an attribute is out of range.
@@ -105,7 +105,7 @@ class DeepFool(Attack):
 
 
 def candidate_directions(logits: tf.Tensor, labels: tf.Tensor, candidates: int) -> tf.Tensor:
-    """Return e_k - e_y for the V most likely classes k other than the label y, float32 [N, V, K]."""
+    """Return e_k - e_y for the V most likely wrong classes k, float32 [N, V, K]; y is the label."""
     classes = logits.shape[1]
     likely = most_likely_wrong_classes(logits, labels, candidates - 1)
     return tf.one_hot(likely, classes) - tf.one_hot(labels, classes)[:, None]
@@ -114,7 +114,7 @@ def candidate_directions(logits: tf.Tensor, labels: tf.Tensor, candidates: int) 
 def step_to_nearest_boundary(
     leads: tf.Tensor, gradients: tf.Tensor, norm: str
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the smallest step to any of V linearised boundaries, and the gradient along which it goes.
+    """Return the smallest step to any of V linearised boundaries, and the gradient that it follows.
 
     Args:
       leads: float32 [N, V], the logit of each candidate minus that of the label.

@@ -1,7 +1,7 @@
 """Fast adaptive boundary attack (FAB): the nearest point in the box at which the class changes.
 
-Croce, Hein, "Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack", ICML 2020,
-algorithm 1; targeted as in AutoAttack.
+Croce, Hein, "Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack", ICML
+2020, algorithm 1; targeted as in AutoAttack.
 """
 
 import dataclasses
@@ -57,14 +57,15 @@ class _FABState(NamedTuple):
 class FABT(Attack):
     """FAB towards the boundaries of the most likely wrong classes, one after the other.
 
-    Every step projects the iterate x_i and the image x onto the linearised boundary within [0, 1]. With d_1
-    and d_2 the steps to the two projections, the next iterate is (1 - a)(x_i + eta d_1) + a (x + eta d_2).
-    An iterate beyond the boundary then moves back towards x: to x + beta (x_i - x). Of all points beyond the
-    boundary the nearest to x is returned.
+    Every step projects the iterate x_i and the image x onto the linearised boundary within [0, 1].
+    With d_1 and d_2 the steps to the two projections, the next iterate is (1 - a)(x_i + eta d_1) +
+    a (x + eta d_2). An iterate beyond the boundary then moves back towards x: to x + beta (x_i -
+    x). Of all points beyond the boundary the nearest to x is returned.
 
     Attributes:
-      epsilon: None searches the nearest point at any distance. A radius (a number, or float32 [N, 1, 1, 1])
-        accepts the first point within it; an image without such a point is returned unchanged.
+      epsilon: None searches the nearest point at any distance. A radius (a number, or float32 [N,
+        1, 1, 1]) accepts the first point within it; an image without such a point is returned
+        unchanged.
       norm: "linf" or "l2".
       steps: number of steps for each class, at least 1.
       target_classes: number of classes, at least 1.
@@ -129,7 +130,7 @@ class FABT(Attack):
         return found._replace(queries=1 + found.queries)
 
     def _approach(self, model: Model, batch: _FABBatch) -> tuple[AdversarialBatch, tf.Tensor]:
-        """Return the nearest point found beyond the boundary to `batch.classes`, and its distance."""
+        """Return the nearest point beyond the boundary to `batch.classes`, and its distance."""
 
         def step(
             number: tf.Tensor, state: _FABState, batch: _FABBatch

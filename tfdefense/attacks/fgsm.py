@@ -20,8 +20,8 @@ from tfdefense.attacks.core.model import Model
 class FGSM(BoundedAttack):
     """x' = clip(x + epsilon * sign(grad_x cross_entropy(f(x), y))).
 
-    Given targets t, the step decreases cross_entropy(f(x), t). In "l2" the step is along the gradient
-    itself.
+    Given targets t, the step decreases cross_entropy(f(x), t). In "l2" the step is along the
+    gradient itself.
     """
 
     name = "fgsm"
@@ -41,9 +41,9 @@ class FGSM(BoundedAttack):
 class FGSMPredicted(FGSM):
     """FGSM that uses the model's own prediction in place of the true label.
 
-    One step with the true label writes that label into the image ("label leaking"), and a purifier learns
-    to read it. Kurakin, Goodfellow, Bengio, "Adversarial Machine Learning at Scale", ICLR 2017, section
-    4.3.
+    One step with the true label writes that label into the image ("label leaking"), and a purifier
+    learns to read it. Kurakin, Goodfellow, Bengio, "Adversarial Machine Learning at Scale", ICLR
+    2017, section 4.3.
     """
 
     name = "fgsm_predicted"

@@ -1,7 +1,7 @@
 """Jacobian-based saliency map attack (JSMA): few pixels, two at a time.
 
-Papernot et al., "The Limitations of Deep Learning in Adversarial Settings", EuroS&P 2016, algorithm 3,
-with theta = 1.
+Papernot et al., "The Limitations of Deep Learning in Adversarial Settings", EuroS&P 2016, algorithm
+3, with theta = 1.
 """
 
 import dataclasses
@@ -33,16 +33,16 @@ class _JSMAState(NamedTuple):
 class JSMA(TargetedAttack):
     """Changes the two most salient values of the image, step by step, until the target is reached.
 
-    Let a_i be the gradient of the target's output at value i, and b_i that of the sum of all other outputs.
-    Of the pairs (i, j) with a_i + a_j > 0 and b_i + b_j < 0, a step adds theta to the one that maximises
-    -(a_i + a_j)(b_i + b_j). For a negative theta both signs are reversed. The search over all pairs is exact.
-    If no pair qualifies, the two values of highest a - b change.
+    Let a_i be the gradient of the target's output at value i, and b_i that of the sum of all other
+    outputs. Of the pairs (i, j) with a_i + a_j > 0 and b_i + b_j < 0, a step adds theta to the one
+    that maximises -(a_i + a_j)(b_i + b_j). For a negative theta both signs are reversed. The search
+    over all pairs is exact. If no pair qualifies, the two values of highest a - b change.
 
     Attributes:
       theta: amount added to both values, in [-1, 1] and not 0; the sum is clipped to [0, 1].
       gamma: largest fraction of the image's values that may change, in (0, 1].
-      saliency: outputs whose gradients are a and b: "probabilities" or "logits" (JSMA-F and JSMA-Z of
-        Carlini and Wagner 2017). Probabilities need half the backward passes and fewer pixels.
+      saliency: outputs whose gradients are a and b: "probabilities" or "logits" (JSMA-F and JSMA-Z
+        of Carlini and Wagner 2017). Probabilities need half the backward passes and fewer pixels.
       targets: see `TargetedAttack`; "any" is not possible.
 
     Raises:
@@ -102,7 +102,7 @@ class JSMA(TargetedAttack):
             step,
             _JSMAState(images, counts, counts > 0),
             tf.ones_like(labels, tf.bool),
-            # Each step moves a value by theta; no value is further than 1 from the end of its range.
+            # A step moves a value by theta; no value is further than 1 from the end.
             values * math.ceil(1 / abs(self.theta)),
             (images, labels, targets),
         )
@@ -114,7 +114,7 @@ class JSMA(TargetedAttack):
     def _gradients(
         self, model: Model, images: tf.Tensor, targets: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Return the logits, and a (towards the target) and -b (away from the others), each [N, P]."""
+        """Return the logits, a (towards the target) and -b (away from the others), [N, P]."""
         if self.saliency == "probabilities":
             # The other probabilities sum to one minus the target's, so b = -a. The gradient of the
             # logarithm differs from a by a positive factor and does not underflow.

@@ -13,10 +13,10 @@ from tfdefense.errors import require
 
 @dataclasses.dataclass(frozen=True)
 class MIM(IterativeAttack):
-    """g_{t+1} = decay * g_t + grad_t / mean|grad_t| (equation 6), then a step along g_{t+1} (equation 7).
+    """g_{t+1} = decay * g_t + grad_t / mean|grad_t| (equation 6), and a step along it (equation 7).
 
-    Its images fool other models more often than those of BIM. The paper divides by the sum of absolute
-    values. The mean, which cleverhans uses too, scales g and changes no step.
+    Its images fool other models more often than those of BIM. The paper divides by the sum of
+    absolute values. The mean, which cleverhans uses too, scales g and changes no step.
 
     Attributes:
       decay: factor of the earlier gradients, 0 or more; 0 is BIM.

@@ -1,7 +1,7 @@
 """Projected gradient descent: the basic iterative method from random starts.
 
-Madry, Makelov, Schmidt, Tsipras, Vladu, "Towards Deep Learning Models Resistant to Adversarial Attacks",
-ICLR 2018, section 2.1.
+Madry, Makelov, Schmidt, Tsipras, Vladu, "Towards Deep Learning Models Resistant to Adversarial
+Attacks", ICLR 2018, section 2.1.
 """
 
 import dataclasses
@@ -25,16 +25,18 @@ _BLOCK_SIDES = (1, 2, 4, 8, 16, 32)
 class PGD(IterativeAttack):
     """`restarts` runs of BIM from random points of the ball; each image keeps its best result.
 
-    A successful result is better than an unsuccessful one; of two equal ones that of the higher loss is
-    kept. The defaults, with epsilon 0.3, are those of the paper for MNIST: 40 steps of 0.01.
+    A successful result is better than an unsuccessful one; of two equal ones that of the higher
+    loss is kept. The defaults, with epsilon 0.3, are those of the paper for MNIST: 40 steps of
+    0.01.
 
     Attributes:
-      restarts: number of random starts, at least 1. With `stop_at_success`, later restarts leave out the
-        images that already fool the model.
-      start: random start: "uniform" in the ball, or "blocks", at corners of the ball: blocks and stripes of
-        one sign, as in the Square attack (linf only). It can find a gradient if the pixels have none near
-        their clean values.
-      seed: seed of the starts. The start of an image depends on the seed and the image, not on its batch.
+      restarts: number of random starts, at least 1. With `stop_at_success`, later restarts leave
+        out the images that already fool the model.
+      start: random start: "uniform" in the ball, or "blocks", at corners of the ball: blocks and
+        stripes of one sign, as in the Square attack (linf only). It can find a gradient if the
+        pixels have none near their clean values.
+      seed: seed of the starts. The start of an image depends on the seed and the image, not on its
+        batch.
     """
 
     name = "pgd"
@@ -106,8 +108,8 @@ def random_perturbation(
 def block_signs(keys: tf.Tensor, images: tf.Tensor, stream: int | tf.Tensor) -> tf.Tensor:
     """Return -1 or 1 for each value, equal within blocks of each image: float32 [N, H, W, C].
 
-    The height and the width of the blocks are drawn independently for each image. Blocks as high as the
-    image are stripes; blocks of one pixel are noise.
+    The height and the width of the blocks are drawn independently for each image. Blocks as high as
+    the image are stripes; blocks of one pixel are noise.
     """
     height, width, channels = (images.shape[i] or tf.shape(images)[i] for i in (1, 2, 3))
     signs = per_image_random.signs(keys, [height, width, channels], 3 * stream)

@@ -1,7 +1,7 @@
 """Square attack: a random search over squares that needs no gradient.
 
-Andriushchenko, Croce, Flammarion, Hein, "Square Attack: a Query-efficient Black-box Adversarial Attack via
-Random Search", ECCV 2020, algorithm 1 with algorithms 2 ("linf") and 3 ("l2").
+Andriushchenko, Croce, Flammarion, Hein, "Square Attack: a Query-efficient Black-box Adversarial
+Attack via Random Search", ECCV 2020, algorithm 1 with algorithms 2 ("linf") and 3 ("l2").
 """
 
 import dataclasses
@@ -59,9 +59,10 @@ class _SquareState(NamedTuple):
 class Square(BoundedAttack):
     """Starts with stripes ("linf") or bumps ("l2") on the image and tries one square per query.
 
-    In "linf" the stripes and the squares are +-epsilon. In "l2" a query moves the perturbation of two
-    windows into a bump in one of them. A square is kept if it lowers the margin of the label, or, given a
-    target, if it raises the margin of the target. Only logits are used, so masked gradients do not matter.
+    In "linf" the stripes and the squares are +-epsilon. In "l2" a query moves the perturbation of
+    two windows into a bump in one of them. A square is kept if it lowers the margin of the label,
+    or, given a target, if it raises the margin of the target. Only logits are used, so masked
+    gradients do not matter.
 
     Attributes:
       queries: number of queries per image, at least 1, in addition to the one for the clean image.
@@ -157,7 +158,7 @@ class Square(BoundedAttack):
 def _random_square(
     keys: tf.Tensor, images: tf.Tensor, side: tf.Tensor, stream: tf.Tensor
 ) -> tf.Tensor:
-    """Return -1 or 1 per channel in a square at a random place and 0 elsewhere, float32 [N, H, W, C]."""
+    """Return 0, and -1 or 1 per channel in a square at a random place, float32 [N, H, W, C]."""
     rows, columns, channels = images.shape[1:]
 
     def is_inside(size: int, stream: tf.Tensor) -> tf.Tensor:

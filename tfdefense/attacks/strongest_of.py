@@ -19,8 +19,9 @@ from tfdefense.errors import require
 class StrongestOf(Attack):
     """Several attacks in turn, each only on the images that withstand the attacks before it.
 
-    An image that withstands all attacks is returned unchanged. The attacks should have the same epsilon:
-    one without epsilon (DeepFool, JSMA, C&W) fools the model on almost every image, at any distance.
+    An image that withstands all attacks is returned unchanged. The attacks should have the same
+    epsilon: one without epsilon (DeepFool, JSMA, C&W) fools the model on almost every image, at any
+    distance.
 
     Attributes:
       attacks: at least one attack; the epsilon of each is a number.
@@ -40,7 +41,8 @@ class StrongestOf(Attack):
         for attack in self.attacks:
             require(
                 not tf.is_tensor(getattr(attack, "epsilon", None)),
-                f"{self.name}: {attack.name} with an epsilon for each image given, one number needed.",
+                f"{self.name}: {attack.name} with an epsilon for each image given, one number"
+                " needed.",
             )
 
     @property
@@ -57,7 +59,8 @@ class StrongestOf(Attack):
 def enable_stop_at_success(attack: Attack) -> Attack:
     """Return `attack` with `stop_at_success` on, if it has that attribute.
 
-    The attack is then strongest against the attacked model itself, because an image keeps its success.
+    The attack is then strongest against the attacked model itself, because an image keeps its
+    success.
     """
     if hasattr(attack, "stop_at_success"):
         return dataclasses.replace(attack, **{"stop_at_success": True})

@@ -1,8 +1,18 @@
 """The training loop. It knows nothing about the method that it trains: that is the `Task`.
 
-One turn of the loop: run `steps_per_loop` steps in one compiled call, log the scalars, validate
-if it is time, save a checkpoint if it is time, stop if SIGTERM arrived. Everything is a function
-of (seed, step), so a run that is killed and resumed ends with the same bits.
+`Trainer.fit` repeats, until the last step:
+
+1. Run up to `steps_per_loop` steps in one compiled call.
+2. Log the scalars.
+3. Validate if it is due.
+4. Save a checkpoint if it is due. Stop if SIGTERM arrived.
+
+The calls are nested as follows. `fit` and `run_steps` are Python; everything below is compiled.
+
+    fit -> run_steps -> _loop -> _replica_step (on every replica) -> Task.train_step
+
+Data and random numbers are functions of (seed, step), so a run that is killed and resumed ends with
+the same bits.
 """
 
 import time

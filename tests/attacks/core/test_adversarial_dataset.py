@@ -30,7 +30,9 @@ def classifier(toy_model):
 
 @pytest.fixture
 def make(classifier, toy_split, tmp_path):
-    def make(attack=FGSM(epsilon=0.2), split=toy_split, model=classifier, output=None):  # noqa: B008
+    fgsm = FGSM(epsilon=0.2)
+
+    def make(attack=fgsm, split=toy_split, model=classifier, output=None):
         storage = AdversarialStorage("train", batch_size=10, output=output, runs_dir=tmp_path)
         return make_adversarial_dataset(model, split, attack, storage)
 

@@ -53,7 +53,7 @@ def test_step_is_halved_if_the_loss_oscillates_or_does_not_change():
         best_loss=[2.0, 1.0, 1.0, 2.0],
     )
     after = halve_step_if_stuck(state, tf.constant(10))
-    # 7 increases of 10 are too few. An unchanged loss counts only if the step was not halved last time.
+    # 7 increases of 10 are too few. An unchanged loss counts only after a step that was not halved.
     np.testing.assert_allclose(after.step_size[:, 0, 0, 0], [0.5, 1, 0.5, 1])
     np.testing.assert_allclose(after.point[:, 0, 0, 0], [7, 0, 7, 0])
     np.testing.assert_allclose(after.gradient[:, 0, 0, 0], [3, 0, 3, 0])

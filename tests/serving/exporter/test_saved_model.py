@@ -32,9 +32,20 @@ def test_narrow_weights_take_half_the_size_and_agree(
     assert served_defense.classifier.model.dtype_policy.name == "float32"
 
 
-@pytest.fixture(scope="module", params=sorted(set(DEFENSES.names()) - {"apeganpp"}))
+_SLOW = ("cgan", "defense_gan", "denoised_smoothing")
+
+
+def names_of_other_defences():
+    """Return the names of all defences but that of the other tests; three of them are slow."""
+    return [
+        pytest.param(name, marks=pytest.mark.slow) if name in _SLOW else name
+        for name in sorted(set(DEFENSES.names()) - {"apeganpp"})
+    ]
+
+
+@pytest.fixture(scope="module", params=names_of_other_defences())
 def defense(request, toy_model):
-    """Every defence but that of the other tests, with few steps."""
+    """An untrained defence, with few steps."""
     options = _QUICK_OPTIONS.get(request.param, {})
     return DEFENSES.get(request.param)(toy_model, **options)
 

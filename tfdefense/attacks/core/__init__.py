@@ -1,4 +1,4 @@
-"""Parts of the attacks: base classes, losses, gradients, loops, random numbers, and datasets on disk.
+"""Parts that attacks share: base classes, results, losses, gradients, loops and random numbers.
 
-No attack is defined here. Models, attacks and results have their types here.
+Adversarial datasets on disk are here too. No attack is defined here.
 """

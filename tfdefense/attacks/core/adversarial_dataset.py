@@ -1,4 +1,4 @@
-"""Adversarial datasets: the adversarial images of a split, made once and stored on disk in shards."""
+"""Adversarial datasets: adversarial images of a split, made once and stored on disk in shards."""
 
 import dataclasses
 import json
@@ -40,8 +40,8 @@ class AdversarialDataset:
       directory: the directory.
       settings: flag name -> value of everything that the images depend on.
       clean_fingerprint: fingerprint of the clean images and labels.
-      adversarial: float32 [n, H, W, C] in [0, 1]; never rounded to 8 bits. A `DiskArray` if they do not fit
-        into memory.
+      adversarial: float32 [n, H, W, C] in [0, 1]; never rounded to 8 bits. A `DiskArray` if they do
+        not fit into memory.
       success, success_8bit, clean_success: bool [n]; see `Shard`.
       l0, l2, linf, queries, gradients, no_gradient: as in `AttackResult`.
       seconds: duration of the attack on all images.
@@ -100,8 +100,9 @@ def make_adversarial_dataset(
 ) -> AdversarialDataset:
     """Attack all images of `split`, one shard per batch; shards on disk are not made again.
 
-    The name of the default directory ends in a hash of the model's weights, the attack's hyperparameters
-    and the images. A second call with the same arguments therefore finds the finished dataset.
+    The name of the default directory ends in a hash of the model's weights, the attack's
+    hyperparameters and the images. A second call with the same arguments therefore finds the
+    finished dataset.
 
     Several workers share the shards among them.
 
@@ -164,8 +165,8 @@ def load_adversarial_dataset(directory: str | Path | RunDirectory) -> Adversaria
         shard = _load_rows(directory, rows)
         if shard is None:
             raise UserError(
-                f"{directory.path}: not finished (from image {rows.start:,} of {count:,} on). Run the"
-                " same bin/attack command again to resume."
+                f"{directory.path}: not finished (from image {rows.start:,} of {count:,} on). Run"
+                " the same bin/attack command again to resume."
             )
         if adversarial is None:
             adversarial = empty_array((count, *shard.adversarial.shape[1:]), np.float32)

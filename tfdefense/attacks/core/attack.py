@@ -22,13 +22,13 @@ from tfdefense.errors import require
 class Attack(abc.ABC):
     """Attack on an image classifier: a frozen dataclass of hyperparameters.
 
-    `attack(model, images, labels)` returns the adversarial images. `attack.run(model, images, labels)`
-    also returns the success, the norms and the cost of each image. Both compile the attack on the first
-    call with a model, so pass the same model object again.
+    `attack(model, images, labels)` returns the adversarial images. `attack.run(model, images,
+    labels)` also returns the success, the norms and the cost of each image. Both compile the attack
+    on the first call with a model, so pass the same model object again.
 
-    Images that are finished leave the batch and cost nothing more. The result for an image depends neither
-    on the other images nor on its place in the batch. Inside a `tf.function` of the caller an attack is
-    traced into that function, and the values of its arguments are not checked.
+    Images that are finished leave the batch and cost nothing more. The result for an image depends
+    neither on the other images nor on its place in the batch. Inside a `tf.function` of the caller
+    an attack is traced into that function, and the values of its arguments are not checked.
 
     A subclass sets `name` and defines `craft`.
     """
@@ -48,16 +48,18 @@ class Attack(abc.ABC):
         """Return adversarial images float32 [N, H, W, C] in [0, 1].
 
         Args:
-          model: function from images float32 [N, H, W, C] in [0, 1] to logits float32 [N, K]: a Keras
-            model, a defended pipeline, an `Expectation`, or a function with `bpda` inside.
+          model: function from images float32 [N, H, W, C] in [0, 1] to logits float32 [N, K]: a
+            Keras model, a defended pipeline, an `Expectation`, or a function with `bpda` inside.
           images: float32 [N, H, W, C] in [0, 1].
           labels: integer [N], the true classes.
-          targets: integer [N], the classes that the model should predict. None means any wrong class or,
-            for an attack with a `targets` hyperparameter, the classes that this hyperparameter chooses.
+          targets: integer [N], the classes that the model should predict. None means any wrong
+            class or, for an attack with a `targets` hyperparameter, the classes that this
+            hyperparameter chooses.
 
         Raises:
-          UserError: images, labels, targets or logits have a wrong shape, type or range; the model returns
-            probabilities in place of logits or has no gradient; or the attack takes no targets.
+          UserError: images, labels, targets or logits have a wrong shape, type or range; the model
+            returns probabilities in place of logits or has no gradient; or the attack takes no
+            targets.
         """
         if not tf.executing_eagerly():
             return self.craft_in_graph(model, images, labels, targets).images
@@ -66,7 +68,7 @@ class Attack(abc.ABC):
     def run(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None
     ) -> AttackResult:
-        """Return adversarial images with success, norms and cost of each; arguments as for the call.
+        """Return adversarial images with success, norms and cost; arguments as for the call.
 
         It warns if the gradient of the model is zero at every pixel of an image.
         """
@@ -77,8 +79,8 @@ class Attack(abc.ABC):
         if zero_gradients:
             warnings.warn(
                 f"{self.name}: the model's gradient is zero at every pixel of {zero_gradients} of"
-                f" {len(images)} images, where a gradient attack finds nothing. Attack with square, or"
-                " declare a gradient with bpda.",
+                f" {len(images)} images, where a gradient attack finds nothing. Attack with square,"
+                " or declare a gradient with bpda.",
                 stacklevel=2,
             )
         return result
@@ -164,8 +166,8 @@ class BoundedAttack(Attack):
     """Attack that moves every image by at most `epsilon`.
 
     Attributes:
-      epsilon: radius of the ball around each image: one number, or a float32 tensor [N, 1, 1, 1] with one
-        radius per image. In [0, 1] for "linf", 0 or more for "l2".
+      epsilon: radius of the ball around each image: one number, or a float32 tensor [N, 1, 1, 1]
+        with one radius per image. In [0, 1] for "linf", 0 or more for "l2".
       norm: norm of the ball, "linf" or "l2".
 
     Raises:
@@ -197,7 +199,7 @@ def with_epsilon(attack: Attack, epsilon: float | tf.Tensor) -> Attack:
 def _compile(
     make_function: FunctionMaker, attack: Attack, model: Model, images: Any
 ) -> Callable[[Any, Any, Any], Any]:
-    """Check the model and the images, and return the compiled `(images, labels, targets) -> result`."""
+    """Check the model and the images; return the compiled `(images, labels, targets) -> result`."""
     require(callable(model), f"model: {type(model).__name__} given, a callable needed.")
     check_images(np.asarray(images))
     shape = tuple(np.shape(images)[1:])
@@ -216,7 +218,11 @@ def _compile(
             check_labels(targets, len(images), compiled.num_classes, "targets")
             same = int(np.sum(targets == labels))
             require(same == 0, f"targets: {same} of {len(labels)} equal their label.")
-        return compiled(_checked_radii(attack, len(images)), images, labels, targets)
+        epsilon, norm = getattr(attack, "epsilon", None), getattr(attack, "norm", "linf")
+        radii = norms.broadcast_radius(
+            0.0 if epsilon is None else epsilon, len(images), norm, attack.name
+        )
+        return compiled(radii, images, labels, targets)
 
     return call
 
@@ -237,17 +243,3 @@ def _run_function(attack: Attack, model: Model) -> Callable[..., AttackResult]:
         return with_epsilon(attack, epsilon).run_in_graph(model, images, labels, targets)
 
     return run
-
-
-def _checked_radii(attack: Attack, count: int) -> tf.Tensor:
-    """Return the epsilon of each image, float32 [N, 1, 1, 1]; zeros for an attack without a radius."""
-    epsilon = getattr(attack, "epsilon", None)
-    radii = tf.reshape(tf.cast(0.0 if epsilon is None else epsilon, tf.float32), [-1, 1, 1, 1])
-    require(
-        len(radii) in (1, count),
-        f"{attack.name}: epsilon for {len(radii)} images given, {count} images given.",
-    )
-    if tf.is_tensor(epsilon):  # The constructor has checked a number.
-        for extreme in (tf.reduce_min(radii), tf.reduce_max(radii)):
-            norms.check_radius(float(extreme), getattr(attack, "norm", "linf"), attack.name)
-    return tf.broadcast_to(radii, [count, 1, 1, 1])

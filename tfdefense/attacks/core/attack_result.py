@@ -11,7 +11,8 @@ class AdversarialBatch(NamedTuple):
     Attributes:
       images: float32 [N, H, W, C] in [0, 1].
       queries: number of times that the logits of each image were computed, int32 [N] or one number.
-      gradients: number of times that a gradient of each image was computed, int32 [N] or one number.
+      gradients: number of times that a gradient of each image was computed, int32 [N] or one
+        number.
       no_gradient: bool [N] or one value; True if the first gradient was zero at every pixel.
     """
 
@@ -26,7 +27,8 @@ class AttackResult(NamedTuple):
 
     Attributes:
       images: adversarial images, float32 [N, H, W, C] in [0, 1].
-      success: bool; True if the image is now misclassified (untargeted), or classified as its target.
+      success: bool; True if the image is now misclassified (untargeted), or classified as its
+        target.
       targets: int32; target class, or -1 if any wrong class counts as success.
       l0: int32; number of pixels that changed in any channel.
       l2, linf: float32; norms of the perturbation of images in [0, 1].

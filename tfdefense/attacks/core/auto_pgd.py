@@ -1,7 +1,7 @@
 """One run of Auto-PGD: gradient ascent with momentum that halves its own step size.
 
-Croce, Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
-Attacks", ICML 2020, section 3, algorithm 1.
+Croce, Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
+Parameter-free Attacks", ICML 2020, section 3, algorithm 1.
 """
 
 import dataclasses
@@ -65,9 +65,10 @@ class AscentState(NamedTuple):
     Attributes:
       point, previous: the last two iterates x^(k) and x^(k-1).
       gradient, loss: of the loss at `point`.
-      best, best_gradient, best_loss: x_max, the iterate of highest loss, with its gradient and loss.
-      result, result_loss: the iterate to return: of the successful ones that of highest loss, or of all if
-        none is successful.
+      best, best_gradient, best_loss: x_max, the iterate of highest loss, with its gradient and
+        loss.
+      result, result_loss: the iterate to return: of the successful ones that of highest loss, or of
+        all if none is successful.
       success: bool; True if any iterate was successful.
       step_size: eta, float32 [N, 1, 1, 1].
       increases: number of steps of this window in which the loss increased.
@@ -106,8 +107,8 @@ def run_auto_pgd(
 ) -> ScoredBatch:
     """Run algorithm 1 from `start`, which is first projected into the ball.
 
-    Of the iterates that fool the model an image keeps that of highest loss; of all, if none does. The
-    score is the loss of the kept iterate.
+    Of the iterates that fool the model an image keeps that of highest loss; of all, if none does.
+    The score is the loss of the kept iterate.
     """
     windows = tf.constant(window_ends(config.steps))
 
@@ -216,10 +217,11 @@ def _keep_best(state: AscentState, point: tf.Tensor, found: _Evaluation) -> Asce
 
 
 def halve_step_if_stuck(state: AscentState, window: tf.Tensor) -> AscentState:
-    """Halve the step size of stuck images at the end of a window, and go back to their best iterate.
+    """Halve the step size of images that are stuck, and return to their best iterate.
 
-    An image is stuck if the loss increased in at most 3/4 of the steps of the window (condition 1), or if
-    neither the step size nor the best loss has changed since the last window (condition 2).
+    It is called at the end of a window. An image is stuck if the loss increased in at most 3/4 of
+    the steps of the window (condition 1), or if neither the step size nor the best loss has changed
+    since the last window (condition 2).
     """
     most = _MIN_INCREASES * tf.cast(window, tf.float32)
     stuck = tf.cast(state.increases, tf.float32) <= most

@@ -1,6 +1,7 @@
 """Projection onto a hyperplane within the box [0, 1], in the L-infinity and the L2 norm.
 
-Croce, Hein, "Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack", ICML 2020.
+Croce, Hein, "Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack", ICML
+2020.
 """
 
 import tensorflow as tf
@@ -11,10 +12,10 @@ def step_to_plane(point: tf.Tensor, slope: tf.Tensor, value: tf.Tensor, norm: st
 
     If no point of the box satisfies this, it is the step that comes nearest.
 
-    In the optimum every coordinate moves at the same speed ("linf"), or at a speed proportional to its
-    slope ("l2"), until it reaches the end of the box. The total effect is a piecewise linear function of the
-    duration. Sorting the coordinates by the duration until they reach the end gives its pieces, and so the
-    duration at which the effect is |value|.
+    In the optimum every coordinate moves at the same speed ("linf"), or at a speed proportional to
+    its slope ("l2"), until it reaches the end of the box. The total effect is a piecewise linear
+    function of the duration. Sorting the coordinates by the duration until they reach the end gives
+    its pieces, and so the duration at which the effect is |value|.
 
     Args:
       point, slope: float32 [N, H, W, C].

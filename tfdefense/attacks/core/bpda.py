@@ -1,6 +1,7 @@
 """Backward pass differentiable approximation (BPDA): a declared gradient for a step that has none.
 
-Athalye, Carlini, Wagner, "Obfuscated Gradients Give a False Sense of Security", ICML 2018, section 4.1.
+Athalye, Carlini, Wagner, "Obfuscated Gradients Give a False Sense of Security", ICML 2018, section
+4.1.
 """
 
 from collections.abc import Callable
@@ -14,14 +15,14 @@ ImageFunction = Callable[[tf.Tensor], tf.Tensor]
 def bpda(forward: ImageFunction, backward: ImageFunction | None = None) -> ImageFunction:
     """Return `forward` with the gradient of `backward` in place of its own.
 
-    A defence that quantises, resamples or compresses images must be attacked through BPDA. Without it
-    the gradient is zero or missing, and the measured robustness means nothing.
+    A defence that quantises, resamples or compresses images must be attacked through BPDA. Without
+    it the gradient is zero or missing, and the measured robustness means nothing.
 
     Args:
-      forward: function from images float32 [N, H, W, C] to images; it may be a `tf.numpy_function` that
-        keeps the shape.
-      backward: differentiable function of the same shapes that is close to `forward`; None means the
-        identity.
+      forward: function from images float32 [N, H, W, C] to images; it may be a `tf.numpy_function`
+        that keeps the shape.
+      backward: differentiable function of the same shapes that is close to `forward`; None means
+        the identity.
 
     Returns:
       A function of images with the values of `forward` and the gradient of `backward`.

@@ -2,13 +2,13 @@
 
 The attacks of cleverhans 4.0.0 do not work as they are:
 - The default sanity checks of `basic_iterative_method` and `madry_et_al` fail on NumPy 2.
-- `projected_gradient_descent` unrolls its loop in Python, starts without a random start and does not
-  say so, and takes one epsilon for the batch.
+- `projected_gradient_descent` unrolls its loop in Python, starts without a random start and does
+  not say so, and takes one epsilon for the batch.
 
-The functions behind them work inside `tf.function` and with one epsilon per image, so the attacks here
-call those. `compute_gradient` is called without its own `tf.function`, which keeps every model alive.
-`optimize_linear` is not used: in L2 it divides by at least 1e-6, so the small gradients of a confident
-model make no step. `norms.steepest_direction` has no such limit.
+The functions behind them work inside `tf.function` and with one epsilon per image, so the attacks
+here call those. `compute_gradient` is called without its own `tf.function`, which keeps every model
+alive. `optimize_linear` is not used: in L2 it divides by at least 1e-6, so the small gradients of a
+confident model make no step. `norms.steepest_direction` has no such limit.
 """
 
 import numpy as np
@@ -44,5 +44,5 @@ def cross_entropy_gradient(
 def project_to_ball(
     images: tf.Tensor, center: tf.Tensor, epsilon: float | tf.Tensor, norm: str = "linf"
 ) -> tf.Tensor:
-    """Project `images` into the ball of radius `epsilon` around `center`, then clip them to [0, 1]."""
+    """Project images into the ball of radius `epsilon` around `center`, then clip to [0, 1]."""
     return tf.clip_by_value(center + clip_eta(images - center, _ORDERS[norm], epsilon), 0.0, 1.0)

@@ -26,8 +26,8 @@ The function is traceable by `tf.function`.
 class CompiledFunction:
     """Batch function, compiled for one model and for images of one shape.
 
-    The radius of an attack is an argument of the compiled function. A curve over epsilon is therefore
-    compiled once.
+    The radius of an attack is an argument of the compiled function. A curve over epsilon is
+    therefore compiled once.
 
     Args:
       make_function: maker of the function to compile.

@@ -16,8 +16,8 @@ from tfdefense.errors import require
 class Expectation:
     """Mean of a randomised model over several draws.
 
-    A gradient attack on it follows the mean gradient over the draws. The prediction is the class of the
-    highest mean logit.
+    A gradient attack on it follows the mean gradient over the draws. The prediction is the class of
+    the highest mean logit.
 
     Args:
       model: randomised model, with `tf.random` or a `tf.random.Generator` inside.
@@ -38,7 +38,7 @@ class Expectation:
         return self.mean(lambda model: model(images))
 
     def mean(self, function: Callable[[Model], Any]) -> Any:
-        """Return the mean of `function(model)` over the draws: a tensor or a structure of tensors."""
+        """Return the mean of `function(model)` over the draws, a tensor or structure of tensors."""
 
         def add_draw(count: tf.Tensor, total: Any) -> tuple[tf.Tensor, Any]:
             return count + 1, tf.nest.map_structure(tf.add, total, function(self.model))

@@ -63,12 +63,11 @@ def class_gradients(
 
 
 def require_gradient(gradient: tf.Tensor | None) -> tf.Tensor:
-    """Return `gradient`; raise `UserError` if it is None, because the model is not differentiable."""
+    """Return `gradient`; raise `UserError` if it is None: the model is not differentiable."""
     if gradient is None:
         raise UserError(
-            "model: has no gradient by its images (a step that is not differentiable?). Declare a"
-            " gradient for that step with tfdefense.attacks.bpda, or attack with square, which needs"
-            " none."
+            "model: has no gradient by its images (a step that is not differentiable?). Declare one"
+            " for that step with tfdefense.attacks.bpda, or attack with square, which needs none."
         )
     return gradient
 

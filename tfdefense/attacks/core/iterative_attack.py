@@ -46,9 +46,9 @@ class IterativeAttack(BoundedAttack):
     Attributes:
       steps: number of steps, at least 1.
       relative_step_size: length of a step as a fraction of epsilon, above 0.
-      stop_at_success: stop an image as soon as it fools the model; it then costs nothing more. This is
-        strongest if the attacked model is also the evaluated one, and weakest if the images are evaluated on
-        another model. It is off by default.
+      stop_at_success: stop an image as soon as it fools the model; it then costs nothing more. This
+        is strongest if the attacked model is also the evaluated one, and weakest if the images are
+        evaluated on another model. It is off by default.
 
     Raises:
       UserError: an attribute is out of range.
@@ -65,7 +65,8 @@ class IterativeAttack(BoundedAttack):
         require(self.steps >= 1, f"{self.name}: steps {self.steps} given, at least 1 needed.")
         require(
             self.relative_step_size > 0,
-            f"{self.name}: relative_step_size {self.relative_step_size} given, a number above 0 needed.",
+            f"{self.name}: relative_step_size {self.relative_step_size} given, a number above 0"
+            " needed.",
         )
 
     def craft(

@@ -15,12 +15,12 @@ def masked_while_loop(
 ) -> Any:
     """Repeat `step` on the active images until none is active or `max_steps` steps are done.
 
-    Before every step the rows of the active images are gathered into a smaller batch. A finished image
-    costs nothing more.
+    Before every step the rows of the active images are gathered into a smaller batch. A finished
+    image costs nothing more.
 
     Args:
-      step: `step(number, state, constants) -> (state, active)`, with the rows of the active images only.
-        `number` is the int32 scalar index of the step, from 0.
+      step: `step(number, state, constants) -> (state, active)`, with the rows of the active images
+        only. `number` is the int32 scalar index of the step, from 0.
       state: nest of tensors [N, ...] that the steps change.
       active: bool [N], the images that are active at the beginning.
       max_steps: largest number of steps.

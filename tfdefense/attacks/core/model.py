@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 class Model(Protocol):
-    """Callable from images to logits: a Keras model, a defended pipeline, an `Expectation`, a function.
+    """Function from images to logits: a Keras model, a defended pipeline, an `Expectation`.
 
     It must be hashable, because compiled attacks are cached by model.
     """

@@ -26,6 +26,29 @@ def check_radius(epsilon: float, norm: str, attack: str) -> None:
     )
 
 
+def broadcast_radius(epsilon: float | tf.Tensor, count: int, norm: str, attack: str) -> tf.Tensor:
+    """Return the radius of each of `count` images, float32 [count, 1, 1, 1].
+
+    Args:
+      epsilon: one number, or a tensor with one radius per image.
+      count: number of images.
+      norm: norm of the ball.
+      attack: name of the attack, for error messages.
+
+    Raises:
+      UserError: `epsilon` is a tensor with another number of radii, or with one out of range.
+    """
+    radii = tf.reshape(tf.cast(epsilon, tf.float32), [-1, 1, 1, 1])
+    require(
+        len(radii) in (1, count),
+        f"{attack}: epsilon for {len(radii)} images given, {count} images given.",
+    )
+    if tf.is_tensor(epsilon):  # The constructor of the attack has checked a number.
+        for extreme in (tf.reduce_min(radii), tf.reduce_max(radii)):
+            check_radius(float(extreme), norm, attack)
+    return tf.broadcast_to(radii, [count, 1, 1, 1])
+
+
 def l0(perturbation: tf.Tensor) -> tf.Tensor:
     """Return the number of pixels that change in any channel, int32 [N]."""
     changed = tf.reduce_any(perturbation != 0, axis=-1)
@@ -66,8 +89,8 @@ def dual_norm(gradient: tf.Tensor, norm: str) -> tf.Tensor:
 def steepest_direction(gradient: tf.Tensor, norm: str) -> tf.Tensor:
     """Return the perturbation of norm 1 along which a linear function increases most.
 
-    It is the sign of the gradient for "linf", the gradient divided by its length for "l2". It is zero
-    for an image with a gradient of zero.
+    It is the sign of the gradient for "linf", the gradient divided by its length for "l2". It is
+    zero for an image with a gradient of zero.
     """
     if norm == "linf":
         return tf.sign(gradient)
@@ -84,8 +107,8 @@ def expand_per_image(values: tf.Tensor) -> tf.Tensor:
 def default_epsilon(image_shape: tuple[int, int, int], norm: str = "linf") -> float:
     """Return the usual radius for images of this shape.
 
-    For grey images (MNIST) and colour images (CIFAR-10) it is 0.3 and 8/255 in "linf", and 1.5 and 0.5 in
-    "l2".
+    For grey images (MNIST) and colour images (CIFAR-10) it is 0.3 and 8/255 in "linf", and 1.5 and
+    0.5 in "l2".
     """
     grey, colour = (0.3, 8 / 255) if norm == "linf" else (1.5, 0.5)
     return grey if image_shape[-1] == 1 else colour

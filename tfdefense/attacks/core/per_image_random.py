@@ -1,8 +1,9 @@
 """Random numbers that depend on the image and not on its place in a batch.
 
-The numbers of a generator with the shape of the batch would change if the data were split into other
-batches, if a run were resumed, or if finished images left the batch. The numbers here are a hash of
-(image, seed, stream, index). The result of an attack on an image is therefore a function of that image.
+The numbers of a generator with the shape of the batch would change if the data were split into
+other batches, if a run were resumed, or if finished images left the batch. The numbers here are a
+hash of (image, seed, stream, index). The result of an attack on an image is therefore a function of
+that image.
 """
 
 import tensorflow as tf

@@ -46,8 +46,8 @@ def best_of_restarts(
     """Return the best result of each image over several runs, and the cost of all runs together.
 
     Args:
-      run_once: `run_once(number, constants)` returns the result of one run. A successful result is better
-        than an unsuccessful one; of two equal ones the higher score wins.
+      run_once: `run_once(number, constants)` returns the result of one run. A successful result is
+        better than an unsuccessful one; of two equal ones the higher score wins.
       restarts: number of runs.
       images: float32 [N, H, W, C], returned for an image that no run changes.
       constants: nest of tensors [N, ...] that the runs read.

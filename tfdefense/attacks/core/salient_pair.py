@@ -1,6 +1,7 @@
 """Exact search for the pair of values with the highest saliency, without a table of all pairs.
 
-Papernot et al., "The Limitations of Deep Learning in Adversarial Settings", EuroS&P 2016, algorithm 3.
+Papernot et al., "The Limitations of Deep Learning in Adversarial Settings", EuroS&P 2016, algorithm
+3.
 """
 
 import tensorflow as tf
@@ -9,16 +10,17 @@ import tensorflow as tf
 def most_salient_pair(towards: tf.Tensor, away: tf.Tensor, is_free: tf.Tensor) -> tf.Tensor:
     """Return the pair i != j of highest (a_i + a_j)(c_i + c_j) with both sums positive.
 
-    A value dominates another if both its a and its c are at least as high. If two other values dominate j,
-    one of them is not i and can take the place of j. The best pair is therefore among the values that at
-    most one other value dominates, and there are few of these.
+    A value dominates another if both its a and its c are at least as high. If two other values
+    dominate j, one of them is not i and can take the place of j. The best pair is therefore among
+    the values that at most one other value dominates, and there are few of these.
 
     Args:
       towards, away: a and c, float32 [N, P].
       is_free: bool [N, P], True for the values that may be taken.
 
     Returns:
-      int32 [N, 2], two positions. If no pair qualifies, they are the two free ones of highest a + c.
+      int32 [N, 2], two positions. If no pair qualifies, they are the two free ones of highest a +
+      c.
     """
     lowest = towards.dtype.min / 8
     order = tf.argsort(tf.where(is_free, towards, lowest), axis=1, direction="DESCENDING")

@@ -31,7 +31,8 @@ def parse_attack(text: str, epsilon: float | Mapping[str, float] | None = None) 
 
     Args:
       text: for example "cw" or "cw:targets=random:confidence=1".
-      epsilon: radius, or one radius per norm, for an attack that has a radius and whose text gives none.
+      epsilon: radius, or one radius per norm, for an attack that has a radius and whose text gives
+        none.
 
     Raises:
       UserError: the name, a hyperparameter or a value is unknown or out of range.

@@ -1,7 +1,7 @@
 """Moves of the Square attack in the L2 ball: bumps that collect the perturbation of other windows.
 
-Andriushchenko, Croce, Flammarion, Hein, "Square Attack: a Query-efficient Black-box Adversarial Attack via
-Random Search", ECCV 2020, section 4.3 and algorithm 3.
+Andriushchenko, Croce, Flammarion, Hein, "Square Attack: a Query-efficient Black-box Adversarial
+Attack via Random Search", ECCV 2020, section 4.3 and algorithm 3.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ _TINY = 1e-12
 
 
 def make_bump(side: int) -> np.ndarray:
-    """Return the perturbation of one window, a positive next to a negative peak, float32 [side, side].
+    """Return the perturbation of a window: a positive and a negative peak, float32 [side, side].
 
     It is eta of equation (2), divided by its L2 norm.
     """
@@ -24,7 +24,7 @@ def make_bump(side: int) -> np.ndarray:
 
 
 def add_initial_bumps(keys: tf.Tensor, images: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
-    """Return images with a grid of bumps, with random signs in each channel, float32 [N, H, W, C]."""
+    """Return images with a grid of bumps of random sign in each channel, float32 [N, H, W, C]."""
     height, width, channels = images.shape[1:]
     side = min(height, width) // _TILES
     tile = np.full([height, width], -1)

@@ -18,8 +18,8 @@ class TargetedAttack(Attack):
     """Attack that chooses the target class itself if the call gives none.
 
     Attributes:
-      targets: target class of each image: "any" wrong class, a "random" wrong class, "least_likely" (the
-        class of the lowest logit), or "second" (the most likely wrong class).
+      targets: target class of each image: "any" wrong class, a "random" wrong class, "least_likely"
+        (the class of the lowest logit), or "second" (the most likely wrong class).
       seed: seed of the random numbers.
 
     Raises:

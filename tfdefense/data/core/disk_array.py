@@ -12,6 +12,8 @@ from tfdefense.errors import WorkFailedError
 
 # Images that need more bytes than this as float32 stay on disk. CIFAR-10 needs 0.6 GiB.
 MEMORY_LIMIT = 2**30
+# At most this many bytes before and after a row are mapped when the row is read.
+_MAPPED_AT_ONCE = 2**21
 
 
 def as_images(rows: np.ndarray) -> np.ndarray:
@@ -91,11 +93,32 @@ class DiskArray:
 
     def __getitem__(self, chosen: "int | slice | np.ndarray") -> np.ndarray:
         """Return the chosen rows, in memory."""
-        values = np.asarray(self._stored).take(self._rows[chosen], axis=0)
-        # The pages stay in the system's cache, but no longer count as memory of this process.
-        if isinstance(self._stored.base, mmap.mmap):
-            self._stored.base.madvise(mmap.MADV_DONTNEED)
-        return values if self._decode is None else self._decode(values)
+        rows = np.atleast_1d(self._rows[chosen])
+        values = np.empty((len(rows), *self._stored.shape[1:]), self._stored.dtype)
+        # Neighbouring rows are copied at once.
+        ends = [*(np.flatnonzero(np.diff(rows) != 1) + 1), len(rows)] if len(rows) else []
+        start = 0
+        for end in ends:
+            first, last = int(rows[start]), int(rows[end - 1])
+            values[start:end] = self._stored[first : last + 1]
+            self._release(first, last + 1)
+            start = end
+        values = values if self._decode is None else self._decode(values)
+        return values[0] if np.ndim(self._rows[chosen]) == 0 else values
+
+    def _release(self, first: int, stop: int) -> None:
+        """Remove rows [first, stop) from the memory of this process; the system may still cache them.
+
+        Without this, every page that was ever read would count as memory of the process.
+        """
+        mapping = self._stored.base
+        if isinstance(mapping, mmap.mmap):
+            row_bytes = int(np.prod(self._stored.shape[1:])) * self._stored.itemsize
+            offset = self._stored.offset % mmap.ALLOCATIONGRANULARITY
+            begin = max(0, offset + first * row_bytes - _MAPPED_AT_ONCE)
+            begin -= begin % mmap.PAGESIZE
+            end = min(len(mapping), offset + stop * row_bytes + _MAPPED_AT_ONCE)
+            mapping.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:  # noqa: FBT001 - NumPy's protocol.
         """Return all rows in memory, for NumPy functions."""

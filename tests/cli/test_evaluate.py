@@ -1,0 +1,119 @@
+"""bin/evaluate: runs, other classifiers, every threat model, comparisons."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from tfdefense.cli.main import main
+from tfdefense.evaluation.threat_models import THREAT_MODELS
+
+
+def test_evaluate_finds_what_train_reported(run, tmp_path):
+    """A later command loads the weights that training ended with."""
+    shutil.copytree(run, tmp_path / "copy")
+    rows = json.loads((run / "report.json").read_text())["rows"]
+    flags = ["--images=20", "--white_box_images=4", "--attacks=fgsm,pgd"]
+    assert main(["evaluate", f"--run={tmp_path / 'copy'}", *flags]) == 0
+    again = json.loads((tmp_path / "copy" / "report.json").read_text())["rows"]
+    for first, second in zip(rows, again, strict=True):
+        assert {**first, "seconds": 0} == {**second, "seconds": 0}
+    first, second = (np.load(place / "predictions.npz") for place in (run, tmp_path / "copy"))
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key])
+
+
+def test_evaluate_needs_only_the_run(run, tmp_path, monkeypatch, capsys):
+    shutil.copytree(run, tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "--run=moved", "--attacks=bim", "--epsilon=0.2", "--images=10"]) == 0
+    assert "bim 0.2" in capsys.readouterr().out
+    rows = json.loads(Path("moved/report.json").read_text())["rows"]
+    assert {row["n"] for row in rows} == {10}
+
+
+def test_evaluate_finds_a_trained_defence_by_name(run, tmp_path, capsys, monkeypatch):
+    """Flags of the training need not be repeated."""
+    shutil.copytree(run, tmp_path / run)
+    monkeypatch.chdir(tmp_path)
+    flags = ["--attacks=fgsm", "--images=10", "--white_box_images=2"]
+    (run / "report.json").unlink()
+    assert main(["evaluate", "--defense=apeganpp", *flags]) == 0
+    assert f"{run}/report.html" in capsys.readouterr().out
+    rows = json.loads((run / "report.json").read_text())["rows"]
+    assert {row["n"] for row in rows} == {10, 2}
+
+
+def test_evaluate_creates_the_run_of_a_defence_that_does_not_learn(run, capsys):
+    flags = ["--attacks=fgsm", "--images=10", "--white_box_images=2"]
+    name = "bit_depth+spatial_smoothing"
+    assert main(["evaluate", f"--defense={name}", "--bits=2", *flags]) == 0
+    assert f"{name}, white box" in capsys.readouterr().out
+    assert Path(f"runs/digits-mnist_cnn-{name}/gallery.png").is_file()
+    assert main(["export", f"--run=runs/digits-mnist_cnn-{name}"]) == 0
+
+
+def test_evaluate_puts_a_trained_defence_in_front_of_another_classifier(run):
+    another = ["--classifier=custom.keras", "--input_range=0,255"]
+    few = ["--images=20", "--white_box_images=4", "--attacks=fgsm"]
+    before = (run / "report.json").read_text()
+    assert main(["evaluate", f"--run={run}", *another, *few]) == 0
+    rows = json.loads((run / "guarding-custom" / "report.json").read_text())["rows"]
+    assert {row["classifier"] for row in rows} == {"custom"}
+    trained_with = {row["defense"]: row["trained_with"] for row in rows}
+    assert trained_with == {"none": "none", "apeganpp": "mnist_cnn"}
+    assert (run / "report.json").read_text() == before
+
+
+def test_evaluate_under_every_threat_model(run, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    given = ["--threat_models=grey_box,white_box,transfer,black_box", "--source=custom.keras"]
+    few = ["--images=20", "--white_box_images=4", "--attacks=fgsm"]
+    assert main(["evaluate", f"--run={copy}", *given, *few]) == 2, (
+        "custom.keras takes images in [0, 255]"
+    )
+    given[1] = "--source=runs/digits-mnist_cnn"
+    assert main(["evaluate", f"--run={copy}", *given, *few]) == 0
+    report = json.loads((copy / "report.json").read_text())
+    assert {row["threat_model"] for row in report["rows"]} == {"none", *THREAT_MODELS}
+    assert len(report["sanity"]) == 9
+    assert report["settings"]["source"] == "runs/digits-mnist_cnn"
+    for name in ("gallery", "epsilon", "perturbations", "training"):
+        assert (copy / f"{name}.png").stat().st_size > 5_000
+        assert (copy / f"{name}.svg").read_text().startswith("<?xml")
+    with np.load(copy / "predictions.npz") as kept:
+        assert kept["apeganpp/fgsm/transfer/perturbation"].shape == (20, 3)
+        assert kept["apeganpp/fgsm/white_box/predicted"].shape == (4,)
+
+
+def test_compare_puts_runs_into_one_table_and_figure(run, tmp_path, capsys):
+    few = ["--images=20", "--white_box_images=4", "--attacks=fgsm,pgd"]
+    other = "runs/digits-mnist_cnn-bit_depth"
+    assert main(["evaluate", "--defense=bit_depth", *few]) == 0
+    capsys.readouterr()
+    output = f"--output={tmp_path / 'all'}"
+    assert main(["evaluate", "--compare", str(run), other, output]) == 0
+    printed = capsys.readouterr().out
+    assert "apeganpp, grey box" in printed
+    assert "bit_depth, white box" in printed
+    names = {path.name for path in (tmp_path / "all").iterdir()}
+    assert names == {f"comparison.{kind}" for kind in ("md", "html", "tex", "csv", "png", "svg")}
+    lines = (tmp_path / "all" / "comparison.md").read_text().splitlines()
+    reports = [json.loads((Path(path) / "report.json").read_text()) for path in (run, other)]
+    line = next(line for line in lines if line.startswith("| pgd 0.3"))
+    for report in reports:
+        defended = [row for row in report["rows"] if row["defense"] != "none"]
+        for row in defended:
+            if row["attack"] == "pgd":
+                assert f"{row['accuracy']:.1%} [{100 * row['ci_low']:.1f}" in line
+
+
+def test_unfinished_training_is_not_evaluated(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "half")
+    config = json.loads((tmp_path / "half" / "config.json").read_text())
+    config["surroundings"]["steps"] = 490
+    (tmp_path / "half" / "config.json").write_text(json.dumps(config))
+    assert main(["evaluate", f"--run={tmp_path / 'half'}"]) == 2
+    assert "training is not finished (step 9 of 490)" in capsys.readouterr().err

@@ -1,0 +1,118 @@
+"""bin/train: run directories, resuming, classifiers alone, custom models."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfdefense
+from tests.cli.conftest import QUICK, custom_model
+from tfdefense.cli.main import main
+
+
+def test_a_run_directory_holds_everything(run):
+    for name in (
+        "config.json",
+        "classifier.keras",
+        "report.json",
+        "report.html",
+        "report.md",
+        "gallery.png",
+    ):
+        assert (run / name).is_file(), name
+    assert list((run / "checkpoints").glob("*.index"))
+    assert list((run / "events").glob("events*"))
+    assert (run / "export" / "1" / "saved_model.pb").is_file()
+    config = json.loads((run / "config.json").read_text())
+    assert config["settings"]["epochs"] == 1
+    assert config["settings"]["seed"] == 0
+    assert {"tensorflow", "keras", "python", "tfdefense"} <= config["made_with"].keys()
+
+
+@pytest.mark.parametrize("command", [QUICK, ["train", "--run=runs/digits-mnist_cnn-apeganpp"]])
+def test_the_same_command_again_does_nothing(run, capsys, command):
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    assert main(command) == 0
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+    printed = capsys.readouterr().out
+    for needed in ("fgsm 0.3", "white box", "gallery.png", "tensorboard --logdir", "export/1"):
+        assert needed in printed
+
+
+def test_other_settings_are_listed_by_flag(run, capsys):
+    assert main([*QUICK, "--lambda2=0.9", "--seed=3"]) == 2
+    error = capsys.readouterr().err
+    assert "--lambda2=0.5 (0.9 now), --seed=0 (3 now)" in error
+    assert "--overwrite" in error
+    assert "--epochs" not in error
+
+
+def test_train_learns_from_the_images_that_attack_made(run, tmp_path, capsys):
+    examples = tmp_path / "bim"
+    flags = ["--split=train", "--steps=2", f"--output={examples}"]
+    assert main(["attack", "--attack=bim", *flags]) == 0
+    trained = tmp_path / "run"
+    command = [*QUICK, f"--run={trained}", f"--pairs={examples}"]
+    assert main(command) == 0
+    settings = json.loads((trained / "config.json").read_text())["settings"]
+    assert settings["pairs"][0].startswith("bim-")
+    capsys.readouterr()
+    assert main(["train", f"--run={trained}"]) == 0
+    assert main(["train", f"--run={trained}", "--defense=apeganpp", "--lambda1=0.7"]) == 2
+    assert "--pairs" not in capsys.readouterr().err
+
+
+def test_a_classifier_alone_is_trained_and_then_named(run, capsys):
+    command = ["train", "--classifier=lenet", "--epochs=4", "--batch_size=32"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    for needed in ("61,706 parameters, test accuracy", "classifier.keras", "tensorboard --logdir"):
+        assert needed in printed
+    assert main(["train", "--run=runs/digits-lenet"]) == 0
+    assert "Training" not in capsys.readouterr().out
+    named = ["--classifier=runs/digits-lenet", "--images=5"]
+    assert main(["attack", "--attack=fgsm", *named]) == 0
+    assert "on lenet" in capsys.readouterr().out
+    assert main(["train", "--classifier=lenet", "--epochs=5"]) == 2
+    assert "--batch_size=32 (128 now), --epochs=4 (5 now)" in capsys.readouterr().err
+
+
+def test_a_defence_that_does_not_learn_is_evaluated_and_exported(run, capsys):
+    command = ["train", "--defense=bit_depth", *QUICK[3:], "--attacks=fgsm"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    for needed in ("bit_depth, grey box", "bit_depth, white box", "export/1"):
+        assert needed in printed
+    place = Path("runs/digits-mnist_cnn-bit_depth")
+    assert main(["evaluate", f"--run={place}", "--attacks=bim", "--images=5"]) == 0
+    assert main(["export", f"--run={place}"]) == 0
+
+
+def test_a_custom_model_with_a_folder_of_images(run, tmp_path, capsys):
+    """From a file with softmax and byte inputs and a folder of pictures to a report and a SavedModel."""
+    digits = tfdefense.data.load("digits").train
+    for number, (image, label) in enumerate(zip(digits.images[:400], digits.labels, strict=False)):
+        place = tmp_path / "pictures" / f"class {label}"
+        place.mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(np.round(255 * image[..., 0]).astype(np.uint8))
+        picture.save(place / f"{number}.png")
+    custom = ["--classifier=custom.keras", f"--dataset=dir:{tmp_path / 'pictures'}"]
+    command = [*QUICK, *custom, f"--run={tmp_path / 'run'}"]
+    assert main(command) == 2
+    assert "--input_range=0,255" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists(), "a failed command leaves no run directory"
+    assert main([*command, "--input_range=0,255"]) == 0
+    rows = json.loads((tmp_path / "run" / "report.json").read_text())["rows"]
+    assert {row["classifier"] for row in rows} == {"custom"}
+    assert {row["dataset"] for row in rows} == {"dir-pictures"}
+    assert rows[0]["accuracy"] > 0.6
+    assert (tmp_path / "run" / "export" / "1" / "saved_model.pb").is_file()
+    capsys.readouterr()
+    assert main(["train", f"--run={tmp_path / 'run'}"]) == 0
+    assert main(["evaluate", f"--run={tmp_path / 'run'}", "--attacks=bim", "--images=5"]) == 0
+    custom_model().save(tmp_path / "custom.keras")
+    other = f"--classifier={tmp_path / 'custom.keras'}"
+    assert main(["train", f"--run={tmp_path / 'run'}", other, "--input_range=0,255"]) == 2
+    assert "classifier hash" in capsys.readouterr().err
