@@ -18,7 +18,7 @@ from tfdefense.papers import scheduler
 from tfdefense.papers.leases import lease
 from tfdefense.papers.scheduler import make_targets
 from tfdefense.papers.store import TargetStore
-from tfdefense.papers.targets import StoredTarget
+from tfdefense.papers.stored_target import StoredTarget
 from tfdefense.utils.file_lock import lock_directory
 
 

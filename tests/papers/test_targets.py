@@ -8,7 +8,8 @@ from tfdefense.classifiers import CLASSIFIERS, ClassifierConfig
 from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.defenses.registry import DEFENSES
 from tfdefense.papers.paper import PaperDefense, paper_names
-from tfdefense.papers.targets import SCHEMA, ClassifierTarget, DefenseTarget, ExamplesTarget
+from tfdefense.papers.stored_target import SCHEMA
+from tfdefense.papers.targets import ClassifierTarget, DefenseTarget, ExamplesTarget
 from tfdefense.training import LoopConfig
 
 

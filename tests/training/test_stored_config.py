@@ -1,10 +1,11 @@
 """`config.json`: what is written is read, and differences are phrased."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from tfdefense.errors import UserError
+from tfdefense.errors import UserError, require
 from tfdefense.training.stored_config import StoredConfig
 
 CONFIG = StoredConfig("defense", {"seed": 0, "widths": (8, 16)}, {"steps": 3}, {"keras": "3.15"})
@@ -59,3 +60,35 @@ def test_differences_name_flags_with_the_value_of_the_run_and_the_new_one():
     assert StoredConfig("attack", {}).differences(StoredConfig("defense", {})) == [
         "kind attack (defense now)"
     ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    rate: float
+    widths: tuple[int, ...] = (8,)
+    bits: int | None = None
+    names: str = (
+        None  # As in sequences of defences, whose fields have other types than their defaults.
+    )
+
+    def __post_init__(self):
+        require(self.rate > 0, f"--rate={self.rate}: more than 0 is needed.")
+
+
+def test_a_dataclass_is_read_from_the_settings_with_the_names_of_its_fields():
+    stored = StoredConfig("defense", {"rate": 1, "widths": [4, 2], "names": None, "other": "x"})
+    assert stored.read_dataclass(Sample) == Sample(1, (4, 2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rate": "1"}, 'config.json: settings.rate is "1"; a number is needed.'),
+        ({"rate": 1, "names": 3}, "config.json: settings.names is 3; a string or null is needed."),
+        ({"rate": 0}, "config.json: --rate=0: more than 0 is needed."),
+    ],
+)
+def test_a_dataclass_with_wrong_values_is_refused(settings, message):
+    with pytest.raises(UserError) as error:
+        StoredConfig("defense", settings).read_dataclass(Sample)
+    assert str(error.value) == message

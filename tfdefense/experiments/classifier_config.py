@@ -1,7 +1,6 @@
 """Everything that a trained classifier depends on, as a frozen dataclass."""
 
 import dataclasses
-import typing
 
 from tfdefense.classifiers import ClassifierConfig
 from tfdefense.errors import UserError, require
@@ -39,18 +38,12 @@ class ClassifierExperiment:
           UserError: a key is missing, or a value has a wrong type or is out of range. The message
             names the file.
         """
-        types = typing.get_type_hints(ClassifierConfig)
-        values = {
-            name: stored.setting(name, annotation)
-            for name, annotation in types.items()
-            if name in stored.settings
-        }
         try:
             return cls(
                 stored.setting("classifier", str),
                 DataConfig.from_stored(stored),
                 stored.setting("seed", int),
-                ClassifierConfig(**values),
+                stored.read_dataclass(ClassifierConfig),
             )
         except UserError as error:
             raise stored.located(error) from error

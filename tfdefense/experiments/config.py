@@ -1,7 +1,6 @@
 """Everything that the result of one experiment depends on, as frozen dataclasses."""
 
 import dataclasses
-import typing
 from typing import Any
 
 from tfdefense.defenses import get_defense_class
@@ -65,16 +64,8 @@ class DefenseConfig:
         """Read the settings of a run; hyperparameters that are missing have their defaults."""
         name = stored.setting("defense", str)
         defense_class: type[Defense] = get_defense_class(name)
-        config_type = defense_class.config_type
-        types = typing.get_type_hints(config_type)
-        fields = {field.name: field.default for field in dataclasses.fields(config_type)}
-        values = {
-            # None is the default of every hyperparameter of a sequence, of any type.
-            field: stored.setting(field, types[field] | None if default is None else types[field])
-            for field, default in fields.items()
-            if field in stored.settings
-        }
-        return cls(name, config_type(**values), stored.setting("seed", int))
+        hyperparameters: Any = stored.read_dataclass(defense_class.config_type)
+        return cls(name, hyperparameters, stored.setting("seed", int))
 
 
 @dataclasses.dataclass(frozen=True)

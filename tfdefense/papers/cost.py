@@ -12,12 +12,8 @@ from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.papers.measurements import PaperCell
 from tfdefense.papers.store import TargetStore
-from tfdefense.papers.targets import (
-    ClassifierTarget,
-    DefenseTarget,
-    ExamplesTarget,
-    StoredTarget,
-)
+from tfdefense.papers.stored_target import StoredTarget
+from tfdefense.papers.targets import ClassifierTarget, DefenseTarget, ExamplesTarget
 
 # MACs per second of a training step on two CPU cores, used until a target was made.
 _INITIAL_RATE = 3.5e10

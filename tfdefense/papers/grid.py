@@ -8,12 +8,8 @@ from tfdefense.papers.budget import Budget
 from tfdefense.papers.measurements import PaperCell
 from tfdefense.papers.paper import Paper, PaperDefense, PaperFigure
 from tfdefense.papers.store import TargetStore
-from tfdefense.papers.targets import (
-    ClassifierTarget,
-    DefenseTarget,
-    ExamplesTarget,
-    StoredTarget,
-)
+from tfdefense.papers.stored_target import StoredTarget
+from tfdefense.papers.targets import ClassifierTarget, DefenseTarget, ExamplesTarget
 
 
 class PaperGrid:

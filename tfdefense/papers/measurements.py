@@ -17,13 +17,8 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import DefendedClassifier
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.papers.store import TargetStore
-from tfdefense.papers.targets import (
-    SCHEMA,
-    ClassifierTarget,
-    DefenseTarget,
-    ExamplesTarget,
-    StoredTarget,
-)
+from tfdefense.papers.stored_target import SCHEMA, StoredTarget
+from tfdefense.papers.targets import ClassifierTarget, DefenseTarget, ExamplesTarget
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.statistics import wilson_interval

@@ -18,7 +18,8 @@ from tfdefense.papers.paper import PaperFigure, load_paper
 from tfdefense.papers.records import load_cell_records, save_cell_records, versions_and_notes
 from tfdefense.papers.scheduler import make_targets
 from tfdefense.papers.store import Fingerprints, TargetStore
-from tfdefense.papers.targets import DefenseTarget, StoredTarget
+from tfdefense.papers.stored_target import StoredTarget
+from tfdefense.papers.targets import DefenseTarget
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.progress import print_line

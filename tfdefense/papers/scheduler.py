@@ -9,7 +9,7 @@ from tfdefense.errors import UserError, WorkFailedError
 from tfdefense.papers.cost import CostEstimator, duration_text
 from tfdefense.papers.leases import lease
 from tfdefense.papers.store import TargetStore
-from tfdefense.papers.targets import StoredTarget
+from tfdefense.papers.stored_target import StoredTarget
 from tfdefense.utils.file_lock import release_directory
 from tfdefense.utils.progress import print_line
 

@@ -1,18 +1,11 @@
 """Targets: everything that a grid makes once and keeps in the store.
 
 A target is a trained classifier, a set of adversarial examples, a trained defence or a measured
-cell. Its file name ends in a hash of everything it depends on. A dataset enters this hash by its
-name alone; `TargetStore` checks that its images stay the same. Training recipes and default
-hyperparameters enter it as `SCHEMA`: raise `SCHEMA` when a change to one of them changes figures. A
-test notices such changes.
+cell (`measurements.py`). Its file name ends in its key (`stored_target.py`).
 """
 
 import dataclasses
-import json
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from tfdefense.attacks.core.adversarial_dataset import (
     AdversarialDataset,
@@ -37,50 +30,8 @@ from tfdefense.experiments.train import train_defense
 from tfdefense.experiments.train_classifier import train_classifier
 from tfdefense.papers.paper import PaperDefense
 from tfdefense.papers.store import TargetStore
+from tfdefense.papers.stored_target import StoredTarget
 from tfdefense.training.run_directory import RunDirectory
-from tfdefense.utils.hashing import hash_parts
-
-SCHEMA = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class StoredTarget(ABC):
-    """Something that is made once: a frozen dataclass of everything it depends on."""
-
-    kind: ClassVar[str]
-
-    @property
-    def key(self) -> str:
-        """Hash of the kind and the fields, in which other targets enter by their keys."""
-        return hash_parts(
-            [json.dumps([SCHEMA, self.kind, self.key_fields()], sort_keys=True).encode()]
-        )
-
-    def key_fields(self) -> dict[str, Any]:
-        """Return the fields that enter the key, as JSON types."""
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: _json_value(value) for name, value in fields.items()}
-
-    def path(self, store: TargetStore) -> Path:
-        """Return its file or directory in the store."""
-        return store.path / self.kind / f"{self.title.replace(' ', '-')}-{self.key[:12]}"
-
-    def prerequisites(self) -> list["StoredTarget"]:
-        """Return the targets that must exist before this one is made."""
-        return list(_targets_in([getattr(self, field.name) for field in dataclasses.fields(self)]))
-
-    @property
-    @abstractmethod
-    def title(self) -> str:
-        """Description in a few words."""
-
-    @abstractmethod
-    def is_done(self, store: TargetStore) -> bool:
-        """Return True if the target is complete."""
-
-    @abstractmethod
-    def make(self, store: TargetStore) -> None:
-        """Make the target; resume what a killed call has left."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,18 +194,3 @@ class DefenseTarget(StoredTarget):
     def load(self, store: TargetStore, guarded: FrozenClassifier | None = None) -> Defense:
         """Return the trained defence; it guards `guarded`, or the classifier of its training."""
         return load_defense(self.run(store), guarded)
-
-
-def _json_value(value: Any) -> Any:
-    """Return a field as a JSON type: targets become their keys, tuples become lists."""
-    if isinstance(value, tuple):
-        return [_json_value(each) for each in value]
-    return value.key if isinstance(value, StoredTarget) else value
-
-
-def _targets_in(value: Any) -> Iterator[StoredTarget]:
-    if isinstance(value, StoredTarget):
-        yield value
-    elif isinstance(value, list | tuple):
-        for each in value:
-            yield from _targets_in(each)

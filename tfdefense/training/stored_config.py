@@ -4,13 +4,19 @@ import dataclasses
 import json
 import re
 import textwrap
+import typing
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfdefense.errors import UserError, require
 from tfdefense.utils.json_types import TypeMismatch, typed_value
 from tfdefense.utils.package_versions import package_versions
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+ConfigType = TypeVar("ConfigType", bound="DataclassInstance")
 
 SCHEMA = 1
 _REQUIRED = object()
@@ -107,6 +113,26 @@ class StoredConfig:
     def metadata_value(self, name: str, annotation: Any, default: Any = _REQUIRED) -> Any:
         """Return one of the `metadata`, checked as `setting` does."""
         return _checked(self.metadata, name, annotation, default, f"{self.file}: surroundings.")
+
+    def read_dataclass(self, config_type: type[ConfigType]) -> ConfigType:
+        """Return a dataclass from the settings that have the names of its fields.
+
+        A field whose setting is missing has its default.
+
+        Raises:
+          UserError: a setting has another type, or the dataclass does not accept it.
+        """
+        types = typing.get_type_hints(config_type)
+        values = {}
+        for field in dataclasses.fields(config_type):
+            # None may be the default of a field of another type.
+            annotation = types[field.name] | None if field.default is None else types[field.name]
+            if field.name in self.settings:
+                values[field.name] = self.setting(field.name, annotation)
+        try:
+            return config_type(**values)
+        except UserError as error:
+            raise self.located(error) from error
 
     def differences(self, other: "StoredConfig", only: Collection[str] | None = None) -> list[str]:
         """Return a phrase for each setting in which this, stored, differs from `other`, asked for.

@@ -157,7 +157,7 @@ def load_adversarial_dataset(directory: str | Path | RunDirectory) -> Adversaria
     if not isinstance(directory, RunDirectory):
         directory = RunDirectory(directory, "pairs")
     config = directory.require_kind("attack")
-    count, batch_size = config.settings["images"], config.settings["batch_size"]
+    count, batch_size = config.setting("images", int), config.setting("batch_size", int)
     adversarial: np.ndarray | DiskArray | None = None
     arrays: dict[str, list[np.ndarray]] = {name: [] for name in PER_IMAGE_NAMES}
     seconds = 0.0

@@ -81,26 +81,26 @@ def load_or_train(
     run = locate_run(architecture, data, runs_dir)
     if not run.exists():
         return train_classifier(ClassifierTraining(architecture, data, seed), run)
-    settings = require_matching_run(run, data)
+    require_matching_run(run, data)
     if run.classifier_path.is_file():
         return _load_frozen(run, data)
-    config = read_config(settings)
-    return train_classifier(ClassifierTraining(architecture, data, settings["seed"], config), run)
+    stored = run.require_kind("classifier")
+    seed, config = stored.setting("seed", int), stored.read_dataclass(ClassifierConfig)
+    return train_classifier(ClassifierTraining(architecture, data, seed, config), run)
 
 
-def require_matching_run(run: RunDirectory, data: Dataset) -> dict[str, Any]:
-    """Return the settings of a classifier's run.
+def require_matching_run(run: RunDirectory, data: Dataset) -> None:
+    """Require that a run is one of a classifier of these images.
 
     Raises:
       UserError: it is another kind of run, or a classifier of other images than `data`.
     """
-    settings = dict(run.require_kind("classifier").settings)
+    settings = run.require_kind("classifier").settings
     require(
         data.matches(settings),
         f"{run}: is a classifier of {_format_flags(settings)}; one of"
         f" {_format_flags(data.settings())} needed.",
     )
-    return settings
 
 
 def _format_flags(settings: Mapping[str, Any]) -> str:
@@ -108,12 +108,6 @@ def _format_flags(settings: Mapping[str, Any]) -> str:
     formats = {"image_size": lambda size: "x".join(map(str, size))}
     given = {name: settings[name] for name in DATA_SETTINGS if name in settings}
     return " ".join(f"--{name}={formats.get(name, str)(value)}" for name, value in given.items())
-
-
-def read_config(settings: Mapping[str, Any]) -> ClassifierConfig:
-    """Return the training configuration in the settings of a run."""
-    names = ClassifierConfig.__dataclass_fields__
-    return ClassifierConfig(**{name: value for name, value in settings.items() if name in names})
 
 
 def read_summary(run: RunDirectory) -> dict[str, Any] | None:
