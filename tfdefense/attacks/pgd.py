@@ -25,9 +25,8 @@ _BLOCK_SIDES = (1, 2, 4, 8, 16, 32)
 class PGD(IterativeAttack):
     """`restarts` runs of BIM from random points of the ball; each image keeps its best result.
 
-    A successful result is better than an unsuccessful one; of two equal ones that of the higher
-    loss is kept. The defaults, with epsilon 0.3, are those of the paper for MNIST: 40 steps of
-    0.01.
+    A successful result is better than an unsuccessful one; otherwise the result with the higher loss
+    is kept. The defaults, with epsilon 0.3, are those of the paper for MNIST: 40 steps of 0.01.
 
     Attributes:
       restarts: number of random starts, at least 1. With `stop_at_success`, later restarts leave

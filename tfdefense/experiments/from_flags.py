@@ -64,6 +64,10 @@ def classifier_experiment_from_flags(
     Raises:
       UserError: a flag that a classifier does not have, or a value that it does not take.
     """
+    require(
+        stored is not None or "classifier" in given,
+        "--classifier: none given. Name the one to train; --overwrite keeps nothing of the old run.",
+    )
     base = stored or ClassifierExperiment(given["classifier"])
     options = _names(base.training)
     for name in given:
@@ -81,8 +85,10 @@ def classifier_experiment_from_flags(
 
 
 def data_from_flags(given: Mapping[str, Any], stored: DataConfig | None = None) -> DataConfig:
-    """Return the images that flags ask for; those of `stored` if no dataset is given."""
-    base = stored if stored is not None and "dataset" not in given else DataConfig()
+    """Return the images that flags ask for; those of `stored` if no other dataset is given."""
+    if stored is None or given.get("dataset", stored.dataset) != stored.dataset:
+        return _replaced(DataConfig(), given)
+    base = stored
     return _replaced(base, given)
 
 

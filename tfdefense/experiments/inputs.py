@@ -8,10 +8,11 @@ from tfdefense import classifiers, data
 from tfdefense.classifiers import InputFormat
 from tfdefense.classifiers.resolve import ClassifierReference
 from tfdefense.data import DataOptions, Dataset
+from tfdefense.data.core.dataset import DATA_SETTINGS
 from tfdefense.training.stored_config import StoredConfig
 
 _FORMAT = ("input_range", "input_mean", "input_std")
-DATA_FLAGS = ("dataset", "image_size", "split_seed")
+DATA_FLAGS = DATA_SETTINGS  # Each has a flag.
 CLASSIFIER_FLAGS = ("classifier", *_FORMAT)
 
 
@@ -52,12 +53,8 @@ class DataConfig:
 
     def to_settings(self) -> dict[str, Any]:
         """Return flag name -> value, without the defaults."""
-        settings: dict[str, Any] = {"dataset": self.dataset}
-        if self.image_size is not None:
-            settings["image_size"] = list(self.image_size)
-        if self.split_seed:
-            settings["split_seed"] = self.split_seed
-        return settings
+        options = DataOptions(None, self.image_size, self.split_seed)
+        return {"dataset": self.dataset, **options.settings()}
 
     def load_dataset(self, data_dir: str | None = None) -> Dataset:
         """Load the images.

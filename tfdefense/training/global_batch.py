@@ -25,9 +25,9 @@ _SPATIAL = (
 def use_global_batch(networks: Iterable[keras.Layer], replicas: int) -> Iterator[None]:
     """Make `networks` use the global batch in everything that is traced inside this context.
 
-    On `replicas` replicas they then compute what they compute on one. With one replica nothing is changed. Not covered: other random layers (`GaussianNoise`,
-    `AlphaDropout`, the dropout inside `LSTM` and `Attention`) and batch normalisation of masked
-    inputs.
+    With several replicas they then compute the same as with one. With one replica nothing changes.
+    Not covered: other random layers (`GaussianNoise`, `AlphaDropout`, the dropout inside `LSTM` and
+    `Attention`) and batch normalisation of masked inputs.
     """
     layers = collect_nested_layers(networks) if replicas > 1 else []
     norms = [

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     If the block fails, the temporary file is deleted and `path` is not changed. The temporary file
     has the same name as `path`, because some writers choose the format from the suffix.
     """
-    directory = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    # A unique name: processes in two containers that share a disk may have the same number.
+    directory = Path(tempfile.mkdtemp(prefix=f"{path.name}.", suffix=".partial", dir=path.parent))
     try:
-        directory.mkdir(exist_ok=True)
         yield directory / path.name
         os.replace(directory / path.name, path)
     finally:

@@ -9,6 +9,7 @@ import pytest
 import tfdefense
 from tests.conftest import make_toy_model
 from tfdefense.attacks import BIM, FGSM, JSMA
+from tfdefense.attacks.core import adversarial_dataset
 from tfdefense.attacks.core.adversarial_dataset import (
     AdversarialStorage,
     load_adversarial_dataset,
@@ -190,3 +191,9 @@ def test_a_dataset_of_other_images_is_refused_for_training(make, toy_split):
         UserError, match="made from 23 images of toy train, but training uses the 24"
     ):
         make_stored_pairs([make(split=toy_split.take(23))], toy_split)
+
+
+def test_names_of_stored_images_do_not_change_with_the_version():
+    """Runs that trained on pairs, and images that an older version made, are found by this hash."""
+    name = adversarial_dataset._settings_hash({"attack": "fgsm", "epsilon": 0.1}, "data")
+    assert name == "81378f924641"

@@ -95,6 +95,12 @@ def change_the_header(entry, **changes):
     (entry / "header.json").write_text(json.dumps({**header, **changes}))
 
 
+def write_at(path, offset, content):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write(content)
+
+
 def save_objects(entry):
     np.save(entry / "images.npy", np.array([None] * 20), allow_pickle=True)
 
@@ -109,6 +115,13 @@ def save_objects(entry):
         lambda entry: (entry / "labels.npy").write_bytes(b""),
         lambda entry: (entry / "header.json").write_text("no JSON"),
         lambda entry: (entry / "header.json").write_text("[]"),
+        lambda entry: (entry / "header.json").write_text("[" * 200_000),
+        lambda entry: write_at(entry / "images.npy", 8, b"\x01"),
+        lambda entry: (entry / "images.npy").write_bytes(
+            (entry / "images.npy").read_bytes().replace(b"(", b" ", 1)
+        ),
+        lambda entry: write_at(entry / "images.npy", 0, b"PK\x03\x04"),
+        lambda entry: write_at(entry / "labels.npy", 8, b"\x01"),
         lambda entry: (entry / "header.json").unlink(),
         lambda entry: change_the_header(entry, schema=99),
         lambda entry: change_the_header(entry, key="another"),

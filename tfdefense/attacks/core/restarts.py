@@ -47,7 +47,7 @@ def best_of_restarts(
 
     Args:
       run_once: `run_once(number, constants)` returns the result of one run. A successful result is
-        better than an unsuccessful one; of two equal ones the higher score wins.
+        better than an unsuccessful one; otherwise the higher score is better.
       restarts: number of runs.
       images: float32 [N, H, W, C], returned for an image that no run changes.
       constants: nest of tensors [N, ...] that the runs read.

@@ -44,6 +44,8 @@ _IMAGES, _LABELS = np.dtype(np.uint8), np.dtype(np.int64)
 _ENTRY = re.compile(r"[0-9a-f]{32}")
 _PARTIAL = re.compile(r"[0-9a-f]{32}\..*partial")
 _ABANDONED_SECONDS = 24 * 3600
+# Other errors, such as too many open files, say nothing about the entry.
+_INCOMPLETE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _OTHER_PLACE = "Set TFDEFENSE_CACHE to another directory."
 
 # Images uint8 [N, H, W, C], memory-mapped, and labels int64 [N].
@@ -107,15 +109,19 @@ class ImageCache:
         return entry
 
     def _open(self, key: str, source: ImageSource) -> Entry | None:
-        """Return an entry after a check. Delete it and return None if it is damaged."""
+        """Return an entry after a check. Delete it and return None if it is damaged.
+
+        Raises:
+          OSError: the entry cannot be read, although it may be valid.
+        """
         path = self.directory / key
         try:
             header = json.loads((path / "header.json").read_text())
             require(header["schema"] == _SCHEMA and header["key"] == key, f"{path}: another key.")
             images = open_array(path / "images.npy", source.shape, _IMAGES, header["images"])
             labels = open_array(path / "labels.npy", source.shape[:1], _LABELS, header["labels"])
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-            if path.exists() and not isinstance(error, PermissionError):
+        except (*_INCOMPLETE, ValueError, KeyError, TypeError, RecursionError):
+            if os.path.lexists(path):
                 _print_once(f"{path}: damaged cache entry; its images are decoded again.")
                 _delete(path)
             return None
@@ -158,6 +164,8 @@ class ImageCache:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         entries = []
         for path in self.directory.iterdir():
+            if path.is_symlink():  # Never one of ours.
+                continue
             with contextlib.suppress(OSError):  # Another process deleted it.
                 files = [file.stat() for file in [path, *path.rglob("*")]]
                 used = max(file.st_mtime for file in files)
@@ -205,7 +213,7 @@ def _delete(path: Path) -> None:
     doomed = path.with_name(f"{path.name}.{os.getpid()}.deleted.partial")
     with contextlib.suppress(OSError):
         path.rename(doomed)
-        if doomed.is_dir():
+        if doomed.is_dir() and not doomed.is_symlink():
             shutil.rmtree(doomed)
         else:
             doomed.unlink()
@@ -214,9 +222,10 @@ def _delete(path: Path) -> None:
 def _cache_home() -> Path | None:
     """Return the directory of all caches of this library; None if the user has no home."""
     if given := os.environ.get("TFDEFENSE_CACHE"):
-        return Path(given)
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "tfdefense"
+        return Path(given).expanduser()
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if shared.is_absolute():  # Its specification says to ignore a relative one.
+        return shared / "tfdefense"
     try:
         return Path.home() / ".cache" / "tfdefense"
     except RuntimeError:

@@ -58,10 +58,15 @@ def open_array(
 
     Raises:
       OSError: the file cannot be read.
-      EOFError: it is empty.
-      ValueError: it differs from `shape`, `dtype` or `record`.
+      ValueError: it is not an .npy file, or differs from `shape`, `dtype` or `record`.
     """
-    array: np.memmap = np.load(path, mmap_mode="r", allow_pickle=False)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # NumPy parses the header as Python: damage raises many types.
+        raise ValueError(f"{path}: not an .npy file.") from error
+    require(isinstance(array, np.memmap), f"{path}: not an .npy file.")
     found = {
         "shape": list(array.shape),
         "dtype": array.dtype.str,

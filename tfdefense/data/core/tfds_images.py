@@ -57,9 +57,9 @@ class TFDSImages:
     def fingerprint(self) -> str:
         """Return a hash of name, version, split, shape, decoder versions, and record files.
 
-        The bytes of the record files are hashed, not only their names and sizes: a dataset of one's
-        own may be prepared again with other images under the same version, and uncompressed images
-        then have the same size. Hashing is about ten times as fast as decoding.
+        The bytes of the record files are hashed, not only their names and sizes: a custom dataset may
+        be prepared again with other images under the same version, and uncompressed images then have
+        the same size. Hashing is about ten times as fast as decoding.
         """
         import tensorflow_datasets as tfds
 
