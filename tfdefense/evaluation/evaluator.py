@@ -1,4 +1,7 @@
-"""Evaluation of a defence: attacks under each threat model, then checks, then the report."""
+"""Evaluation of a defence: attacks under each threat model, then checks, then the report.
+
+White-box attacks are made in `Evaluator._attack_pipeline`.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -109,15 +112,15 @@ class Evaluator:
     def evaluate_attack(self, attack: Attack) -> None:
         """Add the rows of one attack: undefended, grey box, white box and transfer."""
         label, epsilon = format_attack(attack), attack_epsilon(attack)
-        white_box = ResultKey("none", label, "white_box")
+        undefended = ResultKey("none", label, "white_box")  # The attack knows all that there is.
         attacked = self._attack(self._classifier, attack, self.test)
-        self._add([self._undefended], white_box, epsilon, attacked)
+        self._add([self._undefended], undefended, epsilon, attacked)
         if "grey_box" in self.threat_models:
-            grey_box = white_box._replace(threat_model="grey_box")
+            grey_box = undefended._replace(threat_model="grey_box")
             self._add(self._defended, grey_box, epsilon, attacked, fooled_by="white_box")
-        self._attack_pipeline(enable_stop_at_success(attack), white_box)
+        self._attack_pipeline(enable_stop_at_success(attack), undefended)
         if "transfer" in self.threat_models and self.threat_models.source is not None:
-            transfer = white_box._replace(threat_model="transfer")
+            transfer = undefended._replace(threat_model="transfer")
             source = ModelRunner(self.threat_models.source)
             attacked = self._attack(source, attack, self.test)
             self._add([self._undefended], transfer, epsilon, attacked)
@@ -172,6 +175,7 @@ class Evaluator:
         return attacked
 
     def _attack_pipeline(self, attack: Attack, key: ResultKey) -> None:
+        """Attack purifier and classifier together (white box, black box), and add the rows."""
         attacked = self._attack(self._pipeline, attack, self._white_box_test)
         for pipeline in self._defended:
             evading = pipeline.evade_detector(attack, self._white_box_test, attacked)

@@ -1,4 +1,4 @@
-"""Threat models: what the attacker of a report knows."""
+"""Threat models: what the attacker of a report knows. The attacks are made in `evaluator.py`."""
 
 import dataclasses
 

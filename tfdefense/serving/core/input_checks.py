@@ -68,8 +68,7 @@ def decode_images(
 
     Raises, when the graph runs:
       tf.errors.InvalidArgumentError: a damaged file, another format, more than 4096 x 4096 pixels,
-      N = 0
-        or N > max_batch.
+        N = 0 or N > max_batch.
     """
     height, width, channels = image_shape
 

@@ -27,7 +27,7 @@ class CertifyingDefense(Protocol):
 
 
 class Signatures:
-    """ ""Signatures of the pipeline of a defence, with checked inputs.
+    """Signatures of the pipeline of a defence, with checked inputs.
 
     Args:
       defense: the defence, with its classifier.
