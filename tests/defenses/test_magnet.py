@@ -66,7 +66,7 @@ def test_a_finished_run_is_loaded_with_its_thresholds(trained, toy_model, toy_sp
     again = MagNet(
         toy_model, 5, temperatures=(10, 40), false_positive_rate=0.1, filters=8, learning_rate=1e-2
     )
-    with pytest.raises(UserError, match="another --seed"):
+    with pytest.raises(UserError, match=r"other settings: --seed=0 \(1 now\)"):
         again.fit(toy_split, epochs=150, batch_size=8, validation=toy_split, run=run, seed=1)
     again.fit(toy_split, epochs=150, batch_size=8, validation=toy_split, run=run)
     np.testing.assert_array_equal(
@@ -137,8 +137,8 @@ def test_a_report_uses_targeted_variants_against_the_detector(trained, toy_split
     }
     assert np.any(judged["magnet"] != judged["magnet_without_detector"])
     without = dataclasses.make_dataclass("Bare", [], bases=(DeepFool,), frozen=True)
-    without.name, without.aiming = "bare", Attack.aiming
-    with pytest.raises(UserError, match="bare takes no targets and has no stand-in that does"):
+    without.name, without.targeted_variant = "bare", Attack.targeted_variant
+    with pytest.raises(UserError, match="bare takes no targets and has no targeted variant"):
         evaluate(defense, toy_split, [without()])
 
 
