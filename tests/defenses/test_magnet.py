@@ -184,8 +184,12 @@ def test_the_exported_model_says_which_images_it_refuses(trained, toy_split, tmp
     path = export(trained[0], tmp_path)
     served = tf.saved_model.load(path).signatures["serving_default"]
     images = np.concatenate([toy_split.images, 1 - toy_split.images])
-    expected = trained[0].detector_score(images).numpy() > 0
-    np.testing.assert_array_equal(served(images=tf.constant(images))["refused"], expected)
+    score = trained[0].detector_score(images).numpy()
+    # An image that a threshold was calibrated on has a score of zero, whose sign is rounding.
+    decided = np.abs(score) > 1e-6
+    assert decided.sum() >= len(images) - 2
+    refused = served(images=tf.constant(images))["refused"].numpy()
+    np.testing.assert_array_equal(refused[decided], score[decided] > 0)
 
 
 def test_colour_images_have_one_autoencoder_and_divergence(toy_split):

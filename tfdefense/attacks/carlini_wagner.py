@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.attack_result import AdversarialBatch
+from tfdefense.attacks.core.criteria import is_successful
 from tfdefense.attacks.core.input_gradients import is_zero, loss_gradient
 from tfdefense.attacks.core.losses import Loss, margin
 from tfdefense.attacks.core.masked_loop import masked_while_loop
@@ -110,12 +111,16 @@ class CarliniWagnerL2(TargetedAttack):
         ) -> tuple[_SearchState, tf.Tensor]:
             images, labels, targets = constants
             adversarial = self._to_images(state.point)
-            hinge, _, gradient = loss_gradient(model, adversarial, self._hinge(labels, targets))
+            hinge, logits, gradient = loss_gradient(
+                model, adversarial, self._hinge(labels, targets)
+            )
+            # Without confidence, a hinge of zero can also be a tie that the label wins.
+            found = (hinge <= 0) & is_successful(logits, labels, targets)
             perturbation = adversarial - images
             squared = tf.reduce_sum(tf.square(perturbation), axis=(1, 2, 3))
             no_gradient = tf.where(number == 0, is_zero(gradient) & (hinge > 0), state.no_gradient)
             state = state._replace(num_gradients=state.num_gradients + 1, no_gradient=no_gradient)
-            state = _keep_smaller(state, adversarial, squared, hinge <= 0)
+            state = _keep_smaller(state, adversarial, squared, found)
             descent = 2 * perturbation + norms.expand_per_image(state.const) * gradient
             state = self._adam_step(state, descent, adversarial)
             state = self._next_const(state, squared + state.const * hinge, images)
