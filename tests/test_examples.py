@@ -22,5 +22,9 @@ def test_quickstart_runs(tmp_path, monkeypatch):
     text += "".join(output.get("data", {}).get("text/markdown", "") for output in outputs)
     assert len(figures) == 3
     assert (tmp_path / "models" / "mine" / "1" / "saved_model.pb").is_file()
-    for needed in ("Accuracy on test images", "white box", "[0, 1] needed. Divide 0-255 values by 255"):
+    for needed in (
+        "Accuracy on test images",
+        "white box",
+        "[0, 1] needed. Divide 0-255 values by 255",
+    ):
         assert needed in text

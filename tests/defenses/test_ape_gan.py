@@ -36,6 +36,7 @@ def test_a_step_updates_both_networks_on_the_papers_losses(toy_model, toy_split)
         assert_same_variables(getattr(ours, name), getattr(textbook, name), rtol=1e-2, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_learns_to_purify_and_a_finished_run_is_loaded(toy_model, toy_split, tmp_path):
     given = {"strengths": (0.3,), "learning_rate": 2e-3}
     defense = APEGAN(toy_model, **given, seed=1)

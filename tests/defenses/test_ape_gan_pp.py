@@ -64,6 +64,7 @@ def test_training_does_not_change_the_classifier(toy_model, toy_split):
         np.testing.assert_array_equal(variable, value)
 
 
+@pytest.mark.slow
 def test_the_seed_determines_the_weights(toy_model, toy_split):
     def fit(seed):
         defense = APEGANPlusPlus(toy_model, seed=seed)
@@ -75,6 +76,7 @@ def test_the_seed_determines_the_weights(toy_model, toy_split):
     assert not np.allclose(first[0], other[0])
 
 
+@pytest.mark.slow
 def test_it_learns_to_remove_fgsm_perturbations(toy_model, toy_split):
     """Purified FGSM examples are closer to the clean images and have their classes."""
     defense = APEGANPlusPlus(toy_model, strengths=(0.3,), learning_rate=2e-3)
@@ -134,6 +136,7 @@ def test_default_strengths_depend_on_the_channels():
     assert APEGANPlusPlus(colour).strengths == (0.01, 0.03, 0.05, 0.07)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_restores_every_variable(toy_model, toy_split, tmp_path):
     """Networks, moving averages, Adam's moments and counters."""
     trained = APEGANPlusPlus(toy_model, seed=1)
@@ -151,6 +154,7 @@ def test_a_checkpoint_restores_every_variable(toy_model, toy_split, tmp_path):
     np.testing.assert_array_equal(only_networks.purify(images), trained.purify(images))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     toy_model, toy_split, tmp_path
 ):

@@ -38,6 +38,7 @@ def without_dropout(defense):
     return defense
 
 
+@pytest.mark.slow
 def test_a_step_updates_both_networks_on_the_papers_losses(toy_model, toy_split):
     """Gradients are compared by Adam's first moments, because one step changes weights by little more than signs."""
     batch = {name: tf.constant(a) for name, a in make_fgsm_pairs(toy_model, toy_split).items()}

@@ -18,6 +18,7 @@ def trained(toy_model, toy_split, tmp_path_factory):
     return defense.fit(toy_split, epochs=300, batch_size=24, validation=toy_split, run=run), run
 
 
+@pytest.mark.slow
 def test_it_reproduces_learned_images(trained, toy_split, toy_model):
     """It reproduces the bars that define the class; the generator cannot produce the noise around them."""
     purified = trained[0].purify(toy_split.images)
@@ -27,6 +28,7 @@ def test_it_reproduces_learned_images(trained, toy_split, toy_model):
     assert np.mean(np.argmax(toy_model(purified), -1) == toy_split.labels) > 0.9
 
 
+@pytest.mark.slow
 def test_search_is_gradient_descent_with_momentum(trained, toy_split):
     """Equation (4), one code at a time."""
     defense, _ = trained
@@ -46,6 +48,7 @@ def test_search_is_gradient_descent_with_momentum(trained, toy_split):
         np.testing.assert_allclose(found[index], code[0], rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_nearest_of_all_restarts_is_returned(trained, toy_split):
     defense, _ = trained
     images = tf.constant(toy_split.images[:4])
@@ -58,6 +61,7 @@ def test_the_nearest_of_all_restarts_is_returned(trained, toy_split):
     np.testing.assert_allclose(defense.purify(images), expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_more_restarts_and_steps_do_not_increase_the_error(trained, toy_split, toy_model):
     weights = trained[0].generator.get_weights()
 
@@ -70,6 +74,7 @@ def test_more_restarts_and_steps_do_not_increase_the_error(trained, toy_split, t
     assert error(search_steps=60) <= error(search_steps=2)
 
 
+@pytest.mark.slow
 def test_the_result_for_an_image_does_not_depend_on_its_batch(trained, toy_split):
     purify = trained[0].purify
     together = purify(toy_split.images[:4]).numpy()
@@ -77,6 +82,7 @@ def test_the_result_for_an_image_does_not_depend_on_its_batch(trained, toy_split
     np.testing.assert_allclose(together, alone, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_its_gradient_is_the_identity(trained, toy_split):
     images = tf.constant(toy_split.images[:2])
     with tf.GradientTape() as tape:
@@ -85,6 +91,7 @@ def test_its_gradient_is_the_identity(trained, toy_split):
     np.testing.assert_array_equal(tape.gradient(total, images), np.full(images.shape, 3.0))
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_loaded(trained, toy_model, toy_split):
     defense, run = trained
     again = DefenseGAN(toy_model, 3, **SMALL, learning_rate=5e-3, critic_learning_rate=1e-2)
@@ -111,6 +118,7 @@ def test_the_generator_maximises_the_critics_score(toy_model, toy_split):
         np.testing.assert_array_equal(np.sign(old - new)[large], np.sign(gradient)[large])
 
 
+@pytest.mark.slow
 def test_the_exported_model_searches_too(trained, toy_split, tmp_path):
     path = export(trained[0], tmp_path)
     served = tf.saved_model.load(path).signatures["serving_default"]

@@ -44,6 +44,7 @@ def trained(toy_model, toy_split):
     return defense.fit(toy_split, epochs=100, batch_size=24, validation=toy_split)
 
 
+@pytest.mark.slow
 def test_the_pipeline_averages_probabilities_and_can_be_attacked(trained, toy_model, toy_split):
     images = tf.constant(toy_split.images[:6])
     keys = per_image_random.image_keys(images, 0)
@@ -61,6 +62,7 @@ def test_the_pipeline_averages_probabilities_and_can_be_attacked(trained, toy_mo
     assert np.mean(loss(toy_split.labels[:6], trained.defend()(attacked))) > np.mean(before)
 
 
+@pytest.mark.slow
 def test_certified_classes_do_not_change_within_the_radius(trained, toy_split):
     vote_radii = tf.constant(certified_radii(500, 0.001, 0.2))
     images, labels = tf.constant(toy_split.images), toy_split.labels
@@ -75,6 +77,7 @@ def test_certified_classes_do_not_change_within_the_radius(trained, toy_split):
     assert not changed[sure].any()
 
 
+@pytest.mark.slow
 def test_the_exported_model_certifies(trained, toy_split, tmp_path):
     path = tfdefense.serving.export(trained, tmp_path / "export")
     signatures = tf.saved_model.load(path).signatures

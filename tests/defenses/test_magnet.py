@@ -28,17 +28,20 @@ def trained(toy_model, toy_split, tmp_path_factory):
     return defense.fit(toy_split, epochs=150, batch_size=8, validation=toy_split, run=run), run
 
 
+@pytest.mark.slow
 def test_it_learns_to_reconstruct_images(trained, toy_split):
     defense, _ = trained
     error = np.mean((defense.purify(toy_split.images) - toy_split.images) ** 2)
     assert error < 0.5 * np.var(toy_split.images)
 
 
-def test_the_detectors_are_those_of_the_paper(toy_model, trained):
+def test_the_detectors_are_those_of_the_paper(toy_model):
     assert MagNet(toy_model).detector_names() == ["reconstruction_1_l2", "reconstruction_2_l1"]
-    assert trained[0].detector_names()[2:] == ["divergence_t10", "divergence_t40"]
+    with_divergence = MagNet(toy_model, temperatures=(10, 40))
+    assert with_divergence.detector_names()[2:] == ["divergence_t10", "divergence_t40"]
 
 
+@pytest.mark.slow
 def test_each_detector_refuses_its_fraction_of_clean_images(trained, toy_split):
     defense, _ = trained
     distances = defense.distances(toy_split.images).numpy()
@@ -55,12 +58,14 @@ def test_at_most_the_given_fraction_exceeds_the_thresholds(rate):
     np.testing.assert_allclose(refused, int(200 * rate) / 200)
 
 
+@pytest.mark.slow
 def test_noise_is_refused(trained, toy_split):
     defense, _ = trained
     noise = np.random.default_rng(0).random(toy_split.images.shape, np.float32)
     assert np.mean(defense.detector_score(noise) > 0) > 0.9
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_loaded_with_its_thresholds(trained, toy_model, toy_split):
     defense, run = trained
     again = MagNet(
@@ -74,6 +79,7 @@ def test_a_finished_run_is_loaded_with_its_thresholds(trained, toy_model, toy_sp
     )
 
 
+@pytest.mark.slow
 def test_the_last_class_of_a_rejecting_classifier_means_refused(trained, toy_split):
     defense, _ = trained
     pipeline = defense.defend()
@@ -85,6 +91,7 @@ def test_the_last_class_of_a_rejecting_classifier_means_refused(trained, toy_spl
     np.testing.assert_array_equal(np.argmax(logits, -1) == 3, refused)
 
 
+@pytest.mark.slow
 def test_an_attack_on_both_evades_the_detector(trained, toy_split):
     """The detector refuses images that fool the pipeline alone, but not those that also attack the detector."""
     defense, _ = trained
@@ -122,6 +129,7 @@ def test_an_attack_without_targets_has_a_targeted_variant(attack, aiming):
     assert {getattr(part, "epsilon", None) for part in parts} == {radius}
 
 
+@pytest.mark.slow
 def test_a_report_uses_targeted_variants_against_the_detector(trained, toy_split):
     defense, _ = trained
     attacks = [FGSMPredicted(epsilon=0.5), FABT(epsilon=0.5, steps=10)]
@@ -142,6 +150,7 @@ def test_a_report_uses_targeted_variants_against_the_detector(trained, toy_split
         evaluate(defense, toy_split, [without()])
 
 
+@pytest.mark.slow
 def test_a_report_counts_refused_images(trained, toy_split):
     defense, _ = trained
     attacks = [PGD(epsilon=0.5)]
@@ -169,6 +178,7 @@ def test_a_report_counts_refused_images(trained, toy_split):
     assert "leaks the true label" not in text
 
 
+@pytest.mark.slow
 def test_a_saved_report_has_the_roc_of_the_detector(trained, toy_split, tmp_path):
     report = evaluate(trained[0], toy_split, [PGD(epsilon=0.5)])
     figure, _ = subplots(1, 1, (4, 3))
@@ -180,6 +190,7 @@ def test_a_saved_report_has_the_roc_of_the_detector(trained, toy_split, tmp_path
         assert file["magnet/pgd/grey_box/excess"].shape == (24,)
 
 
+@pytest.mark.slow
 def test_the_exported_model_says_which_images_it_refuses(trained, toy_split, tmp_path):
     path = export(trained[0], tmp_path)
     served = tf.saved_model.load(path).signatures["serving_default"]

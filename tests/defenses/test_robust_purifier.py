@@ -61,6 +61,7 @@ def test_a_step_descends_the_loss_under_the_inner_attack(toy_model, toy_split, g
     )
 
 
+@pytest.mark.slow
 def test_a_drawn_half_of_the_images_is_attacked_by_the_square_attack(toy_model, toy_split):
     """The draw depends on the image, so replicas agree. Each image is what one of the attacks alone returns."""
     defense = RobustPurifier(toy_model, **SMALL, inner_start="blocks", inner_queries=12)
@@ -104,6 +105,7 @@ def test_gan_weight_adds_a_critic_that_is_not_exported(toy_model, toy_split):
     np.testing.assert_allclose(scalars["loss"], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_is_robust_to_white_box_pgd(toy_model, toy_split, tmp_path):
     epsilon = 0.15
     before = [weight.numpy() for weight in toy_model.weights]
@@ -135,6 +137,7 @@ def test_noise_and_mask_change_training_images_only(toy_model, toy_images):
     np.testing.assert_array_equal(defense.purify(toy_images[:4]), defense.purify(toy_images[:4]))
 
 
+@pytest.mark.slow
 def test_earlier_parts_of_a_composition_are_trained_through(toy_model, toy_split):
     composition = get_defense_class("bit_depth+robust_purifier")(
         toy_model, bits=3, widths=(4, 8), inner_steps=1

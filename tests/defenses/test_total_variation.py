@@ -41,6 +41,7 @@ def test_the_objective_is_equation_2():
             assert values[n, c] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [0.03, 0.1, 0.5])
 def test_the_minimum_is_not_above_that_of_scipy(weight):
     ours = objective(
@@ -60,6 +61,7 @@ def test_the_minimum_is_not_above_that_of_scipy(weight):
         assert float(ours[0, c]) <= 1.0005 * result.fun
 
 
+@pytest.mark.slow
 def test_more_iterations_do_not_increase_the_objective():
     values = [
         objective(
