@@ -1,5 +1,6 @@
 """The Python of README and of the guides runs."""
 
+import ast
 import importlib
 import sys
 import types
@@ -105,8 +106,7 @@ def test_the_names_in_other_python_exist(page):
 
 def test_imports_in_the_attacks_guide_exist():
     for code in python_of("docs/guides/attacks.md"):
-        for line in code.splitlines():
-            if line.startswith("from tfdefense"):
-                _, module, _, *names = line.replace(",", " ").split()
-                imported = importlib.import_module(module)
-                assert all(hasattr(imported, name) for name in names)
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom):
+                imported = importlib.import_module(node.module)
+                assert all(hasattr(imported, each.name) for each in node.names)
