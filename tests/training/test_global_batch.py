@@ -44,6 +44,7 @@ def train_classifier(split, file):
     return [*model.variables, *training.optimizer.variables]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", [train_adversarially, train_classifier])
 def test_two_replicas_train_as_one(toy_split, two_replicas, tmp_path, train):
     file = tmp_path / "of_one_replica.keras"
