@@ -111,9 +111,9 @@ class APGDCE(APGD):
 class APGDDLR(APGD):
     """APGD on the difference of logits ratio (DLR), which is invariant to the scale of the logits.
 
-    Section 5 of the paper, equation (6): -(z_y - max_{i != y} z_i) / (z_1 - z_3), where z_1 >= z_2
-    >= ... are the sorted logits. Given targets t, equation (7): -(z_y - z_t) / (z_1 - (z_3 + z_4) /
-    2), for which the model needs four classes.
+    Section 5 of the paper, equation (6): -(z_y - max_{i != y} z_i) / (z_1 - z_3), where z_1, z_2,
+    ... are the logits from the highest to the lowest. Given targets t, equation (7): -(z_y - z_t) /
+    (z_1 - (z_3 + z_4) / 2), for which the model needs four classes.
     """
 
     name = "apgd_dlr"
