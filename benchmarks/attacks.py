@@ -1,8 +1,12 @@
-"""Time of attacks on 128 MNIST images with a trained MNIST-CNN, compared with ART and foolbox.
+"""Time and strength of attacks on MNIST images, compared with ART and foolbox.
 
     .venv/bin/pip install -r benchmarks/requirements-attacks.txt
-    bin/attack --attack=fgsm --dataset=mnist           # trains the classifier if there is none
-    .venv/bin/python benchmarks/attacks.py --run=runs/mnist-mnist_cnn
+    .venv/bin/python benchmarks/attacks.py --data_dir=DIR
+    .venv/bin/python benchmarks/attacks.py --data_dir=DIR --budget=defaults --attacks=cw --images=16
+
+With --budget=equal all libraries attack with the same number of searches, steps and candidates, and
+the same learning rate, confidence and overshoot: see `attack_peers.Budget`. With --budget=defaults
+each library uses its own defaults; then a ratio of times compares different amounts of work.
 
 All libraries attack the same weights and the same correctly classified test images, in one process,
 one after the other. ART runs at its fastest batch size in a trial on 16 images. The time of our
@@ -27,15 +31,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
-from attack_peers import EPSILON, GAMMA, THETA, make_art_peers, make_foolbox_peers
+from attack_peers import Budget, make_art_peers, make_foolbox_peers, make_our_attacks
 
 import tfdefense
-from tfdefense.attacks import BIM, FGSM, JSMA, PGD, CarliniWagnerL2, DeepFool
 from tfdefense.training.run_directory import RunDirectory
 
 BATCH = 128
-# Floating-point operations of one forward pass of MNIST-CNN for one image.
-FORWARD_FLOP = 2 * (26 * 26 * 32 * 9 + 24 * 24 * 64 * 32 * 9 + 1024 * 128 + 1280)
+ZOO = Path(__file__).parents[1] / "tfdefense/zoo/models/apeganpp/mnist"
+ROUNDS = {"fgsm": 9, "bim": 9, "pgd": 5}
 
 
 class Target:
@@ -48,8 +51,9 @@ class Target:
         right = np.flatnonzero(np.argmax(logits, 1) == test.labels[: 2 * count])[:count]
         assert len(right) == count, f"only {len(right)} images are classified correctly"
         self.images, self.labels = test.images[right], test.labels[right]
-        further = np.random.default_rng(0).integers(1, 10, count)
-        self.targets = ((self.labels + further) % 10).astype(np.int32)
+        self.classes = logits.shape[1]
+        further = np.random.default_rng(0).integers(1, self.classes, count)
+        self.targets = ((self.labels + further) % self.classes).astype(np.int32)
 
     def strength(self, images, *, targeted):
         """Return success rate, and the mean L0 and L2 norms of the successful perturbations."""
@@ -64,7 +68,7 @@ class Target:
             "l2": float(l2.mean()) if len(change) else None,
         }
 
-    def pass_measure_seconds(self, rounds=15):
+    def pass_seconds(self, rounds=15):
         """Return the seconds of a pass for one image, in batches of 128.
 
         The keys are "forward", "backward", and "backward_of_nine": one of nine backward passes
@@ -182,10 +186,7 @@ def bound_of_passes(ours, seconds, *, deepfool):
     backward = rates["backward_of_nine" if deepfool else "backward"]
     bound = queries * rates["forward"] + gradients * backward
     return {
-        "gflop": round((queries + gradients) * FORWARD_FLOP / 1e9, 1),
-        "gflop_per_second_of_passes": {
-            which: round(FORWARD_FLOP / 1e9 / spent, 1) for which, spent in rates.items()
-        },
+        "passes": queries + gradients,
         "bound": round(bound, 3),
         "share": round(bound / seconds, 3),
     }
@@ -195,29 +196,21 @@ def main():
     warnings.filterwarnings("ignore")  # Warnings of the peers about NumPy and gradient tapes.
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--run", default="runs/mnist-mnist_cnn", help="run directory with classifier.keras"
+        "--run", default=str(ZOO / "mnist_cnn"), help="directory with classifier.keras"
     )
     parser.add_argument("--data_dir", default=os.environ.get("TFDS_DATA_DIR"))
     parser.add_argument("--images", type=int, default=BATCH)
-    parser.add_argument("--attacks", default="fgsm,bim,pgd,deepfool,jsma,cw")
-    parser.add_argument("--foolbox_cw", default="9x200", help="binary searches x steps")
+    parser.add_argument("--budget", default="equal", choices=("equal", "defaults"))
+    parser.add_argument("--attacks", help="separated by commas (default: all of the budget)")
     arguments = parser.parse_args()
     target = Target(arguments.run, arguments.data_dir, arguments.images)
-    ours = {
-        "fgsm": (FGSM(epsilon=EPSILON), 9),
-        "bim": (BIM(epsilon=EPSILON), 9),
-        "pgd": (PGD(epsilon=EPSILON), 5),
-        "deepfool": (DeepFool(overshoot=1e-6), 1),  # The default of ART; that of foolbox is 0.02.
-        "jsma": (JSMA(theta=THETA, gamma=GAMMA), 1),
-        "cw": (CarliniWagnerL2(confidence=0.01), 1),  # ART has the same default.
-    }
-    foolbox_cw = [int(n) for n in arguments.foolbox_cw.split("x")]
-    peers = {"art": make_art_peers(target), "foolbox": make_foolbox_peers(target, foolbox_cw)}
+    budget = Budget() if arguments.budget == "equal" else None
+    ours = make_our_attacks(budget)
+    peers = {"art": make_art_peers(target, budget), "foolbox": make_foolbox_peers(target, budget)}
     results = []
-    for name in arguments.attacks.split(","):
-        attack, rounds = ours[name]
-        our_attack = OurAttack(target, attack, targeted=name == "jsma")
-        results.append(compare(name, our_attack, peers, rounds))
+    for name in arguments.attacks.split(",") if arguments.attacks else ours:
+        our_attack = OurAttack(target, ours[name], targeted=name == "jsma")
+        results.append(compare(name, our_attack, peers, ROUNDS.get(name, 1)))
     ratios = {
         f"{found['attack']}/{who}": ratio
         for found in results
@@ -227,6 +220,8 @@ def main():
         json.dumps(
             {
                 "benchmark": "attacks",
+                "budget": arguments.budget,
+                "classifier": target.model.name,
                 "ours": {found["attack"]: found["seconds"]["ours"] for found in results},
                 "peer": {
                     found["attack"]: {

@@ -82,7 +82,7 @@ def train(kind, place):
 
     import tfdefense
     from tfdefense.attacks import FGSM
-    from tfdefense.attacks.core.adversarial_dataset import (
+    from tfdefense.attacks.core.adversarial_dataset_maker import (
         AdversarialStorage,
         make_adversarial_dataset,
     )

@@ -1,9 +1,14 @@
 """Square attack: no gradient, its schedule, and the values of its images."""
 
+import math
+
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfdefense.attacks import Square
+from tfdefense.attacks.core import per_image_random
+from tfdefense.attacks.core.square_l2_moves import random_starts
 
 
 def test_it_needs_no_gradient(victim, victim_images, victim_labels):
@@ -35,12 +40,36 @@ def test_values_are_at_epsilon_or_at_the_ends_of_the_range(victim, victim_images
     assert np.all(at_end | (np.abs(offset - 0.2) < 1e-6))
 
 
-def test_squares_shrink_as_in_the_paper():
-    """The area is halved at these of 10,000 queries; the side is sqrt(area * h * w)."""
-    sides = Square(queries=10_000).square_sides(28, 28)
-    halvings = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-    for number, query in enumerate((0, *halvings)):
-        assert sides[query] == max(round((0.8 / 2**number) ** 0.5 * 28), 1)
+def published_side(query, queries, first_area, *, rescale):
+    """Return the side of the square as the published code computes it, for 28x28 pixels."""
+    if rescale:
+        query = int(query / queries * 10_000)
+    after = [10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000]
+    area = first_area / 2 ** sum(query > each for each in after)
+    return min(max(round(math.sqrt(area * 28 * 28)), 1), 28)
+
+
+@pytest.mark.parametrize("rescale", [True, False])
+@pytest.mark.parametrize("queries", [37, 5_000, 10_000])
+def test_squares_shrink_as_in_the_published_code(queries, rescale):
+    attack = Square(queries=queries, rescale_schedule=rescale)
+    expected = [published_side(query, queries, 0.8, rescale=rescale) for query in range(queries)]
+    np.testing.assert_array_equal(attack.square_sides(28, 28), expected)
+
+
+def test_without_rescaling_5000_queries_never_reach_the_smallest_squares():
+    """As in AutoAttack: of the halvings, at 10,000 queries, two are left out."""
+    assert Square(rescale_schedule=False).square_sides(28, 28)[-1] == 2
+    assert Square().square_sides(28, 28)[-1] == 1
+
+
+def test_squares_never_reach_the_last_row_or_column():
+    """As in the published code; the stripes and bumps of the start do."""
+    images = np.random.default_rng(0).uniform(0.4, 0.6, (30, 12, 11, 1)).astype(np.float32)
+    keys = per_image_random.image_keys(tf.constant(images), 0)
+    starts = [random_starts(keys, 12, 3, stream).numpy() for stream in range(50)]
+    assert set(np.ravel(starts)) == set(range(9))
+    assert not random_starts(keys, 12, 12, 0).numpy().any()
 
 
 def test_in_l2_success_grows_with_queries_and_radius(victim, victim_images, victim_labels):

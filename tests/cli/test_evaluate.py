@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tfdefense.cli.main import main
 from tfdefense.evaluation.threat_models import THREAT_MODELS
@@ -117,3 +118,33 @@ def test_unfinished_training_is_not_evaluated(run, tmp_path, capsys):
     (tmp_path / "half" / "config.json").write_text(json.dumps(config))
     assert main(["evaluate", f"--run={tmp_path / 'half'}"]) == 2
     assert "training is not finished (step 9 of 490)" in capsys.readouterr().err
+
+
+def test_pretrained_has_its_own_inputs(capsys):
+    name = "robust_purifier/mnist/mnist_cnn"
+    for flags, message in (
+        ([f"--pretrained={name}", "--run=runs/x"], "--run given too"),
+        ([f"--pretrained={name}", "--dataset=digits"], "--dataset: --pretrained has its own"),
+        (["--pretrained=robust"], "unknown purifier 'robust'"),
+    ):
+        assert main(["evaluate", *flags]) == 2
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_pretrained_purifier_is_attacked_through_all_surrogates(
+    shared_data, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    name = "--pretrained=robust_purifier/mnist/mnist_cnn"
+    few = ["--attacks=fgsm", "--images=8", "--white_box_images=8", "--checks=none"]
+    assert main(["evaluate", name, f"--data_dir={shared_data}", *few]) == 0
+    assert "accuracy, leaky alone" in capsys.readouterr().out
+    report = json.loads(
+        Path("runs/pretrained-robust_purifier-mnist-mnist_cnn/report.json").read_text()
+    )
+    fooled = report["surrogates"][0]["fooled"]
+    assert list(fooled) == ["leaky", "true", "softplus_0.3", "softplus_1"]
+    unknown = ["--surrogates=softplus_2"]
+    assert main(["evaluate", name, f"--data_dir={shared_data}", *few, *unknown]) == 2
+    assert "Did you mean 'softplus_" in capsys.readouterr().err

@@ -38,6 +38,18 @@ def test_a_step_is_the_papers(toy_model, toy_split, objective):
     )
 
 
+@pytest.mark.parametrize("draw", [None, 7])
+def test_a_draw_is_a_set_of_noisy_copies(toy_model, toy_split, draw):
+    defense = DenoisedSmoothing(toy_model, seed=3, votes=2, widths=(4, 8))
+    images = tf.constant(toy_split.images[:4])
+    keys = per_image_random.image_keys(images, 3, draw)
+    copies = [defense.generator(add_noise(images, keys, 0.25, number)) for number in range(2)]
+    mean = np.mean([tf.nn.softmax(toy_model(copy)) for copy in copies], axis=0)
+    purified, logits = defense.purify_and_classify(toy_model, images, draw)
+    np.testing.assert_allclose(tf.exp(logits), mean, atol=1e-5)
+    np.testing.assert_allclose(purified, np.mean(copies, axis=0), atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def trained(toy_model, toy_split):
     defense = DenoisedSmoothing(toy_model, widths=(8, 16), learning_rate=1e-2, sigma=0.2, votes=8)

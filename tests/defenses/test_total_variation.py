@@ -3,6 +3,7 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 
+from tfdefense.attacks.core import per_image_random
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import TotalVariation
 from tfdefense.defenses.total_variation import minimize_objective, objective
@@ -92,6 +93,17 @@ def test_the_result_for_an_image_depends_on_the_seed_and_not_on_its_batch():
     assert not np.allclose(together, make(seed=1).purify(images))
     assert together.min() >= 0
     assert together.max() <= 1
+
+
+def test_fixed_randomness_is_a_function_of_image_and_seed():
+    """Exports and stored figures depend on this mask."""
+    images = tf.constant(RNG.random((3, 8, 9, 3)).astype(np.float32))
+    keys = per_image_random.image_keys(images, 5)
+    draws = per_image_random.uniform(keys, [8, 9, 3], stream=0)
+    expected = minimize_objective(images, tf.cast(draws >= 0.3, tf.float32), 0.1, 4)
+    fixed = make(seed=5, iterations=4)
+    np.testing.assert_array_equal(fixed.purify(images), tf.clip_by_value(expected, 0, 1))
+    assert not np.allclose(fixed.purify(images, 0), fixed.purify(images))
 
 
 def test_it_removes_noise():

@@ -14,7 +14,7 @@ from tfdefense.evaluation import ThreatModels, evaluate
 @pytest.fixture(scope="session")
 def defense(toy_model):
     defense = tfdefense.defenses.APEGANPlusPlus(toy_model)
-    defense.budget = EvaluationBudget(check_steps=10, random_perturbations=500)
+    defense.budget = EvaluationBudget(check_steps=10, random_perturbations=500, fixed_checks=True)
     return defense
 
 

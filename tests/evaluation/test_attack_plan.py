@@ -2,15 +2,26 @@ import pytest
 
 import tfdefense
 from tests.conftest import make_toy_model
-from tfdefense.attacks import BIM, FGSM, PGD, DeepFool, FGSMPredicted, Square
+from tfdefense.attacks import (
+    APGDDLR,
+    APGDT,
+    BIM,
+    FGSM,
+    PGD,
+    AutoAttack,
+    DeepFool,
+    FGSMPredicted,
+    Square,
+)
 from tfdefense.errors import UserError
 from tfdefense.evaluation import evaluate
 from tfdefense.evaluation.attack_plan import (
     add_predicted_label_attacks,
-    black_box_attack,
     bounded_attacks,
     default_attacks,
+    require_enough_classes,
 )
+from tfdefense.evaluation.protocol import EvaluationConfig
 
 
 def test_every_fgsm_gets_a_neighbour_that_does_not_know_the_label():
@@ -21,17 +32,22 @@ def test_every_fgsm_gets_a_neighbour_that_does_not_know_the_label():
     assert add_predicted_label_attacks(given) == given
 
 
-def test_default_attacks_are_fgsm_bim_and_pgd():
-    assert [attack.name for attack in default_attacks(0.2)] == [
-        *("fgsm", "fgsm_predicted", "bim", "pgd")
-    ]
-    assert {attack.epsilon for attack in default_attacks(0.2)} == {0.2}
+def test_default_attacks_are_those_that_the_number_of_classes_allows():
+    names = [attack.name for attack in default_attacks(0.2, 10)]
+    assert names == ["fgsm", "fgsm_predicted", "bim", "pgd", "apgd_ce", "apgd_dlr"]
+    assert [attack.name for attack in default_attacks(0.2, 3)] == names
+    assert [attack.name for attack in default_attacks(0.2, 2)] == names[:-1]
+    assert {attack.epsilon for attack in default_attacks(0.2, 10)} == {0.2}
 
 
-def test_black_box_attack_is_the_given_square_or_the_usual_one():
-    given = Square(epsilon=0.1, queries=7)
-    assert black_box_attack([PGD(), given], 0.3, 100) == given
-    assert black_box_attack([PGD()], 0.3, 100) == Square(epsilon=0.3, queries=100)
+def test_attack_that_needs_more_classes_is_found_before_any_attack(toy_split, toy_model):
+    defense = tfdefense.defenses.BitDepth(toy_model)
+    message = "--attacks=apgd_t: needs at least 4 classes; the data has 3"
+    with pytest.raises(UserError, match=message):
+        evaluate(defense, toy_split, [BIM(epsilon=0.1), APGDT(epsilon=0.1)])
+    require_enough_classes([APGDDLR(), AutoAttack()], 3)
+    with pytest.raises(UserError, match="--attacks=apgd_dlr: needs at least 3 classes"):
+        EvaluationConfig(attacks=("apgd_dlr",)).attacks_on(toy_split.image_shape, 2)
 
 
 def test_attacks_without_a_radius_are_not_bounded():

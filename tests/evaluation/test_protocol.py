@@ -2,6 +2,7 @@ import pytest
 
 from tests.conftest import SHAPE
 from tfdefense.attacks import default_epsilon
+from tfdefense.defenses import get_defense_class
 from tfdefense.errors import UserError
 from tfdefense.evaluation.protocol import EvaluationConfig
 
@@ -13,9 +14,9 @@ def test_default_epsilon_follows_the_channels():
 
 def test_each_norm_has_its_usual_radius_unless_one_is_given():
     config = EvaluationConfig(attacks=("pgd:steps=2", "pgd:steps=2:norm=l2", "fgsm:epsilon=0.1"))
-    assert [attack.epsilon for attack in config.attacks_on(SHAPE)] == [0.3, 1.5, 0.1]
-    assert [attack.epsilon for attack in config.attacks_on((32, 32, 3))] == [8 / 255, 0.5, 0.1]
-    given = EvaluationConfig(attacks=("pgd:norm=l2",), epsilon=0.7).attacks_on(SHAPE)
+    assert [attack.epsilon for attack in config.attacks_on(SHAPE, 3)] == [0.3, 1.5, 0.1]
+    assert [attack.epsilon for attack in config.attacks_on((32, 32, 3), 10)] == [8 / 255, 0.5, 0.1]
+    given = EvaluationConfig(attacks=("pgd:norm=l2",), epsilon=0.7).attacks_on(SHAPE, 3)
     assert given[0].epsilon == 0.7
 
 
@@ -29,6 +30,11 @@ def test_settings_are_those_that_report_json_stores():
         "threat_models": ["grey_box", "white_box"],
         "source": None,
         "fooled_only": False,
+        "checks": ["all"],
+        "check_images": None,
+        "eot_draws": None,
+        "resubmissions": None,
+        "surrogates": ["all"],
     }
 
 
@@ -40,6 +46,10 @@ def test_settings_are_those_that_report_json_stores():
         ({"attacks": ("fgms",)}, "Did you mean 'fgsm'"),
         ({"images": 0}, "--images=0: at least 1"),
         ({"white_box_images": 0}, "--white_box_images=0: at least 1"),
+        ({"checks": ("evrything",)}, "unknown --checks 'evrything'"),
+        ({"check_images": 0}, "--check_images=0: at least 1"),
+        ({"eot_draws": 0}, "--eot_draws=0: at least 1"),
+        ({"resubmissions": -1}, "--resubmissions=-1: at least 1"),
         ({"source": "lenet"}, "--source=lenet: needs transfer"),
         ({"threat_models": ("white_box", "transfer")}, "needs --source"),
     ],
@@ -47,3 +57,12 @@ def test_settings_are_those_that_report_json_stores():
 def test_bad_values_are_named(given, message):
     with pytest.raises(UserError, match=message):
         EvaluationConfig(**given)
+
+
+@pytest.mark.parametrize("given", [{"eot_draws": 5}, {"resubmissions": 5}])
+def test_a_number_of_draws_needs_a_randomised_defence(given):
+    config = EvaluationConfig(**given)
+    config.require_usable_on(get_defense_class("total_variation"))
+    config.require_usable_on(get_defense_class("bit_depth+total_variation"))
+    with pytest.raises(UserError, match="=5: bit_depth draws no random numbers. Leave it out"):
+        config.require_usable_on(get_defense_class("bit_depth"))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfdefense.attacks import BIM, FGSM, PGD, DeepFool, Square
+from tfdefense.attacks import BIM, FGSM, PGD, DeepFool, HopSkipJump, Square
 from tfdefense.attacks.core.spec import format_attack
 from tfdefense.errors import UserError
 from tfdefense.evaluation import ThreatModels, evaluate
@@ -60,11 +60,12 @@ def test_fooled_only_counts_the_same_images_in_the_worst_case(bit_depth, toy_spl
     assert full_report.row("bit_depth", "worst_case", "grey_box").n == union.sum()
 
 
-def test_black_box_is_square_on_the_pipeline(full_report, toy_split, bit_depth):
+@pytest.mark.parametrize("kind", [Square, HopSkipJump])
+def test_black_box_attackers_attack_the_pipeline(kind, full_report, toy_split, bit_depth):
     few = toy_split.take(12)
-    attack = Square(epsilon=0.2, queries=1000)
+    attack = kind(epsilon=0.2, queries=1000)
     attacked = attack(bit_depth.defend(), few.images, few.labels)
-    row = full_report.row("bit_depth", "square:queries=1000", "black_box")
+    row = full_report.row("bit_depth", f"{attack.name}:queries=1000", "black_box")
     assert row.n == 12
     assert row.accuracy == np.mean(is_correct(bit_depth.defend(), attacked, few.labels))
 

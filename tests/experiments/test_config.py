@@ -240,6 +240,8 @@ def test_a_config_made_in_python_is_checked():
         UserError, match="BitDepthConfig given; --defense=apegan needs APEGANConfig"
     ):
         DefenseConfig("apegan", DefenseConfig("bit_depth").hyperparameters)
+    with pytest.raises(UserError, match="--eot_draws=3: bit_depth draws no random numbers"):
+        ExperimentConfig(DefenseConfig("bit_depth"), evaluation=EvaluationConfig(eot_draws=3))
     with pytest.raises(UserError, match="training: given; --defense=bit_depth does not learn"):
         ExperimentConfig(DefenseConfig("bit_depth"), training=TrainingConfig())
     assert ExperimentConfig(DefenseConfig("apegan")).training == TrainingConfig()

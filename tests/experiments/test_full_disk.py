@@ -11,7 +11,10 @@ import tensorflow as tf
 import tfdefense
 from tests.conftest import make_toy_model
 from tfdefense.attacks import BIM, FGSM
-from tfdefense.attacks.core.adversarial_dataset import AdversarialStorage, make_adversarial_dataset
+from tfdefense.attacks.core.adversarial_dataset_maker import (
+    AdversarialStorage,
+    make_adversarial_dataset,
+)
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import APEGANPlusPlus
 from tfdefense.errors import UserError, WorkFailedError

@@ -1,4 +1,8 @@
-"""Adapters that give classifiers and defended pipelines to other toolboxes.
+"""Adapters to other toolboxes.
 
-Each needs its toolbox: `pip install tfdefense[art]`, `pip install tfdefense[foolbox]`.
+`art` and `foolbox` give classifiers and defended pipelines to these toolboxes. `art_attacks`,
+`cleverhans_attacks` and `foolbox_attacks` bring attacks of these libraries into our reports.
+
+Each needs its toolbox: `pip install tfdefense[art]`, `pip install tfdefense[foolbox]`. cleverhans
+comes with the package.
 """

@@ -1,22 +1,33 @@
 """AutoAttack: APGD-CE, APGD-T, FAB-T and Square in turn.
 
 Croce, Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse
-Parameter-free Attacks", ICML 2020, section 6.
+Parameter-free Attacks", ICML 2020, section 6. Steps, restarts, target classes, queries and schedules
+are those of the published code, with these deviations:
+- Random numbers are a function of the image and the seed. The original draws the squares and the
+  random starts per batch, so that its result depends on the batch.
+- An image stops at its first success. That changes no accuracy.
+- Models with fewer than ten classes are attacked with all their wrong classes as targets; the
+  original stops with an error.
+- In "rand", losses and predictions are means over the draws, like the gradients. The original takes
+  them from the last draw alone, so that one lucky draw counts as a success.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
 from tfdefense.attacks.apgd import APGDCE, APGDDLR, APGDT
 from tfdefense.attacks.core.attack import Attack, BoundedAttack
 from tfdefense.attacks.core.attack_result import AdversarialBatch
+from tfdefense.attacks.core.expectation import Expectation, num_draws
 from tfdefense.attacks.core.model import Model
 from tfdefense.attacks.fab import FABT
 from tfdefense.attacks.square import Square
 from tfdefense.attacks.strongest_of import BatchInTurn, StrongestOf, attack_in_turn
 from tfdefense.errors import unknown_name
+
+_DRAWS = 20  # In version "rand".
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +38,8 @@ class AutoAttack(BoundedAttack):
     and for two classes there is neither.
 
     Attributes:
-      version: "standard", or "rand" for randomised models: APGD-CE and APGD-DLR. For "rand", wrap
-        the model in an `Expectation` of 20 draws.
+      version: "standard", or "rand" for randomised models: APGD-CE and APGD-DLR on an `Expectation`
+        of 20 draws, unless the model is an `Expectation` already.
       seed: seed of all random starts and squares.
 
     Raises:
@@ -39,6 +50,7 @@ class AutoAttack(BoundedAttack):
     summary = (
         "The standard of RobustBench: APGD-CE, APGD-T, FAB-T and Square in turn (Croce, Hein 2020)"
     )
+    has_parts: ClassVar[bool] = True
     version: str = "standard"
     seed: int = 0
 
@@ -55,7 +67,8 @@ class AutoAttack(BoundedAttack):
         if self.version == "rand":
             return APGDCE(**seeded), *dlr
         ratio = (APGDT(**seeded),) if num_classes >= 4 else dlr
-        return APGDCE(**seeded), *ratio, FABT(**bounds), Square(**seeded)
+        square = Square(**seeded, rescale_schedule=False)
+        return APGDCE(**seeded), *ratio, FABT(**bounds), square
 
     def targeted_variant(self, num_classes: int) -> StrongestOf:
         # FAB-T takes no targets; the targeted DLR loss needs four classes.
@@ -66,6 +79,11 @@ class AutoAttack(BoundedAttack):
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> AdversarialBatch:
+        given_draws = num_draws(model)
+        if self.version == "rand" and not isinstance(model, Expectation):
+            model = Expectation(model, _DRAWS)
         logits = model(images)
         batch = BatchInTurn(images, labels, targets, self.radius_per_image(images))
-        return attack_in_turn(self.attacks(logits.shape[1]), model, batch, logits)
+        found = attack_in_turn(self.attacks(logits.shape[1]), model, batch, logits)
+        factor = num_draws(model) // given_draws
+        return found._replace(queries=factor * found.queries, gradients=factor * found.gradients)

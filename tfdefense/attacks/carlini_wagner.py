@@ -37,7 +37,6 @@ class _SearchState(NamedTuple):
       loss_at_check: loss at the last check for an early stop.
       best, best_size: smallest successful image, and the squared L2 norm of its perturbation.
       num_gradients: number of gradients computed so far.
-      no_gradient: bool; True if the first gradient was zero.
     """
 
     point: tf.Tensor
@@ -53,7 +52,6 @@ class _SearchState(NamedTuple):
     best: tf.Tensor
     best_size: tf.Tensor
     num_gradients: tf.Tensor
-    no_gradient: tf.Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +68,10 @@ class CarliniWagnerL2(TargetedAttack):
       searches: number of values of c, at least 1.
       steps: largest number of Adam steps for each c, at least 1.
       learning_rate: initial learning rate of Adam, above 0. It falls linearly to zero over the
-        steps, and is limited to the root mean square of the smallest perturbation found so far.
-      initial_const: first value of c, above 0.
+        steps. It is limited to the root mean square of the smallest perturbation found so far, and
+        of the perturbation at which the loss, linearised at the image, is smallest.
+      initial_const: first value of c, above 0. None chooses it for each image: twice the value at
+        which the loss, linearised at the image, is smallest on the class boundary.
       abort_early: continue with the next c if a tenth of `steps` steps did not reduce the loss.
       box: method that keeps x' in [0, 1]: "projected", clipped after every step, or "tanh", the
         change of variables of the paper. At black and white pixels the tanh is flat: a hundred
@@ -88,7 +88,7 @@ class CarliniWagnerL2(TargetedAttack):
     searches: int = 6
     steps: int = 60
     learning_rate: float = 0.03
-    initial_const: float = 1.0
+    initial_const: float | None = None
     abort_early: bool = True
     box: str = "projected"
 
@@ -99,7 +99,10 @@ class CarliniWagnerL2(TargetedAttack):
             require(value >= least, f"{self.name}: {field} {value} given, {least} or more needed.")
         for field in ("learning_rate", "initial_const"):
             value = getattr(self, field)
-            require(value > 0, f"{self.name}: {field} {value} given, a number above 0 needed.")
+            require(
+                value is None or value > 0,
+                f"{self.name}: {field} {value} given, a number above 0 needed.",
+            )
         if self.box not in ("projected", "tanh"):
             raise unknown_name(f"{self.name}: box", self.box, ("projected", "tanh"))
 
@@ -109,7 +112,8 @@ class CarliniWagnerL2(TargetedAttack):
         def step(
             number: tf.Tensor, state: _SearchState, constants: tuple[tf.Tensor, ...]
         ) -> tuple[_SearchState, tf.Tensor]:
-            images, labels, targets = constants
+            del number
+            images, labels, targets, slope = constants
             adversarial = self._to_images(state.point)
             hinge, logits, gradient = loss_gradient(
                 model, adversarial, self._hinge(labels, targets)
@@ -118,24 +122,25 @@ class CarliniWagnerL2(TargetedAttack):
             found = (hinge <= 0) & is_successful(logits, labels, targets)
             perturbation = adversarial - images
             squared = tf.reduce_sum(tf.square(perturbation), axis=(1, 2, 3))
-            no_gradient = tf.where(number == 0, is_zero(gradient) & (hinge > 0), state.no_gradient)
-            state = state._replace(num_gradients=state.num_gradients + 1, no_gradient=no_gradient)
+            state = state._replace(num_gradients=state.num_gradients + 1)
             state = _keep_smaller(state, adversarial, squared, found)
             descent = 2 * perturbation + norms.expand_per_image(state.const) * gradient
-            state = self._adam_step(state, descent, adversarial)
+            state = self._adam_step(state, descent, adversarial, slope)
             state = self._next_const(state, squared + state.const * hinge, images)
             return state, state.search < self.searches
 
+        hinge, _, gradient = loss_gradient(model, images, self._hinge(labels, targets))
+        slope = norms.l2(gradient)
         state = masked_while_loop(
             step,
-            self._initial_state(images),
-            self._hinge(labels, targets)(model(images)) > 0,
+            self._initial_state(images, self._first_const(hinge, slope)),
+            hinge > 0,
             self.searches * self.steps,
-            (images, labels, targets),
+            (images, labels, targets, slope),
         )
-        return AdversarialBatch(
-            state.best, 1 + state.num_gradients, state.num_gradients, state.no_gradient
-        )
+        num_gradients = 1 + state.num_gradients
+        no_gradient = is_zero(gradient) & (hinge > 0)
+        return AdversarialBatch(state.best, num_gradients, num_gradients, no_gradient)
 
     def _hinge(self, labels: tf.Tensor, targets: tf.Tensor | None) -> Loss:
         """Return max(margin + confidence, 0) as a function of logits: f_6 of section V.A."""
@@ -159,7 +164,18 @@ class CarliniWagnerL2(TargetedAttack):
         # Black and white pixels start inside the box by less than rounding.
         return tf.clip_by_value((tf.tanh(point) / _TANH_SMOOTHER + 1) / 2, 0.0, 1.0)
 
-    def _initial_state(self, images: tf.Tensor) -> _SearchState:
+    def _first_const(self, hinge: tf.Tensor, slope: tf.Tensor) -> tf.Tensor:
+        """Return the first c of each image, float32 [N]; `slope` is the length of the gradient.
+
+        With hinge(x + d) = h - g . d, the loss ||d||^2 + c (h - g . d) is smallest at d = c g / 2.
+        This d reaches the boundary, g . d = h, at c = 2 h / ||g||^2.
+        """
+        if self.initial_const is not None:
+            return tf.fill(tf.shape(hinge), self.initial_const)
+        const = 4 * tf.math.divide_no_nan(tf.math.divide_no_nan(hinge, slope), slope)
+        return tf.where(const > 0, tf.minimum(const, _HIGHEST_CONST / 10), 1.0)
+
+    def _initial_state(self, images: tf.Tensor, const: tf.Tensor) -> _SearchState:
         numbers = tf.zeros_like(images[:, 0, 0, 0])
         counts = tf.cast(numbers, tf.int32)
         return _SearchState(
@@ -168,7 +184,7 @@ class CarliniWagnerL2(TargetedAttack):
             variance=tf.zeros_like(images),
             step=counts,
             search=counts,
-            const=numbers + self.initial_const,
+            const=const,
             lower=numbers,
             upper=numbers + _HIGHEST_CONST,
             found=counts > 0,
@@ -176,11 +192,10 @@ class CarliniWagnerL2(TargetedAttack):
             best=images,
             best_size=numbers + numbers.dtype.max,
             num_gradients=counts,
-            no_gradient=counts > 0,
         )
 
     def _adam_step(
-        self, state: _SearchState, descent: tf.Tensor, adversarial: tf.Tensor
+        self, state: _SearchState, descent: tf.Tensor, adversarial: tf.Tensor, slope: tf.Tensor
     ) -> _SearchState:
         if self.box == "tanh":
             descent *= (1 - tf.square(_TANH_SMOOTHER * (2 * adversarial - 1))) / (
@@ -192,9 +207,12 @@ class CarliniWagnerL2(TargetedAttack):
         power = tf.cast(step, tf.float32)
         correction = norms.expand_per_image(tf.sqrt(1 - _BETA_2**power) / (1 - _BETA_1**power))
         # The first step of Adam moves every value by the learning rate. It should not move the
-        # image further than the smallest perturbation found so far.
+        # image further than the smallest perturbation found so far, and than the minimum of the
+        # linearised loss, at d = c g / 2.
+        distance = tf.where(slope > 0, state.const * slope / 2, slope.dtype.max)
+        distance = tf.minimum(distance, tf.sqrt(state.best_size))
         num_values = tf.cast(tf.size(descent[0]), tf.float32)
-        rate = tf.minimum(self.learning_rate, tf.sqrt(state.best_size / num_values))
+        rate = tf.minimum(self.learning_rate, distance / tf.sqrt(num_values))
         rate *= 1 - tf.cast(state.step, tf.float32) / self.steps
         point = state.point - norms.expand_per_image(rate) * correction * momentum / (
             tf.sqrt(variance) + _ADAM_EPSILON

@@ -131,6 +131,8 @@ def step_to_nearest_boundary(
     nearest = tf.argmin(distances, axis=1)
     gradient = tf.gather(gradients, nearest, batch_dims=1)
     distance = tf.gather(distances, nearest, batch_dims=1)
-    # A little beyond the boundary. Otherwise an image exactly on it would not move.
-    distance = tf.where(is_zero(gradient), 0.0, distance + 1e-4)
+    # A little beyond the boundary. Otherwise an image exactly on it would not move. The published
+    # code adds 1e-4, which is many times the distance of an image that is closer to the boundary.
+    beyond = tf.clip_by_value(distance / 10, 1e-6, 1e-4)
+    distance = tf.where(is_zero(gradient), 0.0, distance + beyond)
     return norms.expand_per_image(distance) * norms.steepest_direction(gradient, norm), gradient

@@ -148,7 +148,8 @@ class FABT(Attack):
             back = images + self.beta * (point - images)
             point = tf.where(norms.expand_per_image(is_beyond), back, point)
             no_gradient = tf.where(number == 0, is_zero(gradient), state.no_gradient)
-            active = ~is_zero(gradient)
+            # A later iterate with a gradient of zero moves towards the image.
+            active = ~no_gradient
             if self.epsilon is not None:
                 active &= best_size > batch.radius
             return _FABState(point, best, best_size, state.steps + 1, no_gradient), active

@@ -70,6 +70,10 @@ class JSMA(TargetedAttack):
         )
         require(0 < self.gamma <= 1, f"jsma: gamma {self.gamma} given, a number in (0, 1] needed.")
 
+    @property
+    def minimized_norm(self) -> str:
+        return "l0"
+
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> AdversarialBatch:

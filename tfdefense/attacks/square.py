@@ -1,11 +1,12 @@
 """Square attack: a random search over squares that needs no gradient.
 
 Andriushchenko, Croce, Flammarion, Hein, "Square Attack: a Query-efficient Black-box Adversarial
-Attack via Random Search", ECCV 2020, algorithm 1 with algorithms 2 ("linf") and 3 ("l2").
+Attack via Random Search", ECCV 2020, algorithm 1 with algorithms 2 ("linf") and 3 ("l2"). Where the
+published code differs from the text, it is followed: the area shrinks after, not at, the given
+queries, and a square that is smaller than the image never covers its last row or column.
 """
 
 import dataclasses
-import math
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -19,22 +20,12 @@ from tfdefense.attacks.core.criteria import is_successful
 from tfdefense.attacks.core.losses import margin
 from tfdefense.attacks.core.masked_loop import masked_while_loop
 from tfdefense.attacks.core.model import Model
-from tfdefense.attacks.core.square_l2_moves import WindowMoves, add_initial_bumps
+from tfdefense.attacks.core.square_l2_moves import WindowMoves, add_initial_bumps, random_starts
 from tfdefense.errors import require
 
-# Pairs of the fraction of queries from which it applies, and the divisor of the first area.
-_AREA_SCHEDULE = (
-    (0.0, 1),
-    (0.001, 2),
-    (0.005, 4),
-    (0.02, 8),
-    (0.05, 16),
-    (0.1, 32),
-    (0.2, 64),
-    (0.4, 128),
-    (0.6, 256),
-    (0.8, 512),
-)
+# The area of the squares is halved after each of these queries, of 10,000.
+_HALVINGS = (10, 50, 200, 500, 1_000, 2_000, 4_000, 6_000, 8_000)
+_SCHEDULE_QUERIES = 10_000
 
 
 class _SquareBatch(NamedTuple):
@@ -65,9 +56,12 @@ class Square(BoundedAttack):
     gradients do not matter.
 
     Attributes:
-      queries: number of queries per image, at least 1, in addition to the one for the clean image.
+      queries: number of squares to try per image, at least 1. Each is one query; the clean image and
+        the start are one query each in addition.
       first_area: fraction of the image that the first squares cover, in (0, 1].
       seed: seed of the squares.
+      rescale_schedule: rescale the schedule of the squares' area, which is made for 10,000 queries,
+        to `queries`. AutoAttack does not.
 
     Raises:
       UserError: an attribute is out of range.
@@ -76,9 +70,11 @@ class Square(BoundedAttack):
     name = "square"
     summary = "Random squares, no gradient (Andriushchenko et al. 2020)"
     takes_targets: ClassVar[bool] = True
+    uses_gradients: ClassVar[bool] = False
     queries: int = 5_000
     first_area: float = 0.8
     seed: int = 0
+    rescale_schedule: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -132,7 +128,7 @@ class Square(BoundedAttack):
             step,
             _SquareState(start, lead, tf.zeros_like(labels) + 1),
             ~success,
-            self.queries - 1,
+            self.queries,
             batch,
         )
         return AdversarialBatch(state.best, queries=1 + state.queries)
@@ -146,13 +142,12 @@ class Square(BoundedAttack):
 
     def square_sides(self, rows: int, columns: int) -> np.ndarray:
         """Return the side of the square of each query in pixels, int32 [queries]."""
-        sides = []
-        for query in range(self.queries):
-            done = query / self.queries
-            divisor = max(divisor for fraction, divisor in _AREA_SCHEDULE if fraction <= done)
-            side = round(math.sqrt(self.first_area / divisor * rows * columns))
-            sides.append(min(max(side, 1), rows, columns))
-        return np.array(sides, np.int32)
+        query = np.arange(self.queries)
+        if self.rescale_schedule:
+            query = (query / self.queries * _SCHEDULE_QUERIES).astype(int)
+        halvings = np.searchsorted(_HALVINGS, query, side="left")
+        sides = np.round(np.sqrt(self.first_area / 2.0**halvings * rows * columns))
+        return np.clip(sides, 1, min(rows, columns)).astype(np.int32)
 
 
 def _random_square(
@@ -162,7 +157,7 @@ def _random_square(
     rows, columns, channels = images.shape[1:]
 
     def is_inside(size: int, stream: tf.Tensor) -> tf.Tensor:
-        start = per_image_random.integers(keys, size - side + 1, stream)[:, None]
+        start = random_starts(keys, size, side, stream)[:, None]
         places = tf.range(size)[None]
         return (places >= start) & (places < start + side)
 

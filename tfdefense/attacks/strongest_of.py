@@ -7,11 +7,12 @@ from typing import ClassVar, NamedTuple
 import tensorflow as tf
 
 from tfdefense.attacks.core import norms
-from tfdefense.attacks.core.attack import Attack, with_epsilon
+from tfdefense.attacks.core.attack import Attack
 from tfdefense.attacks.core.attack_result import AdversarialBatch
 from tfdefense.attacks.core.criteria import is_successful
 from tfdefense.attacks.core.masked_loop import masked_while_loop
 from tfdefense.attacks.core.model import Model
+from tfdefense.attacks.core.radius import with_epsilon
 from tfdefense.errors import require
 
 
@@ -32,6 +33,7 @@ class StrongestOf(Attack):
 
     name = "strongest_of"
     takes_targets: ClassVar[bool] = True
+    has_parts: ClassVar[bool] = True
 
     attacks: Sequence[Attack] = ()
 
@@ -48,6 +50,10 @@ class StrongestOf(Attack):
     @property
     def min_classes(self) -> int:
         return max(attack.min_classes for attack in self.attacks)
+
+    @property
+    def revision(self) -> str:
+        return "-".join([super().revision, *(attack.revision for attack in self.attacks)])
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
@@ -91,6 +97,7 @@ class _StateInTurn(NamedTuple):
     queries: tf.Tensor
     gradients: tf.Tensor
     no_gradient: tf.Tensor
+    surrogate: tf.Tensor
 
 
 def attack_in_turn(
@@ -120,6 +127,7 @@ def attack_in_turn(
                 state.queries + found.queries + 1,
                 state.gradients + found.gradients,
                 state.no_gradient | found.no_gradient,
+                tf.where(success, found.surrogate, state.surrogate),
             )
             return state, ~success
 
@@ -127,7 +135,9 @@ def attack_in_turn(
 
     counts = tf.zeros_like(batch.labels)
     success = is_successful(clean_logits, batch.labels, batch.targets)
-    state = _StateInTurn(batch.images, success, counts + 1, counts, counts > 0)
+    state = _StateInTurn(batch.images, success, counts + 1, counts, counts > 0, counts - 1)
     for attack in map(enable_stop_at_success, attacks):
         state = masked_while_loop(attempt(attack), state, ~state.success, 1, batch)
-    return AdversarialBatch(state.adversarial, state.queries, state.gradients, state.no_gradient)
+    return AdversarialBatch(
+        state.adversarial, state.queries, state.gradients, state.no_gradient, state.surrogate
+    )

@@ -1,7 +1,10 @@
 """bin/attack: make adversarial images and save them."""
 
-from tfdefense.attacks import ATTACKS, default_epsilon, make_attack
-from tfdefense.attacks.core.adversarial_dataset import AdversarialStorage, make_adversarial_dataset
+from tfdefense.attacks import ATTACKS, Attack, default_epsilon, make_attack
+from tfdefense.attacks.core.adversarial_dataset_maker import (
+    AdversarialStorage,
+    make_adversarial_dataset,
+)
 from tfdefense.attacks.core.hyperparameters import Hyperparameter, list_hyperparameters
 from tfdefense.cli.devices import add_device_flags, selected_devices
 from tfdefense.cli.flags import CommandFlags, FlagValues
@@ -83,7 +86,7 @@ def _attack(given: FlagValues) -> None:
     output, batch_size = given.pop("output", None), given.pop("batch_size", 250)
     target_flags = {key: given.pop(key) for key in _TARGET_FLAGS if key in given}
     attack = make_attack(name, **given)  # A bad number is an error before anything is loaded.
-    target = _load_target(target_flags)
+    target = _load_target(target_flags, attack)
     split = getattr(target.dataset, part)
     split = split if count is None else split.take(count)
     if "epsilon" not in given and getattr(attack, "epsilon", None) is not None:
@@ -97,13 +100,15 @@ def _attack(given: FlagValues) -> None:
     print_paths({"Examples": path / "shards", "Summary": path / "summary.json"})
 
 
-def _load_target(given: FlagValues) -> AttackTarget:
+def _load_target(given: FlagValues, attack: Attack) -> AttackTarget:
     """Load the model and the images that the flags name."""
     directory, data_dir = given.pop("run", None), given.pop("data_dir", None)
     unsafe_load = given.pop("unsafe_load", False)
     if directory is None:
         context = ExperimentContext(data_dir, unsafe_load=unsafe_load)
-        return load_classifier_target(data_from_flags(given), classifier_from_flags(given), context)
+        return load_classifier_target(
+            data_from_flags(given), classifier_from_flags(given), context, attack
+        )
     for key in given:
         raise UserError(f"--{key}: --run has its own. Give one or the other.")
     return load_pipeline(RunDirectory(directory), data_dir)

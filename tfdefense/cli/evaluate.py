@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tfdefense import data, zoo
 from tfdefense.cli.devices import add_device_flags, selected_devices
 from tfdefense.cli.evaluation_flags import add_evaluation_flags, evaluation_from_flags
 from tfdefense.cli.flags import CommandFlags, FlagValues
@@ -25,6 +26,7 @@ from tfdefense.experiments.evaluate import (
 )
 from tfdefense.experiments.from_flags import classifier_from_flags, experiment_from_flags
 from tfdefense.experiments.inputs import CLASSIFIER_FLAGS
+from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.tables import text_table
 
@@ -47,9 +49,17 @@ def command_flags() -> CommandFlags:
     )
     flags.add(
         "what",
+        "pretrained",
+        str,
+        "Instead of both, a purifier of the package in front of the classifier that it was trained"
+        " with, such as robust_purifier/mnist/mnist_cnn; tfdefense.zoo.names() lists them. The report"
+        " is written into runs/pretrained-NAME.",
+    )
+    flags.add(
+        "what",
         "compare",
         list,
-        "Instead of both, several run directories, RUN RUN ..., whose reports are put into one table and"
+        "Instead of these, several run directories, RUN RUN ..., whose reports are put into one table and"
         " one figure.",
     )
     flags.add(
@@ -102,7 +112,12 @@ def _evaluate(given: FlagValues) -> None:
 
 def _find(given: FlagValues, context: ExperimentContext) -> EvaluationTarget:
     """Return the defence that the flags name."""
-    directory = given.pop("run", None)
+    name, directory = given.pop("pretrained", None), given.pop("run", None)
+    if name is not None:
+        require(directory is None, f"--pretrained={name}: --run given too. Give one or the other.")
+        for other in given:
+            raise UserError(f"--{other}: --pretrained has its own. Leave it out.")
+        return _find_pretrained(name, context)
     if directory is None:
         require("defense" in given, "--run: none given, and no --defense instead of it.")
         return find_target(experiment_from_flags(given), context, given.keys())
@@ -112,3 +127,13 @@ def _find(given: FlagValues, context: ExperimentContext) -> EvaluationTarget:
         return load_target(RunDirectory(directory), context.data_dir)
     require("classifier" in given, f"--{min(given)}: needs --classifier, which it describes.")
     return load_target_before(RunDirectory(directory), classifier_from_flags(given), context)
+
+
+def _find_pretrained(name: str, context: ExperimentContext) -> EvaluationTarget:
+    """Return a purifier of the package and its dataset; the run directory need not exist."""
+    pretrained = zoo.load(name)
+    dataset = data.load(name.split("/")[1], context.data_dir)
+    directory = Path(context.runs_dir) / f"pretrained-{name.replace('/', '-')}"
+    multi_worker.run_on_chief(lambda: directory.mkdir(parents=True, exist_ok=True))
+    defense = pretrained.before(pretrained.classifier())
+    return EvaluationTarget(RunDirectory(directory), defense, dataset)

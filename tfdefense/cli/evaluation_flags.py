@@ -5,8 +5,13 @@ import dataclasses
 from tfdefense.attacks import ATTACKS
 from tfdefense.cli.flags import CommandFlags, FlagValues
 from tfdefense.errors import require
+from tfdefense.evaluation.checks.registry import CHECKS
 from tfdefense.evaluation.protocol import ALL_IMAGES, EvaluationConfig
-from tfdefense.evaluation.threat_models import THREAT_MODELS
+from tfdefense.evaluation.threat_models import (
+    DEFAULT_EOT_DRAWS,
+    DEFAULT_RESUBMISSIONS,
+    THREAT_MODELS,
+)
 
 
 def add_evaluation_flags(flags: CommandFlags) -> None:
@@ -17,8 +22,9 @@ def add_evaluation_flags(flags: CommandFlags) -> None:
         "attacks",
         list,
         f"Some of {', '.join(ATTACKS.names())}, separated by commas, each with its hyperparameters"
-        " after colons if they are not the defaults: cw:targets=random:confidence=1 (default: fgsm,"
-        " fgsm_predicted, bim, pgd).",
+        " after colons if they are not the defaults: cw:targets=random:confidence=1. Attacks of other"
+        " libraries are art:NAME, cleverhans:NAME and foolbox:NAME (default: fgsm,"
+        " fgsm_predicted, bim, pgd, apgd_ce:steps=25 and, from three classes, apgd_dlr:steps=25).",
     )
     flags.add(
         group,
@@ -60,6 +66,42 @@ def add_evaluation_flags(flags: CommandFlags) -> None:
         "Count only images that fooled the classifier in grey-box and transfer rows, as Yu et al. 2020"
         " do.",
     )
+    flags.add(
+        group,
+        "eot_draws",
+        int,
+        "Draws in each mean gradient of the EOT column of a randomised defence (default:"
+        f" {DEFAULT_EOT_DRAWS}).",
+    )
+    flags.add(
+        group,
+        "resubmissions",
+        int,
+        "Draws that judge each image in the resubmitted column of a randomised defence (default:"
+        f" {DEFAULT_RESUBMISSIONS}).",
+    )
+    flags.add(
+        group,
+        "checks",
+        list,
+        "Checks of the report: all, fast (those that need no more than one run of PGD), none, or some"
+        f" of {', '.join(check.key for check in CHECKS)}, separated by commas (default: all).",
+    )
+    flags.add(
+        group,
+        "check_images",
+        int,
+        "Number of test images of the checks, whatever time they take (default: 100, or fewer if the"
+        " checks would take more than a third of the time of the report).",
+    )
+    flags.add(
+        group,
+        "surrogates",
+        list,
+        "Surrogate gradients of the defence that white-box attacks try, separated by commas: all, or"
+        " some that it declares, such as true,leaky,softplus_0.3,softplus_1 of robust_purifier with"
+        " thresholds (default: all).",
+    )
 
 
 def evaluation_from_flags(given: FlagValues) -> EvaluationConfig | None:
@@ -70,7 +112,7 @@ def evaluation_from_flags(given: FlagValues) -> EvaluationConfig | None:
     """
     names = [field.name for field in dataclasses.fields(EvaluationConfig)]
     settings = {name: given.pop(name) for name in names if name in given}
-    for name in ("attacks", "threat_models"):
+    for name in ("attacks", "threat_models", "checks", "surrogates"):
         if name in settings:
             settings[name] = tuple(settings[name])
     images = settings.get("images", ALL_IMAGES)

@@ -10,6 +10,10 @@ _OTHERS = {
         "any TFDS name": "mnist, cifar10, fashion_mnist, svhn_cropped, ..., from --data_dir"
     },
     "defense": {"a+b": "defence a and then b, trained together, such as bit_depth+apeganpp"},
+    "attack": {
+        "art:NAME, cleverhans:NAME, foolbox:NAME": "an attack of that library, with parameters"
+        " after colons (only --attacks)"
+    },
     "classifier": {"a path": "a custom .keras or .h5 file, SavedModel directory or run directory"},
 }
 

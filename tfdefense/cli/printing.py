@@ -6,12 +6,21 @@ from pathlib import Path
 
 from tfdefense.evaluation import Report
 from tfdefense.evaluation.report.render import to_text
+from tfdefense.evaluation.report.surrogate_section import surrogate_table, surrogate_warnings
+from tfdefense.utils.tables import text_table
 
 
 def print_report(report: Report) -> None:
-    """Print the table, its summary and the checks that failed."""
+    """Print the table, its summary, what surrogate gradients found, and the checks that failed."""
     print(f"\n{to_text(report)}\n\n{report.summary}")
+    if report.surrogates:
+        print(
+            "\n".join(["", *text_table(surrogate_table(report)), *surrogate_warnings(report), ""])
+        )
     print_failures(report)
+    if not report.checks:
+        print("No checks ran.")
+        return
     passed = len(report.checks) - len(report.failed_checks)
     print(f"{passed} of {len(report.checks)} checks passed.")
 

@@ -26,7 +26,6 @@ import tensorflow as tf
 from tfdefense.attacks.core.attack import BoundedAttack
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Split
-from tfdefense.defenses.core.defense import DefendedClassifier
 from tfdefense.defenses.core.hyperparameters import (
     check_fraction,
     check_learning_rate,
@@ -114,13 +113,13 @@ class AdversarialTraining(LearnedDefense):
     def purify(self, images: tf.Tensor) -> tf.Tensor:
         return tf.identity(images)
 
-    def defend(self, classifier: Any = None) -> DefendedClassifier:
-        """Return the trained network as a pipeline; no other classifier is allowed."""
+    def deciding_classifier(self, classifier: Any = None) -> FrozenClassifier:
+        """Return the trained network; no other classifier is allowed."""
         require(
             classifier is None,
             f"{self.name}: is a classifier itself, so it cannot guard another.",
         )
-        return DefendedClassifier(self, self._frozen_network)
+        return self._frozen_network
 
     def prepare(self, steps: int) -> None:
         self.optimizer = make_adam(self.network, self.config, steps, betas=ADAM_BETAS)

@@ -33,6 +33,7 @@ from tfdefense.defenses.core.hyperparameters import (
     hyperparameter,
 )
 from tfdefense.defenses.core.optimizer import ADAM_BETAS, make_adam
+from tfdefense.defenses.core.randomized_defense import RandomizedDefense
 from tfdefense.defenses.core.randomized_smoothing import (
     SmoothedClassifier,
     add_noise,
@@ -84,9 +85,10 @@ class DenoisedSmoothingConfig(GeneratorConfig):
         check_learning_rate(self)
 
 
-class DenoisedSmoothing(GeneratorDefense):
+class DenoisedSmoothing(RandomizedDefense, GeneratorDefense):
     """The denoiser in front of the frozen classifier that it is trained with, and their vote.
 
+    A draw is one set of `votes` noisy copies, so every call with a fresh draw votes over new ones.
     The pipeline's logits are the logarithm of the mean probabilities over `votes` noisy copies, so
     an attack on them follows the mean over the noise (Salman et al., "Provably Robust Deep Learning
     via Adversarially Trained Smoothed Classifiers", NeurIPS 2019, equation (6)).
@@ -103,7 +105,9 @@ class DenoisedSmoothing(GeneratorDefense):
     config: DenoisedSmoothingConfig
     certifies = True
     batch_size = 50
-    budget = EvaluationBudget(white_box_images=100, check_images=20, random_perturbations=200)
+    budget = EvaluationBudget(
+        white_box_images=100, check_images=20, random_perturbations=200, eot_images=20
+    )
 
     def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
         super().__init__(classifier, seed, **hyperparameters)
@@ -139,15 +143,15 @@ class DenoisedSmoothing(GeneratorDefense):
             "gradient_norm_generator": replica.gradient_norm(gradients),
         }
 
-    def purify(self, images: tf.Tensor) -> tf.Tensor:
+    def purify(self, images: tf.Tensor, draw: int | tf.Tensor | None = None) -> tf.Tensor:
         """Return the mean of the denoised noisy copies."""
-        return self.purify_and_classify(self.classifier, images)[0]
+        return self.purify_and_classify(self.classifier, images, draw)[0]
 
     def purify_and_classify(
-        self, classifier: Classifier, images: tf.Tensor
+        self, classifier: Classifier, images: tf.Tensor, draw: int | tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Return, over the votes, the mean denoised images and the log of the mean probabilities."""
-        keys = per_image_random.image_keys(images, self.seed)
+        keys = per_image_random.image_keys(images, self.seed, draw)
         votes = self.config.votes
 
         def vote(number: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

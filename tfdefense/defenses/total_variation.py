@@ -14,13 +14,14 @@ FGSM is that of the paper's table III. This defence does not learn.
 """
 
 import dataclasses
+import functools
 
 import tensorflow as tf
 
 from tfdefense.attacks.core import per_image_random
 from tfdefense.attacks.core.bpda import bpda
-from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.hyperparameters import check_not_negative, hyperparameter
+from tfdefense.defenses.core.randomized_defense import RandomizedDefense
 from tfdefense.errors import require
 
 
@@ -39,12 +40,12 @@ class TotalVariationConfig:
         require(iterations >= 1, f"--iterations={iterations}: at least 1 is needed.")
 
 
-class TotalVariation(Defense):
+class TotalVariation(RandomizedDefense):
     """Total variation minimisation of images with dropped pixels.
 
-    The mask is a function of the image and of `seed`: the result for an image does not depend on
-    its batch, and an image that differs in one bit has another mask. Attacks average over seeds
-    (`attacks.Expectation`) and use the identity as the gradient (BPDA).
+    The mask is a function of the image, of `seed` and of the draw: the result for an image does not
+    depend on its batch, and an image that differs in one bit has another mask. Attacks use the
+    identity as the gradient (BPDA).
     """
 
     name = "total_variation"
@@ -52,11 +53,11 @@ class TotalVariation(Defense):
     config_type = TotalVariationConfig
     config: TotalVariationConfig
 
-    def purify(self, images: tf.Tensor) -> tf.Tensor:
-        return bpda(self._drop_and_minimize)(images)
+    def purify(self, images: tf.Tensor, draw: int | tf.Tensor | None = None) -> tf.Tensor:
+        return bpda(functools.partial(self._drop_and_minimize, draw=draw))(images)
 
-    def _drop_and_minimize(self, images: tf.Tensor) -> tf.Tensor:
-        keys = per_image_random.image_keys(images, self.seed)
+    def _drop_and_minimize(self, images: tf.Tensor, draw: int | tf.Tensor | None) -> tf.Tensor:
+        keys = per_image_random.image_keys(images, self.seed, draw)
         draws = per_image_random.uniform(keys, list(images.shape[1:]), stream=0)
         mask = tf.cast(draws >= self.config.forgotten, tf.float32)
         minimum = minimize_objective(images, mask, self.config.tv_weight, self.config.iterations)

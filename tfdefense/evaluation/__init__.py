@@ -5,6 +5,7 @@ Everything that measures a defended classifier belongs here; the attacks themsel
 
 from tfdefense.evaluation.attack_plan import AttackPlan, default_attacks
 from tfdefense.evaluation.evaluator import evaluate
+from tfdefense.evaluation.predictions import ImagePredictions, Predictions, load_predictions
 from tfdefense.evaluation.report.gallery import save_gallery
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.result import ResultRow
@@ -12,10 +13,13 @@ from tfdefense.evaluation.threat_models import ThreatModels
 
 __all__ = [
     "AttackPlan",
+    "ImagePredictions",
+    "Predictions",
     "Report",
     "ResultRow",
     "ThreatModels",
     "default_attacks",
     "evaluate",
+    "load_predictions",
     "save_gallery",
 ]

@@ -4,12 +4,25 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfdefense.attacks import BIM, FGSM, PGD, Attack, FGSMPredicted, Square, default_epsilon
+from tfdefense.attacks import (
+    APGDCE,
+    APGDDLR,
+    BIM,
+    FGSM,
+    PGD,
+    Attack,
+    FGSMPredicted,
+    default_epsilon,
+)
 from tfdefense.attacks.core.spec import format_attack
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
+from tfdefense.evaluation.checks.settings import CheckSettings
+from tfdefense.evaluation.surrogate_choice import check_surrogates
 from tfdefense.evaluation.threat_models import ThreatModels
+
+_APGD_STEPS = 25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,12 +37,19 @@ class AttackPlan:
       runs_dir: directory whose `attacks/` stores adversarial images. An interrupted evaluation then
         resumes, and evaluations of other defences reuse the attacks on the classifier. None stores
         nothing.
+      checks: which checks the report runs, and on how many images.
+      eot_images: number of images for attacks that average over the draws of a randomised defence;
+        None means `white_box_images` if it is given, else as many as `defense.budget` says.
+      surrogates: surrogate gradients of the pipeline that white-box attacks try; None means all.
     """
 
     attacks: tuple[Attack, ...] | None = None
     white_box_images: int | None = None
     threat_models: ThreatModels = dataclasses.field(default_factory=ThreatModels)
     runs_dir: str | Path | None = None
+    eot_images: int | None = None
+    checks: CheckSettings = dataclasses.field(default_factory=CheckSettings)
+    surrogates: tuple[str, ...] | None = None
 
     def completed(self, defense: Defense, test: Split) -> "AttackPlan":
         """Return the plan with the defaults for a defence and its test images.
@@ -37,8 +57,9 @@ class AttackPlan:
         Each FGSM that uses the true label gets a neighbour that uses the predicted label.
 
         Raises:
-          UserError: images of another shape, no attack, an attack given twice, or one that cannot
-            aim at a class although the defence has a detector.
+          UserError: images of another shape, no attack, an attack given twice, one that needs more
+            classes, one that cannot aim at a class although the defence has a detector, or a
+            surrogate that the defence does not declare.
         """
         require(
             test.image_shape == defense.classifier.image_shape,
@@ -48,27 +69,59 @@ class AttackPlan:
         count = self.white_box_images
         count = defense.budget.white_box_images if count is None else count
         require(count >= 1, f"--white_box_images={count}: at least 1 is needed.")
+        self.checks.require_images(min(count, len(test)))
+        eot_images = self.eot_images
+        if eot_images is None:
+            budget = defense.budget.eot_images if self.white_box_images is None else count
+            eot_images = min(count, budget)
         attacks = self.attacks
         if attacks is None:
-            attacks = default_attacks(default_epsilon(test.image_shape))
+            attacks = default_attacks(default_epsilon(test.image_shape), test.num_classes)
         require(len(attacks) > 0, "attacks: none given; at least one is needed.")
+        require_enough_classes(attacks, test.num_classes)
         attacks = add_predicted_label_attacks(attacks)
         labels = [format_attack(attack) for attack in attacks]
         for label in labels:
             require(labels.count(label) == 1, f"attacks: {label} given more than once.")
         if defense.detects:
             _require_targeted(attacks, test.num_classes + 1)
-        return dataclasses.replace(self, attacks=attacks, white_box_images=count)
+        check_surrogates(self.surrogates, defense)
+        return dataclasses.replace(
+            self, attacks=attacks, white_box_images=count, eot_images=eot_images
+        )
 
 
-def default_attacks(epsilon: float) -> tuple[Attack, ...]:
-    """Return the attacks of a report without `--attacks`, with L-infinity radius `epsilon`."""
-    return (
+def default_attacks(epsilon: float, num_classes: int) -> tuple[Attack, ...]:
+    """Return the attacks of a report without `--attacks`.
+
+    The two Auto-PGD attacks stop at success and have few steps. They find what BIM and PGD miss at
+    a small part of their time.
+
+    Args:
+      epsilon: L-infinity radius.
+      num_classes: number of classes; with two, the DLR loss is not defined.
+    """
+    attacks = (
         FGSM(epsilon=epsilon),
         FGSMPredicted(epsilon=epsilon),
         BIM(epsilon=epsilon),
         PGD(epsilon=epsilon),
+        APGDCE(epsilon=epsilon, steps=_APGD_STEPS),
+        APGDDLR(epsilon=epsilon, steps=_APGD_STEPS),
     )
+    return tuple(attack for attack in attacks if attack.min_classes <= num_classes)
+
+
+def require_enough_classes(
+    attacks: Sequence[Attack], num_classes: int, flag: str = "attacks"
+) -> None:
+    """Raise `UserError` for an attack that needs more classes than there are; it names the flag."""
+    for attack in attacks:
+        require(
+            attack.min_classes <= num_classes,
+            f"--{flag}={attack.name}: needs at least {attack.min_classes} classes; the data has"
+            f" {num_classes}. Leave it out; auto_attack uses only attacks that fit.",
+        )
 
 
 def add_predicted_label_attacks(attacks: Sequence[Attack]) -> tuple[Attack, ...]:
@@ -84,12 +137,6 @@ def add_predicted_label_attacks(attacks: Sequence[Attack]) -> tuple[Attack, ...]
             neighbour = FGSMPredicted(**dataclasses.asdict(attack))
             found += [neighbour] if neighbour not in (*attacks, *found) else []
     return tuple(found)
-
-
-def black_box_attack(attacks: Sequence[Attack], epsilon: float, queries: int) -> Attack:
-    """Return the `Square` attack of the plan, or else one with this radius and number of queries."""
-    given = [attack for attack in attacks if isinstance(attack, Square)]
-    return given[0] if given else Square(epsilon=epsilon, queries=queries)
 
 
 def bounded_attacks(attacks: Sequence[Attack], norm: str | None = None) -> list[Attack]:

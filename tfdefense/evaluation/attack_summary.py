@@ -16,6 +16,7 @@ from tfdefense.utils.tables import format_share
 SCHEMA = 1
 _NOT_HYPERPARAMETERS = (
     *("attack", "dataset", "split", "images", "classifier", "batch_size", "weights"),
+    *("attack_code", "model_code", "tensorflow"),
 )
 
 

@@ -9,10 +9,10 @@ from typing import Any, Protocol, cast
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.classifiers.core.fingerprint import known_fingerprint
+from tfdefense.classifiers.core.fingerprint import is_fingerprint_of, known_fingerprint
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core import randomized_smoothing
-from tfdefense.defenses.core.defense import Defense
+from tfdefense.defenses.core.defense import DefendedClassifier, Defense
 from tfdefense.errors import require
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.stored_config import StoredConfig
@@ -150,7 +150,7 @@ def certify(
         "sigma": sigma,
         "seed": defense.seed,
     }
-    _open_directory(run, settings, known_fingerprint(defense.defend()), overwrite=overwrite)
+    _open_directory(run, settings, defense.defend(), overwrite=overwrite)
     path = run.path / CERTIFICATES_FILE
     rows = _load_rows(path, split)
 
@@ -182,14 +182,15 @@ def certify(
 
 
 def _open_directory(
-    run: RunDirectory, settings: dict[str, Any], weights: str | None, *, overwrite: bool
+    run: RunDirectory, settings: dict[str, Any], pipeline: DefendedClassifier, *, overwrite: bool
 ) -> None:
     """Create the directory, or check that it has the same settings and weights."""
-    stored = StoredConfig("certificate", settings, {"weights": weights}, flag_names=_FLAG_NAMES)
+    metadata = {"weights": known_fingerprint(pipeline)}
+    stored = StoredConfig("certificate", settings, metadata, flag_names=_FLAG_NAMES)
     run.create_or_reuse(stored, overwrite=overwrite)
     stored_weights = run.read_config().metadata_value("weights", str | None, None)
     require(
-        None in (stored_weights, weights) or stored_weights == weights,
+        is_fingerprint_of(stored_weights, pipeline),
         f"--{run.flag}={run.path}: holds certificates of other weights with the same settings. Choose"
         f" another --{run.flag}, or start afresh with --overwrite.",
     )

@@ -10,19 +10,21 @@ from tfdefense.attacks import Attack, default_epsilon, enable_stop_at_success
 from tfdefense.attacks.core.spec import format_attack
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Defense
+from tfdefense.defenses.core.randomized_defense import RandomizedDefense
 from tfdefense.evaluation.attack_plan import (
     AttackPlan,
     attack_epsilon,
-    black_box_attack,
     bounded_attacks,
 )
-from tfdefense.evaluation.checks.check import CheckEvidence
-from tfdefense.evaluation.checks.diagnostics import Diagnostics, DiagnosticsConfig
-from tfdefense.evaluation.checks.registry import run_checks
+from tfdefense.evaluation.attacked_images import AttackedImages
+from tfdefense.evaluation.black_box import black_box_attacks, starting_point_notes
+from tfdefense.evaluation.checks.attacked_models import AttackedModels
+from tfdefense.evaluation.checks.run import CheckOutcome, CheckSubject, run_report_checks
 from tfdefense.evaluation.detection import measure_detection
 from tfdefense.evaluation.measurements import Measurements
 from tfdefense.evaluation.per_image_results import ResultKey
 from tfdefense.evaluation.pipelines import EvaluatedPipeline, evaluated_pipelines
+from tfdefense.evaluation.randomized_white_box import RandomizedWhiteBox
 from tfdefense.evaluation.recovery import find_fooling_images, measure_recovery
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.report.report_notes import (
@@ -32,7 +34,10 @@ from tfdefense.evaluation.report.report_notes import (
 )
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.evaluation.stored_attacks import AttackedModel, attack_split
+from tfdefense.evaluation.surrogate_choice import surrogate_notes
+from tfdefense.evaluation.surrogate_findings import measure_surrogates
 from tfdefense.evaluation.threat_models import ThreatModels
+from tfdefense.networks.surrogates import requested_surrogates, use_surrogates
 
 _MAX_QUERIES = 1_000
 
@@ -50,13 +55,16 @@ def evaluate(
     With the detector, an attacked image that is refused counts as correct and a clean one as wrong
     (Meng and Chen 2017), and the white-box attack evades detector and classifier at once.
 
+    White-box attacks try every surrogate gradient that the defence declares: see `each_surrogate`.
+    A randomised defence has two more white-box attackers: see `randomized_white_box`.
+
     Each FGSM that uses the true label gets a row with the predicted label, because the true label
     leaks into the image. The report ends with the checks of `tfdefense.evaluation.checks`.
 
     Args:
       defense: the defence, with the classifier that it protects.
       test: images that were not used for training or model selection.
-      attacks: None means FGSM, BIM and PGD with the usual radius for the images.
+      attacks: None means `default_attacks` with the usual radius for the images.
       white_box_images: largest number of images for attacks on the pipeline, which take longer than
         attacks on the classifier; None means as many as `defense.budget` says.
       threat_models: what the attacker knows; None means grey box and white box.
@@ -72,12 +80,13 @@ def evaluate(
 def evaluate_plan(defense: Defense, test: Split, plan: AttackPlan) -> Report:
     """Evaluate a defence as `evaluate` does, with an attack plan that may store adversarial images."""
     evaluator = Evaluator(defense, test, plan.completed(defense, test))
-    evaluator.evaluate_clean()
-    for attack in evaluator.attacks:
-        evaluator.evaluate_attack(attack)
-    if "black_box" in evaluator.threat_models:
-        evaluator.evaluate_black_box()
-    return evaluator.report()
+    with use_surrogates(*(plan.surrogates or requested_surrogates())):
+        evaluator.evaluate_clean()
+        for attack in evaluator.attacks:
+            evaluator.evaluate_attack(attack)
+        if "black_box" in evaluator.threat_models:
+            evaluator.evaluate_black_box()
+        return evaluator.report()
 
 
 class Evaluator:
@@ -92,17 +101,24 @@ class Evaluator:
     def __init__(self, defense: Defense, test: Split, plan: AttackPlan) -> None:
         assert plan.attacks is not None
         assert plan.white_box_images is not None
+        assert plan.eot_images is not None
         self.defense = defense
         self.test = test
         self.attacks = plan.attacks
         self.threat_models = plan.threat_models
         self.measurements = Measurements(defense, test)
         self._runs_dir = plan.runs_dir
+        self._check_settings = plan.checks
+        self._surrogates = plan.surrogates
         self._white_box_test = test.take(plan.white_box_images)
         self._classifier = ModelRunner(defense.classifier)
         self._pipeline = ModelRunner(defense.defend(), defense.batch_size)
         self._undefended = EvaluatedPipeline("none", self._classifier)
         self._defended = evaluated_pipelines(self._pipeline)
+        self._randomized: RandomizedWhiteBox | None = None
+        if isinstance(defense, RandomizedDefense) and defense.is_randomized:
+            few = test.take(plan.eot_images)
+            self._randomized = RandomizedWhiteBox(defense, few, plan.threat_models, plan.runs_dir)
 
     def evaluate_clean(self) -> None:
         """Add the rows of clean images."""
@@ -119,57 +135,67 @@ class Evaluator:
             grey_box = undefended._replace(threat_model="grey_box")
             self._add(self._defended, grey_box, epsilon, attacked, fooled_by="white_box")
         self._attack_pipeline(enable_stop_at_success(attack), undefended)
+        if self._randomized is not None:
+            self._randomized.evaluate_attack(attack, self.measurements)
         if "transfer" in self.threat_models and self.threat_models.source is not None:
             transfer = undefended._replace(threat_model="transfer")
             source = ModelRunner(self.threat_models.source)
-            attacked = self._attack(source, attack, self.test)
+            with use_surrogates():  # The requested ones are those of the pipeline.
+                attacked = self._attack(source, attack, self.test)
             self._add([self._undefended], transfer, epsilon, attacked)
             self._add(self._defended, transfer, epsilon, attacked, fooled_by="transfer")
 
     def evaluate_black_box(self) -> None:
-        """Add the rows of the square attack, which queries only logits."""
+        """Add the rows of an attack that queries logits, and of one that queries classes."""
         queries = min(_MAX_QUERIES, self.defense.budget.random_perturbations)
-        attack = black_box_attack(self.attacks, self._epsilon(), queries)
-        key = ResultKey("none", format_attack(attack), "black_box")
-        attacked = self._attack(self._classifier, attack, self._white_box_test)
-        self._add([self._undefended], key, attack_epsilon(attack), attacked)
-        self._attack_pipeline(attack, key)
+        for attack in black_box_attacks(self.attacks, self._epsilon(), queries):
+            key = ResultKey("none", format_attack(attack), "black_box")
+            attacked = self._attack(self._classifier, attack, self._white_box_test)
+            self._add([self._undefended], key, attack_epsilon(attack), attacked)
+            self._attack_pipeline(attack, key)
 
     def report(self) -> Report:
         """Add the worst cases, run the checks and return the report."""
         measurements = self.measurements
         measurements.add_worst_cases(mixed_norms=len(attack_norms(self.attacks)) > 1)
-        names = [pipeline.name for pipeline in self._defended]
-        diagnostics = self._diagnose(names[-1])
-        evidence = CheckEvidence(measurements, diagnostics, tuple(names))
+        outcome = self._run_checks()
         per_image = measurements.per_image
         return Report(
             rows=tuple(measurements.rows),
             attacks=tuple(f"`{attack}`" for attack in self.attacks),
-            checks=run_checks(evidence),
-            notes=report_notes(self.defense, self.test, self.attacks, self.threat_models),
+            checks=outcome.results,
+            notes=(
+                *report_notes(self.defense, self.test, self.attacks, self.threat_models),
+                *surrogate_notes(self._surrogates, self.defense),
+                *starting_point_notes(measurements),
+            ),
             detections=measure_detection(per_image),
             recoveries=measure_recovery(per_image, self.test.labels, self.defense.name),
-            curve={"n": diagnostics.n, "steps": diagnostics.steps, **diagnostics.epsilon_curve},
+            curve=outcome.curve,
+            check_effort=outcome.effort,
+            surrogates=measure_surrogates(measurements, self._defended[-1].name),
             fingerprints=report_fingerprints(self.defense, self.test),
             labels=self.test.labels,
             per_image=per_image,
+            worst_cases=measurements.worst_cases,
         )
 
-    def _diagnose(self, pipeline_name: str) -> Diagnostics:
-        """Attack purifier and classifier in many ways on a few images; a detector has no part in it."""
+    def _run_checks(self) -> CheckOutcome:
+        """Check the report on purifier and classifier; a detector has no part in it."""
+        names = tuple(pipeline.name for pipeline in self._defended)
         labels = [format_attack(attack) for attack in bounded_attacks(self.attacks, "linf")]
         withstood = None
         if labels:
-            withstood = self.measurements.withstood(pipeline_name, "white_box", labels)
-        budget = self.defense.budget
-        config = DiagnosticsConfig(self._epsilon(), budget.random_perturbations, budget.check_steps)
-        images = self._white_box_test.take(budget.check_images)
-        diagnostics = Diagnostics(self._classifier, self._pipeline, images, config, withstood)
-        diagnostics.run_attacks()
-        return diagnostics
+            withstood = self.measurements.withstood(names[-1], "white_box", labels)
+        models = AttackedModels(self._classifier, self._pipeline)
+        subject = CheckSubject(
+            self.measurements, models, self._white_box_test, self._epsilon(), withstood, names
+        )
+        return run_report_checks(subject, self._check_settings)
 
-    def _attack(self, runner: ModelRunner[AttackedModel], attack: Attack, split: Split) -> Split:
+    def _attack(
+        self, runner: ModelRunner[AttackedModel], attack: Attack, split: Split
+    ) -> AttackedImages:
         attacked, saved_seconds = attack_split(runner, attack, split, self._runs_dir)
         self.measurements.add_seconds(saved_seconds)
         return attacked

@@ -1,7 +1,7 @@
 """Rows of a report, computed from the results of single images."""
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
 from tfdefense.evaluation.per_image_results import NORMS, REFUSED, PerImageResults, ResultKey
 from tfdefense.evaluation.result import ResultRow
+from tfdefense.evaluation.threat_models import ANY_WHITE_BOX, WHITE_BOXES
+from tfdefense.evaluation.worst_case import AttackAttempt, worst_case_results
 
 
 class Measurements:
@@ -22,6 +24,8 @@ class Measurements:
     Attributes:
       rows: in the order in which they were added.
       per_image: "defense/attack/threat_model" -> results, in the same order.
+      worst_cases: "defense/worst_case/threat_model" -> results of the attack that fooled each image
+        first.
     """
 
     def __init__(self, defense: Defense, test: Split) -> None:
@@ -29,6 +33,7 @@ class Measurements:
         self.test = test
         self.rows: list[ResultRow] = []
         self.per_image: dict[str, PerImageResults] = {}
+        self.worst_cases: dict[str, PerImageResults] = {}
         self._row_start = time.monotonic()
 
     def add(self, key: ResultKey, epsilon: float | None, results: PerImageResults) -> None:
@@ -75,7 +80,7 @@ class Measurements:
 
         Args:
           defense: name of the pipeline.
-          threat_model: one of `THREAT_MODELS`.
+          threat_model: one of `REPORTED_THREAT_MODELS`.
           attacks: labels of the attacks that count; None for all.
         """
         keys = self._decisive_keys(defense, threat_model, attacks)
@@ -88,6 +93,9 @@ class Measurements:
 
         An image counts as correct only if it withstands every attack. If rows count only images that
         fooled the classifier, the worst case counts the images that at least one attack fooled it with.
+
+        If a pipeline has several white-box threat models, it also gets a row over all of them:
+        `ANY_WHITE_BOX`.
 
         Args:
           mixed_norms: whether the radii have several norms, so that the row has no radius.
@@ -102,6 +110,33 @@ class Measurements:
             counted = self._counted(defense, threat_model, len(withstood))
             key = ResultKey(defense, "worst_case", threat_model)
             self._add_row(key, epsilon, withstood, counted)
+            self._add_worst_case(key, [threat_model], counted)
+            white_boxes = [name for name in WHITE_BOXES if (defense, name) in radii]
+            if len(white_boxes) > 1 and threat_model == white_boxes[-1]:
+                each = [self.withstood(defense, name) for name in white_boxes]
+                n = min(map(len, each))
+                withstood = np.all([images[:n] for images in each], axis=0)
+                key = key._replace(threat_model=ANY_WHITE_BOX)
+                self._add_row(key, epsilon, withstood, np.ones(n, bool))
+                self._add_worst_case(key, white_boxes)
+
+    def _add_worst_case(
+        self, key: ResultKey, threat_models: Sequence[str], counted: np.ndarray | None = None
+    ) -> None:
+        """Add the results per image of a row over all attacks of some threat models."""
+        keys = [ResultKey(key.defense, "none", "none")]
+        for threat_model in threat_models:
+            keys += self._decisive_keys(key.defense, threat_model)
+        several = len(threat_models) > 1
+        attempts = [
+            AttackAttempt(
+                f"{each.attack}, {each.threat_model}" if several and number else each.attack,
+                self.per_image[str(each)],
+                self.correct(each),
+            )
+            for number, each in enumerate(keys)
+        ]
+        self.worst_cases[str(key)] = worst_case_results(attempts, counted)
 
     def _decisive_keys(
         self, defense: str, threat_model: str, attacks: Collection[str] | None = None

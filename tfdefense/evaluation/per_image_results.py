@@ -18,7 +18,7 @@ class ResultKey(NamedTuple):
     Attributes:
       defense: name of the pipeline; "none" is the classifier alone.
       attack: label of the attack; "none" stands for clean images.
-      threat_model: one of `threat_models.THREAT_MODELS`; "none" for clean images.
+      threat_model: one of `threat_models.REPORTED_THREAT_MODELS`; "none" for clean images.
     """
 
     defense: str
@@ -46,6 +46,16 @@ class PerImageResults:
       excess: detector scores float32 [n]; an image with a score above 0 is refused. None without
         a detector.
       counted: bool [n], the images that the accuracy is computed from; None means all.
+      changed_pixels: L0 norm of what the attack added: pixels that changed in any channel, int32 [n].
+      queries, gradients: int32 [n], cost of the attack; see `AttackResult`. For grey-box and transfer
+        rows it is the cost on the model that was attacked. None for clean images.
+      surrogate: int32 [n], index of the surrogate gradient that fooled the attacked model, -1 for
+        none; see `AttackResult`. None for clean images.
+      surrogates: names of the surrogate gradients that `surrogate` counts, texts; None if the attacked
+        model declares no choice of gradients.
+      attacks: names of the attacks of a worst case, texts [k], the first one "none"; else None.
+      fooled_by: int32 [n], index into `attacks` of the first attack that fooled the pipeline, -1 if
+        all failed. 0 is "none": the image is misclassified before any attack. None for one attack.
     """
 
     predicted: np.ndarray
@@ -53,6 +63,13 @@ class PerImageResults:
     left: np.ndarray | None = None
     excess: np.ndarray | None = None
     counted: np.ndarray | None = None
+    changed_pixels: np.ndarray | None = None
+    queries: np.ndarray | None = None
+    gradients: np.ndarray | None = None
+    surrogate: np.ndarray | None = None
+    surrogates: np.ndarray | None = None
+    attacks: np.ndarray | None = None
+    fooled_by: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.predicted)

@@ -4,9 +4,10 @@ import dataclasses
 
 import numpy as np
 
-from tfdefense.attacks import Attack
+from tfdefense.attacks import Attack, Expectation
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import DefendedClassifier, RejectingClassifier
+from tfdefense.evaluation.attacked_images import AttackedImages
 from tfdefense.evaluation.per_image_results import REFUSED, PerImageResults
 from tfdefense.evaluation.runner import ModelRunner, RunnableModel
 
@@ -28,7 +29,9 @@ class EvaluatedPipeline:
         del split
         return results
 
-    def evade_detector(self, attack: Attack, clean: Split, attacked: Split) -> Split:
+    def evade_detector(
+        self, attack: Attack, clean: Split, attacked: AttackedImages
+    ) -> AttackedImages:
         """Return adversarial images that also evade the detector, if there is one.
 
         Args:
@@ -41,19 +44,32 @@ class EvaluatedPipeline:
 
 
 class DetectingPipeline(EvaluatedPipeline):
-    """A pipeline with a detector in front, which refuses images."""
+    """A pipeline with a detector in front, which refuses images.
 
-    def __init__(self, name: str, runner: ModelRunner[DefendedClassifier]) -> None:
+    Args:
+      name: see `EvaluatedPipeline`.
+      runner: runs the purifier and the classifier.
+      eot_draws: draws that attacks on the detector average over; None for a deterministic pipeline.
+    """
+
+    def __init__(
+        self, name: str, runner: ModelRunner[DefendedClassifier], eot_draws: int | None = None
+    ) -> None:
         super().__init__(name, runner)
         self._defended = runner
-        self._rejecting = ModelRunner(RejectingClassifier(runner.model), runner.batch_size)
+        rejecting: RunnableModel = RejectingClassifier(runner.model)
+        if eot_draws is not None:
+            rejecting = Expectation(rejecting, eot_draws)
+        self._rejecting = ModelRunner(rejecting, runner.batch_size)
 
     def apply_detector(self, split: Split, results: PerImageResults) -> PerImageResults:
         excess = self._defended.run_batches(self._defended.model.defense.detector_score, split)
         predicted = np.where(excess > 0, REFUSED, results.predicted)
         return dataclasses.replace(results, predicted=predicted, excess=excess)
 
-    def evade_detector(self, attack: Attack, clean: Split, attacked: Split) -> Split:
+    def evade_detector(
+        self, attack: Attack, clean: Split, attacked: AttackedImages
+    ) -> AttackedImages:
         """Attack detector and classifier at once where `attacked` is refused or does not fool.
 
         The attack aims at the class that `attacked` reached, or else at the most likely wrong class. An
@@ -66,12 +82,10 @@ class DetectingPipeline(EvaluatedPipeline):
         evaded = (decided != REFUSED) & (decided != clean.labels)
         targets = np.where(reached != clean.labels, reached, self._likeliest_wrong_classes(clean))
         rows = np.flatnonzero(~evaded)
-        images = np.array(attacked.images)
-        if len(rows):
-            images[rows] = self._rejecting.attack(
-                targeted, clean.select(rows), targets[rows]
-            ).images
-        return dataclasses.replace(attacked, images=images)
+        if not len(rows):
+            return attacked
+        again = self._rejecting.attack(targeted, clean.select(rows), targets[rows])
+        return attacked.attacked_again(rows, again)
 
     def _likeliest_wrong_classes(self, split: Split) -> np.ndarray:
         logits = self._defended.run_batches(self._defended.model, split)
@@ -79,13 +93,20 @@ class DetectingPipeline(EvaluatedPipeline):
         return np.argmax(logits, axis=-1).astype(np.int32)
 
 
-def evaluated_pipelines(runner: ModelRunner[DefendedClassifier]) -> list[EvaluatedPipeline]:
-    """Return the pipelines of a defence: itself, and with a detector also without it."""
+def evaluated_pipelines(
+    runner: ModelRunner[DefendedClassifier], eot_draws: int | None = None
+) -> list[EvaluatedPipeline]:
+    """Return the pipelines of a defence: itself, and with a detector also without it.
+
+    Args:
+      runner: runs the defence.
+      eot_draws: see `DetectingPipeline`.
+    """
     defense = runner.model.defense
     if not defense.detects:
         return [EvaluatedPipeline(defense.name, runner)]
     return [
-        DetectingPipeline(defense.name, runner),
+        DetectingPipeline(defense.name, runner, eot_draws),
         EvaluatedPipeline(name_without_detector(defense.name), runner),
     ]
 

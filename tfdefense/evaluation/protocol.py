@@ -12,17 +12,30 @@ from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.data.core.dataset import Dataset, Split
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
-from tfdefense.evaluation.attack_plan import AttackPlan, default_attacks
+from tfdefense.evaluation.attack_plan import AttackPlan, default_attacks, require_enough_classes
+from tfdefense.evaluation.checks.registry import ALL
+from tfdefense.evaluation.checks.settings import CheckSettings
 from tfdefense.evaluation.evaluator import evaluate_plan
 from tfdefense.evaluation.report.gallery import save_gallery
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.report.report_files import save_report
-from tfdefense.evaluation.threat_models import ThreatModels, check_threat_models
+from tfdefense.evaluation.surrogate_choice import (
+    ALL_SURROGATES,
+    check_surrogate_names,
+    check_surrogates,
+)
+from tfdefense.evaluation.threat_models import (
+    DEFAULT_EOT_DRAWS,
+    DEFAULT_RESUBMISSIONS,
+    ThreatModels,
+    check_draws,
+    check_threat_models,
+)
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
 
 ALL_IMAGES = "all"
-_ANY_SHAPE = (28, 28, 1)
+_ANY_SHAPE, _ANY_CLASSES = (28, 28, 1), 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +45,7 @@ class EvaluationConfig:
     Attributes:
       epsilon: radius of the attacks, in [0, 1]; None means 0.3 for grey images, 8/255 for colour.
       attacks: registered names with the hyperparameters that differ from the defaults, such as
-        "pgd:restarts=5"; None means FGSM with the true and with the predicted label, BIM and PGD.
+        "pgd:restarts=5"; None means `default_attacks`.
       images: number of test images for clean, grey-box and transfer rows; None means all, or as many as
         the budget of a slow defence says; "all" always means all.
       white_box_images: largest number of test images for white-box and black-box rows; None means as
@@ -41,6 +54,9 @@ class EvaluationConfig:
       source: classifier that transfer attacks attack: any value that `--classifier` takes.
       fooled_only: grey-box and transfer rows count only images that fooled the classifier; see
         `ThreatModels`.
+      checks, check_images: see `CheckSettings`.
+      eot_draws, resubmissions: see `ThreatModels`; only for randomised defences. None means 10.
+      surrogates: surrogate gradients of the defence that white-box attacks try; "all" means all.
 
     Raises:
       UserError: a value is out of range or unknown.
@@ -53,14 +69,23 @@ class EvaluationConfig:
     threat_models: tuple[str, ...] = ("grey_box", "white_box")
     source: str | None = None
     fooled_only: bool = False
+    checks: tuple[str, ...] = (ALL,)
+    check_images: int | None = None
+    eot_draws: int | None = None
+    resubmissions: int | None = None
+    surrogates: tuple[str, ...] = (ALL_SURROGATES,)
 
     def __post_init__(self) -> None:
         require(
             self.epsilon is None or 0 <= self.epsilon <= 1,
             f"--epsilon={self.epsilon}: a number in [0, 1] is needed.",
         )
-        self.attacks_on(_ANY_SHAPE)  # Raises an error for unknown names before any training.
+        # They raise errors for unknown names before any training.
+        self.attacks_on(_ANY_SHAPE, _ANY_CLASSES)
+        CheckSettings(self.checks, self.check_images)
         check_threat_models(self.threat_models, has_source=self.source is not None)
+        check_draws(eot_draws=self.eot_draws, resubmissions=self.resubmissions)
+        check_surrogate_names(self.surrogates)
         require(
             "transfer" in self.threat_models or self.source is None,
             f"--source={self.source}: needs transfer among --threat_models.",
@@ -73,14 +98,41 @@ class EvaluationConfig:
                 f"--{name}={value}: at least 1 is needed.",
             )
 
-    def attacks_on(self, image_shape: tuple[int, int, int]) -> tuple[Attack, ...]:
-        """Return the attacks, with the radius for images of shape [H, W, C]."""
+    def attacks_on(self, image_shape: tuple[int, int, int], num_classes: int) -> tuple[Attack, ...]:
+        """Return the attacks, with the radius for images of shape [H, W, C].
+
+        Raises:
+          UserError: a name or value is unknown, or an attack needs more classes.
+        """
         usual = {norm: default_epsilon(image_shape, norm) for norm in norms.NORMS}
         if self.attacks is None:
-            return default_attacks(usual["linf"] if self.epsilon is None else self.epsilon)
+            epsilon = usual["linf"] if self.epsilon is None else self.epsilon
+            return default_attacks(epsilon, num_classes)
         require(len(self.attacks) > 0, "--attacks: none given; at least one is needed.")
         radius = usual if self.epsilon is None else self.epsilon
-        return tuple(parse_attack(label, radius) for label in self.attacks)
+        attacks = tuple(parse_attack(label, radius) for label in self.attacks)
+        require_enough_classes(attacks, num_classes)
+        return attacks
+
+    def require_usable_on(self, defense: Defense | type[Defense]) -> None:
+        """Raise `UserError` for settings that do not suit a defence.
+
+        They are numbers of draws although it draws no random numbers and, of an instance, surrogates
+        that it does not declare.
+        """
+        for name in ("eot_draws", "resubmissions"):
+            number = getattr(self, name)
+            require(
+                number is None or defense.is_randomized,
+                f"--{name}={number}: {defense.name} draws no random numbers. Leave it out.",
+            )
+        if isinstance(defense, Defense):
+            check_surrogates(self.chosen_surrogates, defense)
+
+    @property
+    def chosen_surrogates(self) -> tuple[str, ...] | None:
+        """Names of the surrogates; None means all."""
+        return None if ALL_SURROGATES in self.surrogates else self.surrogates
 
     def test_split(self, defense: Defense, dataset: Dataset) -> Split:
         """Return the test images of clean, grey-box and transfer rows."""
@@ -97,18 +149,37 @@ class EvaluationConfig:
           runs_dir: where run directories and adversarial images are.
           seed: seed of the training.
         """
+        attacks = self.attacks_on(dataset.image_shape, dataset.num_classes)
         source = None
         if self.source is not None:
             reference = classifiers.choose(self.source, flag="source")
             source = reference.open(dataset, runs_dir, seed)
-        threat_models = ThreatModels(self.threat_models, source, self.fooled_only)
-        attacks = self.attacks_on(dataset.image_shape)
-        return AttackPlan(attacks, self.white_box_images, threat_models, runs_dir)
+        threat_models = ThreatModels(
+            self.threat_models,
+            source,
+            self.fooled_only,
+            DEFAULT_EOT_DRAWS if self.eot_draws is None else self.eot_draws,
+            DEFAULT_RESUBMISSIONS if self.resubmissions is None else self.resubmissions,
+        )
+        checks = CheckSettings(self.checks, self.check_images)
+        return AttackPlan(
+            attacks,
+            self.white_box_images,
+            threat_models,
+            runs_dir,
+            checks=checks,
+            surrogates=self.chosen_surrogates,
+        )
 
     def settings(self) -> dict[str, Any]:
         """Return the settings as `report.json` stores them."""
         plain = {**dataclasses.asdict(self), "attacks": self.attacks and list(self.attacks)}
-        return {**plain, "threat_models": list(self.threat_models)}
+        return {
+            **plain,
+            "threat_models": list(self.threat_models),
+            "checks": list(self.checks),
+            "surrogates": list(self.surrogates),
+        }
 
 
 def evaluate_run(
@@ -127,12 +198,13 @@ def evaluate_run(
       config: how to evaluate.
       runs_dir: where adversarial images are stored and reused.
     """
+    config.require_usable_on(defense)
     multi_worker.run_on_chief(run.lock)
     plan = config.attack_plan(dataset, runs_dir, defense.seed)
     test = config.test_split(defense, dataset)
     report = evaluate_plan(defense, test, plan)
     report = dataclasses.replace(report, settings=config.settings())
-    attacks = config.attacks_on(dataset.image_shape)
+    attacks = config.attacks_on(dataset.image_shape, dataset.num_classes)
     save_gallery(defense, test, attacks, run.path / "gallery.png", dataset.class_names)
     multi_worker.run_on_chief(lambda: save_report(report, run))
     return report
@@ -149,6 +221,8 @@ def load_finished_report(run: RunDirectory, config: EvaluationConfig | None) -> 
     if path.is_file():
         with contextlib.suppress(ValueError, KeyError, TypeError):
             report = Report.from_json(path.read_text())
-            if config is None or report.settings == config.settings():
+            # A report of an earlier version lacks settings that are new since then.
+            settings = {**EvaluationConfig().settings(), **report.settings}
+            if config is None or settings == config.settings():
                 return report
     return None

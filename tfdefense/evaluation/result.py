@@ -21,7 +21,8 @@ class ResultRow:
       epsilon: radius of the attack; 0 for clean images, None for an attack without a radius.
       threat_model: "none" (clean), "grey_box" (the attack knows only the classifier), "white_box"
         (it knows the pipeline), "transfer" (it knows only another classifier) or "black_box" (it only
-        queries logits).
+        queries logits or classes). A randomised defence also has "white_box_eot", "white_box_resubmitted" and,
+        in one worst-case row, "any_white_box": see `threat_models`.
       accuracy: share of the n images that are classified correctly, in [0, 1].
       n: number of images.
       ci_low, ci_high: 95 % Wilson interval of the accuracy.

@@ -1,6 +1,6 @@
 """Attacks, predictions and measurements of a model on many images."""
 
-import dataclasses
+import warnings
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -8,9 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks import Attack
+from tfdefense.attacks.core import norms
+from tfdefense.attacks.core.each_surrogate import surrogate_names
 from tfdefense.attacks.core.model import Model
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import DefendedClassifier
+from tfdefense.evaluation.attacked_images import COST_NAMES, AttackedImages, attacked_images
 from tfdefense.evaluation.per_image_results import PerImageResults, perturbation_norms
 from tfdefense.training.distribute.batching import map_batches, split_over_replicas
 
@@ -37,16 +40,27 @@ class ModelRunner(Generic[M]):
         self.batch_size = batch_size
         self._compiled: dict[Callable, Callable] = {}
 
-    def measure(self, split: Split, clean: Split, title: str | None = None) -> PerImageResults:
-        """Return predictions and perturbation norms.
+    def measure(
+        self, split: Split, clean: Split, title: str | None = None, *, draw: int | None = None
+    ) -> PerImageResults:
+        """Return predictions, perturbation norms and the cost of the attack, if it is known.
 
         Args:
           split: images, clean or attacked.
           clean: split that begins with the clean images of `split`, in the same order.
           title: title of a progress bar; None shows none.
+          draw: draw of a randomised defence (see `RandomizedDefense`); None leaves it to the model.
         """
         originals = clean.images[: len(split)]
-        return PerImageResults(**self.run_batches(self._measure, split, title, originals))
+        if draw is None:
+            results = self.run_batches(self._measure, split, title, originals)
+        else:
+            draws = np.full(len(split), draw, np.uint32)
+            results = self.run_batches(self._measure_draws, split, title, originals, draws)
+        if not isinstance(split, AttackedImages):
+            return PerImageResults(**results)
+        names = np.array(split.surrogate_names) if split.surrogate_names else None
+        return PerImageResults(**results, **split.costs(), surrogates=names)
 
     def predict(self, split: Split, title: str | None = None) -> np.ndarray:
         """Return the predicted classes int32 [N]."""
@@ -89,8 +103,8 @@ class ModelRunner(Generic[M]):
         targets: np.ndarray | None = None,
         *,
         show_progress: bool = True,
-    ) -> Split:
-        """Return the images of `split` after an attack on the model.
+    ) -> AttackedImages:
+        """Return the images of `split` after an attack on the model, and the cost of each.
 
         Args:
           attack: the attack.
@@ -99,26 +113,35 @@ class ModelRunner(Generic[M]):
           show_progress: whether to show a progress bar.
         """
 
-        def craft(part: slice) -> tf.Tensor:
+        def craft(part: slice) -> dict[str, tf.Tensor]:
             aims = None if targets is None else tf.constant(targets[part], tf.int32)
-            return attack(
-                self.model,
-                tf.constant(split.images[part]),
-                tf.constant(split.labels[part]),
-                targets=aims,
-            )
+            images, labels = tf.constant(split.images[part]), tf.constant(split.labels[part])
+            with warnings.catch_warnings():
+                # The attack warns of images without a gradient, which a check of the report covers.
+                warnings.simplefilter("ignore")
+                result = attack.run(self.model, images, labels, aims)
+            return {name: getattr(result, name) for name in ("images", *COST_NAMES)}
 
         title = f"{attack.name} on {self.model.name}" if show_progress else None
-        images = map_batches(craft, len(split), self.batch_size, title)
-        return dataclasses.replace(split, images=images)
+        results = map_batches(craft, len(split), self.batch_size, title)
+        names = surrogate_names(attack, self.model, split.image_shape)
+        return attacked_images(split, results.pop("images"), results, names)
 
     def _predict(self, images: tf.Tensor) -> tf.Tensor:
         return tf.argmax(self.model(images), -1, output_type=tf.int32)
 
     def _measure(self, images: tf.Tensor, clean: tf.Tensor) -> dict[str, tf.Tensor]:
-        results = {"perturbation": perturbation_norms(images - clean)}
+        return self._measure_draws(images, clean, None)
+
+    def _measure_draws(
+        self, images: tf.Tensor, clean: tf.Tensor, draws: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        results = {
+            "perturbation": perturbation_norms(images - clean),
+            "changed_pixels": norms.l0(images - clean),
+        }
         if isinstance(self.model, DefendedClassifier):
-            purified, logits = self.model.defense.purify_and_classify(self.model.classifier, images)
+            purified, logits = self.model.purify_and_classify(images, draws)
             results["left"] = perturbation_norms(purified - clean)
         else:
             logits = self.model(images)

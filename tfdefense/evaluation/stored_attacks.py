@@ -2,33 +2,37 @@
 
 import time
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import keras
 
-from tfdefense.attacks import Attack
-from tfdefense.attacks.core.adversarial_dataset import AdversarialStorage, make_adversarial_dataset
+from tfdefense.attacks import Attack, Expectation
+from tfdefense.attacks.core.adversarial_dataset_maker import (
+    AdversarialStorage,
+    make_adversarial_dataset,
+)
+from tfdefense.attacks.core.each_surrogate import surrogate_names
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import DefendedClassifier
 from tfdefense.errors import DirectoryLockedError
+from tfdefense.evaluation.attacked_images import COST_NAMES, AttackedImages, attacked_images
 from tfdefense.evaluation.runner import ModelRunner
 
-AttackedModel = FrozenClassifier | DefendedClassifier
+AttackedModel = FrozenClassifier | DefendedClassifier | Expectation
 
 
 class AttackedSplit(NamedTuple):
     """Result of an attack on a split.
 
     Attributes:
-      split: adversarial images with the true classes.
+      split: adversarial images with the true classes and the cost of each.
       saved_seconds: time that was saved because images were stored. It is negative by the time that
         storing took.
     """
 
-    split: Split
+    split: AttackedImages
     saved_seconds: float
 
 
@@ -45,8 +49,8 @@ def attack_split(
         either if the classifier is not a Keras model, because its weights cannot be compared.
     """
     model = runner.model
-    classifier = model.classifier if isinstance(model, DefendedClassifier) else model
-    if runs_dir is None or not isinstance(classifier.model, keras.Model):
+    _, networks = model.identity()
+    if runs_dir is None or not isinstance(networks["classifier"], keras.Model):
         return AttackedSplit(runner.attack(attack, split), 0.0)
     start = time.monotonic()
     try:
@@ -58,4 +62,6 @@ def attack_split(
     except DirectoryLockedError:  # Another evaluation is making the same images.
         return AttackedSplit(runner.attack(attack, split), 0.0)
     saved = stored.seconds - (time.monotonic() - start)
-    return AttackedSplit(replace(split, images=stored.adversarial), saved)
+    costs = {name: getattr(stored, name) for name in COST_NAMES}
+    names = surrogate_names(attack, model, split.image_shape)
+    return AttackedSplit(attacked_images(split, stored.adversarial, costs, names), saved)

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+from tfdefense.attacks import Attack
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.data import Dataset
 from tfdefense.defenses.core.defense import DefendedClassifier
+from tfdefense.evaluation.attack_plan import require_enough_classes
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.inputs import ClassifierSelection, DataConfig
 from tfdefense.experiments.load import load_dataset, load_defense
@@ -37,7 +39,7 @@ def load_pipeline(run: RunDirectory, data_dir: str | None = None) -> AttackTarge
 
 
 def load_classifier_target(
-    data: DataConfig, selection: ClassifierSelection, context: ExperimentContext
+    data: DataConfig, selection: ClassifierSelection, context: ExperimentContext, attack: Attack
 ) -> AttackTarget:
     """Load a classifier to attack; a registered one is trained first if there is no trained one.
 
@@ -45,11 +47,14 @@ def load_classifier_target(
       data: the images.
       selection: the classifier; if it names none, the default for the images.
       context: directories and permissions.
+      attack: the attack, whose needs are checked before anything is trained.
 
     Raises:
-      UserError: there is no such dataset or classifier, or the classifier takes other images.
+      UserError: there is no such dataset or classifier, the classifier takes other images, or the
+        attack needs more classes.
     """
     found = selection.find(unsafe_load=context.unsafe_load) if selection.classifier else None
     dataset = data.load_dataset(context.data_dir)
+    require_enough_classes([attack], dataset.num_classes, flag="attack")
     found = found or selection.find(dataset, unsafe_load=context.unsafe_load)
     return AttackTarget(found.open(dataset, context.runs_dir, _CLASSIFIER_SEED), dataset)

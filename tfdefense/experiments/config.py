@@ -141,7 +141,8 @@ class ExperimentConfig:
         otherwise the defaults.
 
     Raises:
-      UserError: training options for a defence that does not learn.
+      UserError: training options for a defence that does not learn, or an evaluation that does not
+        suit the defence.
     """
 
     defense: DefenseConfig
@@ -158,6 +159,8 @@ class ExperimentConfig:
         )
         if learns and self.training is None:
             object.__setattr__(self, "training", TrainingConfig())
+        if self.evaluation is not None:
+            self.evaluation.require_usable_on(self.defense.defense_class)
 
     @classmethod
     def from_stored(cls, stored: StoredConfig) -> "ExperimentConfig":

@@ -5,12 +5,15 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
+
 from tfdefense.attacks.core.adversarial_dataset import (
     AdversarialDataset,
     load_adversarial_dataset,
 )
 from tfdefense.classifiers.resolve import ClassifierReference
 from tfdefense.data import Dataset, Split
+from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
 from tfdefense.experiments.config import ExperimentConfig, TrainingConfig
 from tfdefense.experiments.context import ExperimentContext
@@ -18,6 +21,7 @@ from tfdefense.experiments.inputs import ClassifierSelection, DataConfig, InputD
 from tfdefense.experiments.load import load_experiment
 from tfdefense.training import LoopConfig
 from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.seeding import seed_layers
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.utils.hashing import hash_parts
 from tfdefense.utils.progress import print_line
@@ -93,6 +97,10 @@ def plan_training(
     dataset = config.data.load_dataset(data_dir)
     if selection.classifier is None:
         classifier = selection.find(dataset, unsafe_load=unsafe_load)
+    if config.evaluation is not None:
+        config.evaluation.attacks_on(dataset.image_shape, dataset.num_classes)
+        if config.evaluation.chosen_surrogates and classifier is not None and not classifier.path:
+            config.evaluation.require_usable_on(_untrained_defense(config, dataset))
     train, loop, training = dataset.train, None, None
     pairs: tuple[AdversarialDataset, ...] = ()
     if config.training is not None:
@@ -128,6 +136,14 @@ def create_run(plan: TrainingPlan, context: ExperimentContext) -> None:
     if classifier and not run.classifier_path.is_file():
         opened = opened or classifier.open(plan.dataset, context.runs_dir, plan.config.defense.seed)
         run.save_classifier(opened.model)
+
+
+def _untrained_defense(config: ExperimentConfig, dataset: Dataset) -> Defense:
+    """Return the defence in front of a small classifier in place of one that is not trained yet."""
+    with seed_layers(config.defense.seed):
+        layers = [keras.layers.Flatten(), keras.layers.Dense(dataset.num_classes)]
+        classifier = keras.Sequential([keras.Input(dataset.image_shape), *layers])
+        return config.defense.build(classifier)
 
 
 def _loop_config(config: ExperimentConfig, train: Split) -> LoopConfig:

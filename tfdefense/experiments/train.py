@@ -82,6 +82,8 @@ def _train_planned(plan: TrainingPlan, context: ExperimentContext) -> Defense:
     initial = _load_initial_defense(plan)
     create_run(plan, context)
     defense = plan.config.defense.build(plan.run.load_classifier())
+    if plan.config.evaluation is not None:
+        plan.config.evaluation.require_usable_on(defense)
     if isinstance(defense, LearnedDefense) and plan.loop is not None:
         if initial is not None:
             defense.copy_weights_from(initial)

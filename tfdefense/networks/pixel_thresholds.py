@@ -7,26 +7,51 @@ import keras
 import tensorflow as tf
 
 from tfdefense.networks.padding import BatchShape
+from tfdefense.networks.surrogates import DeclaredSurrogates, choose_surrogate
 
-# Slope below a threshold in the gradient with respect to the images. From 0.02 to 0.5 the value
-# makes no difference to APGD-CE.
+# Slope of "leaky" below a threshold. From 0.02 to 0.5 the value makes no difference to APGD-CE.
 _SLOPE_BELOW = 0.1
 
+Derivative = Callable[[tf.Tensor], tf.Tensor]
 
-@tf.custom_gradient
-def _relu(
-    learned: tf.Tensor, seen: tf.Tensor
-) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
-    """Return the ReLU of two equal tensors.
 
-    `learned` gets the gradient of a ReLU, and `seen` that of a leaky ReLU.
+def _leaky_derivative(compared: tf.Tensor) -> tf.Tensor:
+    above = tf.cast(compared > 0, compared.dtype)
+    return tf.maximum(above, tf.cast(_SLOPE_BELOW, above.dtype))
+
+
+def _softplus_derivative(temperature: float) -> Derivative:
+    """Return the derivative sigmoid(x / t) of the softplus t * log(1 + exp(x / t))."""
+    return lambda compared: tf.sigmoid(compared / tf.cast(temperature, compared.dtype))
+
+
+# Derivatives in place of that of a ReLU, as functions of slope * (pixel - threshold).
+_DERIVATIVES: dict[str, Derivative] = {
+    "true": lambda compared: tf.cast(compared > 0, compared.dtype),
+    "leaky": _leaky_derivative,
+    "softplus_0.3": _softplus_derivative(0.3),
+    "softplus_1": _softplus_derivative(1.0),
+}
+SURROGATES = DeclaredSurrogates(tuple(_DERIVATIVES), "leaky")
+
+
+def _relu(derivative: Derivative) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Return a function of two equal tensors, `learned` and `seen`, that returns their ReLU.
+
+    `learned` gets the gradient of a ReLU, and `seen` that of `derivative`.
     """
-    above = tf.cast(learned > 0, learned.dtype)
 
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return upstream * above, upstream * tf.maximum(above, tf.cast(_SLOPE_BELOW, above.dtype))
+    @tf.custom_gradient
+    def relu(
+        learned: tf.Tensor, seen: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            above = tf.cast(learned > 0, learned.dtype)
+            return upstream * above, upstream * derivative(learned)
 
-    return tf.nn.relu(learned), gradient
+        return tf.nn.relu(learned), gradient
+
+    return relu
 
 
 @keras.saving.register_keras_serializable("tfdefense")
@@ -38,10 +63,16 @@ class PixelThresholds(keras.layers.Layer):
     layer must first learn to look at single pixels. The initial thresholds are evenly spaced from
     0.
 
-    The gradient with respect to the images, and only this one, is that of a leaky ReLU (backward
-    pass differentiable approximation, Athalye et al., ICML 2018, section 4.1). The true gradient
-    is zero for a pixel below every threshold. An attack could not move such a pixel back, and the
-    evaluation would report a hidden gradient as robustness.
+    The gradient with respect to the images, and only this one, is a surrogate (backward pass
+    differentiable approximation, Athalye et al., ICML 2018, section 4.1). The true gradient is zero
+    for a pixel below every threshold. An attack could not move such a pixel back, and the
+    evaluation would report a hidden gradient as robustness. The layer declares four gradients, from
+    the weakest to the smoothest. With x = slope * (pixel - threshold) they replace the derivative
+    of relu(x):
+
+      true: 1 above the threshold, 0 below, as of the ReLU itself.
+      leaky: 1 above, 0.1 below, as of a leaky ReLU. This is the default, also in training.
+      softplus_0.3, softplus_1: sigmoid(x / t) with the temperature t, as of a softplus.
 
     Call: `images` float32 [N, H, W, C] in [0, 1] -> float32 [N, H, W, C * count], 0 or more.
 
@@ -72,7 +103,7 @@ class PixelThresholds(keras.layers.Layer):
         pixels = images[..., tf.newaxis]
         learned = self.slopes * (tf.stop_gradient(pixels) - self.thresholds)
         seen = tf.stop_gradient(self.slopes) * (pixels - tf.stop_gradient(self.thresholds))
-        above = _relu(learned, seen)
+        above = _relu(_DERIVATIVES[choose_surrogate(SURROGATES)])(learned, seen)
         return tf.reshape(above, [-1, height, width, channels * self.count])
 
     def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:

@@ -9,8 +9,10 @@ from typing import Any
 
 from tfdefense.attacks.core.adversarial_dataset import (
     AdversarialDataset,
-    AdversarialStorage,
     load_adversarial_dataset,
+)
+from tfdefense.attacks.core.adversarial_dataset_maker import (
+    AdversarialStorage,
     make_adversarial_dataset,
 )
 from tfdefense.attacks.core.hyperparameters import hyperparameter_values

@@ -21,8 +21,8 @@ ConfigType = TypeVar("ConfigType", bound="DataclassInstance")
 SCHEMA = 1
 _REQUIRED = object()
 _HASH_DIGITS = 12
-_HASH = re.compile(r"[0-9a-f]{32,}")
-_NOT_FLAGS = ("kind", "classifier_hash", "weights")
+_HASH = re.compile(r"(2-)?[0-9a-f]{32,}")
+_NOT_FLAGS = ("kind", "classifier_hash", "weights", "attack_code", "model_code", "tensorflow")
 
 
 @dataclasses.dataclass(frozen=True)

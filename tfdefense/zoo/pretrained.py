@@ -63,7 +63,9 @@ class Pretrained:
                 f"{self.name}: its classifier is too large to be included. Train it with: bin/train"
             )
         model = RunDirectory(self.classifier_path.parent).load_classifier()
-        return FrozenClassifier(model, self.image_shape, self.num_classes)
+        classifier = FrozenClassifier(model, self.image_shape, self.num_classes)
+        classifier.name = self.name.rpartition("/")[2]  # The file's own name is "classifier".
+        return classifier
 
     def before(self, classifier: Any) -> Defense:
         """Return the trained defence in front of a classifier.

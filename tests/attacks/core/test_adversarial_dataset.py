@@ -8,11 +8,11 @@ import pytest
 
 import tfdefense
 from tests.conftest import make_toy_model
-from tfdefense.attacks import BIM, FGSM, JSMA
+from tfdefense.attacks import BIM, FGSM, JSMA, StrongestOf
 from tfdefense.attacks.core import adversarial_dataset
-from tfdefense.attacks.core.adversarial_dataset import (
+from tfdefense.attacks.core.adversarial_dataset import CODE_SETTINGS, load_adversarial_dataset
+from tfdefense.attacks.core.adversarial_dataset_maker import (
     AdversarialStorage,
-    load_adversarial_dataset,
     make_adversarial_dataset,
 )
 from tfdefense.classifiers import FrozenClassifier
@@ -22,6 +22,7 @@ from tfdefense.errors import UserError
 from tfdefense.evaluation import attack_summary
 
 SHAPE = (12, 12, 1)
+MAKER = "tfdefense.attacks.core.adversarial_dataset_maker"
 
 
 @pytest.fixture
@@ -194,6 +195,63 @@ def test_a_dataset_of_other_images_is_refused_for_training(make, toy_split):
 
 
 def test_names_of_stored_images_do_not_change_with_the_version():
-    """Runs that trained on pairs, and images that an older version made, are found by this hash."""
-    name = adversarial_dataset._settings_hash({"attack": "fgsm", "epsilon": 0.1}, "data")
+    """Runs that trained on pairs of an older version are found by this hash."""
+    name = adversarial_dataset.settings_hash({"attack": "fgsm", "epsilon": 0.1}, "data")
     assert name == "81378f924641"
+
+
+@pytest.mark.parametrize(
+    ("what", "setting"),
+    [
+        (("tfdefense.attacks.core.attack.code_revision", lambda *_: "other"), "attack_code"),
+        ((f"{MAKER}.model_code_revision", lambda *_: "other"), "model_code"),
+        ((f"{MAKER}.tf.__version__", "3.0"), "tensorflow"),
+    ],
+)
+def test_other_code_gives_another_directory(make, monkeypatch, what, setting):
+    before = make()
+    monkeypatch.setattr(*what)
+    after = make()
+    assert before.directory.path != after.directory.path
+    assert before.settings[setting] != after.settings[setting]
+
+
+def test_a_given_directory_of_other_code_is_one_line(make, tmp_path, monkeypatch):
+    make(output=tmp_path / "mine")
+    monkeypatch.setattr(f"{MAKER}.model_code_revision", lambda *_: "other")
+    with pytest.raises(
+        UserError,
+        match=r"made by other code: model code \w+ \(other now\)\. Choose another --output",
+    ):
+        make(output=tmp_path / "mine")
+
+
+def test_a_dataset_of_version_0_2_opens_under_its_old_name(make, toy_split):
+    """It has no revisions of code, no checksums, no targets and no surrogates."""
+    dataset = make()
+    settings = {
+        name: value for name, value in dataset.settings.items() if name not in CODE_SETTINGS
+    }
+    path = dataset.directory.config_path
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "settings": settings}))
+    for shard in (dataset.directory.path / "shards").iterdir():
+        with np.load(shard) as file:
+            kept = {
+                name: file[name]
+                for name in file
+                if name not in ("checksum", "targets", "surrogate")
+            }
+        np.savez(shard, **kept)
+    old = load_adversarial_dataset(dataset.directory.path)
+    assert old.name == f"fgsm-{adversarial_dataset.settings_hash(settings, old.clean_fingerprint)}"
+    assert (old.surrogate == -1).all()
+    make_stored_pairs([old], toy_split)
+    with pytest.raises(UserError, match=r"made by other code: attack code not set \(\w+ now\), "):
+        make(output=dataset.directory.path)
+
+
+def test_several_attacks_in_one_are_stored(make):
+    attack = StrongestOf([FGSM(epsilon=0.2), BIM(epsilon=0.2)])
+    assert make(attack).directory.path == make(attack).directory.path
+    assert make(StrongestOf([FGSM(epsilon=0.2)])).directory.path != make(attack).directory.path

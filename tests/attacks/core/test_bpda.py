@@ -1,9 +1,12 @@
 """BPDA: values of one function, gradient of another."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfdefense.attacks import BIM, bpda
+from tfdefense.errors import UserError
+from tfdefense.networks.surrogates import use_surrogates
 
 
 def gradient(function, images):
@@ -47,3 +50,14 @@ def test_gradient_attacks_work_through_rounding(victim, victim_images, victim_la
     labels = np.argmax(guarded(victim_images), 1).astype(np.int32)
     result = BIM(epsilon=0.3, stop_at_success=True).run(guarded, victim_images, labels)
     assert np.mean(result.success) > 0.9
+
+
+def test_one_of_several_backwards_is_chosen_by_its_name(victim_images):
+    step = bpda(tf.round, {"identity": None, "square": tf.square})
+    np.testing.assert_array_equal(gradient(step, victim_images), np.full_like(victim_images, 3))
+    with use_surrogates("square"):
+        np.testing.assert_array_equal(step(victim_images), np.round(victim_images))
+        chosen = gradient(step, victim_images)
+    np.testing.assert_allclose(chosen, 6 * victim_images, rtol=1e-6)
+    with pytest.raises(UserError, match="at least one needed"):
+        bpda(tf.round, {})

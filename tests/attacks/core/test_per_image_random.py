@@ -48,6 +48,19 @@ def test_streams_seeds_and_images_are_independent_and_repeat():
     assert abs(np.corrcoef(two)[0, 1]) < 0.2
 
 
+def test_draws_are_independent_and_belong_to_the_image():
+    images = tf.constant(np.random.default_rng(0).random((64, 6, 6, 1), np.float32))
+
+    def numbers(draw):
+        return per_image_random.uniform(per_image_random.image_keys(images, 0, draw), [50], 0)
+
+    stream = [per_image_random.draw_in_stream(1, number) for number in range(2)]
+    found = np.array([numbers(draw) for draw in (None, 0, 1, *stream)]).reshape(5, -1)
+    np.testing.assert_allclose(np.corrcoef(found), np.eye(5), atol=0.1)
+    each = numbers(tf.constant([0, 1] * 32))
+    np.testing.assert_array_equal(each[:2], [numbers(0)[0], numbers(1)[1]])
+
+
 def test_integers_and_signs_cover_their_range_evenly():
     found = per_image_random.integers(make_keys(4000), 5, 0).numpy()
     np.testing.assert_allclose(np.bincount(found, minlength=5) / 4000, 0.2, atol=0.03)

@@ -26,6 +26,7 @@ RANGES = {
     "eta": (1, 9),
     "first_area": (0.001, 1),
     "gamma": (0.001, 1),
+    "resolution": (0.001, 9),
     "theta": (0.001, 1),
 }
 

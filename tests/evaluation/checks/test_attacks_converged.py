@@ -1,8 +1,6 @@
-import copy
-
 import numpy as np
 
-from tests.evaluation.checks.conftest import identity
+from tests.evaluation.checks.planted_flaws import identity
 from tfdefense.attacks import FGSM
 from tfdefense.evaluation.checks.attacks_converged import ATTACKS_CONVERGED
 
@@ -20,7 +18,7 @@ def test_weak_attack_fails(evidence_of, weakly_attacked_diagnostics):
 
 
 def test_single_step_fails(evidence_of, diagnose, toy_model, toy_split):
-    diagnostics = copy.copy(diagnose(identity, epsilon=0.12))
     images = FGSM(epsilon=0.12)(toy_model, toy_split.images, toy_split.labels)
-    diagnostics.withstood = np.argmax(toy_model(images), axis=-1) == toy_split.labels
+    withstood = np.argmax(toy_model(images), axis=-1) == toy_split.labels
+    diagnostics = diagnose(identity, epsilon=0.12, withstood=withstood)
     assert not ATTACKS_CONVERGED.run(evidence_of(diagnostics)).passed

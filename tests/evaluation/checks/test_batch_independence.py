@@ -1,4 +1,4 @@
-from tests.evaluation.checks.conftest import subtract_batch_mean
+from tests.evaluation.checks.planted_flaws import subtract_batch_mean
 from tfdefense.evaluation.checks.batch_independence import BATCH_INDEPENDENCE
 
 

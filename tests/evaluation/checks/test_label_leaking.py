@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.evaluation.checks.conftest import identity
+from tests.evaluation.checks.planted_flaws import identity
 from tfdefense.evaluation.checks.check import CheckEvidence
 from tfdefense.evaluation.checks.label_leaking import LABEL_LEAKING
 from tfdefense.evaluation.measurements import Measurements

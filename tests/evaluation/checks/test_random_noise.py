@@ -3,8 +3,11 @@ import pytest
 import tensorflow as tf
 
 import tfdefense
-from tfdefense.evaluation.checks.diagnostics import Diagnostics, DiagnosticsConfig
+from tfdefense.evaluation.checks.attacked_models import AttackedModels
+from tfdefense.evaluation.checks.diagnostics import Diagnostics
 from tfdefense.evaluation.checks.random_noise import RANDOM_NOISE
+from tfdefense.evaluation.checks.random_search import RandomSearch
+from tfdefense.evaluation.checks.sizes import CheckSizes
 from tfdefense.evaluation.runner import ModelRunner
 
 
@@ -26,12 +29,22 @@ def diagnose_bright_pixel(toy_split):
     images[:, 0, 0, 0] = 0
     split = tfdefense.data.Split(images, np.zeros(24, np.int32), num_classes=3, dataset="toy")
     runner = ModelRunner(BrightPixelModel())
+    models, sizes = AttackedModels(runner, runner), CheckSizes(24, steps=40, draws=200)
+    return lambda epsilon: Diagnostics(models, split, epsilon, sizes, np.ones(24, bool))
 
-    def diagnose(epsilon):
-        config = DiagnosticsConfig(epsilon, noise_draws=200, steps=40)
-        return Diagnostics(runner, runner, split, config, np.ones(24, bool))
 
-    return diagnose
+@pytest.fixture(scope="module")
+def counting_model():
+    """A model that counts its traces."""
+
+    class CountingModel(BrightPixelModel):
+        traces = 0
+
+        def __call__(self, images):
+            CountingModel.traces += 1
+            return super().__call__(images)
+
+    return CountingModel()
 
 
 def test_strong_attack_passes(evidence_of, clean_diagnostics):
@@ -47,5 +60,12 @@ def test_noise_that_fools_what_attacks_miss_fails(evidence_of, diagnose_bright_p
 
 
 def test_noise_stays_in_the_ball(diagnose_bright_pixel):
-    assert diagnose_bright_pixel(0.3).fooled_by_noise().all()
-    assert not diagnose_bright_pixel(0.27).fooled_by_noise().any()
+    assert diagnose_bright_pixel(0.3).missed_by_noise == 24
+    assert diagnose_bright_pixel(0.27).missed_by_noise == 0
+
+
+def test_batches_of_any_size_are_traced_once(counting_model, toy_split):
+    shares = []
+    RandomSearch(ModelRunner(counting_model, 50), 0.3, draws=7).fooled(toy_split, shares.append)
+    assert counting_model.traces == 1
+    assert shares[-1] == 1

@@ -1,7 +1,10 @@
+import importlib
+from pathlib import Path
+
 import pytest
 import tensorflow as tf
 
-from tests.evaluation.checks.conftest import (
+from tests.evaluation.checks.planted_flaws import (
     PlantedDefense,
     identity,
     reverse_gradient,
@@ -10,6 +13,7 @@ from tests.evaluation.checks.conftest import (
 from tfdefense.attacks import PGD
 from tfdefense.errors import UserError
 from tfdefense.evaluation import evaluate
+from tfdefense.evaluation.checks import registry
 from tfdefense.evaluation.checks.registry import CHECKS
 from tfdefense.evaluation.report.render import to_html, to_markdown
 
@@ -30,13 +34,22 @@ def test_names_and_order_of_the_checks_are_those_of_earlier_reports():
     assert [check.name for check in CHECKS] == [
         "Attacks do not help the classifier",
         "White box is the strongest attacker",
+        "Square finds nothing more",
         "Gradients exist",
         "The loss rises",
+        "Small noise leaves the loss alone",
+        "Attacks return what they find",
+        "The optimisation is finished",
         "Step size does not matter",
         "Attacks have converged",
+        "Margin losses find nothing more",
+        "What fools the surrogate fools the pipeline",
         "Accuracy falls to chance",
         "Random noise finds nothing",
+        "Adversarial images survive rounding",
         "Batches do not matter",
+        "The same image has the same logits",
+        "Test-time procedures are attacked",
     ]
     for check in CHECKS:
         assert check.question.endswith("?")
@@ -44,11 +57,21 @@ def test_names_and_order_of_the_checks_are_those_of_earlier_reports():
         assert check.rule
 
 
+def test_key_of_a_check_is_the_name_of_its_file():
+    folder = Path(registry.__file__).parent
+    assert len({check.key for check in CHECKS}) == len(CHECKS)
+    for check in CHECKS:
+        module = importlib.import_module(f"{registry.__package__}.{check.key}")
+        assert getattr(module, check.key.upper()) is check
+        assert (folder / f"{check.key}.py").is_file()
+        assert (Path(__file__).parent / f"test_{check.key}.py").is_file()
+
+
 @pytest.mark.slow
 def test_report_on_a_pipeline_without_a_flaw_passes_all_checks(evaluate_planted):
     report, names = evaluate_planted(identity)
     assert names == set()
-    assert len(report.checks) == 9
+    assert len(report.checks) == len(CHECKS)
     assert "✗ **" not in to_markdown(report)
     assert "| ✗" not in to_markdown(report)
 

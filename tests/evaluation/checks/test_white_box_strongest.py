@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.evaluation.checks.conftest import identity, round_without_gradient
+from tests.evaluation.checks.planted_flaws import identity, round_without_gradient
 from tfdefense.attacks import PGD, Square
 from tfdefense.evaluation.checks.check import CheckEvidence
 from tfdefense.evaluation.checks.white_box_strongest import WHITE_BOX_STRONGEST

@@ -16,7 +16,9 @@ from tfdefense.serving import ModelFacts, export
 @pytest.fixture
 def report(served_defense, toy_split, monkeypatch):
     """A report with few random draws and few steps in its checks."""
-    budget = EvaluationBudget(check_images=4, check_steps=4, random_perturbations=10)
+    budget = EvaluationBudget(
+        check_images=4, check_steps=4, random_perturbations=10, fixed_checks=True
+    )
     monkeypatch.setattr(served_defense, "budget", budget)
     return tfdefense.evaluate(served_defense, toy_split, attacks=(FGSM(epsilon=0.2),))
 

@@ -16,7 +16,10 @@ import numpy as np
 
 import tfdefense
 from tfdefense.attacks import BIM
-from tfdefense.attacks.core.adversarial_dataset import AdversarialStorage, make_adversarial_dataset
+from tfdefense.attacks.core.adversarial_dataset_maker import (
+    AdversarialStorage,
+    make_adversarial_dataset,
+)
 from tfdefense.cli.devices import selected_devices
 from tfdefense.defenses import APEGANPlusPlus
 from tfdefense.errors import WorkFailedError

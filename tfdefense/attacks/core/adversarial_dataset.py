@@ -1,37 +1,32 @@
-"""Adversarial datasets: adversarial images of a split, made once and stored on disk in shards."""
+"""Adversarial datasets: adversarial images of a split, stored on disk in shards.
+
+`adversarial_dataset_maker` makes them.
+"""
 
 import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfdefense.attacks.core.attack import Attack
-from tfdefense.attacks.core.hyperparameters import hyperparameter_values
-from tfdefense.attacks.core.model import Model
-from tfdefense.attacks.core.shards import PER_IMAGE_NAMES, Shard, ShardMaker, load_shard
-from tfdefense.classifiers.core.fingerprint import Identifiable, model_fingerprint
+from tfdefense.attacks.core.shard_verification import verify_perturbations
+from tfdefense.attacks.core.shards import PER_IMAGE_NAMES, Shard
 from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.disk_array import DiskArray, empty_array
-from tfdefense.data.core.fingerprint import data_fingerprint
 from tfdefense.errors import UserError, require
-from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
-from tfdefense.training.stored_config import StoredConfig
-from tfdefense.utils import cluster
 from tfdefense.utils.hashing import hash_parts
-from tfdefense.utils.progress import ProgressBar, print_line
 
-# Version whose attacks first made the images that today's attacks make. It is part of names on disk:
-# raise it when an attack makes other images, and only then.
-_ATTACKS_VERSION = "0.1.0"
+CODE_SETTINGS = ("attack_code", "model_code", "tensorflow")
+"""Names of the settings that identify the code which made the images."""
+
+# Part of the hash in the names of directories. Settings of version 0.2.0 and before have no revisions
+# of code; runs that trained on such datasets still find them by this hash.
+_HASH_VERSION = "0.1.0"
 _HASH_DIGITS = 12
-
-
-class NamedModel(Identifiable, Model, Protocol):
-    """Model with a name and a fingerprint."""
+_VERIFIED_AT_ONCE = 250
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +40,8 @@ class AdversarialDataset:
       adversarial: float32 [n, H, W, C] in [0, 1]; never rounded to 8 bits. A `DiskArray` if they do
         not fit into memory.
       success, success_8bit, clean_success: bool [n]; see `Shard`.
-      l0, l2, linf, queries, gradients, no_gradient: as in `AttackResult`.
+      targets, l0, l2, linf, queries, gradients, no_gradient, surrogate: as in `AttackResult`; see
+        `Shard`.
       seconds: duration of the attack on all images.
     """
 
@@ -56,120 +52,85 @@ class AdversarialDataset:
     success: np.ndarray
     success_8bit: np.ndarray
     clean_success: np.ndarray
+    targets: np.ndarray
     l0: np.ndarray
     l2: np.ndarray
     linf: np.ndarray
     queries: np.ndarray
     gradients: np.ndarray
     no_gradient: np.ndarray
+    surrogate: np.ndarray
     seconds: float
 
     @property
     def name(self) -> str:
         """Name that identifies the dataset: the attack and a hash of all settings."""
-        return f"{self.settings['attack']}-{_settings_hash(self.settings, self.clean_fingerprint)}"
+        return f"{self.settings['attack']}-{settings_hash(self.settings, self.clean_fingerprint)}"
+
+    def verify(self, split: Split) -> None:
+        """Check that the images are perturbations of those of `split` within the attack's ball.
+
+        Raises:
+          UserError: they are not; the message names the directory.
+        """
+        radius, norm = self.settings.get("epsilon"), self.settings.get("norm", "linf")
+        radius = radius if isinstance(radius, int | float) else None
+        for rows in shard_rows(len(split), _VERIFIED_AT_ONCE):
+            part = _StoredPart(
+                *(each[rows] for each in (self.adversarial, self.l0, self.l2, self.linf))
+            )
+            try:
+                verify_perturbations(part, np.asarray(split.images[rows]), radius, norm)
+            except ValueError as error:
+                raise UserError(
+                    f"{self.directory}: images {rows.start:,} to {rows.stop - 1:,} fail verification"
+                    f" ({error}). Make it again with bin/attack."
+                ) from error
 
 
-@dataclasses.dataclass(frozen=True)
-class AdversarialStorage:
-    """Place and shard size of an adversarial dataset.
+class _StoredPart(NamedTuple):
+    """Part of a dataset, for `verify_perturbations`."""
 
-    Attributes:
-      split_name: name of the split, stored with the settings and part of the default directory.
-      batch_size: number of images in a batch and in a shard, at least 1.
-      output: the directory. None means
-        `<runs_dir>/attacks/<dataset>-<split_name>-<model>-<attack>-<hash>`.
-      runs_dir: parent of the default directory.
-
-    Raises:
-      UserError: `batch_size` is out of range.
-    """
-
-    split_name: str = "test"
-    batch_size: int = 250
-    output: str | Path | None = None
-    runs_dir: str | Path = "runs"
-
-    def __post_init__(self) -> None:
-        require(self.batch_size >= 1, f"--batch_size={self.batch_size}: at least 1 needed.")
-
-
-def make_adversarial_dataset(
-    model: NamedModel,
-    split: Split,
-    attack: Attack,
-    storage: AdversarialStorage = AdversarialStorage(),
-) -> AdversarialDataset:
-    """Attack all images of `split`, one shard per batch; shards on disk are not made again.
-
-    The name of the default directory ends in a hash of the model's weights, the attack's
-    hyperparameters and the images. A second call with the same arguments therefore finds the
-    finished dataset.
-
-    Several workers share the shards among them.
-
-    Args:
-      model: classifier or defended pipeline, made of Keras models.
-      split: clean images and their true labels.
-      attack: the attack.
-      storage: place and shard size.
-
-    Raises:
-      UserError: the directory has other settings, or the model is not made of Keras models.
-    """
-    fingerprint = data_fingerprint(split)
-    settings = {
-        "attack": attack.name,
-        **hyperparameter_values(attack),
-        "dataset": split.dataset,
-        "split": storage.split_name,
-        "images": len(split),
-        "classifier": model.name,
-        "batch_size": storage.batch_size,
-        "weights": model_fingerprint(model),
-    }
-    directory = _directory(storage, settings, fingerprint)
-    directory.create_or_reuse(StoredConfig("attack", settings, {"data": fingerprint}))
-    (directory.path / "shards").mkdir(exist_ok=True)
-    # Each of W workers makes every W-th shard. It reads the others only when all are finished.
-    rows = list(_shard_rows(len(split), storage.batch_size))
-    rows = rows[cluster.worker_index() :: cluster.worker_count()]
-    missing = [each for each in rows if _load_rows(directory, each) is None]
-    if missing:
-        print_line(f"Crafting into {directory.path}")
-        share = -(-len(split) // cluster.worker_count())  # Only the chief shows its progress.
-        done = share - sum(each.stop - each.start for each in missing)
-        maker = ShardMaker(model, attack, split.image_shape)
-        with ProgressBar(f"{attack.name} on {model.name}", share, done) as progress:
-            for each in missing:
-                maker.make(split.select(each)).save(_shard_path(directory, each))
-                progress.advance(each.stop - each.start)
-    else:
-        print_line(f"Found in {directory.path}")
-    multi_worker.wait_for_workers()
-    return load_adversarial_dataset(directory)
+    adversarial: np.ndarray
+    l0: np.ndarray
+    l2: np.ndarray
+    linf: np.ndarray
 
 
 def load_adversarial_dataset(directory: str | Path | RunDirectory) -> AdversarialDataset:
     """Read a finished adversarial dataset from its directory.
 
     Raises:
-      UserError: the directory is not an adversarial dataset, or it is not finished.
+      UserError: the directory is not an adversarial dataset, it is not finished, or a shard is
+        damaged.
     """
     if not isinstance(directory, RunDirectory):
         directory = RunDirectory(directory, "pairs")
     config = directory.require_kind("attack")
     count, batch_size = config.setting("images", int), config.setting("batch_size", int)
+    require(
+        batch_size >= 1, f"{config.file}: settings.batch_size is {batch_size}; at least 1 needed."
+    )
+    settings, data = dict(config.settings), config.metadata_value("data", str)
     adversarial: np.ndarray | DiskArray | None = None
     arrays: dict[str, list[np.ndarray]] = {name: [] for name in PER_IMAGE_NAMES}
     seconds = 0.0
-    for rows in _shard_rows(count, batch_size):
-        shard = _load_rows(directory, rows)
-        if shard is None:
+    for rows in shard_rows(count, batch_size):
+        path = shard_path(directory, rows)
+        require(
+            path.is_file(),
+            f"{directory.path}: not finished (from image {rows.start:,} of {count:,} on). Run"
+            " the same bin/attack command again to resume.",
+        )
+        image_shape = None if adversarial is None else adversarial.shape[1:]
+        try:
+            shard = Shard.load(path, rows.stop - rows.start, shard_key(settings, data, rows))
+            if image_shape not in (None, shard.adversarial.shape[1:]):
+                raise ValueError(f"images are {shard.adversarial.shape[1:]}, {image_shape} needed")
+        except ValueError as error:
             raise UserError(
-                f"{directory.path}: not finished (from image {rows.start:,} of {count:,} on). Run"
-                " the same bin/attack command again to resume."
-            )
+                f"{path}: {error}. Run the same bin/attack command again to make it again."
+            ) from error
         if adversarial is None:
             adversarial = empty_array((count, *shard.adversarial.shape[1:]), np.float32)
         adversarial[rows] = shard.adversarial
@@ -181,38 +142,33 @@ def load_adversarial_dataset(directory: str | Path | RunDirectory) -> Adversaria
     per_image: dict[str, Any] = {name: np.concatenate(parts) for name, parts in arrays.items()}
     return AdversarialDataset(
         directory,
-        dict(config.settings),
-        config.metadata_value("data", str),
+        settings,
+        data,
         adversarial,
         **per_image,
         seconds=seconds,
     )
 
 
-def _directory(
-    storage: AdversarialStorage, settings: dict[str, Any], clean_fingerprint: str
-) -> RunDirectory:
-    if storage.output is not None:
-        return RunDirectory(storage.output, "output")
-    parts = [settings[name] for name in ("dataset", "split", "classifier", "attack")]
-    name = "-".join([*parts, _settings_hash(settings, clean_fingerprint)])
-    return RunDirectory(Path(storage.runs_dir) / "attacks" / name, "output")
-
-
-def _shard_rows(count: int, batch_size: int) -> Iterator[slice]:
+def shard_rows(count: int, batch_size: int) -> Iterator[slice]:
     """Yield the rows of each shard."""
     for start in range(0, count, batch_size):
         yield slice(start, min(start + batch_size, count))
 
 
-def _shard_path(directory: RunDirectory, rows: slice) -> Path:
+def shard_path(directory: RunDirectory, rows: slice) -> Path:
+    """Return the file of the shard with these rows."""
     return directory.path / "shards" / f"{rows.start:08d}.npz"
 
 
-def _load_rows(directory: RunDirectory, rows: slice) -> Shard | None:
-    return load_shard(_shard_path(directory, rows), rows.stop - rows.start)
+def shard_key(settings: dict[str, Any], clean_fingerprint: str, rows: slice) -> str | None:
+    """Return the key of a shard; None for a dataset of version 0.2.0, which has no checksums."""
+    if CODE_SETTINGS[0] not in settings:
+        return None
+    return f"{settings_hash(settings, clean_fingerprint)} {rows.start}"
 
 
-def _settings_hash(settings: dict[str, Any], clean_fingerprint: str) -> str:
-    parts = [settings, clean_fingerprint, _ATTACKS_VERSION]
+def settings_hash(settings: dict[str, Any], clean_fingerprint: str) -> str:
+    """Return the hash that the name of a dataset ends in, 12 hexadecimal digits."""
+    parts = [settings, clean_fingerprint, _HASH_VERSION]
     return hash_parts([json.dumps(parts, sort_keys=True).encode()])[:_HASH_DIGITS]

@@ -3,19 +3,21 @@
 import abc
 import dataclasses
 import warnings
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.attack_result import AdversarialBatch, AttackResult
-from tfdefense.attacks.core.compile_cache import FunctionMaker, compile_on_model
+from tfdefense.attacks.core.compiled_attack import compile_craft, compile_run
+from tfdefense.attacks.core.each_surrogate import AttackedBatch, craft_with_each_surrogate
 from tfdefense.attacks.core.expectation import num_draws
 from tfdefense.attacks.core.model import Model
-from tfdefense.data.core.dataset import check_images, check_labels
+from tfdefense.attacks.core.radius import with_epsilon
 from tfdefense.errors import require
+from tfdefense.networks.surrogates import requested_surrogates
+from tfdefense.utils.code_revision import code_revision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,17 +32,49 @@ class Attack(abc.ABC):
     neither on the other images nor on its place in the batch. Inside a `tf.function` of the caller
     an attack is traced into that function, and the values of its arguments are not checked.
 
+    If the model declares several surrogate gradients, both methods try all of them and return the
+    worst case of each image: see `each_surrogate`. `use_surrogates` chooses among them. Inside a
+    `tf.function` of the caller an attack uses the default gradient, unless `use_surrogates`
+    requests others there.
+
     A subclass sets `name` and defines `craft`.
+
+    Attributes:
+      takes_targets: true if the call takes targets.
+      uses_gradients: false for an attack that only queries the model.
+      has_parts: true for an attack that runs other attacks, which try the surrogate gradients.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     takes_targets: ClassVar[bool] = False
+    uses_gradients: ClassVar[bool] = True
+    has_parts: ClassVar[bool] = False
 
     @property
     def min_classes(self) -> int:
         """Smallest number of classes of a model that this attack can attack."""
         return 2
+
+    @property
+    def revision(self) -> str:
+        """Revision of the code that makes the images; part of the key of stored images.
+
+        It is the `code_revision` of the attack's class. An attack that runs code which its module
+        does not import, such as a library chosen by name, adds the version of that code.
+        """
+        return code_revision(type(self))
+
+    @property
+    def tries_surrogates(self) -> bool:
+        """False for an attack that runs once: without gradients, or with the default one."""
+        return self.uses_gradients
+
+    @property
+    def minimized_norm(self) -> str | None:
+        """Norm that the attack minimises: "l0", "l2" or "linf"; None for an attack with a radius."""
+        is_bounded = getattr(self, "epsilon", None) is not None
+        return None if is_bounded else getattr(self, "norm", "l2")
 
     def __call__(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None
@@ -58,12 +92,12 @@ class Attack(abc.ABC):
 
         Raises:
           UserError: images, labels, targets or logits have a wrong shape, type or range; the model
-            returns probabilities in place of logits or has no gradient; or the attack takes no
-            targets.
+            returns probabilities in place of logits or has no gradient; the attack takes no
+            targets; or the model declares none of the requested surrogate gradients.
         """
         if not tf.executing_eagerly():
             return self.craft_in_graph(model, images, labels, targets).images
-        return _compile(_craft_function, self, model, images)(images, labels, targets)
+        return compile_craft(self, model, images)(images, labels, targets)
 
     def run(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None
@@ -74,7 +108,7 @@ class Attack(abc.ABC):
         """
         if not tf.executing_eagerly():
             return self.run_in_graph(model, images, labels, targets)
-        result = _compile(_run_function, self, model, images)(images, labels, targets)
+        result = compile_run(self, model, images)(images, labels, targets)
         zero_gradients = int(np.sum(result.no_gradient))
         if zero_gradients:
             warnings.warn(
@@ -114,9 +148,10 @@ class Attack(abc.ABC):
         count = tf.shape(perturbation)[:1]
         draws = num_draws(model)
         untargeted = targets is None
+        success = predicted != tf.cast(labels, tf.int32) if untargeted else predicted == targets
         return AttackResult(
             images=batch.images,
-            success=predicted != tf.cast(labels, tf.int32) if untargeted else predicted == targets,
+            success=success,
             targets=tf.fill(count, -1) if untargeted else targets,
             l0=norms.l0(perturbation),
             l2=norms.l2(perturbation),
@@ -124,6 +159,7 @@ class Attack(abc.ABC):
             queries=tf.broadcast_to(draws * batch.queries, count),
             gradients=tf.broadcast_to(draws * batch.gradients, count),
             no_gradient=tf.broadcast_to(batch.no_gradient, count),
+            surrogate=tf.where(success, batch.surrogate, -1),
         )
 
     def targeted_variant(self, num_classes: int) -> "Attack | None":
@@ -154,11 +190,27 @@ class Attack(abc.ABC):
         labels = tf.cast(labels, tf.int32)
         if targets is not None:
             targets = tf.cast(targets, tf.int32)
-            return self.craft(model, images, labels, targets), targets
+            return self._craft_worst_case(model, images, labels, targets), targets
         targets = self.choose_targets(model, images, labels)
-        batch = self.craft(model, images, labels, targets)
+        batch = self._craft_worst_case(model, images, labels, targets)
         queries_for_targets = 0 if targets is None else 1
         return batch._replace(queries=batch.queries + queries_for_targets), targets
+
+    def _craft_worst_case(
+        self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
+    ) -> AdversarialBatch:
+        """Return the result of `craft`, over all requested surrogate gradients if there are any."""
+        names = requested_surrogates()
+        if not names or not self.tries_surrogates or self.has_parts:
+            return self.craft(model, images, labels, targets)
+        epsilon = getattr(self, "epsilon", None)
+
+        def craft(batch: AttackedBatch) -> AdversarialBatch:
+            attack = self if batch.epsilon is None else with_epsilon(self, batch.epsilon)
+            return attack.craft(model, batch.images, batch.labels, batch.targets)
+
+        batch = AttackedBatch(images, labels, targets, epsilon if tf.is_tensor(epsilon) else None)
+        return craft_with_each_surrogate(craft, model, batch, names, self.minimized_norm)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,59 +239,3 @@ class BoundedAttack(Attack):
     def radius_per_image(self, images: tf.Tensor) -> tf.Tensor:
         """Return the epsilon of each image, float32 [N, 1, 1, 1]."""
         return tf.broadcast_to(self.epsilon, tf.concat([tf.shape(images)[:1], [1, 1, 1]], axis=0))
-
-
-def with_epsilon(attack: Attack, epsilon: float | tf.Tensor) -> Attack:
-    """Return `attack` with another radius; the same attack if it has none."""
-    if getattr(attack, "epsilon", None) is None:
-        return attack
-    return dataclasses.replace(attack, **{"epsilon": epsilon})
-
-
-def _compile(
-    make_function: FunctionMaker, attack: Attack, model: Model, images: Any
-) -> Callable[[Any, Any, Any], Any]:
-    """Check the model and the images; return the compiled `(images, labels, targets) -> result`."""
-    require(callable(model), f"model: {type(model).__name__} given, a callable needed.")
-    check_images(np.asarray(images))
-    shape = tuple(np.shape(images)[1:])
-    compiled = compile_on_model(make_function, with_epsilon(attack, 0.0), model, shape)
-    require(
-        compiled.num_classes >= attack.min_classes,
-        f"{attack.name}: a model of {compiled.num_classes} classes given, at least"
-        f" {attack.min_classes} needed.",
-    )
-
-    def call(images: Any, labels: Any, targets: Any) -> Any:
-        labels = np.asarray(labels)
-        check_labels(labels, len(images), compiled.num_classes)
-        if targets is not None:
-            targets = np.asarray(targets)
-            check_labels(targets, len(images), compiled.num_classes, "targets")
-            same = int(np.sum(targets == labels))
-            require(same == 0, f"targets: {same} of {len(labels)} equal their label.")
-        epsilon, norm = getattr(attack, "epsilon", None), getattr(attack, "norm", "linf")
-        radii = norms.broadcast_radius(
-            0.0 if epsilon is None else epsilon, len(images), norm, attack.name
-        )
-        return compiled(radii, images, labels, targets)
-
-    return call
-
-
-def _craft_function(attack: Attack, model: Model) -> Callable[..., tf.Tensor]:
-    def craft(
-        epsilon: tf.Tensor, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        return with_epsilon(attack, epsilon).craft_in_graph(model, images, labels, targets).images
-
-    return craft
-
-
-def _run_function(attack: Attack, model: Model) -> Callable[..., AttackResult]:
-    def run(
-        epsilon: tf.Tensor, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None
-    ) -> AttackResult:
-        return with_epsilon(attack, epsilon).run_in_graph(model, images, labels, targets)
-
-    return run

@@ -14,12 +14,15 @@ class AdversarialBatch(NamedTuple):
       gradients: number of times that a gradient of each image was computed, int32 [N] or one
         number.
       no_gradient: bool [N] or one value; True if the first gradient was zero at every pixel.
+      surrogate: index of the surrogate gradient that made a successful image, int32 [N] or one
+        number; -1 if there is none. See `AttackResult.surrogate`.
     """
 
     images: tf.Tensor
     queries: tf.Tensor | int = 0
     gradients: tf.Tensor | int = 0
     no_gradient: tf.Tensor | bool = False
+    surrogate: tf.Tensor | int = -1
 
 
 class AttackResult(NamedTuple):
@@ -35,7 +38,10 @@ class AttackResult(NamedTuple):
       queries: int32; number of computed logits. Every draw of an `Expectation` counts.
       gradients: int32; number of computed gradients.
       no_gradient: bool; True if the first gradient was zero at every pixel. A gradient attack finds
-        nothing there.
+        nothing there. With several surrogate gradients, True if that holds for all of them.
+      surrogate: int32; index of the surrogate gradient that made a successful image, into
+        `surrogate_names(attack, model, image_shape)`. -1 if the attack failed, if it used no gradient, or
+        if the model declares no choice of gradients.
     """
 
     images: tf.Tensor
@@ -47,3 +53,4 @@ class AttackResult(NamedTuple):
     queries: tf.Tensor
     gradients: tf.Tensor
     no_gradient: tf.Tensor
+    surrogate: tf.Tensor | int = -1

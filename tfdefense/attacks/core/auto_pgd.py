@@ -64,7 +64,9 @@ class AscentState(NamedTuple):
 
     Attributes:
       point, previous: the last two iterates x^(k) and x^(k-1).
-      gradient, loss: of the loss at `point`.
+      gradient: gradient of the loss at `point`.
+      loss: loss after the last step; 0 before the first one, as in the published code, which thus
+        counts the first step as an increase if the loss after it is positive.
       best, best_gradient, best_loss: x_max, the iterate of highest loss, with its gradient and
         loss.
       result, result_loss: the iterate to return: of the successful ones that of highest loss, or of
@@ -142,7 +144,7 @@ def run_auto_pgd(
             point=start,
             previous=start,
             gradient=first.gradient,
-            loss=first.loss,
+            loss=tf.zeros_like(first.loss),
             best=start,
             best_gradient=first.gradient,
             best_loss=first.loss,

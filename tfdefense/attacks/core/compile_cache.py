@@ -1,6 +1,5 @@
-"""Cache of batch functions that are compiled once for each model and image shape."""
+"""Cache of batch functions that are compiled once for each model, image shape and strategy."""
 
-import functools
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -9,10 +8,11 @@ import tensorflow as tf
 
 from tfdefense.attacks.core.expectation import Expectation
 from tfdefense.attacks.core.model import Model
+from tfdefense.attacks.core.weak_model_cache import WeakModelCache, weak_reference
 from tfdefense.data.core.dataset import check_logits
 from tfdefense.training.distribute.batching import split_over_replicas
 
-# The cache keeps so many compiled functions, and their models, alive.
+# Compiled functions take memory, so only so many are kept.
 _MAX_COMPILED = 64
 _PROBED_IMAGES = 8
 
@@ -26,8 +26,11 @@ The function is traceable by `tf.function`.
 class CompiledFunction:
     """Batch function, compiled for one model and for images of one shape.
 
-    The radius of an attack is an argument of the compiled function. A curve over epsilon is
-    therefore compiled once.
+    The radius of an attack and the number of images are arguments of the compiled function. A curve
+    over epsilon and a smaller last batch are therefore compiled once. The function is compiled for
+    the `tf.distribute` strategy in whose scope it is called first.
+
+    It does not keep the model alive: the compiled graph has only the values of its variables.
 
     Args:
       make_function: maker of the function to compile.
@@ -49,8 +52,12 @@ class CompiledFunction:
         model: Model,
         image_shape: tuple[int, ...],
     ) -> None:
-        self.num_classes = _count_classes(model, image_shape)
-        self._function = make_function(settings, model)
+        self.num_classes = _classes.get(
+            model, image_shape, lambda: _count_classes(model, image_shape)
+        )
+        self._make_function = make_function
+        self._settings = settings
+        self._model = weak_reference(model)
         self._image_shape = image_shape
         self._graphs: dict[bool, Callable[..., Any]] = {}
 
@@ -82,23 +89,57 @@ class CompiledFunction:
                 tf.TensorSpec([None, *self._image_shape], tf.float32),
                 *[classes] * (2 if targeted else 1),
             ]
+            function = split_over_replicas(self._make_function(self._settings, self._model()))
             # Without AutoGraph, so that exceptions during tracing keep their type and message.
-            function = tf.function(split_over_replicas(self._function), autograph=False)
-            self._graphs[targeted] = function.get_concrete_function(*signature)
+            # The concrete function, unlike the `tf.function`, does not refer to the model.
+            self._graphs[targeted] = tf.function(function, autograph=False).get_concrete_function(
+                *signature
+            )
         return self._graphs[targeted]
 
 
-@functools.lru_cache(maxsize=_MAX_COMPILED)
+_compiled = WeakModelCache[CompiledFunction](_MAX_COMPILED)
+_classes = WeakModelCache[int](_MAX_COMPILED)
+_logits = WeakModelCache[Callable[[np.ndarray | tf.Tensor], tf.Tensor]](_MAX_COMPILED)
+
+
 def compile_on_model(
     make_function: FunctionMaker, settings: Hashable, model: Model, image_shape: tuple[int, ...]
 ) -> CompiledFunction:
-    """Return the compiled function with these arguments, from the cache if it is there."""
-    return CompiledFunction(make_function, settings, model, image_shape)
+    """Return the compiled function with these arguments, from the cache if it is there.
+
+    It is compiled again in the scope of another `tf.distribute` strategy.
+    """
+    key = (make_function, settings, image_shape, tf.distribute.get_strategy())
+    return _compiled.get(
+        model, key, lambda: CompiledFunction(make_function, settings, model, image_shape)
+    )
+
+
+def compile_logits(
+    model: Model, image_shape: tuple[int, ...]
+) -> Callable[[np.ndarray | tf.Tensor], tf.Tensor]:
+    """Return the compiled `images float32 [N, H, W, C] -> logits [N, K]` of a model."""
+
+    def make() -> Callable[[np.ndarray | tf.Tensor], tf.Tensor]:
+        signature = tf.TensorSpec([None, *image_shape], tf.float32)
+        concrete = tf.function(lambda images: model(images), autograph=False)
+        compiled = concrete.get_concrete_function(signature)
+        return lambda images: compiled(tf.constant(images))
+
+    return _logits.get(model, (image_shape, tf.distribute.get_strategy()), make)
+
+
+def count_compiled() -> int:
+    """Return the number of compiled attacks in the cache."""
+    return len(_compiled)
 
 
 def clear_compile_cache() -> None:
-    """Release all compiled functions and the models that they keep alive."""
-    compile_on_model.cache_clear()
+    """Release all compiled functions."""
+    _compiled.clear()
+    _classes.clear()
+    _logits.clear()
 
 
 def _count_classes(model: Model, image_shape: tuple[int, ...]) -> int:

@@ -42,7 +42,17 @@ def list_hyperparameters() -> list[Hyperparameter]:
 
 def hyperparameter_values(attack: Attack) -> dict[str, Any]:
     """Return the hyperparameters of an attack by name, as values that JSON can hold."""
-    return {field.name: getattr(attack, field.name) for field in dataclasses.fields(attack)}
+    return {
+        field.name: _plain_value(getattr(attack, field.name))
+        for field in dataclasses.fields(attack)
+    }
+
+
+def _plain_value(value: Any) -> Any:
+    """Return a hyperparameter; an attack becomes its name and its hyperparameters."""
+    if isinstance(value, Attack):
+        return {"attack": value.name, **hyperparameter_values(value)}
+    return [_plain_value(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _describe(kind: type, field: str) -> str:

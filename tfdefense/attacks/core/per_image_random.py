@@ -13,12 +13,36 @@ Shape = list[int | tf.Tensor]
 _LARGEST_UNIFORM = 1 - 2.0**-22
 
 
-def image_keys(images: tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
-    """Return a hash of each image and the seed, uint32 [N]; images are float32 [N, H, W, C]."""
+def image_keys(
+    images: tf.Tensor, seed: int | tf.Tensor, draw: int | tf.Tensor | None = None
+) -> tf.Tensor:
+    """Return a hash of each image, the seed and the draw, uint32 [N].
+
+    Args:
+      images: float32 [N, H, W, C].
+      seed: seed.
+      draw: number that selects other random numbers for the same image and seed: an integer, or
+        a tensor of integers [] or [N]. None also selects some, which no number selects.
+    """
     bits = tf.bitcast(tf.reshape(images, [tf.shape(images)[0], -1]), tf.uint32)
     values = tf.shape(bits)[1]
     positions = _mix(tf.cast(tf.range(values), tf.uint32) + _uint32(0x9E3779B9))
-    return _mix(tf.reduce_sum(_mix(bits ^ positions), axis=1) ^ _mix(tf.cast(seed, tf.uint32)))
+    keys = _mix(tf.reduce_sum(_mix(bits ^ positions), axis=1) ^ _mix(tf.cast(seed, tf.uint32)))
+    if draw is None:
+        return keys
+    return _mix(keys + _mix(tf.cast(draw, tf.uint32) + _uint32(0x7F4A7C15)))
+
+
+def draw_in_stream(stream: int | tf.Tensor, number: int | tf.Tensor) -> tf.Tensor:
+    """Return the draw with this number in a stream of draws, uint32, for `image_keys`.
+
+    Streams begin at distant draws, so that the first draws of one are no draws of another.
+
+    Args:
+      stream: integer [].
+      number: integer [] or [N], from 0.
+    """
+    return _mix(tf.cast(stream, tf.uint32) + _uint32(0x9E3779B9)) + tf.cast(number, tf.uint32)
 
 
 def uniform(keys: tf.Tensor, shape: Shape, stream: int | tf.Tensor) -> tf.Tensor:

@@ -1,6 +1,7 @@
 """Attacks as text: the name and the hyperparameters that differ from their defaults.
 
-For example `pgd:restarts=5:steps=100`.
+For example `pgd:restarts=5:steps=100`. Attacks of other libraries begin with the library's name:
+`art:HopSkipJump:max_iter=10`.
 """
 
 import dataclasses
@@ -9,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfdefense.attacks.core.attack import Attack
-from tfdefense.attacks.registry import ATTACKS
+from tfdefense.attacks.core.foreign_attack import ForeignAttack
+from tfdefense.attacks.registry import ATTACK_LIBRARIES, ATTACKS
 from tfdefense.errors import UserError, require
 
 _OMITTED = ("epsilon",)  # Reports show it in a column of its own.
@@ -17,6 +19,8 @@ _OMITTED = ("epsilon",)  # Reports show it in a column of its own.
 
 def format_attack(attack: Attack) -> str:
     """Return the attack as text, without its epsilon."""
+    if isinstance(attack, ForeignAttack):
+        return attack.label
     parts = [attack.name]
     for field in dataclasses.fields(attack):
         value = getattr(attack, field.name)
@@ -30,14 +34,17 @@ def parse_attack(text: str, epsilon: float | Mapping[str, float] | None = None) 
     """Return the attack that `text` describes.
 
     Args:
-      text: for example "cw" or "cw:targets=random:confidence=1".
+      text: for example "cw", "cw:targets=random:confidence=1" or "foolbox:LinfPGD:steps=10".
       epsilon: radius, or one radius per norm, for an attack that has a radius and whose text gives
         none.
 
     Raises:
-      UserError: the name, a hyperparameter or a value is unknown or out of range.
+      UserError: the name, a hyperparameter or a value is unknown or out of range, or the library of
+        the attack is not installed.
     """
     name, *parts = text.split(":")
+    if name in ATTACK_LIBRARIES.entries:
+        return _foreign_class(name).parse(":".join(parts), epsilon)
     defaults: dict[str, Any] = {
         field.name: field.default for field in dataclasses.fields(ATTACKS.get(name))
     }
@@ -78,6 +85,17 @@ def make_attack(name: str, **hyperparameters: Any) -> Attack:
 def is_bounded(name: str) -> bool:
     """Return whether the registered attack `name` takes an epsilon."""
     return any(field.name == "epsilon" for field in dataclasses.fields(ATTACKS.get(name)))
+
+
+def _foreign_class(library: str) -> type[ForeignAttack]:
+    """Return the class of the attacks of a library; raise `UserError` if it is not installed."""
+    try:
+        return ATTACK_LIBRARIES.get(library)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"--attacks={library}:...: the module {error.name} is not installed. Install it:"
+            f" pip install 'tfdefense[{library}]'"
+        ) from error
 
 
 def _parse_value(text: str, default: Any, name: str) -> Any:

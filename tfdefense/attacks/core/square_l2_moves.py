@@ -1,7 +1,8 @@
 """Moves of the Square attack in the L2 ball: bumps that collect the perturbation of other windows.
 
 Andriushchenko, Croce, Flammarion, Hein, "Square Attack: a Query-efficient Black-box Adversarial
-Attack via Random Search", ECCV 2020, section 4.3 and algorithm 3.
+Attack via Random Search", ECCV 2020, section 4.3 and algorithm 3. As in the published code, every
+bump is transposed with probability 1/2.
 """
 
 import numpy as np
@@ -23,21 +24,42 @@ def make_bump(side: int) -> np.ndarray:
     return (window / np.linalg.norm(window)).astype(np.float32)
 
 
+def random_starts(
+    keys: tf.Tensor, size: int, side: int | tf.Tensor, stream: int | tf.Tensor
+) -> tf.Tensor:
+    """Return the first row or column of a random window of each image, int32 [N].
+
+    As in the published code it is below `size - side`, so that a window that is smaller than the
+    image never covers the last row or column. Algorithms 2 and 3 of the paper allow that.
+
+    Args:
+      keys: result of `image_keys`.
+      size: number of rows or columns of the image.
+      side: number of rows or columns of the window.
+      stream: see `per_image_random.uniform`.
+    """
+    return per_image_random.integers(keys, tf.maximum(size - side, 1), stream)
+
+
 def add_initial_bumps(keys: tf.Tensor, images: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
     """Return images with a grid of bumps of random sign in each channel, float32 [N, H, W, C]."""
     height, width, channels = images.shape[1:]
     side = min(height, width) // _TILES
+    bump = make_bump(side)
     tile = np.full([height, width], -1)
-    pattern = np.zeros([height, width], np.float32)
+    upright, transposed = np.zeros([2, height, width], np.float32)
     first_row, first_column = (height % side) // 2, (width % side) // 2
     for row in range(height // side):
         for column in range(width // side):
             top, left = first_row + row * side, first_column + column * side
-            pattern[top : top + side, left : left + side] = make_bump(side)
-            tile[top : top + side, left : left + side] = row * (width // side) + column
-    signs = per_image_random.signs(keys, [int(tile.max()) + 1, channels], 0)
-    perturbation = pattern[None, ..., None] * tf.gather(signs, np.maximum(tile, 0), axis=1)
-    return _add_scaled(images, perturbation, epsilon)
+            place = slice(top, top + side), slice(left, left + side)
+            upright[place], transposed[place] = bump, bump.T
+            tile[place] = row * (width // side) + column
+    # A sign for each tile and channel, and one for each tile that says if it is transposed.
+    signs = per_image_random.signs(keys, [int(tile.max()) + 1, channels + 1], 0)
+    signs = tf.gather(signs, np.maximum(tile, 0), axis=1)
+    pattern = tf.where(signs[..., -1] < 0, transposed, upright)
+    return _add_scaled(images, pattern[..., None] * signs[..., :-1], epsilon)
 
 
 class WindowMoves:
@@ -105,7 +127,7 @@ class WindowMoves:
         height, width, channels = images.shape[1:]
 
         def offsets(size: int, stream: tf.Tensor) -> tf.Tensor:
-            first = per_image_random.integers(keys, size - side + 1, stream)
+            first = random_starts(keys, size, side, stream)
             return tf.range(size)[None] - first[:, None]
 
         row, column = offsets(height, stream)[:, :, None], offsets(width, stream + 1)[:, None]

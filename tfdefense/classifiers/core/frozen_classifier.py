@@ -61,6 +61,10 @@ class FrozenClassifier:
         """Return no settings, and the model as the network "classifier": see `Identifiable`."""
         return [], {"classifier": self.model}
 
+    def code(self) -> tuple[type, ...]:
+        """Return this class: see `Identifiable`."""
+        return (type(self),)
+
     def _probe(self) -> np.ndarray:
         """Return the logits of four random images after checking the model with them."""
         expected = getattr(self.model, "input_shape", None)

@@ -15,7 +15,20 @@ ComputeLogits = Callable[[tf.Tensor], tf.Tensor]
 
 def compile_inference(model: keras.Model) -> ComputeLogits:
     """Compile `model` without dropout, as one function for batches of any size."""
-    return tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+    compiled: dict[tuple[int, ...], ComputeLogits] = {}
+
+    def infer(images: tf.Tensor) -> tf.Tensor:
+        shape = tuple(images.shape[1:])
+        if shape not in compiled:
+            # TensorFlow warns of retracing if several models are called through one `tf.function` code,
+            # and does not count concrete functions.
+            function = tf.function(lambda images: model(images, training=False))
+            compiled[shape] = function.get_concrete_function(
+                tf.TensorSpec([None, *shape], images.dtype)
+            )
+        return compiled[shape](images)
+
+    return infer
 
 
 def predict_logits(classifier: ComputeLogits, split: Split, batch_size: int = 500) -> np.ndarray:

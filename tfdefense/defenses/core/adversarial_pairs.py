@@ -43,10 +43,10 @@ def make_fgsm_pairs(model: Model, split: Split) -> dict[str, np.ndarray | DiskAr
     def gradient_sign(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.sign(cross_entropy_gradient(model, images, labels)), tf.int8)
 
-    compiled = tf.function(split_over_replicas(gradient_sign), input_signature=signature)
+    compiled = tf.function(split_over_replicas(gradient_sign)).get_concrete_function(*signature)
     directions = empty_array(split.images.shape, np.int8)
     batches = iterate_batches(
-        lambda part: compiled(split.images[part], split.labels[part]),
+        lambda part: compiled(tf.constant(split.images[part]), tf.constant(split.labels[part])),
         len(split),
         _BATCH,
         f"FGSM directions of {split.dataset}",
@@ -82,7 +82,7 @@ def make_stored_pairs(
       float32 [N, H, W, C], the images of each attack.
 
     Raises:
-      UserError: a dataset of other images.
+      UserError: a dataset of other images, or one that fails verification.
     """
     expected = data_fingerprint(split)
     for dataset in datasets:
@@ -94,6 +94,7 @@ def make_stored_pairs(
             f" {split.dataset}. Make it again with:"
             f" bin/attack --split=train --images={len(split)}",
         )
+        dataset.verify(split)
     stored = {f"{_STORED}{index}": dataset.adversarial for index, dataset in enumerate(datasets)}
     return {"clean": split.images, "labels": split.labels, **stored}
 

@@ -11,22 +11,24 @@ import tensorflow as tf
 
 from tfdefense.attacks import default_epsilon
 from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
+from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Split
-from tfdefense.defenses.core.defense import DefendedClassifier, Defense
+from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.defenses.core.generator_defense import GeneratorDefense
 from tfdefense.defenses.core.hyperparameters import hyperparameter
 from tfdefense.defenses.core.learned_defense import Arrays, LearnedDefense
 from tfdefense.defenses.core.pair_trained_purifier import PairTrainedPurifier
 from tfdefense.defenses.core.purifier_validator import PurifierValidator
+from tfdefense.defenses.core.randomized_defense import RandomizedDefense
 from tfdefense.defenses.registry import DEFENSES
 from tfdefense.errors import require
 from tfdefense.training.replica import Replica
 from tfdefense.training.task import ImageGrids, Scalars, Validate
 
 
-class Composition(Defense):
-    """Several defences in sequence in front of one classifier.
+class Composition(RandomizedDefense):
+    """Several defences in sequence in front of one classifier; randomised if one of them is.
 
     Args:
       parts: defences of the same classifier, in order. If the last one has a classifier of its own, as
@@ -58,11 +60,12 @@ class Composition(Defense):
         hyperparameters = _merge({part.name: vars(part.config) for part in parts})
         self.config = types.SimpleNamespace(**hyperparameters) if config is None else config
         self.detects = first.detects
+        self.is_randomized = any(part.is_randomized for part in parts)
         self.batch_size = min(part.batch_size for part in parts)
         self.budget = EvaluationBudget.smallest([part.budget for part in parts])
 
-    def purify(self, images: tf.Tensor) -> tf.Tensor:
-        return purify_in_order(self.parts, images)
+    def purify(self, images: tf.Tensor, draw: int | tf.Tensor | None = None) -> tf.Tensor:
+        return purify_in_order(self.parts, images, draw)
 
     def detector_score(self, images: tf.Tensor) -> tf.Tensor:
         return self.parts[0].detector_score(images)
@@ -70,8 +73,11 @@ class Composition(Defense):
     def networks(self) -> dict[str, keras.Layer]:
         return _merge({part.name: part.networks() for part in self.parts})
 
-    def defend(self, classifier: Any = None) -> DefendedClassifier:
-        return DefendedClassifier(self, self.parts[-1].defend(classifier).classifier)
+    def deciding_classifier(self, classifier: Any = None) -> FrozenClassifier:
+        return self.parts[-1].deciding_classifier(classifier)
+
+    def code(self) -> tuple[type, ...]:
+        return (Composition, *(kind for part in self.parts for kind in part.code()))
 
 
 class LearnedComposition(Composition, LearnedDefense):
@@ -173,6 +179,7 @@ def make_composition_class(name: str) -> type[Composition]:
         "__init__": create,
         "name": "+".join(kind.name for kind in kinds),
         "config_type": _make_config_type(kinds),
+        "is_randomized": any(kind.is_randomized for kind in kinds),
         "default_epochs": classmethod(default_epochs),
     }
     return cast(type[Composition], type("NamedComposition", (base,), members))
@@ -201,10 +208,13 @@ def check_order(kinds: Sequence[type[Defense]]) -> None:
         )
 
 
-def purify_in_order(parts: Sequence[Defense], images: tf.Tensor) -> tf.Tensor:
-    """Return images float32 [N, H, W, C] after all `parts`."""
+def purify_in_order(
+    parts: Sequence[Defense], images: tf.Tensor, draw: int | tf.Tensor | None = None
+) -> tf.Tensor:
+    """Return images float32 [N, H, W, C] after all `parts`; randomised ones use `draw`."""
     for part in parts:
-        images = part.purify(images)
+        draws = {"draw": draw} if part.is_randomized else {}
+        images = part.purify(images, **draws)
     return images
 
 

@@ -11,6 +11,8 @@ import tensorflow as tf
 from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
+from tfdefense.defenses.core.hyperparameters import config_text
+from tfdefense.defenses.core.pipeline_cache import PipelineCache, pipeline_state
 from tfdefense.errors import UserError, unknown_name
 from tfdefense.training import LoopConfig
 
@@ -39,6 +41,8 @@ class Defense(abc.ABC):
       detects: true if the defence also refuses images (see `detector_score`).
       certifies: true if the defence has a method `certify`, which returns classes and certified L2
         radii.
+      is_randomized: true if `purify` draws random numbers and takes a draw: see
+        `RandomizedDefense`.
       replaces_classifier: true if `defend` uses a classifier of the defence itself.
       batch_size: recommended number of images in one call of `purify`.
       budget: default size of an evaluation.
@@ -52,6 +56,7 @@ class Defense(abc.ABC):
     config: Any
     detects: bool = False
     certifies: bool = False
+    is_randomized: bool = False
     replaces_classifier: bool = False
     batch_size: int = 250
     budget: EvaluationBudget = EvaluationBudget()
@@ -148,12 +153,31 @@ class Defense(abc.ABC):
     def defend(self, classifier: Any = None) -> "DefendedClassifier":
         """Return the pipeline, which white-box attacks attack and which is exported.
 
+        It is the same object while the defence and the classifier have the same state, also after
+        further training, so an attack on it is compiled once: see `pipeline_cache`.
+
         Args:
           classifier: classifier behind the purifier; None for the guarded one.
         """
-        if classifier is None:
-            classifier = self.classifier
-        return DefendedClassifier(self, FrozenClassifier(classifier, self.classifier.image_shape))
+        deciding = self.deciding_classifier(classifier)
+        cache: PipelineCache[DefendedClassifier] = vars(self).setdefault(
+            "_pipelines", PipelineCache()
+        )
+        state = pipeline_state(self, deciding.model)
+        return cache.get(state, lambda: DefendedClassifier(self, deciding))
+
+    def deciding_classifier(self, classifier: Any = None) -> FrozenClassifier:
+        """Return the classifier of the pipeline; arguments as for `defend`."""
+        shape = self.classifier.image_shape
+        if classifier is None or classifier is self.classifier.model:
+            return self.classifier
+        if isinstance(classifier, FrozenClassifier) and classifier.image_shape == shape:
+            return classifier
+        return FrozenClassifier(classifier, shape)
+
+    def code(self) -> tuple[type, ...]:
+        """Return the classes whose code the pipeline runs, without those of the classifier."""
+        return (type(self),)
 
 
 class DefendedClassifier:
@@ -170,13 +194,29 @@ class DefendedClassifier:
         self.name = f"{defense.name}+{classifier.name}"
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        return self.defense.purify_and_classify(self.classifier, images)[1]
+        return self.purify_and_classify(images)[1]
+
+    def purify_and_classify(
+        self, images: tf.Tensor, draw: int | tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return purified images float32 [N, H, W, C] and logits float32 [N, K].
+
+        Args:
+          images: float32 [N, H, W, C] in [0, 1].
+          draw: draw of a randomised defence (see `RandomizedDefense`); None for its usual one.
+        """
+        draws = {} if draw is None else {"draw": draw}
+        return self.defense.purify_and_classify(self.classifier, images, **draws)
 
     def identity(self) -> tuple[list[Any], dict[str, Any]]:
         """Return the defence's settings, and all networks by name: see `Identifiable`."""
-        settings = [self.defense.name, _config_text(self.defense.config), self.defense.seed]
+        settings = [self.defense.name, config_text(self.defense.config), self.defense.seed]
         networks = {**self.defense.networks(), "classifier": self.classifier.model}
         return settings, networks
+
+    def code(self) -> tuple[type, ...]:
+        """Return the classes of the defence and of the classifier: see `Identifiable`."""
+        return (type(self), *self.defense.code(), *self.classifier.code())
 
 
 class RejectingClassifier:
@@ -199,16 +239,6 @@ class RejectingClassifier:
         score = self.pipeline.defense.detector_score(images)
         refused = tf.reduce_max(logits, axis=-1) + score
         return tf.concat([logits, refused[:, tf.newaxis]], axis=-1)
-
-
-def _config_text(config: Any) -> str:
-    """Return `repr(config)` under the class name "Config".
-
-    Fingerprints contain this text, so they do not change if a configuration class is renamed.
-    """
-    if not dataclasses.is_dataclass(config):
-        return repr(config)
-    return "Config" + repr(config).removeprefix(type(config).__qualname__)
 
 
 def _image_shape(classifier: Any) -> tuple[int, int, int]:

@@ -54,3 +54,13 @@ def check_learning_rate(config: Any) -> None:
     rate, schedule = config.learning_rate, config.schedule
     require(rate > 0, f"--learning_rate={rate}: more than 0 is needed.")
     require(schedule in SCHEDULES, f"--schedule={schedule}: constant or cosine is needed.")
+
+
+def config_text(config: Any) -> str:
+    """Return `repr(config)` under the class name "Config".
+
+    Fingerprints contain this text, so they do not change if a configuration class is renamed.
+    """
+    if not dataclasses.is_dataclass(config):
+        return repr(config)
+    return "Config" + repr(config).removeprefix(type(config).__qualname__)

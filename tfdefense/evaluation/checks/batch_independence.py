@@ -6,7 +6,7 @@ MAX_LOGIT_DIFFERENCE = 1e-3
 
 
 def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
-    changed, difference = evidence.diagnostics.batch_dependence()
+    changed, difference = evidence.diagnostics.batch_dependence
     return conclude(
         passed=changed == 0 and difference <= MAX_LOGIT_DIFFERENCE,
         finding=f"Alone instead of in a batch, {changed} of {evidence.diagnostics.n:,} images get another class,"
@@ -16,9 +16,11 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
 
 
 BATCH_INDEPENDENCE = Check(
+    key="batch_independence",
     name="Batches do not matter",
     question="Does the pipeline give an image the same logits alone and in a batch?",
     source="this library, whose attacks and predictions have different batch sizes",
     rule=f"no class changes, and logits differ by at most {MAX_LOGIT_DIFFERENCE:g} of the largest one",
     examine=_examine,
+    probes=("single_images",),
 )

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from tfdefense.evaluation.checks.diagnostics import Diagnostics
+from tfdefense.evaluation.checks.sizes import FAST_PROBES
 from tfdefense.evaluation.measurements import Measurements
 from tfdefense.utils.statistics import wilson_interval
 
@@ -16,7 +17,7 @@ class CheckEvidence:
 
     Attributes:
       measurements: rows and per-image results of the report.
-      diagnostics: further attacks on a few images.
+      diagnostics: probes of a few images.
       pipeline_names: names of the defended pipelines; the first is the defence as it is used, the last
         has no detector.
     """
@@ -46,18 +47,27 @@ class Check:
     """A question about the numbers of a report, with the rule that answers it.
 
     Attributes:
+      key: name for `--checks`; the name of the check's module.
       name: statement that is true if the check passes.
       question: what the check asks.
       source: paper and section that ask for it.
       rule: condition for passing, with its threshold, as the end of a sentence "It passes if ...".
       examine: returns whether the evidence passes, and the verdict.
+      probes: keys of `sizes.PROBES`, the work that the check needs.
     """
 
+    key: str
     name: str
     question: str
     source: str
     rule: str
     examine: Callable[[CheckEvidence], tuple[bool, str]]
+    probes: tuple[str, ...] = ()
+
+    @property
+    def is_fast(self) -> bool:
+        """True if the check needs no more than one run of PGD and a few predictions."""
+        return FAST_PROBES.issuperset(self.probes)
 
     def run(self, evidence: CheckEvidence) -> CheckResult:
         """Return the result of the check."""

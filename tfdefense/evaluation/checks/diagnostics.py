@@ -4,206 +4,219 @@ import dataclasses
 import functools
 
 import numpy as np
-import tensorflow as tf
 
-from tfdefense.attacks import PGD, Square, enable_stop_at_success
+from tfdefense.attacks import Square, enable_stop_at_success
 from tfdefense.data.core.dataset import Split
-from tfdefense.evaluation.checks.pgd_trace import PGDParameters, PGDTrace, trace_pgd
+from tfdefense.evaluation.checks import stability
+from tfdefense.evaluation.checks.attacked_models import AttackedModels
+from tfdefense.evaluation.checks.epsilon_curve import AccuracyCurve, measure_curve
+from tfdefense.evaluation.checks.inference_graph import InferenceGraph, inspect_graph
+from tfdefense.evaluation.checks.pgd_trace import CLEAN_START, PGDRun, PGDTrace, PGDTracer
+from tfdefense.evaluation.checks.probe_progress import ProbeProgress
 from tfdefense.evaluation.checks.random_search import RandomSearch
-from tfdefense.evaluation.runner import ModelRunner, RunnableModel
-from tfdefense.utils.progress import ProgressBar
-
-_CURVE_FACTORS = (0, 0.25, 0.5, 1, 1.5, 2)  # Radii of the accuracy curve, in units of epsilon.
-_MAX_QUERIES = 1_000
-
-
-@dataclasses.dataclass(frozen=True)
-class DiagnosticsConfig:
-    """Effort of the diagnostics.
-
-    Attributes:
-      epsilon: L-infinity radius.
-      noise_draws: random perturbations of each image; also the largest number of queries of Square.
-      steps: steps of PGD. Their total length is 4/3 epsilon.
-    """
-
-    epsilon: float
-    noise_draws: int
-    steps: int
+from tfdefense.evaluation.checks.sizes import RESTARTS, CheckSizes
+from tfdefense.evaluation.checks.surrogate_pipeline import SurrogatePipeline
 
 
 class Diagnostics:
-    """Attacks on a pipeline; each one runs when it is first needed.
+    """Probes of a pipeline; each one runs when it is first needed.
+
+    Probes that look for what the attacks of the report missed run only on the images that withstand
+    those attacks.
 
     Args:
-      classifier, pipeline: run the classifier without and with the defence.
-      split: a few images, which run as one batch.
-      config: effort.
+      models: what is attacked.
+      split: a few images.
+      epsilon: L-infinity radius.
+      sizes: effort.
       withstood: bool [>= n], images that withstand the white-box attacks of the report with this
         radius; None if it has none, so that PGD decides.
 
     Attributes:
       n, num_classes: of the images.
-      many_steps: number of steps of the longer PGD.
-      max_queries: largest number of queries of Square.
+      progress: told about each probe.
     """
-
-    RESTARTS = 5
 
     def __init__(
         self,
-        classifier: ModelRunner[RunnableModel],
-        pipeline: ModelRunner[RunnableModel],
+        models: AttackedModels,
         split: Split,
-        config: DiagnosticsConfig,
+        epsilon: float,
+        sizes: CheckSizes,
         withstood: np.ndarray | None = None,
     ) -> None:
-        self.classifier = classifier
-        self.pipeline = pipeline
+        self.models, self.pipeline = models, models.pipeline
         self.split = split
-        self.epsilon = config.epsilon
-        self.noise_draws = config.noise_draws
-        self.steps, self.many_steps = config.steps, 5 * config.steps // 2
-        self.max_queries = min(_MAX_QUERIES, config.noise_draws)
+        self.epsilon, self.sizes = epsilon, sizes
         self.n = len(split)
         self.num_classes = split.num_classes
-        self._step_size = 4 / 3 / config.steps  # In units of epsilon.
+        self.progress = ProbeProgress()
         self._given = withstood
-        self._progress: ProgressBar | None = None
-
-    def run_attacks(self) -> None:
-        """Run all PGD attacks now, under one progress bar."""
-        title = f"checks on {self.pipeline.model.name}"
-        with ProgressBar(title, self._total_passes()) as self._progress:
-            _ = (
-                self.trace,
-                self.fooled_by_single_step,
-                self.fooled_by_large_steps,
-                self.fooled_by_small_steps,
-                self.fooled_by_many_steps,
-                self.fooled_by_restarts,
-                self.epsilon_curve,
-            )
-        self._progress = None
 
     @functools.cached_property
     def withstood(self) -> np.ndarray:
         """Images that withstand the white-box attacks of the report, bool [n]."""
-        return self._given[: self.n] if self._given is not None else ~_is_fooled(self.trace)
+        if self._given is not None:
+            return self._given[: self.n]
+        return ~np.any(self.trace.fooled, axis=0)
 
     @functools.cached_property
     def trace(self) -> PGDTrace:
         """PGD with the usual number of steps, from the clean images."""
-        return self._trace(self.epsilon, self._step_size, self.steps, start=0)
+        with self.progress.probe("trace"):
+            run = PGDRun(self.epsilon, self.step_size, self.sizes.steps)
+            return self.models.pipeline_pgd.run(self.split, run)
 
     @functools.cached_property
-    def fooled_by_many_steps(self) -> np.ndarray:
-        """Images that PGD with more steps fools, bool [n]."""
-        return _is_fooled(self._trace(self.epsilon, self._step_size, self.many_steps, start=1))
+    def missed_by_step_size(self) -> dict[str, int]:
+        """Step size -> number of images that withstand the attacks, but not PGD with this step size."""
+        epsilon, steps = self.epsilon, self.sizes.steps
+        runs = {
+            "one step of length epsilon": PGDRun(epsilon, epsilon, 1),
+            "steps of epsilon / 4": PGDRun(epsilon, epsilon / 4, steps, start=1),
+            "steps a quarter as long": PGDRun(epsilon, self.step_size / 4, steps),
+        }
+        with self.progress.probe("step_sizes"):
+            return {name: self._count_missed(run) for name, run in runs.items()}
 
     @functools.cached_property
-    def fooled_by_restarts(self) -> np.ndarray:
-        """Images that PGD fools from at least one of several random starts, bool [n]."""
-        starts = range(1, 1 + self.RESTARTS)
-        traces = [self._trace(self.epsilon, self._step_size, self.steps, each) for each in starts]
-        return np.any([_is_fooled(trace) for trace in traces], axis=0)
+    def missed_by_effort(self) -> tuple[int, int]:
+        """Numbers of images that withstand the attacks, but not more steps or not more restarts."""
+        usual = PGDRun(self.epsilon, self.step_size, self.sizes.steps)
+        more_steps = dataclasses.replace(usual, steps=self.sizes.many_steps, start=1)
+        restarts = [dataclasses.replace(usual, start=1 + number) for number in range(RESTARTS)]
+        with self.progress.probe("more_effort"):
+            return self._count_missed(more_steps), self._count_missed(*restarts)
 
     @functools.cached_property
-    def fooled_by_single_step(self) -> np.ndarray:
-        """Images that one step of length epsilon fools, bool [n]."""
-        return _is_fooled(self._trace(self.epsilon, 1.0, 1, start=0))
+    def missed_by_margin_loss(self) -> int:
+        """Number of images that withstand the attacks, but not PGD on the margin loss."""
+        usual = PGDRun(self.epsilon, self.step_size, self.sizes.steps, margin_loss=True)
+        runs = [dataclasses.replace(usual, start=start) for start in (CLEAN_START, 1)]
+        with self.progress.probe("margin_loss"):
+            return self._count_missed(*runs)
 
     @functools.cached_property
-    def fooled_by_large_steps(self) -> np.ndarray:
-        """Images that PGD with steps of a quarter of epsilon fools, bool [n]."""
-        return _is_fooled(self._trace(self.epsilon, 1 / 4, self.steps, start=1))
+    def missed_by_square(self) -> int:
+        """Number of images that withstand the attacks, but not the square attack."""
+        with self.progress.probe("square"):
+            if not self.withstood.any():
+                return 0
+            standing = self._standing()
+            attack = enable_stop_at_success(
+                Square(epsilon=self.epsilon, queries=self.sizes.queries)
+            )
+            attacked = self.pipeline.attack(attack, standing, show_progress=False)
+            return int(np.sum(self.pipeline.predict(attacked) != standing.labels))
 
     @functools.cached_property
-    def fooled_by_small_steps(self) -> np.ndarray:
-        """Images that PGD with steps a quarter as long as usual fools, bool [n]."""
-        return _is_fooled(self._trace(self.epsilon, self._step_size / 4, self.steps, start=0))
+    def missed_by_noise(self) -> int:
+        """Number of images that withstand the attacks, but not random noise."""
+        with self.progress.probe("noise") as advance:
+            if not self.withstood.any():
+                return 0
+            search = RandomSearch(self.pipeline, self.epsilon, self.sizes.draws)
+            return int(search.fooled(self._standing(), advance).sum())
 
     @functools.cached_property
-    def epsilon_curve(self) -> dict[str, list[float]]:
-        """Accuracies "undefended", "grey_box" and "white_box" at each radius of "epsilon"."""
-        curve: dict[str, list[float]] = {"epsilon": self._curve_radii()}
-        labels = self.split.labels
-        for epsilon in curve["epsilon"]:
-            attacked = self.split
-            if epsilon > 0:
-                attack = PGD(epsilon=epsilon)
-                attacked = self.classifier.attack(attack, self.split, show_progress=False)
-            steps = self.steps if epsilon > 0 else 1
-            white_box = self._trace(epsilon, self._step_size, steps, start=1)
-            correct = {
-                "undefended": self.classifier.predict(attacked) == labels,
-                "grey_box": self.pipeline.predict(attacked) == labels,
-                "white_box": ~_is_fooled(white_box),
-            }
-            for name, images in correct.items():
-                curve.setdefault(name, []).append(float(images.mean()))
-        return curve
+    def surrogate_only(self) -> tuple[int, int] | None:
+        """Images that withstand the attacks, and are attacked through the surrogate of the pipeline.
 
-    def fooled_by_square(self) -> np.ndarray:
-        """Return, of the m images that withstand the attacks, those that Square fools, bool [m]."""
-        if not self.withstood.any():
-            return np.zeros(0, bool)
-        standing = self._standing()
-        attack = enable_stop_at_success(Square(epsilon=self.epsilon, queries=self.max_queries))
-        return self.pipeline.predict(self.pipeline.attack(attack, standing)) != standing.labels
-
-    def fooled_by_noise(self) -> np.ndarray:
-        """Return, of the m images that withstand the attacks, those that random noise fools, bool [m]."""
-        if not self.withstood.any():
-            return np.zeros(0, bool)
-        search = RandomSearch(self.pipeline, self.epsilon, self.noise_draws)
-        return search.fooled(self._standing())
-
-    def batch_dependence(self) -> tuple[int, float]:
-        """Compare each image alone with the whole batch.
-
-        Returns:
-          The number of images whose class changes, and the largest difference of two logits in units
-          of the largest logit.
+        The number of them that the surrogate classifies correctly, and how many of these PGD turns
+        into images that fool the surrogate but not the pipeline. None if there is no surrogate.
         """
-        model, run = self.pipeline.model, self.pipeline.run_batches
-        together = run(model, self.split)
-        alone = np.concatenate(
-            [run(model, self.split.select(np.array([row]))) for row in range(self.n)]
-        )
-        changed = np.argmax(together, axis=-1) != np.argmax(alone, axis=-1)
-        return int(changed.sum()), float(np.abs(together - alone).max() / np.abs(together).max())
+        with self.progress.probe("surrogate"):
+            if not self.has_declared_gradient:
+                return None
+            if not self.withstood.any():
+                return 0, 0
+            surrogate = PGDTracer(SurrogatePipeline(self.pipeline.model), self.pipeline.batch_size)
+            standing = self._standing()
+            run = PGDRun(self.epsilon, self.step_size, self.sizes.steps)
+            trace = surrogate.run(standing, run)
+            attacked = dataclasses.replace(standing, images=trace.last)
+            is_right = ~trace.fooled[0]
+            resists = self.pipeline.predict(attacked) == standing.labels
+            return int(is_right.sum()), int(np.sum(is_right & trace.fooled[-1] & resists))
+
+    @functools.cached_property
+    def has_declared_gradient(self) -> bool:
+        """True if a step of the pipeline has a gradient that `bpda` declares."""
+        return SurrogatePipeline(self.pipeline.model).differs(self.split.image_shape)
+
+    @functools.cached_property
+    def fooled_without_bound(self) -> np.ndarray:
+        """Images that PGD fools with epsilon 1, bool [n]."""
+        with self.progress.probe("unbounded"):
+            return self._fooled_by_pgd(1.0)
+
+    @functools.cached_property
+    def epsilon_curve(self) -> AccuracyCurve:
+        """Accuracies at several radii; empty if the sizes leave the curve out."""
+        if not self.sizes.curve:
+            return {}
+        with self.progress.probe("curve"):
+            return measure_curve(
+                self.models, self.split, self.epsilon, self.sizes.steps, self._fooled_at
+            )
+
+    @functools.cached_property
+    def rounding(self) -> tuple[int, int]:
+        """Number of images that PGD fools, and of those that no longer fool after rounding to 8 bits."""
+        fooled = np.flatnonzero(self.trace.fooled[-1])
+        with self.progress.probe("rounding"):
+            if not len(fooled):
+                return 0, 0
+            split = self.split.select(fooled)
+            attacked = self.trace.last[fooled]
+            rounded = dataclasses.replace(split, images=stability.round_to_levels(attacked))
+            return len(fooled), int(np.sum(self.pipeline.predict(rounded) == split.labels))
+
+    @functools.cached_property
+    def batch_dependence(self) -> tuple[int, float]:
+        """See `stability.compare_alone`."""
+        with self.progress.probe("single_images"):
+            return stability.compare_alone(self.pipeline, self.split)
+
+    @functools.cached_property
+    def repetition(self) -> tuple[int, float]:
+        """See `stability.compare_repeated`."""
+        with self.progress.probe("repeats"):
+            return stability.compare_repeated(self.pipeline, self.split)
+
+    @functools.cached_property
+    def margin_change(self) -> np.ndarray:
+        """See `stability.margin_change`; the radius of the noise is the length of a step of PGD."""
+        with self.progress.probe("small_noise"):
+            return stability.margin_change(self.pipeline, self.split, self.step_size)
+
+    @functools.cached_property
+    def inference_graph(self) -> InferenceGraph:
+        """Random numbers and loops in the graph of the pipeline."""
+        return inspect_graph(self.pipeline.model, self.split.image_shape)
+
+    @property
+    def step_size(self) -> float:
+        """Length of a usual step of PGD, in units of the images."""
+        return 4 / 3 / self.sizes.steps * self.epsilon
+
+    def _fooled_at(self, radius: float) -> np.ndarray:
+        """Return bool [n]: images that PGD fools with this radius."""
+        return self.fooled_without_bound if radius == 1 else self._fooled_by_pgd(radius)
+
+    def _fooled_by_pgd(self, radius: float) -> np.ndarray:
+        steps = self.sizes.steps if radius > 0 else 1
+        run = PGDRun(radius, 4 / 3 / self.sizes.steps * radius, steps, start=1)
+        return self.models.pipeline_pgd.fooled(self.split, run)
 
     def _standing(self) -> Split:
         return self.split.select(np.flatnonzero(self.withstood))
 
-    def _curve_radii(self) -> list[float]:
-        radii = {min(1.0, round(factor * self.epsilon, 6)) for factor in _CURVE_FACTORS}
-        return sorted(radii | {1.0})
-
-    def _total_passes(self) -> int:
-        full = 1 + self.RESTARTS + 2 + len(self._curve_radii()) - 1
-        return (full * self.steps + self.many_steps + 2) * self.n
-
-    def _trace(self, epsilon: float, relative_step_size: float, steps: int, start: int) -> PGDTrace:
-        """Run PGD with steps of length `relative_step_size * epsilon`."""
-        parameters = PGDParameters(
-            tf.constant(epsilon, tf.float32),
-            tf.constant(epsilon * relative_step_size, tf.float32),
-            tf.constant(steps),
-            tf.constant(start),
-        )
-        images, labels = self.split.images, self.split.labels
-        trace = self._compiled_trace(tf.constant(images), tf.constant(labels, tf.int32), parameters)
-        if self._progress is not None:
-            self._progress.advance(steps * self.n)
-        return PGDTrace(*(tensor.numpy() for tensor in trace))
-
-    @functools.cached_property
-    def _compiled_trace(self) -> tf.types.experimental.GenericFunction:
-        return tf.function(functools.partial(trace_pgd, self.pipeline.model), autograph=False)
-
-
-def _is_fooled(trace: PGDTrace) -> np.ndarray:
-    """Return bool [n]: images that are misclassified at some step of a trace."""
-    return trace.fooled_at < len(trace.losses)
+    def _count_missed(self, *runs: PGDRun) -> int:
+        """Return the number of images that withstand the attacks, but not at least one of the runs."""
+        left = np.flatnonzero(self.withstood)
+        for run in runs:
+            if len(left):
+                fooled = self.models.pipeline_pgd.fooled(self.split.select(left), run)
+                left = left[~fooled]
+        return int(self.withstood.sum()) - len(left)

@@ -6,12 +6,13 @@ from tfdefense.utils.statistics import wilson_interval
 
 def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
     diagnostics = evidence.diagnostics
-    curve, n = diagnostics.epsilon_curve, diagnostics.n
-    accuracy, chance = curve["white_box"][-1], 1 / diagnostics.num_classes
+    n, chance = diagnostics.n, 1 / diagnostics.num_classes
+    correct = n - int(diagnostics.fooled_without_bound.sum())
+    curve = diagnostics.epsilon_curve or {"epsilon": [1.0], "white_box": [correct / n]}
     shares = zip(curve["white_box"], curve["epsilon"], strict=True)
     points = ", ".join(f"{share:.0%} at {epsilon:.3g}" for share, epsilon in shares)
     return conclude(
-        passed=wilson_interval(round(accuracy * n), n)[0] <= chance,
+        passed=wilson_interval(correct, n)[0] <= chance,
         finding=f"White-box accuracy over epsilon, n = {n:,}: {points}.",
         warning=f"With epsilon 1 every image can become any other, so accuracy must fall to chance"
         f" ({chance:.0%}). The attack does not work.",
@@ -19,10 +20,12 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
 
 
 FALLS_TO_CHANCE = Check(
+    key="falls_to_chance",
     name="Accuracy falls to chance",
     question="Does white-box accuracy fall to chance with epsilon 1, where an image can become any"
     " other?",
     source="Carlini et al. 2019, sections 5.2 and 5.3; Athalye et al. 2018, section 3.1",
     rule="the 95 % interval of the accuracy begins at chance or below",
     examine=_examine,
+    probes=("unbounded",),
 )

@@ -19,9 +19,11 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
 
 
 GRADIENTS_EXIST = Check(
+    key="gradients_exist",
     name="Gradients exist",
     question="On what share of the images is the gradient of the loss zero at every pixel?",
     source="Carlini et al. 2019, section 4.7; Athalye et al. 2018, section 3",
     rule=f"the share is at most {MAX_BLIND_SHARE:.0%}",
     examine=_examine,
+    probes=("trace",),
 )

@@ -25,6 +25,7 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
 
 
 LABEL_LEAKING = Check(
+    key="label_leaking",
     name="Attacks do not help the classifier",
     question="Is accuracy under an attack higher than on clean images?",
     source="Kurakin et al. 2017, Adversarial Machine Learning at Scale (label leaking)",

@@ -18,10 +18,12 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
 
 
 LOSS_RISES = Check(
+    key="loss_rises",
     name="The loss rises",
     question="Does the mean loss increase along the steps of PGD?",
     source="Carlini et al. 2019, section 5.2",
     rule=f"the last loss is more than {MIN_RISE:g} above the first and at least"
     f" {MIN_SHARE_OF_HIGHEST:.0%} of the highest",
     examine=_examine,
+    probes=("trace",),
 )

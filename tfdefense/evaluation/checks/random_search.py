@@ -1,6 +1,6 @@
 """Random perturbations of images within an L-infinity ball."""
 
-import functools
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -10,8 +10,8 @@ from tfdefense.attacks.core.cleverhans_backend import project_to_ball
 from tfdefense.attacks.core.criteria import is_misclassified
 from tfdefense.attacks.core.norms import expand_per_image
 from tfdefense.data.core.dataset import Split
+from tfdefense.evaluation.checks.probe_progress import Advance
 from tfdefense.evaluation.runner import ModelRunner, RunnableModel
-from tfdefense.utils.progress import ProgressBar
 
 
 class RandomSearch:
@@ -29,23 +29,37 @@ class RandomSearch:
         self.epsilon = epsilon
         self.draws = draws
 
-    def fooled(self, split: Split) -> np.ndarray:
-        """Return bool [n]: images that at least one perturbation fools."""
-        n = len(split)
-        fooled = np.zeros(n, bool)
-        images, labels = tf.constant(split.images), tf.constant(split.labels)
-        draws_at_once = max(1, self.pipeline.batch_size // n)
-        title = f"random noise on {self.pipeline.model.name}"
-        with ProgressBar(title, self.draws * n) as progress:
-            for first in range(0, self.draws, draws_at_once):
-                numbers = tf.range(first, min(first + draws_at_once, self.draws))
-                fooled |= self._compiled(images, labels, numbers).numpy()
-                progress.advance(draws_at_once * n)
+    def fooled(self, split: Split, advance: Advance) -> np.ndarray:
+        """Return bool [n]: images that at least one perturbation fools.
+
+        Args:
+          split: the images.
+          advance: told which share of the draws is done.
+        """
+        fooled = np.zeros(len(split), bool)
+        images, labels = np.asarray(split.images), np.asarray(split.labels, np.int32)
+        compiled = self._compile(split.image_shape)
+        first = 0
+        while first < self.draws and not fooled.all():
+            left = np.flatnonzero(~fooled)
+            last = min(first + max(1, self.pipeline.batch_size // len(left)), self.draws)
+            found = compiled(
+                tf.constant(images[left]), tf.constant(labels[left]), tf.range(first, last)
+            )
+            fooled[left] = found.numpy()
+            first = last
+            advance(first / self.draws)
         return fooled
 
-    @functools.cached_property
-    def _compiled(self) -> tf.types.experimental.GenericFunction:
-        return tf.function(self._fooled_by_draws, autograph=False, reduce_retracing=True)
+    def _compile(self, image_shape: tuple[int, ...]) -> Callable[..., tf.Tensor]:
+        """Return `_fooled_by_draws`, compiled for any number of images and draws."""
+        signature = (
+            tf.TensorSpec([None, *image_shape], tf.float32),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None], tf.int32),
+        )
+        function = tf.function(self._fooled_by_draws, autograph=False)
+        return function.get_concrete_function(*signature)
 
     def _fooled_by_draws(
         self, images: tf.Tensor, labels: tf.Tensor, numbers: tf.Tensor

@@ -1,7 +1,5 @@
 """Check that other step sizes of PGD fool no further images."""
 
-import numpy as np
-
 from tfdefense.evaluation.checks.check import (
     MAX_EXTRA_SHARE,
     Check,
@@ -13,12 +11,7 @@ from tfdefense.evaluation.checks.check import (
 
 def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
     diagnostics = evidence.diagnostics
-    fooled = {
-        "one step of length epsilon": diagnostics.fooled_by_single_step,
-        "steps of epsilon / 4": diagnostics.fooled_by_large_steps,
-        "steps a quarter as long": diagnostics.fooled_by_small_steps,
-    }
-    missed = {name: int(np.sum(diagnostics.withstood & images)) for name, images in fooled.items()}
+    missed = diagnostics.missed_by_step_size
     counts = ", ".join(f"{count} of {diagnostics.n:,} ({name})" for name, count in missed.items())
     return conclude(
         passed=all(is_few(count, diagnostics.n) for count in missed.values()),
@@ -28,10 +21,12 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
 
 
 STEP_SIZE = Check(
+    key="step_size",
     name="Step size does not matter",
     question="Does PGD with other step sizes fool images that the attacks of the report do not?",
     source="Carlini et al. 2019, sections 4.9 and 5.2; Athalye et al. 2018, section 3.1",
     rule="for each step size, the 95 % interval of the share of such images begins at"
     f" {MAX_EXTRA_SHARE:.0%} or below",
     examine=_examine,
+    probes=("step_sizes",),
 )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tfdefense.classifiers.core.fingerprint import fingerprints_agree
 from tfdefense.errors import UserError, require
 from tfdefense.evaluation.report.comparison_figure import save_comparison_figure
 from tfdefense.evaluation.report.html_page import page_html
@@ -12,7 +13,7 @@ from tfdefense.evaluation.report.page import Page, Picture, Section, Term, page_
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.report.sections import failed_check_terms
 from tfdefense.evaluation.result import ResultRow, format_accuracy
-from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES
+from tfdefense.evaluation.threat_models import ANY_WHITE_BOX
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.tables import latex_table
@@ -61,6 +62,7 @@ class Comparison:
             ComparisonLine(row.attack, row.epsilon, _worst_case_attacks(report, row))
             for report in self.reports.values()
             for row in report.rows
+            if row.threat_model != ANY_WHITE_BOX  # It has no column.
         )
         return sorted(found, key=lambda line: (line.attack != "none", line.attack == "worst_case"))
 
@@ -96,13 +98,15 @@ class Comparison:
         return next((row for row in rows if row), None)
 
     def table(self) -> list[list[str]]:
-        """Return header and lines: undefended, then grey box and white box of each defence."""
+        """Return header and lines: undefended, then the threat models of each defence."""
         columns = [
             (name, threat_model)
             for name, report in self.reports.items()
             for threat_model in report.threat_models()
         ]
-        titles = [f"{name}, {THREAT_MODEL_TITLES[model]}" for name, model in columns]
+        titles = [
+            f"{name}, {self.reports[name].threat_model_title(model)}" for name, model in columns
+        ]
         table = [["attack", UNDEFENDED, *titles]]
         for line in self.lines():
             rows = [
@@ -194,7 +198,7 @@ def _require_comparable(first: tuple[str, Report], second: tuple[str, Report]) -
     for what in ("classifier", "images"):
         ours, theirs = (each.fingerprints.get(what) for each in (first_report, second_report))
         require(
-            ours == theirs or None in (ours, theirs),
+            fingerprints_agree(ours, theirs),
             f"--compare: {first_name} and {second_name} have different {what} of the same name (other"
             " weights or another --split_seed). Give runs with the same.",
         )

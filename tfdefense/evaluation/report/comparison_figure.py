@@ -8,7 +8,7 @@ import matplotlib
 from matplotlib.axes import Axes
 
 from tfdefense.evaluation.result import ResultRow
-from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES
+from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES, WHITE_BOXES
 from tfdefense.utils.figures import COLORS, MARKERS, STYLE, save_figure, subplots
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ class _LineStyle(NamedTuple):
 
 
 def save_comparison_figure(comparison: "Comparison", path: Path) -> None:
-    """Draw grey box and white box side by side, and write a PNG and an SVG file."""
+    """Draw grey box and white boxes side by side, and write a PNG and an SVG file."""
     lines = comparison.lines()
     names = ["clean" if line.attack == "none" else line.attack.split(":")[0] for line in lines]
     threat_models = [
         name
-        for name in ("grey_box", "white_box")
+        for name in ("grey_box", *WHITE_BOXES)
         if any(name in report.threat_models() for report in comparison.reports.values())
     ]
     with matplotlib.rc_context(STYLE):

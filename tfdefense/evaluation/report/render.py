@@ -13,6 +13,7 @@ from tfdefense.evaluation.report.page import (
     warning_lines,
 )
 from tfdefense.evaluation.report.report import Report
+from tfdefense.evaluation.report.surrogate_section import surrogate_section
 from tfdefense.utils.tables import latex_table, text_table
 
 
@@ -61,6 +62,8 @@ def report_page(report: Report, pictures: tuple[str, ...]) -> Page:
     shown.append(sections.perturbation_section(report))
     if report.recoveries:
         shown.append(sections.recovery_section(report))
+    if report.surrogates:
+        shown.append(surrogate_section(report))
     if report.detections:
         shown.append(sections.detector_section(report))
     if "training" in pictures:

@@ -5,7 +5,6 @@ import dataclasses
 import io
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,13 @@ from tfdefense.evaluation.per_image_results import PerImageResults
 from tfdefense.evaluation.recovery import Recovery
 from tfdefense.evaluation.report.summary import summarize
 from tfdefense.evaluation.result import ResultRow, format_accuracy
-from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES, THREAT_MODELS
-from tfdefense.utils.atomic_write import atomic_write
+from tfdefense.evaluation.surrogate_findings import SurrogateFinding
+from tfdefense.evaluation.threat_models import (
+    ANY_WHITE_BOX,
+    REPORTED_THREAT_MODELS,
+    THREAT_MODEL_TITLES,
+    WHITE_BOX_EOT,
+)
 from tfdefense.utils.package_versions import package_versions
 
 SCHEMA = 1
@@ -36,12 +40,20 @@ class Report:
       detections: what the detector refuses; empty without a detector.
       recoveries: share of fooling images that purification recovers; "restored" in `report.json`.
       curve: accuracies "undefended", "grey_box" and "white_box" at each "epsilon", with the number of
-        images "n" and of PGD steps "steps".
+        images "n" and of PGD steps "steps"; empty if it was left out.
+      check_effort: what the checks did: "checks" (keys of those that ran), "images", "steps",
+        "draws", "queries", "curve" (whether it was measured), "adapted" (whether the sizes are
+        smaller than the budget of the defence, to save time), "seconds" and "report_seconds"; empty
+        without checks.
+      surrogates: what white-box attacks found through each surrogate gradient; empty if the defence
+        declares no choice.
       fingerprints: hashes of "classifier" and "images", which tell apart others of the same name. A
         classifier that is not a Keras model has none.
       labels: true classes int32 [N]; None in a report that was read from a file.
       per_image: "defense/attack/threat_model" -> results per image; empty in a report that was read
         from a file.
+      worst_cases: "defense/worst_case/threat_model" -> results of the attack that fooled each image
+        first; empty in a report that was read from a file.
     """
 
     rows: tuple[ResultRow, ...]
@@ -52,9 +64,12 @@ class Report:
     detections: tuple[Detection, ...] = ()
     recoveries: tuple[Recovery, ...] = ()
     curve: dict[str, Any] = dataclasses.field(default_factory=dict)
+    check_effort: dict[str, Any] = dataclasses.field(default_factory=dict)
+    surrogates: tuple[SurrogateFinding, ...] = ()
     fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
     labels: np.ndarray | None = dataclasses.field(default=None, repr=False)
     per_image: dict[str, PerImageResults] = dataclasses.field(default_factory=dict, repr=False)
+    worst_cases: dict[str, PerImageResults] = dataclasses.field(default_factory=dict, repr=False)
 
     def row(self, defense: str, attack: str, threat_model: str) -> ResultRow | None:
         """Return the row of a pipeline, an attack and a threat model, or None."""
@@ -91,9 +106,25 @@ class Report:
         return summarize(self)
 
     def threat_models(self) -> list[str]:
-        """Return the threat models of the defended rows, in the order of `THREAT_MODELS`."""
+        """Return the threat models with a column, in the order of `REPORTED_THREAT_MODELS`."""
         found = {row.threat_model for row in self.rows if row.defense != "none"}
-        return [name for name in THREAT_MODELS if name in found]
+        return [name for name in REPORTED_THREAT_MODELS if name in found]
+
+    @property
+    def is_randomized(self) -> bool:
+        """True if the defence draws random numbers, so that it has several white-box attackers."""
+        return WHITE_BOX_EOT in self.threat_models()
+
+    def threat_model_title(self, threat_model: str) -> str:
+        """Return the title of a threat model; that of a randomised defence names its randomness."""
+        title = THREAT_MODEL_TITLES[threat_model]
+        is_fixed = threat_model == "white_box" and self.is_randomized
+        return f"{title}, fixed randomness" if is_fixed else title
+
+    def white_box_worst_case(self, pipeline: str) -> ResultRow:
+        """Return the row of the images that withstand every attack of every white-box attacker."""
+        row = self.row(pipeline, "worst_case", ANY_WHITE_BOX)
+        return row or self.existing_row(pipeline, "worst_case", "white_box")
 
     def attack_labels(self) -> list[str]:
         """Return the attacks of the rows, in their order, and "worst_case"."""
@@ -105,10 +136,10 @@ class Report:
         columns = [("undefended", "none", "white_box")]
         for name in threat_models:
             if name in ("transfer", "black_box"):
-                columns.append((f"undefended, {THREAT_MODEL_TITLES[name]}", "none", name))
+                columns.append((f"undefended, {self.threat_model_title(name)}", "none", name))
         for pipeline in self.pipeline_names:
             for name in threat_models:
-                columns.append((f"{pipeline}, {THREAT_MODEL_TITLES[name]}", pipeline, name))
+                columns.append((f"{pipeline}, {self.threat_model_title(name)}", pipeline, name))
         return columns
 
     def table(self) -> list[list[str]]:
@@ -152,6 +183,8 @@ class Report:
             "restored": [dataclasses.asdict(each) for each in self.recoveries],
             "detections": [dataclasses.asdict(each) for each in self.detections],
             "curve": self.curve,
+            "check_effort": self.check_effort,
+            "surrogates": [dataclasses.asdict(each) for each in self.surrogates],
             "fingerprints": self.fingerprints,
             "made_with": package_versions(),
         }
@@ -174,22 +207,7 @@ class Report:
             tuple(Detection(**each) for each in content["detections"]),
             tuple(Recovery(**each) for each in content["restored"]),
             content["curve"],
+            content.get("check_effort", {}),
+            tuple(SurrogateFinding(**each) for each in content.get("surrogates", [])),
             content.get("fingerprints", {}),
         )
-
-    def save_predictions(self, path: Path) -> None:
-        """Write the results per image as a compressed .npz file.
-
-        It holds "labels" and "defense/attack/threat_model/field" for each field of
-        `PerImageResults`.
-        """
-        assert self.labels is not None, (
-            "a report that was read from a file has no results per image"
-        )
-        arrays: dict[str, Any] = {
-            f"{key}/{name}": array
-            for key, results in self.per_image.items()
-            for name, array in results.arrays().items()
-        }
-        with atomic_write(path) as partial:
-            np.savez_compressed(partial, labels=self.labels, **arrays)

@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 
+from tfdefense.evaluation.predictions import save_predictions
 from tfdefense.evaluation.report.render import to_html, to_latex, to_markdown
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.report.report_figures import (
@@ -26,9 +27,11 @@ def save_report(report: Report, run: RunDirectory) -> None:
       run: the run directory, which already holds `gallery.png`.
     """
     directory = run.path
-    save_epsilon_figure(report, directory / "epsilon.png")
     save_perturbation_figure(report, directory / "perturbations.png")
-    names = ["gallery", "epsilon", "perturbations"]
+    names = ["gallery", "perturbations"]
+    if report.curve:
+        save_epsilon_figure(report, directory / "epsilon.png")
+        names.append("epsilon")
     if run.exists() and save_training_figure(run, directory / "training.png"):
         names.append("training")
     if report.detections:
@@ -39,7 +42,9 @@ def save_report(report: Report, run: RunDirectory) -> None:
     write_text_file(directory / "report.html", to_html(report, directory, pictures))
     write_text_file(directory / "report.csv", report.to_csv())
     write_text_file(directory / "report.tex", to_latex(report))
-    report.save_predictions(directory / "predictions.npz")
+    assert report.labels is not None, "a report that was read from a file has no predictions"
+    results = {**report.per_image, **report.worst_cases}
+    save_predictions(directory / "predictions.npz", report.labels, results)
     with SummaryWriter(directory) as summaries:
         grids = {name: _load_picture(directory / f"{name}.png") for name in pictures}
         summaries.write_images("evaluation", grids, step=0)

@@ -30,6 +30,12 @@ def report_notes(
             "Grey-box and transfer rows count only images that the undefended classifier classifies"
             " correctly before the attack and wrongly after it."
         )
+    if defense.is_randomized:
+        notes.append(
+            f"{defense.name} draws random numbers. Fixed randomness: they are a function of image and"
+            f" seed, and the attack knows them. EOT: gradients are means over {threat_models.eot_draws}"
+            f" draws. Resubmitted: {threat_models.resubmissions} draws judge each image."
+        )
     if threat_models.source is not None and "transfer" in threat_models:
         notes.append(f"Transfer: the attack knows only the classifier {threat_models.source.name}.")
     return tuple(notes)

@@ -2,17 +2,23 @@
 
 from tfdefense.evaluation.checks.check import CheckResult
 from tfdefense.evaluation.checks.registry import CHECKS
+from tfdefense.evaluation.detection import Detection
 from tfdefense.evaluation.report.page import Picture, Section, Term
 from tfdefense.evaluation.report.report import Report
-from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES
+from tfdefense.evaluation.result import ResultRow, format_accuracy
+from tfdefense.evaluation.threat_models import WHITE_BOX_EOT, WHITE_BOX_RESUBMITTED
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.tables import format_share
 
 _COLUMN_MEANINGS = {
     "grey_box": "the attack knows only the classifier. Its images then pass through the defence.",
     "white_box": "the attack knows the defence and the classifier.",
+    WHITE_BOX_EOT: "the attack does not know the random numbers. It follows the mean gradient over"
+    " draws, and one other draw decides.",
+    WHITE_BOX_RESUBMITTED: "the same images, judged by several draws. An image counts as correct only"
+    " if it is under all of them.",
     "transfer": "the attack knows only another classifier.",
-    "black_box": "the attack knows no weights. It queries the logits of the pipeline.",
+    "black_box": "the attack knows no weights. It queries the pipeline: its logits, or only classes.",
 }
 
 
@@ -20,8 +26,8 @@ def accuracy_section(report: Report) -> Section:
     """Return the table of accuracies and the meaning of its columns."""
     terms = [Term("Undefended", "the attack on the classifier alone.")]
     for name in report.threat_models():
-        title = THREAT_MODEL_TITLES[name].capitalize()
-        terms.append(Term(title, _COLUMN_MEANINGS[name]))
+        title = report.threat_model_title(name)
+        terms.append(Term(title[0].upper() + title[1:], _COLUMN_MEANINGS[name]))
     terms.append(
         Term(
             "worst_case",
@@ -29,6 +35,11 @@ def accuracy_section(report: Report) -> Section:
             " column.",
         )
     )
+    if report.is_randomized:
+        row = report.white_box_worst_case(report.defense)
+        terms.append(
+            Term("worst_case of all white boxes", f"{format_accuracy(row)}, image by image.")
+        )
     return Section(
         paragraphs=(
             "Each cell is the accuracy on test images, its 95 % Wilson interval in percent, and the"
@@ -58,7 +69,8 @@ def epsilon_section(report: Report) -> Section:
     """Return the accuracy over the radius of the attack."""
     curve = report.curve
     names = [name for name in ("undefended", "grey_box", "white_box") if name in curve]
-    table = [["epsilon", *(THREAT_MODEL_TITLES.get(name, name) for name in names)]]
+    titles = [name if name == "undefended" else report.threat_model_title(name) for name in names]
+    table = [["epsilon", *titles]]
     for number, epsilon in enumerate(curve["epsilon"]):
         table.append([f"{epsilon:.3g}", *(f"{curve[name][number]:.0%}" for name in names)])
     text = (
@@ -78,7 +90,7 @@ def perturbation_section(report: Report) -> Section:
         success = "-" if row.attack == "none" or row.success is None else f"{row.success:.1%}"
         before = f"{row.l1:.3g}, {row.l2:.3g}, {row.linf:.3g}"
         after = f"{row.left_l1:.3g}, {row.left_l2:.3g}, {row.left_linf:.3g}"
-        table.append([*_row_titles(row.attack, row.threat_model), success, before, after])
+        table.append([*_row_titles(report, row), success, before, after])
     text = (
         "Mean norms of the difference to the clean image, before and after purification. Success is the"
         " share of images that are correct before the attack and wrong after it."
@@ -108,7 +120,7 @@ def detector_section(report: Report) -> Section:
     for each in report.detections:
         share = format_share(each.refused, each.ci_low, each.ci_high, each.n)
         area = "-" if each.auc is None else f"{each.auc:.3f}"
-        table.append([*_row_titles(each.attack, each.threat_model), share, area])
+        table.append([*_row_titles(report, each), share, area])
     text = (
         "The share of images that the detector refuses. The area under the ROC curve is the probability"
         " that an attacked image has a higher score than a clean one."
@@ -119,7 +131,7 @@ def detector_section(report: Report) -> Section:
 
 def training_section(report: Report) -> Section:
     """Return the curves of the training."""
-    row = report.existing_row(report.defense, "worst_case", "white_box")
+    row = report.white_box_worst_case(report.defense)
     text = (
         "Losses and validation accuracies during training. The accuracies are grey-box numbers. With the"
         f" trained defence, {row.accuracy:.1%} of {row.n:,} test images stay correct under the white-box"
@@ -139,7 +151,7 @@ def check_section(report: Report) -> Section:
         if check.name in shown
     )
     text = "These checks look for signs that the attacks of this report are too weak."
-    return Section("Checks", (text,), table=table, terms=terms)
+    return Section("Checks", (text, *_effort_sentences(report)), table=table, terms=terms)
 
 
 def origin_section(report: Report) -> Section:
@@ -154,11 +166,32 @@ def origin_section(report: Report) -> Section:
     )
 
 
-def _row_titles(attack: str, threat_model: str) -> list[str]:
+def _effort_sentences(report: Report) -> tuple[str, ...]:
+    """Return how large the checks were, and which were left out; none for an old report."""
+    effort = report.check_effort
+    if not effort:
+        return ()
+    left_out = [check.name for check in CHECKS if check.key not in effort["checks"]]
+    sentences = [
+        f"They looked at {effort['images']:,} images, with {effort['steps']:,} steps of PGD, up to"
+        f" {effort['draws']:,} random perturbations and up to {effort['queries']:,} queries of Square,"
+        f" and took {effort['seconds']:.0f} of {effort['report_seconds']:.0f} seconds."
+    ]
+    if effort["adapted"]:
+        sentences.append(
+            "These sizes follow from the speed of this machine: the checks may take a third of the"
+            " time of the report. --check_images=N fixes them."
+        )
+    if left_out:
+        sentences.append(f"Left out by --checks: {', '.join(left_out)}.")
+    return (" ".join(sentences),)
+
+
+def _row_titles(report: Report, line: ResultRow | Detection) -> list[str]:
     """Return the first two cells of a line: attack and threat model."""
-    if attack == "none":
+    if line.attack == "none":
         return ["none (clean)", "-"]
-    return [attack, THREAT_MODEL_TITLES[threat_model]]
+    return [line.attack, report.threat_model_title(line.threat_model)]
 
 
 def failed_check_terms(report: Report, label: str = "") -> tuple[Term, ...]:

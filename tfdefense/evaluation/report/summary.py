@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES
+from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES, WHITE_BOXES
 
 if TYPE_CHECKING:
     from tfdefense.evaluation.report.report import Report
@@ -11,7 +11,7 @@ _KNOWLEDGE = {
     "grey_box": "knows only the classifier",
     "white_box": "knows classifier and defence",
     "transfer": "knows only another classifier",
-    "black_box": "only queries logits",
+    "black_box": "only queries logits or classes",
 }
 _STOPPED_SHARE = 0.5  # A defence with less white-box accuracy does not stop an attacker.
 
@@ -22,10 +22,14 @@ def summarize(report: "Report") -> str:
     rows = {
         name: report.existing_row(report.defense, "worst_case", name)
         for name in report.threat_models()
+        if name not in WHITE_BOXES[1:]
     }
+    rows["white_box"] = report.white_box_worst_case(report.defense)
+    titles = dict(THREAT_MODEL_TITLES)
+    if report.is_randomized:
+        titles["white_box"] = "white box, worst case of fixed randomness, EOT and resubmissions"
     shares = [
-        f"{row.accuracy:.1%} (n = {row.n:,}) if the attacker {_KNOWLEDGE[name]}"
-        f" ({THREAT_MODEL_TITLES[name]})"
+        f"{row.accuracy:.1%} (n = {row.n:,}) if the attacker {_KNOWLEDGE[name]} ({titles[name]})"
         for name, row in rows.items()
     ]
     return (
@@ -44,6 +48,8 @@ def _verdict(report: "Report", white_box_accuracy: float) -> str:
             f"{len(report.failed_checks)} of {len(report.checks)} checks failed, so the true robustness is"
             " unknown."
         )
+    if not report.checks:
+        return "No checks ran, so these attacks may be too weak."
     return "At least half of the images withstand these attacks, even if the attacker knows the defence."
 
 
@@ -51,7 +57,10 @@ def _detector_sentences(report: "Report") -> str:
     if not report.detections:
         return ""
     pipeline = report.pipeline_names[-1]
-    rows = {name: report.row(pipeline, "worst_case", name) for name in ("grey_box", "white_box")}
+    rows = {
+        "grey_box": report.row(pipeline, "worst_case", "grey_box"),
+        "white_box": report.white_box_worst_case(pipeline),
+    }
     shares = [
         f"{row.accuracy:.1%} ({THREAT_MODEL_TITLES[name]})" for name, row in rows.items() if row
     ]

@@ -1,0 +1,85 @@
+"""Accuracy of a trained purifier under one attack through each of its surrogate gradients.
+
+    .venv/bin/python benchmarks/surrogates.py --images=500 --skip=2000 --data_dir=DIR
+
+The attack runs with each surrogate alone, on all images. "together" counts the images that
+withstand this surrogate and all above it: what one attack that tries them in this order leaves. The
+last line is one JSON object: "ours" is the accuracy that all surrogates together leave, and "peer"
+that of the default alone.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from tfdefense import data, zoo
+from tfdefense.attacks.core.each_surrogate import find_surrogates
+from tfdefense.attacks.core.spec import parse_attack
+from tfdefense.evaluation.runner import ModelRunner
+from tfdefense.networks.surrogates import use_surrogates
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="robust_purifier/mnist/mnist_cnn", help=zoo.names())
+    parser.add_argument("--attack", default="apgd_ce:epsilon=0.3")
+    parser.add_argument("--surrogates", help="comma-separated; default: all, the default first")
+    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--skip", type=int, default=1000, help="test images before the first one")
+    parser.add_argument("--data_dir")
+    arguments = parser.parse_args()
+    pretrained = zoo.load(arguments.model)
+    pipeline = pretrained.before(pretrained.classifier()).defend()
+    runner = ModelRunner(pipeline)
+    dataset = data.load(pretrained.name.split("/")[1], arguments.data_dir)
+    rows = np.arange(arguments.skip, arguments.skip + arguments.images)
+    test = dataset.test.select(rows)
+    names = find_surrogates(pipeline, test.image_shape)
+    attack, together = parse_attack(arguments.attack), runner.predict(test) == test.labels
+    print(f"{'clean':14} accuracy {np.mean(together):.1%} n={len(test)}", flush=True)
+    found = {}
+    for name in arguments.surrogates.split(",") if arguments.surrogates else names:
+        started = time.perf_counter()
+        with use_surrogates(name):
+            attacked = runner.attack(attack, test, show_progress=False)
+        withstands = runner.predict(attacked) == test.labels
+        together &= withstands
+        found[name] = {
+            "alone": float(np.mean(withstands)),
+            "together": float(np.mean(together)),
+            "seconds": round(time.perf_counter() - started, 1),
+        }
+        print(
+            f"{name:14} alone {found[name]['alone']:.1%}, together {found[name]['together']:.1%},"
+            f" {found[name]['seconds']:.0f} s",
+            flush=True,
+        )
+    last = list(found.values())[-1]
+    default = found.get(names[0], {}).get("alone") if names else None
+    print(
+        json.dumps(
+            {
+                "benchmark": "surrogates",
+                "model": arguments.model,
+                "attack": arguments.attack,
+                "n": len(test),
+                "surrogates": found,
+                "ours": last["together"],
+                "peer": default,
+                "ratio": default and round(last["together"] / default, 4),
+                "unit": "accuracy",
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

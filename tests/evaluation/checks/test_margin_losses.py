@@ -1,0 +1,22 @@
+import numpy as np
+
+from tests.evaluation.checks.planted_flaws import confident
+from tfdefense.attacks import APGDDLR, PGD
+from tfdefense.evaluation.checks.margin_losses import MARGIN_LOSSES
+
+
+def test_attack_on_cross_entropy_alone_fails_if_the_pipeline_is_confident(
+    evidence_of, diagnose, run_planted, toy_split
+):
+    runner = run_planted(confident)
+    for attack, passes in ((PGD(epsilon=0.25), False), (APGDDLR(epsilon=0.25, steps=20), True)):
+        attacked = runner.attack(attack, toy_split)
+        withstood = runner.predict(attacked) == toy_split.labels
+        result = MARGIN_LOSSES.run(evidence_of(diagnose(confident, withstood=withstood)))
+        assert result.passed == passes
+        assert ("apgd_dlr" in result.verdict) != passes
+
+
+def test_pipeline_without_a_flaw_passes(evidence_of, clean_diagnostics):
+    assert not np.any(clean_diagnostics.withstood)
+    assert MARGIN_LOSSES.run(evidence_of(clean_diagnostics)).passed

@@ -1,0 +1,88 @@
+import json
+import logging
+
+import pytest
+import tensorflow as tf
+
+from tests.evaluation.checks.planted_flaws import PlantedDefense, identity
+from tfdefense.attacks import BIM
+from tfdefense.cli.printing import print_report
+from tfdefense.errors import UserError
+from tfdefense.evaluation import AttackPlan, Report
+from tfdefense.evaluation.checks.registry import CHECKS
+from tfdefense.evaluation.checks.settings import CheckSettings
+from tfdefense.evaluation.evaluator import evaluate_plan
+from tfdefense.evaluation.report.render import to_markdown
+
+
+@pytest.fixture(scope="module")
+def planted_defense(toy_model):
+    return PlantedDefense(toy_model, identity)
+
+
+@pytest.fixture
+def evaluate_with(planted_defense, toy_split):
+    """Return the report of a pipeline without a flaw, with these checks."""
+
+    def evaluate_with(*names, images=None):
+        attacks, checks = (BIM(epsilon=0.25),), CheckSettings(names, images)
+        plan = AttackPlan(attacks, white_box_images=24, checks=checks)
+        return evaluate_plan(planted_defense, toy_split, plan)
+
+    return evaluate_with
+
+
+def test_without_checks_a_report_says_so(evaluate_with, capsys):
+    report = evaluate_with("none")
+    assert report.checks == ()
+    assert report.curve == report.check_effort == {}
+    assert "## Checks" not in to_markdown(report)
+    print_report(report)
+    assert capsys.readouterr().out.endswith("No checks ran.\n")
+
+
+def test_fast_checks_leave_the_curve_out_and_are_named(evaluate_with):
+    report = evaluate_with("fast")
+    assert report.curve == {}
+    expected = [check.key for check in CHECKS if check.is_fast]
+    assert report.check_effort["checks"] == expected
+    page = to_markdown(report)
+    assert "They looked at 24 images, with 40 steps of PGD" in page
+    assert "Left out by --checks: White box is the strongest attacker, Square finds" in page
+
+
+@pytest.mark.slow
+def test_number_of_images_can_be_fixed(evaluate_with):
+    report = evaluate_with("all", images=12)
+    assert len(report.checks) == len(CHECKS)
+    assert report.curve["n"] == report.check_effort["images"] == 12
+    assert not report.check_effort["adapted"]
+    restored = Report.from_json(report.to_json())
+    assert restored.check_effort == report.check_effort
+    old = json.loads(report.to_json())
+    del old["check_effort"]
+    assert "They looked at" not in to_markdown(Report.from_json(json.dumps(old)))
+
+
+def test_more_check_images_than_attacked_images_are_an_error(evaluate_with):
+    with pytest.raises(UserError, match="--check_images=25: the report has 24 white-box images"):
+        evaluate_with("fast", images=25)
+
+
+@pytest.fixture
+def tensorflow_log():
+    """The messages of TensorFlow, such as its warning of retracing."""
+    messages = []
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logger = tf.get_logger()
+    logger.addHandler(handler)
+    yield messages
+    logger.removeHandler(handler)
+
+
+@pytest.mark.slow
+def test_reports_of_many_sizes_warn_of_no_retracing(evaluate_with, tensorflow_log):
+    for images in range(19, 25):  # TensorFlow warns from the fifth trace of a function on.
+        evaluate_with("gradients_exist", "repeatability", images=images)
+    assert not [message for message in tensorflow_log if "retracing" in message]

@@ -1,0 +1,150 @@
+"""Attacks of cleverhans in our reports: `cleverhans:NAME:key=value`.
+
+NAME is a function of `cleverhans.tf2.attacks`. What is set here and not by the user:
+- `eps` is the epsilon of the report; `clip_min` and `clip_max` are 0 and 1.
+- `eps_iter`, `nb_iter` and `norm`, which have no defaults in cleverhans, have those of our attacks:
+  `basic_iterative_method` makes 10 steps of epsilon / 4, `projected_gradient_descent` and
+  `madry_et_al` make 40 steps of epsilon / 30 from a random start, in Linf. The default step of
+  `momentum_iterative_method` is epsilon / 5, its default share of `eps`. `spsa` makes 100 steps.
+- The faults of cleverhans 4.0.0 are repaired: see `cleverhans_repairs`.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+from cleverhans.tf2 import attacks
+
+from tfdefense.adapters.cleverhans_repairs import RepairedCarliniWagnerL2, repaired_cleverhans
+from tfdefense.adapters.parameter_names import check_parameter_names, parameter_defaults
+from tfdefense.attacks.core.counted_model import CountedModel
+from tfdefense.attacks.core.foreign_attack import ForeignAttack
+from tfdefense.attacks.core.foreign_batch import ForeignBatch
+from tfdefense.attacks.core.foreign_facts import AttackFacts
+from tfdefense.attacks.core.foreign_parameters import Value
+from tfdefense.errors import require, unknown_name
+
+_CARLINI = "carlini_wagner_l2"
+_RESERVED = (
+    *("self", "model_fn", "x", "y", "targeted", "clip_min", "clip_max", "loss_fn"),
+    *("sanity_checks", "is_debug", "batch_size"),
+)
+# Defaults for parameters without one, and in place of steps of a fixed size.
+_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "basic_iterative_method": {"nb_iter": 10, "norm": np.inf},
+    "fast_gradient_method": {"norm": np.inf},
+    "madry_et_al": {"nb_iter": 40, "norm": np.inf},
+    "projected_gradient_descent": {"nb_iter": 40, "norm": np.inf, "rand_init": True},
+    "spsa": {"nb_iter": 100},
+}
+_RELATIVE_STEPS: Mapping[str, float] = {
+    "basic_iterative_method": 1 / 4,
+    "madry_et_al": 1 / 30,
+    "momentum_iterative_method": 1 / 5,
+    "projected_gradient_descent": 1 / 30,
+}
+_NORMS: Mapping[Any, str] = {"inf": "linf", np.inf: "linf", 2: "l2"}
+
+
+@dataclasses.dataclass(frozen=True)
+class CleverhansAttack(ForeignAttack):
+    """Attack of `cleverhans.tf2.attacks`; see `ForeignAttack` and this module."""
+
+    library: ClassVar[str] = "cleverhans"
+    distribution: ClassVar[str] = "cleverhans"
+
+    @classmethod
+    def find_facts(cls, method: str, values: Mapping[str, Value]) -> AttackFacts:
+        defaults = parameter_defaults(_find_function(method), _RESERVED)
+        known = [name for name in defaults if name != "eps"]
+        check_parameter_names(values, known, f"cleverhans:{method}")
+        for name, value in values.items():
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            may_be_flag = name in ("rand_init", "abort_early")
+            require(
+                is_number or may_be_flag or name in ("norm", "early_stop_loss_threshold"),
+                f"--attacks=cleverhans:{method}: {name}={value}, a number needed.",
+            )
+        norm = values.get("norm", np.inf)
+        require(
+            norm in _NORMS,
+            f"--attacks=cleverhans:{method}: norm={norm}, inf or 2 needed.",
+        )
+        is_bounded = "eps" in defaults
+        return AttackFacts(
+            norm=_NORMS[norm] if is_bounded else "l2",
+            needs_radius=is_bounded,
+            accepts_radius=is_bounded,
+            takes_targets=True,
+        )
+
+    def generate(self, model: CountedModel, batch: ForeignBatch) -> Any:
+        with repaired_cleverhans():
+            if self.method == _CARLINI:
+                return self._minimize(model, batch)
+            if self.method == "spsa":
+                rows = range(len(batch.images))
+                parts = [self._perturb(model, batch.select(np.array([row]))) for row in rows]
+                return np.concatenate(parts)
+            return self._perturb(model, batch)
+
+    def _perturb(self, model: CountedModel, batch: ForeignBatch) -> np.ndarray:
+        """Return the images of a function with a radius."""
+        function = _find_function(self.method)
+        known = inspect.signature(function).parameters
+        values: dict[str, Any] = {**_DEFAULTS.get(self.method, {}), **self.values}
+        if values.get("norm") == "inf":
+            values["norm"] = np.inf
+        if self.method in _RELATIVE_STEPS and self.epsilon is not None:
+            values.setdefault("eps_iter", _RELATIVE_STEPS[self.method] * self.epsilon)
+            if "rand_minmax" in known:
+                values.setdefault("rand_minmax", self.epsilon)
+        if "sanity_checks" in known:
+            values["sanity_checks"] = False
+        is_targeted = batch.targets is not None
+        labels = tf.constant(batch.targets if is_targeted else batch.labels)
+        images = function(
+            model,
+            tf.constant(batch.images),
+            eps=self.epsilon,
+            clip_min=0.0,
+            clip_max=1.0,
+            y=labels,
+            targeted=is_targeted,
+            **values,
+        )
+        return np.asarray(images)
+
+    def _minimize(self, model: CountedModel, batch: ForeignBatch) -> np.ndarray:
+        """Return the images of `carlini_wagner_l2`, one after the other."""
+        values: dict[str, Any] = self.values
+        constant = values.pop("initial_const", 1e-2) / batch.images[0].size
+        options = {**values, "initial_const": constant, "batch_size": 1}
+        if batch.targets is None:
+            return RepairedCarliniWagnerL2(model, **options).attack(batch.images)
+        parts = [
+            RepairedCarliniWagnerL2(model, y=batch.targets[row : row + 1], **options).attack(
+                batch.images[row : row + 1]
+            )
+            for row in range(len(batch.images))
+        ]
+        return np.concatenate(parts)
+
+
+def cleverhans_attack_names() -> list[str]:
+    """Return the names of all attacks of `cleverhans.tf2.attacks`."""
+    return sorted(module.name for module in pkgutil.iter_modules(attacks.__path__))
+
+
+def _find_function(method: str) -> Callable[..., Any]:
+    """Return the function of an attack, or the class of C&W, whose function takes any keyword."""
+    if method not in cleverhans_attack_names():
+        raise unknown_name("--attacks=cleverhans", method, cleverhans_attack_names())
+    if method == _CARLINI:
+        return RepairedCarliniWagnerL2.__base__
+    return getattr(importlib.import_module(f"{attacks.__name__}.{method}"), method)

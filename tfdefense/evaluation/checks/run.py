@@ -1,0 +1,125 @@
+"""The checks of one report: which ones, how large, how long, and their results."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tfdefense.data.core.dataset import Split
+from tfdefense.evaluation.checks.attacked_models import AttackedModels
+from tfdefense.evaluation.checks.check import Check, CheckEvidence, CheckResult
+from tfdefense.evaluation.checks.diagnostics import Diagnostics
+from tfdefense.evaluation.checks.epsilon_curve import AccuracyCurve
+from tfdefense.evaluation.checks.fitted_sizes import ProbePlan, fit_sizes
+from tfdefense.evaluation.checks.probe_progress import ProbeProgress
+from tfdefense.evaluation.checks.registry import ALL, run_checks, select_checks
+from tfdefense.evaluation.checks.settings import CheckSettings
+from tfdefense.evaluation.checks.sizes import PROBES, CheckSizes, count_passes
+from tfdefense.evaluation.measurements import Measurements
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckSubject:
+    """What the checks of a report look at.
+
+    Attributes:
+      measurements: rows and per-image results of the report.
+      models: classifier and defended pipeline.
+      split: white-box images.
+      epsilon: L-infinity radius.
+      withstood: see `Diagnostics`.
+      pipeline_names: see `CheckEvidence`.
+    """
+
+    measurements: Measurements
+    models: AttackedModels
+    split: Split
+    epsilon: float
+    withstood: np.ndarray | None
+    pipeline_names: tuple[str, ...]
+
+    @property
+    def standing(self) -> np.ndarray:
+        """Images that withstand the attacks as far as is known before any check, bool [>= n]."""
+        return np.ones(len(self.split), bool) if self.withstood is None else self.withstood
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckOutcome:
+    """Results of the checks of a report.
+
+    Attributes:
+      results: one per check.
+      curve: accuracy over epsilon with the keys "n" and "steps"; empty without it.
+      effort: what `report.json` stores as "check_effort": see `Report`; empty without checks.
+    """
+
+    results: tuple[CheckResult, ...] = ()
+    curve: dict[str, Any] = dataclasses.field(default_factory=dict)
+    effort: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def run_report_checks(subject: CheckSubject, settings: CheckSettings) -> CheckOutcome:
+    """Run the checks of a report, with one progress bar over all of them."""
+    checks = select_checks(settings.names)
+    if not checks:
+        return CheckOutcome()
+    start = time.monotonic()
+    attack_seconds = sum(row.seconds for row in subject.measurements.rows)
+    probes = _probes_of(checks, with_curve=ALL in settings.names)
+    largest = _largest_sizes(subject, settings, probes)
+    sizes = _fitted_sizes(largest, subject, settings, probes, attack_seconds)
+    split = subject.split.take(sizes.images)
+    diagnostics = Diagnostics(subject.models, split, subject.epsilon, sizes, subject.withstood)
+    diagnostics.progress = ProbeProgress(
+        f"checks on {subject.models.pipeline.model.name}",
+        {probe: count_passes([probe], sizes, subject.standing).weight for probe in probes},
+    )
+    evidence = CheckEvidence(subject.measurements, diagnostics, subject.pipeline_names)
+    results = run_checks(checks, evidence)
+    curve: AccuracyCurve = diagnostics.epsilon_curve
+    diagnostics.progress.close()
+    seconds = time.monotonic() - start
+    effort = {
+        "checks": [check.key for check in checks],
+        **dataclasses.asdict(sizes),
+        "queries": sizes.queries,
+        "adapted": sizes != largest,
+        "seconds": round(seconds, 3),
+        "report_seconds": round(attack_seconds + seconds, 3),
+    }
+    with_sizes = {"n": diagnostics.n, "steps": sizes.steps, **curve} if curve else {}
+    return CheckOutcome(results, with_sizes, effort)
+
+
+def _probes_of(checks: Sequence[Check], *, with_curve: bool) -> list[str]:
+    needed = {probe for check in checks for probe in check.probes}
+    return [name for name in PROBES if name in needed or (name == "curve" and with_curve)]
+
+
+def _largest_sizes(
+    subject: CheckSubject, settings: CheckSettings, probes: Sequence[str]
+) -> CheckSizes:
+    """Return the sizes that the budget of the defence and the settings say."""
+    budget = subject.measurements.defense.budget
+    images = settings.images or min(budget.check_images, len(subject.split))
+    return CheckSizes(
+        images, budget.check_steps, budget.random_perturbations, curve="curve" in probes
+    )
+
+
+def _fitted_sizes(
+    largest: CheckSizes,
+    subject: CheckSubject,
+    settings: CheckSettings,
+    probes: Sequence[str],
+    attack_seconds: float,
+) -> CheckSizes:
+    """Return `largest`, or smaller sizes that fit the time if nothing fixes the sizes."""
+    is_fixed = settings.images is not None or subject.measurements.defense.budget.fixed_checks
+    if is_fixed or not probes:
+        return largest
+    plan = ProbePlan(probes, subject.standing, attack_seconds)
+    return fit_sizes(largest, subject.models, subject.split, plan)

@@ -1,0 +1,95 @@
+"""Images that white-box attacks find through each surrogate gradient of a defence."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfdefense.evaluation.measurements import Measurements
+from tfdefense.evaluation.per_image_results import PerImageResults, ResultKey
+from tfdefense.evaluation.threat_models import WHITE_BOX_EOT
+
+_THREAT_MODELS = ("white_box", WHITE_BOX_EOT)
+
+
+@dataclasses.dataclass(frozen=True)
+class SurrogateFinding:
+    """Images that one attack fools through each surrogate gradient.
+
+    Attributes:
+      attack, threat_model: as in the row.
+      n: number of images.
+      accuracy: share of the n images that are correct before the attack and under it.
+      first_accuracy: the same share if the attack uses only the surrogate that it tries first: the
+        default, unless other surrogates were requested. None for an attack without a radius, which
+        returns the smallest perturbation of all surrogates.
+      fooled: surrogate -> number of images that are correct before the attack and that it fools
+        first or, without a radius, by the smallest perturbation. In the order in which they are
+        tried.
+    """
+
+    attack: str
+    threat_model: str
+    n: int
+    accuracy: float
+    first_accuracy: float | None
+    fooled: dict[str, int]
+
+
+def measure_surrogates(measurements: Measurements, pipeline: str) -> tuple[SurrogateFinding, ...]:
+    """Return a finding for each white-box attack that tried several surrogates, and the worst case.
+
+    Args:
+      measurements: results per image, with worst cases.
+      pipeline: name of the defended pipeline.
+    """
+    findings = []
+    for text, results in {**measurements.per_image, **measurements.worst_cases}.items():
+        key, names = ResultKey.parse(text), results.surrogates
+        is_white_box = key.defense == pipeline and key.threat_model in _THREAT_MODELS
+        has_choice = results.surrogate is not None and names is not None and len(names) > 1
+        if is_white_box and has_choice:
+            findings.append(_finding(measurements, key, results))
+    return tuple(findings)
+
+
+def _finding(
+    measurements: Measurements, key: ResultKey, results: PerImageResults
+) -> SurrogateFinding:
+    """Return the finding of one attack, or of the attacks behind a worst case."""
+    assert results.surrogate is not None
+    assert results.surrogates is not None
+    attacks = [key.attack] if results.attacks is None else map(str, results.attacks[1:])
+    parts = [key._replace(attack=attack) for attack in attacks]
+    n = len(results)
+    correct = measurements.correct(ResultKey(key.defense, "none", "none"))[:n]
+    withstands, withstands_first = correct.copy(), correct.copy()
+    for part in parts:
+        under_attack = measurements.correct(part)[:n]
+        withstands &= under_attack
+        surrogate = measurements.per_image[str(part)].surrogate
+        if surrogate is not None:  # A later one attacks only images that withstand the first one.
+            under_attack |= surrogate[:n] > 0
+        withstands_first &= under_attack
+    first_accuracy = float(withstands_first.mean()) if _have_radius(measurements, parts) else None
+    fooled = correct & ~withstands
+    return SurrogateFinding(
+        key.attack,
+        key.threat_model,
+        n,
+        accuracy=float(withstands.mean()),
+        first_accuracy=first_accuracy,
+        fooled={
+            str(name): int(np.sum(fooled & (results.surrogate == index)))
+            for index, name in enumerate(results.surrogates)
+        },
+    )
+
+
+def _have_radius(measurements: Measurements, keys: Sequence[ResultKey]) -> bool:
+    without = {
+        ResultKey(row.defense, row.attack, row.threat_model)
+        for row in measurements.rows
+        if row.epsilon is None
+    }
+    return without.isdisjoint(keys)
