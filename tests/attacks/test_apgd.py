@@ -6,6 +6,10 @@ import tensorflow as tf
 
 from tests.attacks.conftest import LinearModel
 from tfdefense.attacks import APGDCE, APGDDLR, APGDT, PGD
+from tfdefense.attacks.core.auto_pgd import AscentBatch, AutoPGDConfig, run_auto_pgd
+
+STEPS = 40
+SHRINKAGE, SHORTEST_WINDOW = int(0.03 * STEPS), int(0.06 * STEPS)
 
 
 def dlr_in_numpy(logits, label, target=None):
@@ -27,6 +31,88 @@ def test_dlr_loss_is_the_formula_of_the_paper():
     found = APGDDLR().loss(tf.constant(labels), tf.constant(targets))(tf.constant(logits))
     expected = [dlr_in_numpy(*row) for row in zip(logits, labels, targets, strict=True)]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def apgd_in_numpy(loss_and_gradient, images, start, epsilon, norm):
+    """Run the published code of APGD, image by image in its checkpoints; return the highest losses.
+
+    At the first checkpoint it compares the first loss with the last row of a table that is still
+    zero, in place of the loss at the start.
+    """
+
+    def normalize(array):
+        return array / np.sqrt(np.sum(array**2, axis=(1, 2, 3), keepdims=True) + 1e-24)
+
+    def project(points):
+        change = points - images
+        if norm == "linf":
+            change = np.clip(change, -epsilon, epsilon)
+        else:
+            length = np.sqrt(np.sum(change**2, axis=(1, 2, 3), keepdims=True))
+            change = normalize(change) * np.minimum(epsilon, length)
+        return np.clip(images + change, 0, 1)
+
+    table = np.zeros((STEPS, len(images)))
+    x = previous = best = np.clip(start, 0, 1)
+    best_loss, gradient = loss_and_gradient(x)
+    best_gradient, at_checkpoint = gradient, best_loss
+    was_halved = np.ones(len(images), bool)
+    step_size = np.full((len(images), 1, 1, 1), 2 * epsilon)
+    window, counter = max(int(0.22 * STEPS), 1), 0
+    for i in range(STEPS):
+        a = 0.75 if i > 0 else 1.0
+        direction = np.sign(gradient) if norm == "linf" else normalize(gradient)
+        ahead = project(x + step_size * direction)
+        x, previous = project(x + a * (ahead - x) + (1 - a) * (x - previous)), x
+        table[i], gradient = loss_and_gradient(x)
+        higher = table[i] > best_loss
+        best = np.where(higher[:, None, None, None], x, best)
+        best_gradient = np.where(higher[:, None, None, None], gradient, best_gradient)
+        best_loss = np.maximum(best_loss, table[i])
+        counter += 1
+        if counter == window:
+            increases = sum(table[i - k] > table[i - k - 1] for k in range(window))
+            stuck = increases <= 0.75 * window
+            stuck |= ~was_halved & (at_checkpoint >= best_loss)
+            was_halved, at_checkpoint = stuck, best_loss
+            is_stuck = stuck[:, None, None, None]
+            step_size = np.where(is_stuck, step_size / 2, step_size)
+            x, gradient = np.where(is_stuck, best, x), np.where(is_stuck, best_gradient, gradient)
+            window, counter = max(window - SHRINKAGE, SHORTEST_WINDOW), 0
+    return best_loss
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("attack", [APGDCE, APGDDLR], ids=lambda attack: attack.name)
+def test_every_step_is_that_of_the_published_code(
+    attack, norm, victim, victim_images, victim_labels
+):
+    epsilon = {"linf": 0.1, "l2": 1.5}[norm]
+    noise = np.random.default_rng(0).uniform(-0.03, 0.03, victim_images.shape)
+    start = (victim_images + noise).astype(np.float32)
+    loss = attack().loss(victim_labels, None)
+
+    @tf.function(autograph=False)
+    def loss_and_gradient(images):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            losses = loss(victim(images))
+        return losses, tape.gradient(losses, images)
+
+    def in_numpy(images):
+        found = loss_and_gradient(tf.constant(images, tf.float32))
+        return [tensor.numpy().astype(np.float64) for tensor in found]
+
+    epsilons = tf.fill([len(start), 1, 1, 1], epsilon)
+    batch = AscentBatch(tf.constant(victim_images), victim_labels, None, None, epsilons)
+    config = AutoPGDConfig(attack().loss, norm, STEPS, stop_at_success=False)
+    found = tf.function(lambda: run_auto_pgd(victim, batch, start, config), autograph=False)()
+    expected = apgd_in_numpy(in_numpy, victim_images, start, epsilon, norm)
+    # The iterate of highest loss among the successful ones is that of highest loss of all.
+    success = found.success.numpy()
+    assert success.any()
+    np.testing.assert_allclose(found.score[~success], expected[~success], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.score[success], expected[success], rtol=1e-2, atol=1e-3)
 
 
 def test_huge_logits_hide_the_gradient_of_cross_entropy_but_not_of_dlr(

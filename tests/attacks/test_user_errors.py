@@ -16,6 +16,7 @@ from tfdefense.attacks import (
     CarliniWagnerL2,
     DeepFool,
     Expectation,
+    HopSkipJump,
     Square,
     StrongestOf,
     is_bounded,
@@ -59,6 +60,10 @@ def test_epsilon_out_of_range_is_refused(name, epsilon):
         (lambda: FABT(eta=0.5), "fab_t: eta 0.5 given"),
         (lambda: Square(queries=0), "square: queries 0 given"),
         (lambda: Square(first_area=0), "square: first_area 0 given"),
+        (lambda: HopSkipJump(queries=0), "hop_skip_jump: queries 0 given, at least 1 needed"),
+        (lambda: HopSkipJump(restarts=0), "hop_skip_jump: restarts 0 given"),
+        (lambda: HopSkipJump(resolution=0), "hop_skip_jump: resolution 0 given, a number above 0"),
+        (lambda: HopSkipJump(norm="l1"), "unknown hop_skip_jump: norm 'l1'"),
         (lambda: AutoAttack(version="plus"), "unknown auto_attack: version 'plus'"),
         (lambda: StrongestOf(()), "strongest_of: no attacks given"),
         (

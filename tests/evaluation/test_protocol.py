@@ -64,5 +64,5 @@ def test_a_number_of_draws_needs_a_randomised_defence(given):
     config = EvaluationConfig(**given)
     config.require_usable_on(get_defense_class("total_variation"))
     config.require_usable_on(get_defense_class("bit_depth+total_variation"))
-    with pytest.raises(UserError, match="=5: bit_depth draws no random numbers. Leave it out"):
+    with pytest.raises(UserError, match="=5: bit_depth draws no random numbers"):
         config.require_usable_on(get_defense_class("bit_depth"))

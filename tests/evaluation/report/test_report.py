@@ -12,7 +12,7 @@ ROW_FIELDS = [
 ]
 KEYS = [
     *("schema", "summary", "rows", "sanity", "attacks", "notes", "settings", "restored"),
-    *("detections", "curve", "fingerprints", "made_with"),
+    *("detections", "curve", "check_effort", "surrogates", "fingerprints", "made_with"),
 ]
 
 

@@ -178,10 +178,12 @@ def window_ends(steps: int) -> list[int]:
     """
     windows = [0] * steps
     shortest, decrease = max(int(0.06 * steps), 1), max(int(0.03 * steps), 1)
-    length, end = max(int(0.22 * steps), 1), -1
-    while (end := end + length) < steps:
+    length = max(int(0.22 * steps), 1)
+    end = length - 1
+    while end < steps:
         windows[end] = length
         length = max(length - decrease, shortest)
+        end += length
     return windows
 
 
