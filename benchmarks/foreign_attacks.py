@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import textwrap
 import time
 import warnings
 from pathlib import Path
@@ -46,23 +47,22 @@ BUDGET = {
 # Attacks that need more than that, or a parameter without a useful default.
 EXTRA = {
     "art:BoundaryAttack": "max_iter=100",
-    "art:CarliniL0Method": "max_iter=10:binary_search_steps=2:initial_const=10:learning_rate=0.1",
+    "art:CarliniL0Method": "max_iter=5:binary_search_steps=1:initial_const=10:learning_rate=0.1",
     "art:CarliniL2Method": "max_iter=20:binary_search_steps=3:initial_const=10:learning_rate=0.1",
     "art:CarliniLInfMethod": "max_iter=10:initial_const=1:learning_rate=0.1",
     "art:ElasticNet": "max_iter=20:binary_search_steps=3:initial_const=10:learning_rate=0.1",
-    "art:NewtonFool": "max_iter=20:eta=0.5",
-    "art:PixelAttack": "max_iter=10:th=50",
-    "art:ShadowAttack": "nb_steps=100",
+    "art:NewtonFool": "max_iter=50:eta=1.0",
+    "art:PixelAttack": "max_iter=10:th=120",
+    "art:ShadowAttack": "nb_steps=100:lambda_tv=0.01:lambda_c=0.01:lambda_s=0.01",
     "art:SignOPTAttack": "max_iter=5:num_trial=5:query_limit=500:k=20",
-    "art:SimBA": "max_iter=500:epsilon=0.5:freq_dim=16",
     "art:SpatialTransformation": "max_translation=25:num_translations=5:max_rotation=30:num_rotations=3",
     "art:SquareAttack": "max_iter=100",
     "art:ThresholdAttack": "max_iter=10:th=128:es=1",
-    "art:UniversalPerturbation": "max_iter=2",
+    "art:UniversalPerturbation": "max_iter=3:delta=0.01:attacker=pgd",
     "art:ZooAttack": "max_iter=100:use_resize=False:use_importance=False:learning_rate=0.3"
     ":initial_const=10:nb_parallel=64",
-    "cleverhans:carlini_wagner_l2": "max_iterations=100:binary_search_steps=2"
-    ":learning_rate=0.1:initial_const=10:abort_early=False",
+    "cleverhans:carlini_wagner_l2": "max_iterations=40:binary_search_steps=1"
+    ":learning_rate=0.2:initial_const=100:abort_early=False",
     "cleverhans:spsa": "nb_iter=20:learning_rate=0.1",
     "foolbox:BoundaryAttack": "steps=100",
     "foolbox:GaussianBlurAttack": "steps=20",
@@ -166,21 +166,28 @@ def try_targets(attack, model, images, labels, limit):
 
 
 def to_markdown(results):
-    """Return the table of the documentation."""
-    lines = ["| attack | state | norm | radius | targets | note |", "|---|---|---|---|---|---|"]
+    """Return the tables of the documentation: attacks that ran, and reasons against the others."""
+    lines = ["| attack | norm | radius | targets | result |", "| --- | --- | --- | --- | --- |"]
+    reasons = {}
     for name, found in results.items():
-        note = found.get("reason", "")
-        note = note.partition(f"{name}: ")[2] or note
-        targets = found.get("targeted")
+        if found["state"] in ("refused", "fails"):
+            text = found["reason"].partition(f"{name}: ")[2] or found["reason"]
+            reason = text.removesuffix(".").removesuffix("; choose another")
+            reasons.setdefault(reason, []).append(f"`{name}`")
+            continue
+        targeted = found.get("targeted")
         cells = [
             f"`{name}`",
+            found["norm"].replace("none", "-"),
+            "-" if found["epsilon"] is None else "yes",
+            "-" if targeted is None else "fails" if isinstance(targeted, str) else "yes",
             found["state"],
-            found.get("norm", "-"),
-            "yes" if found.get("epsilon") is not None else "-",
-            "-" if targets is None else "yes" if not isinstance(targets, str) else "fails",
-            note,
         ]
         lines.append(f"| {' | '.join(cells)} |")
+    lines.append("")
+    for reason, names in reasons.items():
+        text = f"- {', '.join(names)}: {reason}."
+        lines += textwrap.wrap(text, 98, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines)
 
 

@@ -39,6 +39,7 @@ def test_parts_have_the_settings_of_the_published_standard():
     assert {part.seed for part in (apgd_ce, apgd_t, square)} == {5}
 
 
+@pytest.mark.slow
 def test_version_rand_draws_20_times_unless_the_model_is_an_expectation(linear, linear_images):
     images, labels = (array[:2] for array in linear_images)
     attack = AutoAttack(epsilon=0.3, version="rand")

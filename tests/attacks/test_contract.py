@@ -178,7 +178,8 @@ def test_images_that_already_fool_the_model_are_left_unchanged(
     if not isinstance(attack, (PGD, APGDCE, APGDDLR)):
         np.testing.assert_array_equal(result.images, victim_images)
     assert np.asarray(result.success).all()
-    assert np.asarray(result.queries).max() <= 4
+    draws = 20 if getattr(attack, "version", "") == "rand" else 1  # Model calls behind a query.
+    assert np.asarray(result.queries).max() <= 4 * draws
 
 
 @pytest.mark.parametrize("attack", ALL, ids=repr)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tfdefense.cli.main import main
+from tfdefense.evaluation.checks.registry import CHECKS
 from tfdefense.evaluation.threat_models import THREAT_MODELS
 
 
@@ -79,7 +80,7 @@ def test_evaluate_under_every_threat_model(run, tmp_path, monkeypatch):
     assert main(["evaluate", f"--run={copy}", *given, *few]) == 0
     report = json.loads((copy / "report.json").read_text())
     assert {row["threat_model"] for row in report["rows"]} == {"none", *THREAT_MODELS}
-    assert len(report["sanity"]) == 9
+    assert len(report["sanity"]) == len(CHECKS)
     assert report["settings"]["source"] == "runs/digits-mnist_cnn"
     for name in ("gallery", "epsilon", "perturbations", "training"):
         assert (copy / f"{name}.png").stat().st_size > 5_000

@@ -67,6 +67,8 @@ BAD = [
         ["train", "--defense=bit_depth", "--pairs=runs"],
         "--pairs: --defense=bit_depth does not learn",
     ),
+    (["evaluate", "--defense=bit_depth", "--eot_draws=3"], "bit_depth draws no random numbers"),
+    (["evaluate", "--defense=total_variation", "--eot_draws=0"], "--eot_draws=0: at least 1"),
     (["train", "--classifier=lenett"], "unknown classifier 'lenett'. Did you mean 'lenet'"),
     (["train", "--classifier=lenet", "--lambda1=1"], "--lambda1: not a setting of a classifier"),
     (["train", "--classifier=lenet", "--optimizer=sdg"], "Did you mean 'sgd'"),

@@ -50,13 +50,15 @@ _REFUSED: Mapping[str, str] = {
     "LowProFool": "attacks tables",
     "MalwareGDTensorFlow": "attacks programs",
     "MomentumIterativeMethod": "is disabled by ART for TensorFlow; cleverhans has one",
+    "SimBA": "needs a model that returns probabilities",
     "TargetedUniversalPerturbation": "needs a target class for each image",
     "VirtualAdversarialMethod": "needs a model that returns probabilities; foolbox has one",
 }
 # Modules that ART imports only when the attack runs.
 _MODULES: Mapping[str, str] = {"AutoAttack": "multiprocess"}
 _EVOLUTION_MODULE = "cma"  # For the attacks with `es`, if it is 0.
-_ONE_BY_ONE = ("SimBA",)
+# They need an image of the target class.
+_UNTARGETED = ("SignOPTAttack",)
 _NORMS: Mapping[Any, str] = {"inf": "linf", np.inf: "linf", 2: "l2", 1: "l1"}
 # Norms of attacks without a parameter `norm`; the others without one are not in a ball.
 _FIXED_NORMS: Mapping[str, str] = {
@@ -70,8 +72,6 @@ _FIXED_NORMS: Mapping[str, str] = {
     "NewtonFool": "l2",
     "SaliencyMapMethod": "l0",
     "SignOPTAttack": "l2",
-    "SimBA": "l2",
-    "VirtualAdversarialMethod": "l2",
     "ZooAttack": "l2",
 }
 _LABELS_ARE_TARGETS = ("SaliencyMapMethod",)
@@ -105,16 +105,14 @@ class ArtAttack(ForeignAttack):
             norm=norm,
             needs_radius=has_radius,
             accepts_radius=has_radius,
-            takes_targets="targeted" in inspect.signature(kind).parameters
-            or method in _LABELS_ARE_TARGETS,
+            takes_targets=_takes_targets(method, kind),
             min_classes=3 if uses_ratio else 2,
         )
 
     def generate(self, model: CountedModel, batch: ForeignBatch) -> Any:
         classifier = art_classifier(model, model.image_shape, model.num_classes)
         values = {**self.values, "targeted": batch.targets is not None}
-        size = 1 if self.method in _ONE_BY_ONE else min(len(batch.images), _MAX_BATCH)
-        values.setdefault("batch_size", size)
+        values.setdefault("batch_size", min(len(batch.images), _MAX_BATCH))
         attack = _make_attack(_find_class(self.method), classifier, values, self.epsilon)
         labels = batch.labels if batch.targets is None else batch.targets
         if batch.targets is None and self.method in _LABELS_ARE_TARGETS:
@@ -138,6 +136,12 @@ def _find_class(method: str) -> type[EvasionAttack]:
     reason = "attacks PyTorch models" if method.endswith("PyTorch") else _REFUSED.get(method)
     require(reason is None, f"--attacks=art:{method}: {reason}; choose another.")
     return getattr(evasion, method)
+
+
+def _takes_targets(method: str, kind: type[EvasionAttack]) -> bool:
+    if method in _UNTARGETED:
+        return False
+    return method in _LABELS_ARE_TARGETS or "targeted" in inspect.signature(kind).parameters
 
 
 def _require_modules(method: str, values: Mapping[str, Any]) -> None:

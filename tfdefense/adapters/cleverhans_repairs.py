@@ -6,7 +6,8 @@
 | `basic_iterative_method`, `madry_et_al`, `momentum_iterative_method` | the sanity checks fail on NumPy 2 | `sanity_checks=False`; inputs are checked before |
 | `spsa` | its optimizer passes `lr` to Keras, which has `learning_rate`, and reads `self.lr` | `RepairedSPSAAdam` |
 | `spsa` | takes one image at a time | one call for each image |
-| `carlini_wagner_l2` | calls `optimizer.variables()`, now a list | an optimizer with such a method |
+| `carlini_wagner_l2` | calls `optimizer.variables()`, now a list, and sets all of them to 0, now with the learning rate | an optimizer with such a method, without the learning rate |
+| `carlini_wagner_l2` | uses one optimizer for the variables of all images, which Keras refuses | one optimizer for each image |
 | `carlini_wagner_l2` | its constant has the shape of the images, which does not fit to a loss per image | one image at a time, and the constant divided by the number of pixel values |
 | `carlini_wagner_l2` | given labels are always targets | labels are not passed; it takes the model's predictions |
 """
@@ -43,19 +44,20 @@ class _ListedVariables(list):
 
 
 class _AdamWithCallableVariables(tf.keras.optimizers.Adam):
-    """Adam whose `variables` can be called."""
+    """Adam whose `variables` can be called, and do not contain the learning rate."""
 
     @property
     def variables(self) -> Any:
-        return _ListedVariables(super().variables)
+        learning_rate = self._learning_rate
+        return _ListedVariables(each for each in super().variables if each is not learning_rate)
 
 
 class RepairedCarliniWagnerL2(carlini_wagner_l2.CarliniWagnerL2):
-    """`CarliniWagnerL2` with an optimizer of Keras 3; arguments as for `CarliniWagnerL2`."""
+    """`CarliniWagnerL2` with optimizers of Keras 3; arguments as for `CarliniWagnerL2`."""
 
-    def __init__(self, model_fn: Any, **options: Any) -> None:
-        super().__init__(model_fn, **options)
+    def _attack(self, x: Any) -> tf.Tensor:
         self.optimizer = _AdamWithCallableVariables(self.learning_rate)
+        return super()._attack(x)
 
 
 @contextlib.contextmanager

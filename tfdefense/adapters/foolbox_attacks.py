@@ -61,14 +61,15 @@ class FoolboxAttack(ForeignAttack):
         attack = _make_attack(method, values)
         has_radius = isinstance(attack, foolbox.attacks.base.FixedEpsilonAttack)
         distance = getattr(attack, "distance", None)
-        is_gradient_descent = isinstance(
+        name = type(attack).__name__
+        is_iterative = isinstance(
             attack, foolbox.attacks.gradient_descent_base.BaseGradientDescent
-        )
+        ) and not name.endswith("FastGradientAttack")
         return AttackFacts(
             norm="none" if distance is None else _NORMS[distance.p],
             needs_radius=has_radius,
             accepts_radius=distance is not None,
-            takes_targets=is_gradient_descent or type(attack).__name__ in _TARGETED,
+            takes_targets=is_iterative or name in _TARGETED,
         )
 
     def generate(self, model: CountedModel, batch: ForeignBatch) -> Any:
@@ -122,7 +123,8 @@ def _make_attack(method: str, values: Mapping[str, Value]) -> Any:
         return kind(**arguments)
     except ModuleNotFoundError as error:
         raise UserError(
-            f"--attacks={label}: needs the module {error.name}, which is not installed."
+            f"--attacks={label}: needs the module {error.name}. Install it: pip install"
+            f" {error.name}"
         ) from error
     except Exception as error:
         raise UserError(f"--attacks={label}: {short_reason(error)}") from error

@@ -104,13 +104,15 @@ def _compare(given: FlagValues) -> None:
 def _evaluate(given: FlagValues) -> None:
     evaluation = evaluation_from_flags(given) or EvaluationConfig()
     data_dir, unsafe_load = given.pop("data_dir", None), given.pop("unsafe_load", False)
-    target = _find(given, ExperimentContext(data_dir, unsafe_load=unsafe_load))
+    target = _find(given, evaluation, ExperimentContext(data_dir, unsafe_load=unsafe_load))
     print_report(evaluate_run(target.run, target.defense, target.dataset, evaluation))
     print()
     print_paths({"Report": target.run.path / "report.html"})
 
 
-def _find(given: FlagValues, context: ExperimentContext) -> EvaluationTarget:
+def _find(
+    given: FlagValues, evaluation: EvaluationConfig, context: ExperimentContext
+) -> EvaluationTarget:
     """Return the defence that the flags name."""
     name, directory = given.pop("pretrained", None), given.pop("run", None)
     if name is not None:
@@ -120,7 +122,8 @@ def _find(given: FlagValues, context: ExperimentContext) -> EvaluationTarget:
         return _find_pretrained(name, context)
     if directory is None:
         require("defense" in given, "--run: none given, and no --defense instead of it.")
-        return find_target(experiment_from_flags(given), context, given.keys())
+        experiment = experiment_from_flags(given, evaluation=evaluation)
+        return find_target(experiment, context, given.keys())
     for name in given.keys() - set(CLASSIFIER_FLAGS):
         raise UserError(f"--{name}: --run has its own. Give one or the other.")
     if not given:

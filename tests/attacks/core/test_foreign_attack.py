@@ -1,4 +1,4 @@
-"""What is checked of an attack of another library, with a library that misbehaves on purpose."""
+"""Checks of an attack of another library, on a library that misbehaves on purpose."""
 
 import dataclasses
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""Which checks find which planted flaw: the table of docs/explanation/planted-flaws.md.
+"""Planted flaws and the checks that find them: the table of docs/explanation/planted-flaws.md.
 
 `pytest -s tests/evaluation/checks/test_planted_flaws.py` prints all checks that fail for each flaw.
 """
@@ -49,10 +49,10 @@ FLAWS = (
         ("white_box_strongest", "square_finds_nothing", "loss_rises", "falls_to_chance"),
     ),
     Flaw(
-        "At each point, one pixel in twenty has a gradient.",
+        "At each point, one pixel in five has a gradient.",
         planted.thin_out_gradient,
-        PGD(epsilon=0.02),
-        ("optimization_finished",),
+        PGD(epsilon=0.25),
+        ("white_box_strongest", "square_finds_nothing", "optimization_finished"),
     ),
     Flaw(
         "A wave in the loss is shorter than a step.",

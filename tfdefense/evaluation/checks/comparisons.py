@@ -12,7 +12,7 @@ from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES
 _BLACK_BOX = "black_box"
 
 
-class Comparison(NamedTuple):
+class AttackerComparison(NamedTuple):
     """Images that a weaker attacker fools and the white box does not.
 
     Attributes:
@@ -29,7 +29,7 @@ class Comparison(NamedTuple):
         return f"{self.missed} of {self.n:,} ({self.weaker})"
 
 
-def compare_threat_models(measurements: Measurements, defense: str) -> list[Comparison]:
+def compare_threat_models(measurements: Measurements, defense: str) -> list[AttackerComparison]:
     """Compare the white box with each threat model that knows less."""
     white_box = measurements.withstood(defense, "white_box")
     return [
@@ -39,7 +39,7 @@ def compare_threat_models(measurements: Measurements, defense: str) -> list[Comp
     ]
 
 
-def compare_square(measurements: Measurements, defense: str) -> list[Comparison]:
+def compare_square(measurements: Measurements, defense: str) -> list[AttackerComparison]:
     """Compare gradient attacks with Square, for each radius and norm at which the report has both.
 
     Square needs no gradient, so it finds images that masked gradients hide. It must not count among the
@@ -62,7 +62,7 @@ def compare_square(measurements: Measurements, defense: str) -> list[Comparison]
     return comparisons
 
 
-def compare_black_box_square(measurements: Measurements, defense: str) -> list[Comparison]:
+def compare_black_box_square(measurements: Measurements, defense: str) -> list[AttackerComparison]:
     """Compare the white-box attacks other than Square with Square in the black box."""
     labels = {
         threat_model: {
@@ -82,16 +82,16 @@ def compare_black_box_square(measurements: Measurements, defense: str) -> list[C
     return [_compare("square, black box", withstood, against_square)]
 
 
-def probe_square(evidence: CheckEvidence) -> Comparison:
+def probe_square(evidence: CheckEvidence) -> AttackerComparison:
     """Compare the white-box attacks with a Square attack on the images of the checks."""
     diagnostics = evidence.diagnostics
     title = f"square, {diagnostics.sizes.queries:,} queries"
-    return Comparison(title, diagnostics.missed_by_square, diagnostics.n)
+    return AttackerComparison(title, diagnostics.missed_by_square, diagnostics.n)
 
 
-def _compare(weaker: str, white_box: np.ndarray, other: np.ndarray) -> Comparison:
+def _compare(weaker: str, white_box: np.ndarray, other: np.ndarray) -> AttackerComparison:
     n = min(len(white_box), len(other))
-    return Comparison(weaker, int(np.sum(white_box[:n] & ~other[:n])), n)
+    return AttackerComparison(weaker, int(np.sum(white_box[:n] & ~other[:n])), n)
 
 
 def _is_square(label: str) -> bool:

@@ -13,6 +13,7 @@ from tfdefense.evaluation.checks.sizes import CheckSizes, PassSeconds, choose_si
 from tfdefense.training.distribute import multi_worker
 
 MAX_SHARE = 1 / 3  # Largest share of the seconds of a report that checks may take.
+MIN_SECONDS = 60.0  # Checks may take so long in any report; a short one is not worth smaller sizes.
 _TIMED_IMAGES = 16
 _TIMED_STEPS = 2
 
@@ -37,7 +38,7 @@ def fit_sizes(
 ) -> CheckSizes:
     """Return the largest sizes whose checks take at most `MAX_SHARE` of the seconds of the report.
 
-    All workers get the sizes of the chief.
+    They may take `MIN_SECONDS` if that is longer. All workers get the sizes of the chief.
 
     Args:
       largest: upper limits.
@@ -48,7 +49,7 @@ def fit_sizes(
     start = time.monotonic()
     seconds = measure_seconds(models, split.take(_TIMED_IMAGES))
     spent = time.monotonic() - start
-    allowed = plan.attack_seconds * MAX_SHARE / (1 - MAX_SHARE) - spent
+    allowed = max(plan.attack_seconds * MAX_SHARE / (1 - MAX_SHARE), MIN_SECONDS) - spent
     sizes = choose_sizes(largest, allowed, seconds, plan.probes, plan.withstood)
     of_workers = multi_worker.gather_arrays(np.array([dataclasses.astuple(sizes)], np.int32))
     images, steps, draws, curve = of_workers[0].tolist()

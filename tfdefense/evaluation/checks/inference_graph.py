@@ -1,4 +1,4 @@
-"""What a pipeline does at inference, read from its graph: random numbers and loops."""
+"""Random numbers and loops of a pipeline at inference, read from its graph."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple

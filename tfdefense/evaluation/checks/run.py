@@ -22,7 +22,7 @@ from tfdefense.evaluation.measurements import Measurements
 
 @dataclasses.dataclass(frozen=True)
 class CheckSubject:
-    """What the checks of a report look at.
+    """Object of the checks of a report.
 
     Attributes:
       measurements: rows and per-image results of the report.

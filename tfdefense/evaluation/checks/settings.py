@@ -8,7 +8,7 @@ from tfdefense.evaluation.checks.registry import ALL, NONE, select_checks
 
 @dataclasses.dataclass(frozen=True)
 class CheckSettings:
-    """Which checks a report runs, and on how many images.
+    """Selection of the checks of a report, and the number of their images.
 
     Attributes:
       names: see `select_checks`.

@@ -2,7 +2,7 @@
 
 from tfdefense.evaluation.checks.check import Check, CheckEvidence, conclude
 from tfdefense.evaluation.checks.comparisons import (
-    Comparison,
+    AttackerComparison,
     compare_black_box_square,
     compare_square,
     probe_square,
@@ -26,7 +26,7 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
     )
 
 
-def _describe(comparison: Comparison) -> str:
+def _describe(comparison: AttackerComparison) -> str:
     """Return the drop with its interval, and how many images are needed to see `MAX_DROP`."""
     weaker, missed, n = comparison
     low, high = wilson_interval(missed, n)
