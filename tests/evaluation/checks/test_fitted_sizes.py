@@ -1,6 +1,7 @@
 import numpy as np
 
 from tests.evaluation.checks.planted_flaws import identity
+from tfdefense.evaluation.checks import fitted_sizes
 from tfdefense.evaluation.checks.fitted_sizes import ProbePlan, fit_sizes, measure_seconds
 from tfdefense.evaluation.checks.sizes import PROBES, CheckSizes
 
@@ -10,12 +11,17 @@ LARGEST = CheckSizes(images=24, steps=40, draws=10_000)
 def test_measured_seconds_are_those_of_warm_functions(attacked_models, toy_split):
     models = attacked_models(identity)
     measure_seconds(models, toy_split)
-    seconds = measure_seconds(models, toy_split)
-    assert 0 < seconds.prediction < seconds.gradient < 0.1
-    assert seconds.graph < 1  # It was compiled before.
+    # The least of several measurements, because other processes disturb single ones.
+    measured = [measure_seconds(models, toy_split) for _ in range(5)]
+    prediction, gradient = (
+        min(getattr(seconds, name) for seconds in measured) for name in ("prediction", "gradient")
+    )
+    assert 0 < prediction < gradient < 0.1
+    assert min(seconds.graph for seconds in measured) < 1  # It was compiled before.
 
 
-def test_sizes_depend_on_the_time_of_the_attacks(attacked_models, toy_split):
+def test_sizes_depend_on_the_time_of_the_attacks(attacked_models, toy_split, monkeypatch):
+    monkeypatch.setattr(fitted_sizes, "MIN_SECONDS", 0.0)
     models = attacked_models(identity)
 
     def fit(attack_seconds):
@@ -24,3 +30,5 @@ def test_sizes_depend_on_the_time_of_the_attacks(attacked_models, toy_split):
 
     assert fit(1e6) == LARGEST
     assert fit(0.0) == CheckSizes(images=10, steps=20, draws=128, curve=False)
+    monkeypatch.setattr(fitted_sizes, "MIN_SECONDS", 1e6)
+    assert fit(0.0) == LARGEST
