@@ -8,6 +8,7 @@ from tfdefense.attacks import BIM, FGSM
 pytest.importorskip("art", reason="tfdefense[art] is not installed")
 
 
+@pytest.mark.slow
 def test_attacks_of_art_on_a_pipeline_equal_ours(defense, toy_split, accuracy):
     from art.attacks.evasion import BasicIterativeMethod, FastGradientMethod
 

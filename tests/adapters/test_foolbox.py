@@ -8,6 +8,7 @@ from tfdefense.attacks import BIM
 foolbox = pytest.importorskip("foolbox", reason="tfdefense[foolbox] is not installed")
 
 
+@pytest.mark.slow
 def test_attacks_of_foolbox_on_a_pipeline_equal_ours(defense, toy_split, accuracy):
     from tfdefense.adapters.foolbox import foolbox_model
 

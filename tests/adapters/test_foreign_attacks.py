@@ -45,6 +45,7 @@ def attack(request):
     return parse_attack(request.param, EPSILONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", BOUNDED + UNBOUNDED, ids=str, indirect=True)
 def test_images_are_verified(attack, toy_model, toy_split):
     images, labels = toy_split.images, toy_split.labels.copy()
@@ -94,6 +95,7 @@ def test_targets_are_approached(attack, toy_model, toy_split):
     assert np.asarray(result.success).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", PLAIN, ids=str, indirect=True)
 def test_a_randomised_model_is_attacked_in_expectation(attack, toy_model, toy_split):
     few = toy_split.take(4)

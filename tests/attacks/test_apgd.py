@@ -82,6 +82,7 @@ def apgd_in_numpy(loss_and_gradient, images, start, epsilon, norm):
     return best_loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("attack", [APGDCE, APGDDLR], ids=lambda attack: attack.name)
 def test_every_step_is_that_of_the_published_code(
@@ -115,6 +116,7 @@ def test_every_step_is_that_of_the_published_code(
     np.testing.assert_allclose(found.score[success], expected[success], rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_huge_logits_hide_the_gradient_of_cross_entropy_but_not_of_dlr(
     victim, victim_images, victim_labels
 ):
@@ -132,6 +134,7 @@ def test_huge_logits_hide_the_gradient_of_cross_entropy_but_not_of_dlr(
     assert np.mean(found.success) > np.mean(hidden.success)
 
 
+@pytest.mark.slow
 def test_it_is_at_least_as_strong_as_pgd_at_the_same_cost(victim, victim_images, victim_labels):
     for epsilon in (0.1, 0.15, 0.2):
         pgd = PGD(epsilon=epsilon, steps=40, stop_at_success=True)
@@ -141,6 +144,7 @@ def test_it_is_at_least_as_strong_as_pgd_at_the_same_cost(victim, victim_images,
         assert of_apgd >= of_pgd
 
 
+@pytest.mark.slow
 def test_without_stop_at_success_the_loss_becomes_higher(victim, victim_images, victim_labels):
     def loss(attack):
         logits = victim(attack(victim, victim_images, victim_labels))
@@ -151,6 +155,7 @@ def test_without_stop_at_success_the_loss_becomes_higher(victim, victim_images, 
     assert np.mean(without_stop) > np.mean(with_stop)
 
 
+@pytest.mark.slow
 def test_targeted_dlr_loss_needs_four_classes(linear_images):
     images, _ = linear_images
     three = LinearModel(classes=3)

@@ -7,6 +7,7 @@ from tests.attacks.conftest import CountingModel, LinearModel
 from tfdefense.attacks import AutoAttack, Expectation
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_it_attacks_models_with_any_number_of_classes(classes):
     model = LinearModel(shape=(6, 6, 1), classes=classes)
@@ -20,6 +21,7 @@ def test_it_attacks_models_with_any_number_of_classes(classes):
     assert np.asarray(result.linf).max() <= 0.3 + 1e-6
 
 
+@pytest.mark.slow
 def test_on_a_linear_model_it_succeeds_within_the_distance_to_the_boundary(linear, linear_images):
     images, labels = linear_images
     distances = linear.boundary_distances(images, labels, "linf")
@@ -53,6 +55,7 @@ def test_version_rand_draws_20_times_unless_the_model_is_an_expectation(linear, 
     assert np.sum(result.queries) * 3 == np.sum(of_expectation.queries) * 20
 
 
+@pytest.mark.slow
 def test_version_rand_attacks_expectations(victim, victim_images, victim_labels):
     names = [attack.name for attack in AutoAttack(version="rand").attacks(10)]
     assert names == ["apgd_ce", "apgd_dlr"]

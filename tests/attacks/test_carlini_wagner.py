@@ -7,6 +7,7 @@ from tests.attacks.conftest import SHAPE
 from tfdefense.attacks import CarliniWagnerL2, DeepFool
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("box", ["projected", "tanh"])
 def test_on_a_linear_model_it_finds_the_nearest_boundary(box, linear, linear_images):
     images, labels = linear_images
@@ -18,6 +19,7 @@ def test_on_a_linear_model_it_finds_the_nearest_boundary(box, linear, linear_ima
     np.testing.assert_allclose(result.l2, expected, rtol=0.08, atol=3e-4)
 
 
+@pytest.mark.slow
 def test_margin_reaches_the_confidence(victim, victim_images, victim_labels):
     for confidence in (0.0, 1.0):
         attack = CarliniWagnerL2(confidence=confidence, searches=4)
@@ -31,6 +33,7 @@ def test_margin_reaches_the_confidence(victim, victim_images, victim_labels):
         assert np.median(lead) < confidence + 0.3
 
 
+@pytest.mark.slow
 def test_given_targets_are_reached_at_a_larger_distance(victim, victim_images, victim_labels):
     targets = (victim_labels + 1) % 5
     result = CarliniWagnerL2(searches=5).run(victim, victim_images, victim_labels, targets)
@@ -39,6 +42,7 @@ def test_given_targets_are_reached_at_a_larger_distance(victim, victim_images, v
     assert np.mean(untargeted.l2) < np.mean(result.l2)
 
 
+@pytest.mark.slow
 def test_more_searches_are_never_worse(victim, victim_images, victim_labels):
     def run(searches):
         return CarliniWagnerL2(searches=searches).run(victim, victim_images, victim_labels)
@@ -55,6 +59,7 @@ def test_perturbations_are_smaller_than_those_of_deepfool(victim, victim_images,
     assert np.mean(of_cw) < np.mean(of_deepfool)
 
 
+@pytest.mark.slow
 def test_images_that_withstand_the_attack_are_unchanged(victim, victim_images, victim_labels):
     result = CarliniWagnerL2(confidence=1e4, searches=2, steps=5).run(
         victim, victim_images, victim_labels
@@ -63,6 +68,7 @@ def test_images_that_withstand_the_attack_are_unchanged(victim, victim_images, v
     assert not np.asarray(result.success).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("box", ["projected", "tanh"])
 def test_black_and_white_pixels_stay_in_range(box, linear):
     rng = np.random.default_rng(0)

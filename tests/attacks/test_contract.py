@@ -110,6 +110,7 @@ def run(model, victim_images, victim_labels):
     return functools.cache(lambda attack: attack.run(model, victim_images, victim_labels))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ALL, ids=repr)
 def test_result_reports_success_and_norms_of_each_image(
     attack, run, victim, victim_images, victim_labels
@@ -140,6 +141,7 @@ def test_images_stay_in_the_ball(attack, run):
     assert size.max() > 0.5 * attack.epsilon
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ALL, ids=repr)
 def test_attack_can_be_traced_into_another_function(
     attack, model, victim, victim_images, victim_labels
@@ -167,6 +169,7 @@ def test_result_of_an_image_does_not_depend_on_its_batch(
     np.testing.assert_allclose(alone[0], together[2], atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", STOPS_AT_SUCCESS, ids=repr)
 def test_images_that_already_fool_the_model_are_left_unchanged(
     attack, model, victim_images, victim_labels
@@ -196,6 +199,7 @@ def test_queries_and_gradients_are_counted_exactly(
     assert np.asarray(result.gradients).any() == attack.uses_gradients
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", [a for a in ALL if a.takes_targets], ids=repr)
 def test_given_targets_are_approached(attack, model, victim, victim_images, victim_labels):
     targets = ((victim_labels + 2) % 5).astype(np.int32)
@@ -213,6 +217,7 @@ def test_targets_are_refused_by_attacks_that_take_none(attack, model, victim_ima
         attack(model, victim_images, victim_labels, (victim_labels + 1) % 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ALL, ids=repr)
 def test_a_gradient_of_zero_is_reported(attack, model, victim_images):
     if not attack.uses_gradients:
@@ -236,6 +241,7 @@ def test_a_model_that_is_not_differentiable_is_reported(
         attack(rounded, victim_images, victim_labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", [BIM(epsilon=0.2), DeepFool(), APGDCE(steps=5)], ids=repr)
 def test_every_draw_of_an_expectation_is_counted(attack, victim, victim_images, victim_labels):
     noise = tf.random.Generator.from_seed(0)

@@ -15,6 +15,7 @@ def test_on_a_linear_model_it_finds_the_nearest_boundary(norm, linear, linear_im
     np.testing.assert_allclose(getattr(result, norm), expected, rtol=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_perturbations_are_smaller_than_those_of_deepfool(
     norm, victim, victim_images, victim_labels
@@ -24,6 +25,7 @@ def test_perturbations_are_smaller_than_those_of_deepfool(
     assert np.mean(of_fab) < np.mean(of_deepfool)
 
 
+@pytest.mark.slow
 def test_with_a_radius_images_without_a_point_within_it_are_unchanged(
     victim, victim_images, victim_labels
 ):

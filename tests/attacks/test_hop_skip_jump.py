@@ -8,6 +8,7 @@ from tests.attacks.conftest import CLASSES, CountingModel
 from tfdefense.attacks import HopSkipJump
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_on_a_linear_model_it_comes_near_the_closed_form(norm, linear, linear_images):
     images, labels = linear_images
@@ -28,6 +29,7 @@ def test_restarts_find_the_nearest_class_of_a_linear_model(norm, linear, linear_
     assert ratio.max() < 1.25
 
 
+@pytest.mark.slow
 def test_it_sees_only_the_predicted_class(victim, victim_images, victim_labels):
     def classes_only(images):
         return 7 * tf.one_hot(tf.argmax(victim(images), 1), CLASSES) - 3
@@ -38,6 +40,7 @@ def test_it_sees_only_the_predicted_class(victim, victim_images, victim_labels):
     np.testing.assert_allclose(seen, unseen, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("queries", [20, 333])
 def test_queries_are_within_the_budget(queries, victim, victim_images, victim_labels):
     """The clean image is one more query. A budget without a walk leaves the images unchanged."""
@@ -76,6 +79,7 @@ def test_a_radius_ends_the_walk_at_the_first_image_inside(victim, victim_images,
     assert not np.asarray(narrow.success).any()
 
 
+@pytest.mark.slow
 def test_an_image_without_a_starting_point_is_unchanged_and_counted(victim_images):
     """The model gives every image class 0, so images of class 0 have no starting point."""
     labels = (np.arange(20) % 4 > 0).astype(np.int32)
@@ -89,6 +93,7 @@ def test_an_image_without_a_starting_point_is_unchanged_and_counted(victim_image
     np.testing.assert_array_equal(result.queries, np.where(labels == 1, 1, 1 + 7))
 
 
+@pytest.mark.slow
 def test_random_images_in_blocks_find_what_noise_does_not(victim_images):
     """The model tells smooth images from noise, as classifiers of photographs do."""
 

@@ -41,6 +41,7 @@ def jsma_in_numpy(model, image, target, attack):
         x = flat.reshape(x.shape).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saliency", ["probabilities", "logits"])
 @pytest.mark.parametrize("theta", [0.5, -0.5])
 def test_it_is_the_algorithm_of_the_paper(theta, saliency, victim, victim_images, victim_labels):
@@ -64,6 +65,7 @@ def test_changed_values_stay_within_gamma_and_have_the_sign_of_theta(
     assert np.all((found - victim_images) * np.sign(theta) >= 0)
 
 
+@pytest.mark.slow
 def test_targets_are_random_repeatable_and_never_the_label(victim, victim_images, victim_labels):
     first = JSMA(seed=1).run(victim, victim_images, victim_labels).targets.numpy()
     again = JSMA(seed=1).run(victim, victim_images, victim_labels).targets.numpy()

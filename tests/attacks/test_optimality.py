@@ -83,6 +83,7 @@ def check_ratio(attack, model, images, labels):
     assert ratio.min() >= 0.999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS, ids=repr)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_any_batch_of_images_of_any_shape_stays_near_the_closed_form(attack, shape):
@@ -98,6 +99,7 @@ def test_black_and_white_pixels_are_no_obstacle(attack):
     check_ratio(attack, model, *make_images(model, SHAPES[1], contrast=3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.001, 1000.0])
 @pytest.mark.parametrize("attack", ATTACKS, ids=repr)
 def test_the_scale_of_the_logits_does_not_matter(attack, scale):

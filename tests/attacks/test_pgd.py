@@ -1,6 +1,7 @@
 """PGD: restarts, seeds and random starts."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfdefense.attacks import PGD
@@ -53,6 +54,7 @@ def test_block_signs_are_equal_within_blocks_and_drawn_per_image():
     np.testing.assert_array_equal(again[0], signs[7])
 
 
+@pytest.mark.slow
 def test_start_at_corners_finds_a_gradient_that_only_corners_have():
     """The logits change if an 8x8 block is brighter than 0.2 on average; noise on black is not."""
 

@@ -21,6 +21,7 @@ def test_it_needs_no_gradient(victim, victim_images, victim_labels):
     assert not np.asarray(result.gradients).any()
 
 
+@pytest.mark.slow
 def test_more_queries_are_never_weaker(victim, victim_images, victim_labels):
     def success(queries):
         return np.mean(
@@ -72,6 +73,7 @@ def test_squares_never_reach_the_last_row_or_column():
     assert not random_starts(keys, 12, 12, 0).numpy().any()
 
 
+@pytest.mark.slow
 def test_in_l2_success_grows_with_queries_and_radius(victim, victim_images, victim_labels):
     def success(epsilon, queries):
         attack = Square(epsilon=epsilon, queries=queries, norm="l2")

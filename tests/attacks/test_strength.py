@@ -10,6 +10,7 @@ from tests.attacks.conftest import SHAPE
 from tfdefense.attacks import APGDCE, BIM, FGSM, MIM, PGD, DeepFool, Square
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", [FGSM, BIM, PGD, APGDCE, Square], ids=lambda a: a.name)
 def test_each_image_can_have_its_own_epsilon(attack, victim, victim_images, victim_labels):
     epsilon = np.linspace(0, 0.4, 20, dtype=np.float32)
@@ -25,6 +26,7 @@ def test_each_image_can_have_its_own_epsilon(attack, victim, victim_images, vict
         np.testing.assert_allclose(found[index], one[0], atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", [BIM(), MIM(), PGD(), APGDCE(), Square(queries=300)], ids=repr)
 def test_accuracy_falls_to_zero_as_epsilon_grows(attack, victim, victim_images, victim_labels):
     curve = []
@@ -38,6 +40,7 @@ def test_accuracy_falls_to_zero_as_epsilon_grows(attack, victim, victim_images, 
     assert curve == sorted(curve, reverse=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", [BIM(epsilon=0.15), APGDCE(epsilon=0.15), DeepFool()], ids=repr)
 def test_more_steps_are_never_weaker(attack, victim, victim_images, victim_labels):
     success = []
@@ -50,6 +53,7 @@ def test_more_steps_are_never_weaker(attack, victim, victim_images, victim_label
     assert success[-1] > success[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "attack",
     [

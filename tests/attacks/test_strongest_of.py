@@ -8,6 +8,7 @@ from tfdefense.attacks import APGDCE, APGDDLR, BIM, FGSM, Square, StrongestOf
 from tfdefense.errors import UserError
 
 
+@pytest.mark.slow
 def test_it_succeeds_if_any_of_its_attacks_does(victim, victim_images, victim_labels):
     attacks = (FGSM(epsilon=0.15), Square(epsilon=0.15, queries=100), BIM(epsilon=0.15))
     each = [np.asarray(a.run(victim, victim_images, victim_labels).success) for a in attacks]
@@ -17,6 +18,7 @@ def test_it_succeeds_if_any_of_its_attacks_does(victim, victim_images, victim_la
     np.testing.assert_array_equal(together.images[~success], victim_images[~success])
 
 
+@pytest.mark.slow
 def test_later_attacks_get_only_images_that_withstand_the_earlier(
     victim, victim_images, victim_labels
 ):

@@ -80,6 +80,7 @@ def test_hyperparameters_out_of_range_are_refused(construct, message):
         construct()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [

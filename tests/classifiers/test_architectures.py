@@ -15,6 +15,7 @@ NAMES_BY_SPEED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "published"),
     [
@@ -102,6 +103,7 @@ def test_cifar_cnn_has_the_parameter_count_of_figure_3():
     )
 
 
+@pytest.mark.slow
 def test_vgg16_has_the_convolutions_of_keras_applications():
     """Only batch normalization and the dense layers differ."""
     body = keras.applications.VGG16(include_top=False, weights=None, input_shape=CIFAR)
@@ -110,6 +112,7 @@ def test_vgg16_has_the_convolutions_of_keras_applications():
     assert ours == count_parameters(body) + norms + dense(512, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES_BY_SPEED)
 @pytest.mark.parametrize("shape", [MNIST, CIFAR])
 def test_every_network_returns_logits_for_both_datasets(name, shape):

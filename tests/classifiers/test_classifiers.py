@@ -76,6 +76,7 @@ def test_a_classifier_is_trained_once_and_then_loaded(digits, tmp_path, capsys, 
     np.testing.assert_array_equal(np.argmax(again(digits.test.images), -1), predicted)
 
 
+@pytest.mark.slow
 def test_the_error_names_a_damaged_classifier(digits, tmp_path, capsys, monkeypatch):
     shorten_training(monkeypatch, images=3_000)
     tfdefense.classifiers.load("mnist_cnn", digits, runs_dir=tmp_path)

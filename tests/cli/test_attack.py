@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tfdefense.cli.main import main
 
 ATTACK = ["attack", "--attack=jsma", "--theta=0.5", "--gamma=0.3", "--images=12", "--batch_size=5"]
 
 
+@pytest.mark.slow
 def test_attack_writes_examples_and_a_summary_and_finds_them_again(run, capsys):
     assert main(ATTACK) == 0
     printed = capsys.readouterr().out
@@ -24,6 +26,7 @@ def test_attack_writes_examples_and_a_summary_and_finds_them_again(run, capsys):
     assert json.loads((found / "summary.json").read_text())["settings"]["gamma"] == 0.3
 
 
+@pytest.mark.slow
 def test_attack_on_a_run_attacks_the_whole_defence(run, capsys):
     assert main(["attack", "--attack=bim", f"--run={run}", "--images=5", "--epsilon=0.4"]) == 0
     assert "on apeganpp+mnist_cnn" in capsys.readouterr().out

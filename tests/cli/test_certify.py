@@ -35,6 +35,7 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_images_are_certified_and_certification_is_resumed(run, tmp_path, capsys):
     output = tmp_path / "all"
     command = [
@@ -109,6 +110,7 @@ def test_wrong_input_is_one_line_with_status_2(run, capsys, monkeypatch, flags, 
     assert not (run / "certified").exists()
 
 
+@pytest.mark.slow
 def test_other_settings_and_other_defenses_are_refused(run, tmp_path, capsys, monkeypatch):
     command = ["certify", f"--run={run}", f"--output={tmp_path / 'c'}", "--images=1"]
     assert main([*command, "--estimation_samples=10"]) == 0

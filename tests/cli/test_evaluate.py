@@ -12,6 +12,7 @@ from tfdefense.evaluation.checks.registry import CHECKS
 from tfdefense.evaluation.threat_models import THREAT_MODELS
 
 
+@pytest.mark.slow
 def test_evaluate_finds_what_train_reported(run, tmp_path):
     """A later command loads the weights that training ended with."""
     shutil.copytree(run, tmp_path / "copy")
@@ -26,6 +27,7 @@ def test_evaluate_finds_what_train_reported(run, tmp_path):
         np.testing.assert_array_equal(first[key], second[key])
 
 
+@pytest.mark.slow
 def test_evaluate_needs_only_the_run(run, tmp_path, monkeypatch, capsys):
     shutil.copytree(run, tmp_path / "moved")
     monkeypatch.chdir(tmp_path)
@@ -35,6 +37,7 @@ def test_evaluate_needs_only_the_run(run, tmp_path, monkeypatch, capsys):
     assert {row["n"] for row in rows} == {10}
 
 
+@pytest.mark.slow
 def test_evaluate_finds_a_trained_defence_by_name(run, tmp_path, capsys, monkeypatch):
     """Flags of the training need not be repeated."""
     shutil.copytree(run, tmp_path / run)
@@ -47,6 +50,7 @@ def test_evaluate_finds_a_trained_defence_by_name(run, tmp_path, capsys, monkeyp
     assert {row["n"] for row in rows} == {10, 2}
 
 
+@pytest.mark.slow
 def test_evaluate_creates_the_run_of_a_defence_that_does_not_learn(run, capsys):
     flags = ["--attacks=fgsm", "--images=10", "--white_box_images=2"]
     name = "bit_depth+spatial_smoothing"
@@ -56,6 +60,7 @@ def test_evaluate_creates_the_run_of_a_defence_that_does_not_learn(run, capsys):
     assert main(["export", f"--run=runs/digits-mnist_cnn-{name}"]) == 0
 
 
+@pytest.mark.slow
 def test_evaluate_puts_a_trained_defence_in_front_of_another_classifier(run):
     another = ["--classifier=custom.keras", "--input_range=0,255"]
     few = ["--images=20", "--white_box_images=4", "--attacks=fgsm"]
@@ -68,6 +73,7 @@ def test_evaluate_puts_a_trained_defence_in_front_of_another_classifier(run):
     assert (run / "report.json").read_text() == before
 
 
+@pytest.mark.slow
 def test_evaluate_under_every_threat_model(run, tmp_path, monkeypatch):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
@@ -90,6 +96,7 @@ def test_evaluate_under_every_threat_model(run, tmp_path, monkeypatch):
         assert kept["apeganpp/fgsm/white_box/predicted"].shape == (4,)
 
 
+@pytest.mark.slow
 def test_compare_puts_runs_into_one_table_and_figure(run, tmp_path, capsys):
     few = ["--images=20", "--white_box_images=4", "--attacks=fgsm,pgd"]
     other = "runs/digits-mnist_cnn-bit_depth"

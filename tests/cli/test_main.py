@@ -202,6 +202,7 @@ BAD = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "message"), BAD, ids=lambda value: str(value)[:60])
 def test_wrong_input_is_one_line_with_status_2_and_nothing_is_written(
     arguments, message, place, monkeypatch, capsys

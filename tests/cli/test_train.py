@@ -12,6 +12,7 @@ from tests.cli.conftest import QUICK, custom_model
 from tfdefense.cli.main import main
 
 
+@pytest.mark.slow
 def test_a_run_directory_holds_everything(run):
     for name in (
         "config.json",
@@ -49,6 +50,7 @@ def test_other_settings_are_listed_by_flag(run, capsys):
     assert "--epochs" not in error
 
 
+@pytest.mark.slow
 def test_train_learns_from_the_images_that_attack_made(run, tmp_path, capsys):
     examples = tmp_path / "bim"
     flags = ["--split=train", "--steps=2", f"--output={examples}"]
@@ -64,6 +66,7 @@ def test_train_learns_from_the_images_that_attack_made(run, tmp_path, capsys):
     assert "--pairs" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_classifier_alone_is_trained_and_then_named(run, capsys):
     command = ["train", "--classifier=lenet", "--epochs=4", "--batch_size=32"]
     assert main(command) == 0
@@ -79,6 +82,7 @@ def test_a_classifier_alone_is_trained_and_then_named(run, capsys):
     assert "--batch_size=32 (128 now), --epochs=4 (5 now)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_defence_that_does_not_learn_is_evaluated_and_exported(run, capsys):
     command = ["train", "--defense=bit_depth", *QUICK[3:], "--attacks=fgsm"]
     assert main(command) == 0
@@ -90,6 +94,7 @@ def test_a_defence_that_does_not_learn_is_evaluated_and_exported(run, capsys):
     assert main(["export", f"--run={place}"]) == 0
 
 
+@pytest.mark.slow
 def test_a_custom_model_with_a_folder_of_images(run, tmp_path, capsys):
     """From a file with softmax and byte inputs and a folder of pictures to a report and a SavedModel."""
     digits = tfdefense.data.load("digits").train

@@ -15,6 +15,7 @@ from tfdefense.training import Replica
 from tfdefense.training.run_directory import RunDirectory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("inner", "share"), [("fgsm", 0.5), ("pgd", 1.0)])
 def test_a_step_is_the_papers(toy_model, toy_split, inner, share):
     """Adam's first moments have the gradient of share * L(adversarial) + (1 - share) * L(clean)."""
@@ -88,6 +89,7 @@ def test_classifiers_that_cannot_be_trained_or_guarded_are_rejected(toy_model):
         AdversarialTraining(toy_model).defend(toy_model)
 
 
+@pytest.mark.slow
 def test_a_trained_run_cannot_guard_another_classifier(toy_model, toy_split, tmp_path):
     run = RunDirectory(tmp_path / "run")
     AdversarialTraining(toy_model, inner_steps=1).fit(toy_split, epochs=1, batch_size=24, run=run)

@@ -44,6 +44,7 @@ def textbook_step(defense, batch, replica):
     defense.generator_optimizer.apply(tape.gradient(loss, variables), variables)
 
 
+@pytest.mark.slow
 def test_a_step_is_the_textbook_step(toy_model, toy_split):
     batch = {name: tf.constant(a) for name, a in make_fgsm_pairs(toy_model, toy_split).items()}
     ours, textbook = (
@@ -57,6 +58,7 @@ def test_a_step_is_the_textbook_step(toy_model, toy_split):
         assert_same_variables(getattr(ours, name), getattr(textbook, name), rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_does_not_change_the_classifier(toy_model, toy_split):
     before = [v.numpy() for v in toy_model.weights]
     APEGANPlusPlus(toy_model).fit(toy_split, epochs=2, batch_size=8)

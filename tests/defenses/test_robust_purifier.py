@@ -20,6 +20,7 @@ def batch_of(split):
     return {"clean": tf.constant(split.images), "labels": tf.constant(split.labels)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "attack"),
     [

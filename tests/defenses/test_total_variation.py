@@ -84,6 +84,7 @@ def test_a_constant_image_does_not_change():
     np.testing.assert_allclose(make().purify(flat), flat, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_result_for_an_image_depends_on_the_seed_and_not_on_its_batch():
     images = RNG.random((5, 8, 9, 3)).astype(np.float32)
     together = make().purify(images).numpy()

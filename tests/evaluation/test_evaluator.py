@@ -6,6 +6,7 @@ from tfdefense.attacks.core.spec import format_attack
 from tfdefense.evaluation import Report, evaluate
 
 
+@pytest.mark.slow
 def test_every_attack_has_three_rows_and_every_grey_box_its_white_box(report):
     keys = [(row.defense, row.attack, row.threat_model) for row in report.rows]
     assert len(set(keys)) == len(keys) == 2 + 3 * 3 + 3
@@ -56,6 +57,7 @@ def test_worst_case_is_per_image(report):
     assert report.row("apeganpp", "worst_case", "grey_box").accuracy == expected
 
 
+@pytest.mark.slow
 def test_two_variants_of_an_attack_have_separate_rows(defense, toy_split):
     attacks = [BIM(epsilon=0.1), BIM(epsilon=0.1, steps=2)]
     report = evaluate(defense, toy_split, attacks, white_box_images=4)
@@ -70,6 +72,7 @@ def test_undefended_rows_are_those_of_the_classifier(report, toy_model, toy_spli
     assert report.row("none", "none", "none").accuracy == 1.0
 
 
+@pytest.mark.slow
 def test_worst_case_over_several_norms_has_no_radius(bit_depth, toy_split):
     attacks = [PGD(epsilon=0.3, steps=2), PGD(epsilon=1.5, steps=2, norm="l2")]
     report = evaluate(bit_depth, toy_split.take(6), attacks)
@@ -85,6 +88,7 @@ def test_worst_case_over_several_norms_has_no_radius(bit_depth, toy_split):
     assert any("the norms l2 and linf, each with its own radius" in note for note in report.notes)
 
 
+@pytest.mark.slow
 def test_attacks_without_a_radius_are_left_out_of_the_worst_case(defense, toy_split):
     attacks = [FGSM(epsilon=0.1), DeepFool()]
     report = evaluate(defense, toy_split, attacks, white_box_images=9)

@@ -148,6 +148,7 @@ def test_a_missing_file_is_one_line(tmp_path):
         load_predictions(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_file_of_a_report_has_costs_and_worst_cases(report, tmp_path):
     results = {**report.per_image, **report.worst_cases}
     save_predictions(tmp_path / "predictions.npz", report.labels, results)

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 import tfdefense
 from tfdefense.attacks import BIM
@@ -6,6 +7,7 @@ from tfdefense.evaluation import AttackPlan
 from tfdefense.evaluation.evaluator import evaluate, evaluate_plan
 
 
+@pytest.mark.slow
 def test_stored_images_are_reused_by_other_defences_too(
     bit_depth, toy_model, toy_split, tmp_path, monkeypatch
 ):

@@ -73,6 +73,7 @@ def misled_report(toy_model, toy_split):
     return evaluate_plan(defense, toy_split, plan)
 
 
+@pytest.mark.slow
 def test_a_report_attacks_through_all_surrogates(misled_report, toy_split):
     rows = {row.attack: row for row in misled_report.rows if row.threat_model == "white_box"}
     undefended = misled_report.existing_row("none", "bim", "white_box")
@@ -93,6 +94,7 @@ def test_predictions_have_the_surrogate_of_each_image(misled_report, tmp_path):
     np.testing.assert_array_equal(predictions.surrogate == "right", fooled)
 
 
+@pytest.mark.slow
 def test_fewer_surrogates_make_a_weaker_report_with_a_note(toy_model, toy_split):
     step = bpda(tf.identity, {"opposite": tf.negative, "right": None})
     plan = AttackPlan(

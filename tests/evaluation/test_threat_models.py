@@ -12,6 +12,7 @@ def is_correct(model, images, labels):
     return np.argmax(model(images), -1) == labels
 
 
+@pytest.mark.slow
 def test_transfer_images_are_made_on_the_source(
     full_report, toy_model, toy_split, other_model, bit_depth
 ):
@@ -44,6 +45,7 @@ def test_fooled_only_counts_images_that_fooled_the_classifier(
     )
 
 
+@pytest.mark.slow
 def test_fooled_only_counts_the_same_images_in_the_worst_case(bit_depth, toy_split, full_report):
     weak, weaker = BIM(epsilon=0.12), PGD(epsilon=0.1)
     report = evaluate(bit_depth, toy_split, [weak, weaker], 3, ThreatModels(fooled_only=True))
@@ -60,6 +62,7 @@ def test_fooled_only_counts_the_same_images_in_the_worst_case(bit_depth, toy_spl
     assert full_report.row("bit_depth", "worst_case", "grey_box").n == union.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Square, HopSkipJump])
 def test_black_box_attackers_attack_the_pipeline(kind, full_report, toy_split, bit_depth):
     few = toy_split.take(12)
@@ -85,6 +88,7 @@ def test_every_threat_model_has_its_column_and_the_white_box_is_always_there(ful
     assert "the attack knows only the classifier other" in to_markdown(full_report)
 
 
+@pytest.mark.slow
 def test_attack_with_a_norm_and_no_radius_is_evaluated(bit_depth, toy_split):
     report = evaluate(bit_depth, toy_split, [DeepFool(norm="linf")], white_box_images=4)
     assert report.row("bit_depth", "deepfool:norm=linf", "white_box").epsilon is None

@@ -31,6 +31,7 @@ def config(toy_split, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_defence_is_evaluated_on_the_split_that_it_was_trained_with(config, tmp_path):
     """With the default split, some test images may be among those that it was trained on."""
     context = ExperimentContext(runs_dir=tmp_path / "runs")

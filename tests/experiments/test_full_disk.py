@@ -80,6 +80,7 @@ def test_a_classifier_is_not_saved_in_part(small):
     assert run.load_classifier().name == "toy"
 
 
+@pytest.mark.slow
 def test_training_resumes_from_its_last_checkpoint(small, toy_split):
     def fit(run, validate=None):
         defense = APEGANPlusPlus(make_toy_model(), strengths=(0.2,))
@@ -142,6 +143,7 @@ def test_adversarial_images_are_made_afterwards(small, toy_split, toy_model):
     assert len(craft().success) == len(toy_split)
 
 
+@pytest.mark.slow
 def test_a_report_and_an_export_are_written_afterwards(small, toy_split, toy_model):
     run = RunDirectory(small / "evaluated")
     defense = APEGANPlusPlus(toy_model, strengths=(0.2,))

@@ -53,6 +53,7 @@ def state(run):
     return {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_not_repeated(learned):
     config, run = learned
     before = state(run)
@@ -80,6 +81,7 @@ def test_a_run_whose_training_is_not_finished_names_the_command(learned, tmp_pat
         load_defense(run)
 
 
+@pytest.mark.slow
 def test_a_run_is_overwritten_only_if_that_is_asked_for(plain, tmp_path):
     run = RunDirectory(tmp_path / "run")
     train_defense(plain, run=run)

@@ -25,6 +25,7 @@ def batch():
     return real, fake, tf.constant([0.0, 0.3, 0.7, 1.0], tf.float64)
 
 
+@pytest.mark.slow
 def test_the_penalty_equals_that_of_a_numerical_gradient(critic, batch):
     """The input gradient by central differences, pixel by pixel."""
     real, fake, weights = batch

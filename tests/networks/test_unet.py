@@ -55,6 +55,7 @@ def test_dropout_is_applied_in_training_only():
     assert not np.allclose(one, other)
 
 
+@pytest.mark.slow
 def test_a_loaded_network_equals_the_saved_one(tmp_path):
     network = UNet(1, image_size=(28, 28))
     images = tf.random.uniform((2, 28, 28, 1))

@@ -25,6 +25,7 @@ def profiled_operations(name, image_shape):
     return profile.total_float_ops
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lenet", "mnist_cnn", "resnet18"])
 def test_macs_are_half_the_operations_of_the_profiler(name, tmp_path):
     cost = CostEstimator(TargetStore(tmp_path))

@@ -74,6 +74,7 @@ def store(tmp_path):
     return TargetStore(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_finished_target_is_not_locked(store):
     target = DirectoryTarget("held")
     make_targets([target], store, FixedCost())
@@ -82,6 +83,7 @@ def test_a_finished_target_is_not_locked(store):
     os.close(handle)
 
 
+@pytest.mark.slow
 def test_each_target_is_made_once_and_after_its_prerequisites(store, capsys):
     a = FileTarget("a")
     targets = [a, FileTarget("b", a), FileTarget("c", FileTarget("b", a))]
@@ -94,6 +96,7 @@ def test_each_target_is_made_once_and_after_its_prerequisites(store, capsys):
     assert "3 of 3 targets exist; 0 to make" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_failed_target_stops_only_the_targets_that_need_it(store):
     broken = FileTarget("broken")
     targets = [broken, FileTarget("over", broken), FileTarget("good")]
@@ -105,6 +108,7 @@ def test_a_failed_target_stops_only_the_targets_that_need_it(store):
     assert targets[2].is_done(store)
 
 
+@pytest.mark.slow
 def test_a_target_of_another_machine_is_waited_for(store, monkeypatch, capsys):
     monkeypatch.setattr(scheduler, "_WAIT_SECONDS", 0.02)
     theirs, mine = FileTarget("theirs"), FileTarget("mine", FileTarget("theirs"))
@@ -134,6 +138,7 @@ def test_a_target_of_another_machine_is_waited_for(store, monkeypatch, capsys):
     assert "Waiting for another machine" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_models_of_finished_targets_are_freed(store, toy_images):
     models = []
 

@@ -66,6 +66,7 @@ def test_steps_per_loop_does_not_change_the_result():
     assert weights[0] == weights[1] == weights[2]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_exactly_as_an_uninterrupted_one(tmp_path, capsys):
     uninterrupted = Fit()
     Trainer(uninterrupted, config(), tmp_path / "a").fit(ARRAYS)

@@ -32,6 +32,7 @@ NORMS, SQUARE = "tfdefense.attacks.core.norms", "tfdefense.attacks.square"
 THRESHOLDS = "tfdefense.networks.pixel_thresholds"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "where"),
     [

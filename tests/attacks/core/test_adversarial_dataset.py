@@ -106,6 +106,7 @@ def test_an_unfinished_dataset_is_refused(make):
         load_adversarial_dataset(dataset.directory)
 
 
+@pytest.mark.slow
 def test_other_arguments_give_another_directory(make, toy_split):
     other_model = make_toy_model()
     weights = other_model.get_weights()
@@ -127,6 +128,7 @@ def test_a_directory_with_other_settings_is_refused(make, tmp_path):
         make(FGSM(epsilon=0.1), output=tmp_path / "mine")
 
 
+@pytest.mark.slow
 def test_a_pipeline_and_its_classifier_have_two_directories(make, toy_model):
     defense = tfdefense.defenses.APEGANPlusPlus(toy_model)
     first = make(model=defense.defend()).directory.path
@@ -144,6 +146,7 @@ def test_a_model_that_is_not_of_keras_is_refused(make, toy_model):
         make(model=FrozenClassifier(anything, SHAPE))
 
 
+@pytest.mark.slow
 def test_summary_covers_the_images_that_the_attack_fooled(make, toy_split):
     dataset = make(JSMA(theta=0.5, gamma=0.5))
     found = attack_summary.summarize_attack(dataset, toy_split)
@@ -159,6 +162,7 @@ def test_summary_covers_the_images_that_the_attack_fooled(make, toy_split):
     assert "theta=0.5" in table
 
 
+@pytest.mark.slow
 def test_a_defense_trains_on_adversarial_datasets(make, toy_model, toy_split):
     sets = [make(FGSM(epsilon=0.2)), make(BIM(epsilon=0.3))]
     arrays = make_stored_pairs(sets, toy_split)
@@ -170,6 +174,7 @@ def test_a_defense_trains_on_adversarial_datasets(make, toy_model, toy_split):
     assert np.abs(defense.generator.get_weights()[0] - before).max() > 0
 
 
+@pytest.mark.slow
 def test_a_dataset_too_large_for_memory_stays_on_disk_and_trains_the_same(
     make, toy_model, toy_split, monkeypatch
 ):
@@ -251,6 +256,7 @@ def test_a_dataset_of_version_0_2_opens_under_its_old_name(make, toy_split):
         make(output=dataset.directory.path)
 
 
+@pytest.mark.slow
 def test_several_attacks_in_one_are_stored(make):
     attack = StrongestOf([FGSM(epsilon=0.2), BIM(epsilon=0.2)])
     assert make(attack).directory.path == make(attack).directory.path

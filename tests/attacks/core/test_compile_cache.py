@@ -63,6 +63,7 @@ def test_batch_sizes_and_radii_share_one_trace(traced, toy_split, tensorflow_log
     assert not [message for message in tensorflow_log if "retracing" in message]
 
 
+@pytest.mark.slow
 def test_many_datasets_warn_of_no_retracing(toy_split, tmp_path, tensorflow_log):
     for number in range(6):  # TensorFlow warns from the fifth trace of a function on.
         model = FrozenClassifier(make_toy_model(), toy_split.image_shape)
@@ -93,6 +94,7 @@ def test_an_attacked_model_is_released(toy_split, name):
     assert count_compiled() == 0
 
 
+@pytest.mark.slow
 def test_each_strategy_has_its_own_compiled_attack(traced, toy_split, two_replicas):
     clear_compile_cache()
     attack, results = BIM(epsilon=0.2, steps=2), []
@@ -104,6 +106,7 @@ def test_each_strategy_has_its_own_compiled_attack(traced, toy_split, two_replic
         np.testing.assert_allclose(result, results[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_bound_method_is_cached_with_its_object():
     class Owner:
         def logits(self, images):

@@ -4,6 +4,7 @@ import gc
 import weakref
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfdefense.attacks import Expectation
@@ -33,6 +34,7 @@ def test_every_draw_counts(toy_model, toy_images):
     assert counted.counts() == (15, 0)
 
 
+@pytest.mark.slow
 def test_it_is_compiled_once_for_a_model_and_does_not_keep_it_alive(toy_images):
     def make():
         weights = tf.Variable(tf.ones([144, 3]))

@@ -61,6 +61,7 @@ def test_a_fixed_gradient_is_no_choice(misleading):
     assert find_surrogates(bpda(tf.round, {"only": None}), (10, 10, 2)) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", [FGSM(epsilon=0.1), BIM(epsilon=0.1, stop_at_success=True)])
 def test_an_attack_tries_all_surrogates(attack, misleading, linear, linear_images):
     images, labels = linear_images
@@ -75,6 +76,7 @@ def test_an_attack_tries_all_surrogates(attack, misleading, linear, linear_image
     np.testing.assert_allclose(found.images[fooled], expected.images[fooled], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_names_in_use_are_part_of_the_compiled_attack(misleading, linear_images):
     images, labels = linear_images
     attack = BIM(epsilon=0.1)
@@ -96,6 +98,7 @@ def test_an_unknown_name_is_an_error_of_one_line(misleading, linear, linear_imag
         assert surrogate_names(FGSM(), linear, (10, 10, 2)) == ()
 
 
+@pytest.mark.slow
 def test_an_image_that_is_fooled_costs_nothing_more(linear, linear_images, median_epsilon):
     images, labels = linear_images
     right_first = TwoGradients(linear, dict(reversed(BACKWARDS.items())))
@@ -123,6 +126,7 @@ def test_a_radius_for_each_image_is_that_of_the_image(misleading, linear, linear
     assert np.any(found.success)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", [DeepFool(steps=20), JSMA(theta=0.02, gamma=1.0)])
 def test_without_a_radius_the_smallest_success_is_kept(attack, linear, linear_images):
     images, labels = linear_images
@@ -145,6 +149,7 @@ def test_without_a_radius_the_smallest_success_is_kept(attack, linear, linear_im
     assert np.any(sizes[1] < sizes[0])
 
 
+@pytest.mark.slow
 def test_parts_try_all_surrogates_and_square_runs_once(misleading, linear_images, median_epsilon):
     images, labels = linear_images
     square = Square(epsilon=0.1, queries=30)

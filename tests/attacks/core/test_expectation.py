@@ -1,6 +1,7 @@
 """Randomised models in expectation over their draws."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfdefense.attacks import Expectation
@@ -32,6 +33,7 @@ def test_gradient_is_the_mean_over_the_draws(linear, linear_images):
     np.testing.assert_allclose(several, 2.5 * single, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_more_draws_give_a_gradient_closer_to_the_mean(victim, victim_images):
     noise = tf.random.Generator.from_seed(1)
 

@@ -90,6 +90,7 @@ UNDETECTABLE_IF_FORGED = ("consistent clean images",)
 UNSAVEABLE = ("objects",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forged", [False, True], ids=["changed", "forged"])
 @pytest.mark.parametrize("what", CHANGES)
 def test_a_changed_shard_is_made_again_and_named(make, toy_split, capsys, what, forged):
@@ -155,6 +156,7 @@ def test_a_randomised_model_may_contradict_itself(make, toy_model, toy_split):
     ShardVerifier(randomized, 0.4, "linf", SHAPE).verify(as_shard(make(), 24), toy_split)
 
 
+@pytest.mark.slow
 def test_attacks_with_random_targets_and_without_a_radius_are_verified(make, capsys):
     attack = CarliniWagnerL2(searches=2, steps=20, targets="random")
     dataset = make(attack)

@@ -109,6 +109,7 @@ def test_training_stops_when_validation_stops_improving(digits, tmp_path, monkey
     np.testing.assert_array_equal(again.model.get_weights()[0], training.model.get_weights()[0])
 
 
+@pytest.mark.slow
 def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(digits, tmp_path):
     given = ClassifierConfig(epochs=6, augmentation="affine", optimizer="sgd", learning_rate=0.05)
 

@@ -175,6 +175,7 @@ def test_python_code_of_a_model_does_not_run(with_lambda, digits, name):
     assert not (with_lambda / "ran").exists()
 
 
+@pytest.mark.slow
 def test_unsafe_code_runs_once_and_is_not_in_the_classifier(with_lambda, trained, digits):
     classifier = load_custom_model("theirs.keras", digits, BYTES, unsafe=True)
     assert (with_lambda / "ran").exists()

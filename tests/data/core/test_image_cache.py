@@ -366,6 +366,7 @@ def test_a_file_rewritten_with_the_same_size_and_time_is_decoded_again(folder, r
     assert len(reads) == before + 11
 
 
+@pytest.mark.slow
 def test_a_tfds_dataset_is_decoded_once(prepared, monkeypatch):  # noqa: F811
     splits, decode = [], TFDSImages.decode
 

@@ -64,6 +64,7 @@ def test_splits_are_a_function_of_keys_labels_and_seed(sizes, seed):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.text(max_size=8), unique=True, max_size=20), st.text(max_size=8), seeds)
 def test_a_new_key_does_not_change_the_order_of_the_others(keys, new, seed):

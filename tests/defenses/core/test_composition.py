@@ -89,6 +89,7 @@ def test_parts_are_trained_together_and_loaded_again(toy_model, toy_split, tmp_p
     )
 
 
+@pytest.mark.slow
 def test_a_purifier_learns_from_images_purified_by_earlier_parts(toy_model, toy_split):
     composition = get_defense_class("bit_depth+apegan")(toy_model, bits=1, strengths=(0.2,))
     seen = {}

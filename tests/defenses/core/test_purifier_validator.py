@@ -1,9 +1,11 @@
 import numpy as np
+import pytest
 
 from tfdefense.attacks import BIM, FGSM
 from tfdefense.defenses import APEGAN
 
 
+@pytest.mark.slow
 def test_accuracies_are_those_under_grey_box_fgsm_and_bim(toy_model, toy_split):
     defense = APEGAN(toy_model, strengths=(0.1, 0.3))
     scalars, grids = defense.make_validator(toy_split)()

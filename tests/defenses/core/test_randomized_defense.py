@@ -37,6 +37,7 @@ def draws_of(defense, count, stream=0):
     return np.array([fresh(IMAGES) for _ in range(count)])
 
 
+@pytest.mark.slow
 def test_a_fixed_pipeline_repeats_its_logits_and_a_fresh_one_draws_anew(defense):
     fixed, fresh = defense.defend(), defense.defend_with_fresh_randomness()
     np.testing.assert_array_equal(fixed(IMAGES), fixed(IMAGES))
@@ -55,6 +56,7 @@ def test_streams_have_different_draws(defense):
             assert np.abs(one - other).max() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True])
 def test_an_expectation_has_a_new_draw_in_every_iteration_and_call(defense, compiled):
     expectation = Expectation(defense.defend_with_fresh_randomness(), 5)
@@ -107,6 +109,7 @@ class WavyPurifier(RandomizedDefense):
         return images + 0.02 * tf.sin(images / 0.002 + phases)
 
 
+@pytest.mark.slow
 def test_eot_breaks_a_defence_that_fixed_gradients_do_not_break():
     """Of the linear score, FGSM needs epsilon = lead / |w|_1; it gets twice that."""
     defense = WavyPurifier(FrozenClassifier(score, SHAPE))

@@ -1,10 +1,12 @@
 import numpy as np
+import pytest
 
 from tests.evaluation.checks.planted_flaws import confident
 from tfdefense.attacks import APGDDLR, PGD
 from tfdefense.evaluation.checks.margin_losses import MARGIN_LOSSES
 
 
+@pytest.mark.slow
 def test_attack_on_cross_entropy_alone_fails_if_the_pipeline_is_confident(
     evidence_of, diagnose, run_planted, toy_split
 ):

@@ -11,6 +11,7 @@ def tracer(toy_model):
     return PGDTracer(toy_model)
 
 
+@pytest.mark.slow
 def test_trace_has_the_losses_of_bim_and_the_images_that_it_fools(tracer, toy_model, toy_split):
     images, labels = tf.constant(toy_split.images), tf.constant(toy_split.labels)
     trace = tracer.run(toy_split, PGDRun(epsilon=0.2, step_size=0.05, steps=7))

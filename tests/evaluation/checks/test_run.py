@@ -41,6 +41,7 @@ def test_without_checks_a_report_says_so(evaluate_with, capsys):
     assert capsys.readouterr().out.endswith("No checks ran.\n")
 
 
+@pytest.mark.slow
 def test_fast_checks_leave_the_curve_out_and_are_named(evaluate_with):
     report = evaluate_with("fast")
     assert report.curve == {}

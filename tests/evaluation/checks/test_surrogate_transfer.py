@@ -1,3 +1,5 @@
+import pytest
+
 from tests.evaluation.checks.planted_flaws import declare_identity, identity
 from tfdefense.attacks import bpda
 from tfdefense.evaluation.checks.surrogate_transfer import SURROGATE_TRANSFER
@@ -14,6 +16,7 @@ def test_pipeline_without_a_declared_gradient_passes(evidence_of, clean_diagnost
     assert "No step" in result.verdict
 
 
+@pytest.mark.slow
 def test_surrogate_that_equals_the_step_passes(evidence_of, diagnose):
     result = SURROGATE_TRANSFER.run(evidence_of(diagnose(declare_itself, epsilon=0.12)))
     assert result.passed

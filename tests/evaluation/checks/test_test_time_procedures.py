@@ -25,6 +25,7 @@ def test_ordinary_network_passes(run_check):
     assert "neither draws random numbers nor runs a loop" in result.verdict
 
 
+@pytest.mark.slow
 def test_loop_with_a_declared_gradient_needs_an_attack_without_gradients(run_check):
     gradient, square = PGD(epsilon=0.1, steps=2), Square(epsilon=0.1, queries=5)
     failed = run_check(smooth_in_a_loop, gradient)

@@ -22,29 +22,34 @@ def run_check(measure, clean_diagnostics):
     return run_check
 
 
+@pytest.mark.slow
 def test_gradient_attacks_that_find_what_square_finds_pass(run_check):
     result = run_check(identity, ATTACKS)
     assert result.passed
     assert "(square)" in result.verdict
 
 
+@pytest.mark.slow
 def test_masked_gradients_fail_because_square_is_not_compared_with_itself(run_check):
     result = run_check(round_without_gradient, ATTACKS)
     assert not result.passed
     assert "masks gradients" in result.verdict
 
 
+@pytest.mark.slow
 def test_square_with_a_larger_radius_is_no_witness(run_check):
     attacks = [PGD(epsilon=0.02), Square(epsilon=0.25, queries=50)]
     assert "(square)" not in run_check(identity, attacks).verdict
 
 
+@pytest.mark.slow
 def test_attacks_in_another_norm_are_not_compared_with_square(run_check):
     result = run_check(identity, [PGD(epsilon=3.0, norm="l2"), *ATTACKS])
     assert result.passed
     assert "(square)" in result.verdict
 
 
+@pytest.mark.slow
 def test_square_runs_on_its_own_if_it_is_not_among_the_attacks(
     run_check, clean_diagnostics, masked_diagnostics
 ):

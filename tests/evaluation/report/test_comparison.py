@@ -36,6 +36,7 @@ def test_names_are_escaped_in_html(report, tmp_path):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;, white box" in page
 
 
+@pytest.mark.slow
 def test_worst_cases_over_different_attacks_have_separate_lines(report, defense, toy_split):
     other = with_names(evaluate(defense, toy_split, [BIM(epsilon=0.3)], 9), defense="other")
     comparison = Comparison({"apeganpp": report, "other": other})

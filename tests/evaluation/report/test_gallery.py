@@ -1,9 +1,11 @@
+import pytest
 from PIL import Image
 
 from tfdefense.attacks import FGSM
 from tfdefense.evaluation import save_gallery
 
 
+@pytest.mark.slow
 def test_gallery_is_a_picture(defense, toy_split, tmp_path):
     path = tmp_path / "gallery.png"
     save_gallery(defense, toy_split, [FGSM(epsilon=0.3)], path, ("top", "mid$dle", "$bottom$"))

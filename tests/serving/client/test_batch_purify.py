@@ -76,6 +76,7 @@ def test_a_folder_is_purified(purified, exported, toy_images):
     assert not list(target.rglob("*.partial"))
 
 
+@pytest.mark.slow
 def test_the_same_command_resumes_a_killed_one(
     good_folder, exported, tmp_path, capsys, monkeypatch
 ):
@@ -114,6 +115,7 @@ def test_the_same_command_resumes_a_killed_one(
     assert "13 files" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_files_are_purified_again_if_the_model_or_their_bytes_change(
     good_folder, exported, toy_model, tmp_path, monkeypatch
 ):

@@ -19,6 +19,7 @@ def test_class_names_are_an_asset(exported):
     assert loaded.class_names.asset_path.numpy().decode().endswith("class_names.txt")
 
 
+@pytest.mark.slow
 def test_versions_count_up_and_no_partial_directory_is_left(small_defense, tmp_path):
     (tmp_path / "7").mkdir()
     assert export(small_defense, tmp_path).name == "8"

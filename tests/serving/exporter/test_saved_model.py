@@ -15,6 +15,7 @@ _QUICK_OPTIONS = {
 _NOT_IN_TFLITE = ("defense_gan", "denoised_smoothing", "total_variation")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "atol"), [("float16", 1e-3), ("bfloat16", 0.05)])
 def test_narrow_weights_take_half_the_size_and_agree(
     served_defense, exported, toy_images, precision, atol
@@ -55,6 +56,7 @@ def expected_logits(defense, toy_images):
     return np.asarray(defense.defend()(toy_images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variant", [Variant(), Variant(precision="bfloat16"), Variant("tflite")], ids=str
 )

@@ -32,6 +32,7 @@ def test_float32_agrees_with_the_defence(exported_tflite, expected, toy_images, 
     assert_agrees_and_checks(exported_tflite, expected, toy_images, pngs, 1e-4)
 
 
+@pytest.mark.slow
 def test_float16_agrees_with_the_defence(served_defense, expected, toy_images, pngs, tmp_path):
     path = export(served_defense, tmp_path, Variant("tflite", "float16"))
     assert_agrees_and_checks(path, expected, toy_images, pngs, 0.01)

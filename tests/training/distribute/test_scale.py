@@ -191,6 +191,7 @@ def test_bfloat16_changes_the_update_a_little_and_leaves_float32_behind(one_step
     np.testing.assert_allclose(rounded.logits, exact.logits, atol=2.0**-10)
 
 
+@pytest.mark.slow
 def test_two_replicas_attack_and_predict_as_one(toy_model, toy_split, two_replicas):
     attack = PGD(epsilon=0.2, steps=3)
     few = toy_split.take(7)  # An odd number, and batches of 5 and 2.
