@@ -37,6 +37,13 @@ def shorten_classifier(patch):
     patch.setattr(mnist_cnn, "MNIST_CNN", short)
 
 
+def pytest_collection_modifyitems(items):
+    """Mark tests that need the finished run as slow, because each process must train it first."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and "place" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def place(tmp_path_factory):
     """Make a directory with a small finished run, a custom model and a small dataset."""
