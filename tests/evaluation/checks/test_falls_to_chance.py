@@ -4,8 +4,7 @@ from tfdefense.evaluation.checks.falls_to_chance import FALLS_TO_CHANCE
 def test_pipeline_that_an_unbounded_attack_fools_passes(evidence_of, clean_diagnostics):
     result = FALLS_TO_CHANCE.run(evidence_of(clean_diagnostics))
     assert result.passed
-    assert "100% at 0," in result.verdict
-    assert "0% at 1." in result.verdict
+    assert result.verdict == "White-box accuracy with epsilon 1: 0%, n = 24."
 
 
 def test_attack_that_cannot_reach_chance_fails(evidence_of, reversed_diagnostics):

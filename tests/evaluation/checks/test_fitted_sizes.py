@@ -1,7 +1,6 @@
 import numpy as np
 
 from tests.evaluation.checks.planted_flaws import identity
-from tfdefense.evaluation.checks import fitted_sizes
 from tfdefense.evaluation.checks.fitted_sizes import ProbePlan, fit_sizes, measure_seconds
 from tfdefense.evaluation.checks.sizes import PROBES, CheckSizes
 
@@ -20,8 +19,7 @@ def test_measured_seconds_are_those_of_warm_functions(attacked_models, toy_split
     assert min(seconds.graph for seconds in measured) < 1  # It was compiled before.
 
 
-def test_sizes_depend_on_the_time_of_the_attacks(attacked_models, toy_split, monkeypatch):
-    monkeypatch.setattr(fitted_sizes, "MIN_SECONDS", 0.0)
+def test_sizes_depend_on_the_time_of_the_attacks(attacked_models, toy_split):
     models = attacked_models(identity)
 
     def fit(attack_seconds):
@@ -30,5 +28,3 @@ def test_sizes_depend_on_the_time_of_the_attacks(attacked_models, toy_split, mon
 
     assert fit(1e6) == LARGEST
     assert fit(0.0) == CheckSizes(images=10, steps=20, draws=128, curve=False)
-    monkeypatch.setattr(fitted_sizes, "MIN_SECONDS", 1e6)
-    assert fit(0.0) == LARGEST

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import math
+import time
 
 import numpy as np
 
@@ -9,13 +11,14 @@ from tfdefense.attacks import Square, enable_stop_at_success
 from tfdefense.data.core.dataset import Split
 from tfdefense.evaluation.checks import stability
 from tfdefense.evaluation.checks.attacked_models import AttackedModels
-from tfdefense.evaluation.checks.epsilon_curve import AccuracyCurve, measure_curve
+from tfdefense.evaluation.checks.epsilon_curve import AccuracyCurve, measure_curve, radii_in_time
 from tfdefense.evaluation.checks.inference_graph import InferenceGraph, inspect_graph
 from tfdefense.evaluation.checks.pgd_trace import CLEAN_START, PGDRun, PGDTrace, PGDTracer
 from tfdefense.evaluation.checks.probe_progress import ProbeProgress
 from tfdefense.evaluation.checks.random_search import RandomSearch
 from tfdefense.evaluation.checks.sizes import RESTARTS, CheckSizes
 from tfdefense.evaluation.checks.surrogate_pipeline import SurrogatePipeline
+from tfdefense.training.distribute import multi_worker
 
 
 class Diagnostics:
@@ -35,6 +38,7 @@ class Diagnostics:
     Attributes:
       n, num_classes: of the images.
       progress: told about each probe.
+      deadline: `time.monotonic()` after which the accuracy curve has no further radii.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Diagnostics:
         self.n = len(split)
         self.num_classes = split.num_classes
         self.progress = ProbeProgress()
+        self.deadline = math.inf
         self._given = withstood
 
     @functools.cached_property
@@ -152,13 +157,12 @@ class Diagnostics:
 
     @functools.cached_property
     def epsilon_curve(self) -> AccuracyCurve:
-        """Accuracies at several radii; empty if the sizes leave the curve out."""
+        """Accuracies at several radii; empty if there is no time, or the sizes leave it out."""
         if not self.sizes.curve:
             return {}
         with self.progress.probe("curve"):
-            return measure_curve(
-                self.models, self.split, self.epsilon, self.sizes.steps, self._fooled_at
-            )
+            radii = radii_in_time(self.epsilon, self._has_time)
+            return measure_curve(self.models, self.split, radii, self.sizes.steps, self._fooled_at)
 
     @functools.cached_property
     def rounding(self) -> tuple[int, int]:
@@ -194,6 +198,11 @@ class Diagnostics:
     def inference_graph(self) -> InferenceGraph:
         """Random numbers and loops in the graph of the pipeline."""
         return inspect_graph(self.pipeline.model, self.split.image_shape)
+
+    def _has_time(self, seconds: float) -> bool:
+        """Return whether so many seconds are left before the deadline; all workers agree."""
+        left = np.array([self.deadline - time.monotonic() >= seconds], np.int32)
+        return bool(multi_worker.gather_arrays(left)[0])
 
     @property
     def step_size(self) -> float:

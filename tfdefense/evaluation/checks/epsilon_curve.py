@@ -1,7 +1,8 @@
 """Accuracy over the radius of the attack: undefended, grey box and white box."""
 
 import dataclasses
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -19,10 +20,26 @@ def curve_radii(epsilon: float) -> list[float]:
     return sorted(radii | {1.0})
 
 
+def radii_in_time(epsilon: float, has_time: Callable[[float], bool]) -> Iterator[float]:
+    """Yield the radii of the curve in ascending order, as long as there is time for another one.
+
+    Args:
+      epsilon: radius of the report.
+      has_time: seconds that the next radius may take -> whether so many are left.
+    """
+    longest = 0.0
+    for radius in curve_radii(epsilon):
+        if not has_time(longest):
+            return
+        start = time.monotonic()
+        yield radius
+        longest = max(longest, time.monotonic() - start)
+
+
 def measure_curve(
     models: AttackedModels,
     split: Split,
-    epsilon: float,
+    radii: Iterable[float],
     steps: int,
     fooled_by_white_box: Callable[[float], np.ndarray],
 ) -> AccuracyCurve:
@@ -33,12 +50,12 @@ def measure_curve(
     Args:
       models: what is attacked.
       split: the images.
-      epsilon: radius of the report, around which the radii of the curve are.
+      radii: radii in [0, 1].
       steps: steps of PGD.
       fooled_by_white_box: radius -> bool [n], images that PGD on the pipeline fools.
     """
-    curve: AccuracyCurve = {"epsilon": curve_radii(epsilon)}
-    for radius in curve["epsilon"]:
+    curve: AccuracyCurve = {}
+    for radius in radii:
         attacked = split
         if radius > 0:
             run = PGDRun(radius, 4 / 3 / steps * radius, steps, start=0)
@@ -49,6 +66,7 @@ def measure_curve(
             "grey_box": models.pipeline.predict(attacked) == split.labels,
             "white_box": ~fooled_by_white_box(radius),
         }
-        for name, images in correct.items():
-            curve.setdefault(name, []).append(float(images.mean()))
+        curve.setdefault("epsilon", []).append(radius)
+        for name, are_correct in correct.items():
+            curve.setdefault(name, []).append(float(are_correct.mean()))
     return curve

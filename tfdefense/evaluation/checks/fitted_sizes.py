@@ -13,7 +13,7 @@ from tfdefense.evaluation.checks.sizes import CheckSizes, PassSeconds, choose_si
 from tfdefense.training.distribute import multi_worker
 
 MAX_SHARE = 1 / 3  # Largest share of the seconds of a report that checks may take.
-MIN_SECONDS = 60.0  # Checks may take so long in any report; a short one is not worth smaller sizes.
+_PLANNED = 0.8  # Share of these seconds that the sizes use up; seconds are predicted within 25 %.
 _TIMED_IMAGES = 16
 _TIMED_STEPS = 2
 
@@ -33,12 +33,17 @@ class ProbePlan:
     attack_seconds: float
 
 
+def allowed_seconds(attack_seconds: float) -> float:
+    """Return the seconds that checks may take in a report that takes `attack_seconds` without."""
+    return attack_seconds * MAX_SHARE / (1 - MAX_SHARE)
+
+
 def fit_sizes(
     largest: CheckSizes, models: AttackedModels, split: Split, plan: ProbePlan
 ) -> CheckSizes:
     """Return the largest sizes whose checks take at most `MAX_SHARE` of the seconds of the report.
 
-    They may take `MIN_SECONDS` if that is longer. All workers get the sizes of the chief.
+    All workers get the sizes of the chief.
 
     Args:
       largest: upper limits.
@@ -49,8 +54,8 @@ def fit_sizes(
     start = time.monotonic()
     seconds = measure_seconds(models, split.take(_TIMED_IMAGES))
     spent = time.monotonic() - start
-    allowed = max(plan.attack_seconds * MAX_SHARE / (1 - MAX_SHARE), MIN_SECONDS) - spent
-    sizes = choose_sizes(largest, allowed, seconds, plan.probes, plan.withstood)
+    planned = _PLANNED * allowed_seconds(plan.attack_seconds) - spent
+    sizes = choose_sizes(largest, planned, seconds, plan.probes, plan.withstood)
     of_workers = multi_worker.gather_arrays(np.array([dataclasses.astuple(sizes)], np.int32))
     images, steps, draws, curve = of_workers[0].tolist()
     return CheckSizes(images, steps, draws, curve=bool(curve))

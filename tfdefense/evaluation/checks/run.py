@@ -11,8 +11,12 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.evaluation.checks.attacked_models import AttackedModels
 from tfdefense.evaluation.checks.check import Check, CheckEvidence, CheckResult
 from tfdefense.evaluation.checks.diagnostics import Diagnostics
-from tfdefense.evaluation.checks.epsilon_curve import AccuracyCurve
-from tfdefense.evaluation.checks.fitted_sizes import ProbePlan, fit_sizes
+from tfdefense.evaluation.checks.epsilon_curve import AccuracyCurve, curve_radii
+from tfdefense.evaluation.checks.fitted_sizes import (
+    ProbePlan,
+    allowed_seconds,
+    fit_sizes,
+)
 from tfdefense.evaluation.checks.probe_progress import ProbeProgress
 from tfdefense.evaluation.checks.registry import ALL, run_checks, select_checks
 from tfdefense.evaluation.checks.settings import CheckSettings
@@ -70,23 +74,29 @@ def run_report_checks(subject: CheckSubject, settings: CheckSettings) -> CheckOu
     attack_seconds = sum(row.seconds for row in subject.measurements.rows)
     probes = _probes_of(checks, with_curve=ALL in settings.names)
     largest = _largest_sizes(subject, settings, probes)
-    sizes = _fitted_sizes(largest, subject, settings, probes, attack_seconds)
+    is_fixed = settings.images is not None or subject.measurements.defense.budget.fixed_checks
+    sizes = largest
+    if probes and not is_fixed:
+        plan = ProbePlan(probes, subject.standing, attack_seconds)
+        sizes = fit_sizes(largest, subject.models, subject.split, plan)
     split = subject.split.take(sizes.images)
     diagnostics = Diagnostics(subject.models, split, subject.epsilon, sizes, subject.withstood)
+    if not is_fixed:
+        diagnostics.deadline = start + allowed_seconds(attack_seconds)
     diagnostics.progress = ProbeProgress(
         f"checks on {subject.models.pipeline.model.name}",
         {probe: count_passes([probe], sizes, subject.standing).weight for probe in probes},
     )
     evidence = CheckEvidence(subject.measurements, diagnostics, subject.pipeline_names)
     results = run_checks(checks, evidence)
-    curve: AccuracyCurve = diagnostics.epsilon_curve
+    curve: AccuracyCurve = diagnostics.epsilon_curve  # Last, in what time is left.
     diagnostics.progress.close()
     seconds = time.monotonic() - start
     effort = {
         "checks": [check.key for check in checks],
-        **dataclasses.asdict(sizes),
+        **dataclasses.asdict(sizes) | {"curve": bool(curve)},
         "queries": sizes.queries,
-        "adapted": sizes != largest,
+        "adapted": sizes != largest or _is_cut(curve, subject.epsilon, largest),
         "seconds": round(seconds, 3),
         "report_seconds": round(attack_seconds + seconds, 3),
     }
@@ -110,16 +120,6 @@ def _largest_sizes(
     )
 
 
-def _fitted_sizes(
-    largest: CheckSizes,
-    subject: CheckSubject,
-    settings: CheckSettings,
-    probes: Sequence[str],
-    attack_seconds: float,
-) -> CheckSizes:
-    """Return `largest`, or smaller sizes that fit the time if nothing fixes the sizes."""
-    is_fixed = settings.images is not None or subject.measurements.defense.budget.fixed_checks
-    if is_fixed or not probes:
-        return largest
-    plan = ProbePlan(probes, subject.standing, attack_seconds)
-    return fit_sizes(largest, subject.models, subject.split, plan)
+def _is_cut(curve: AccuracyCurve, epsilon: float, largest: CheckSizes) -> bool:
+    """Return whether there was no time for every radius of the accuracy curve."""
+    return largest.curve and curve.get("epsilon") != curve_radii(epsilon)

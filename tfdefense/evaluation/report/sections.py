@@ -179,8 +179,9 @@ def _effort_sentences(report: Report) -> tuple[str, ...]:
     ]
     if effort["adapted"]:
         sentences.append(
-            "These sizes follow from the speed of this machine: the checks may take a third of the"
-            " time of the report. --check_images=N fixes them."
+            "These sizes, and the radii of the accuracy over epsilon, follow from the speed of this"
+            " machine: the checks may take a third of the time of the report. --check_images=N fixes"
+            " them."
         )
     if left_out:
         sentences.append(f"Left out by --checks: {', '.join(left_out)}.")
