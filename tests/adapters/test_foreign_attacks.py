@@ -200,8 +200,8 @@ def test_a_library_that_is_not_installed_is_named_with_the_command(monkeypatch):
 
 def test_an_attack_that_needs_more_classes_is_refused_before_it_runs():
     pytest.importorskip("art", reason="tfdefense[art] is not installed")
-    from tfdefense.evaluation.attack_plan import require_enough_classes
+    from tfdefense.evaluation.attack_plan import require_fitting
 
     label = "art:AutoProjectedGradientDescent:loss_type=difference_logits_ratio"
     with pytest.raises(UserError, match="needs at least 3 classes; the data has 2"):
-        require_enough_classes([parse_attack(label)], 2)
+        require_fitting([parse_attack(label)], (28, 28, 1), 2)

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.attacks.conftest import LinearModel
-from tfdefense.attacks import APGDCE, APGDDLR, APGDT, PGD
+from tfdefense.attacks import APGDCE, APGDDLR, APGDT, PGD, apgd
 from tfdefense.attacks.core.auto_pgd import AscentBatch, AutoPGDConfig, run_auto_pgd
 
 STEPS = 40
@@ -165,3 +165,19 @@ def test_targeted_dlr_loss_needs_four_classes(linear_images):
     with pytest.raises(ValueError, match=r"apgd_dlr: .* at least 4 needed for targets"):
         APGDDLR()(three, images, labels, (labels + 1) % 3)
     assert np.mean(APGDDLR(epsilon=0.3).run(three, images, labels).success) == 1
+
+
+def test_each_target_class_has_a_start_of_its_own(linear, linear_images, monkeypatch):
+    images, labels = linear_images
+    starts = []
+
+    def record(model, batch, start, config):
+        tf.py_function(lambda pixels: starts.append(pixels.numpy()), [start], [])
+        return run_auto_pgd(model, batch, start, config)
+
+    monkeypatch.setattr(apgd, "run_auto_pgd", record)
+    attack = APGDT(epsilon=1e-4, steps=1, target_classes=3, stop_at_success=False)
+    attack(linear, images, labels)
+    assert len(starts) == 3
+    assert np.abs(starts[1] - starts[0]).max() > 1e-5
+    assert np.abs(starts[2] - starts[1]).max() > 1e-5

@@ -79,3 +79,12 @@ def test_black_and_white_pixels_stay_in_range(box, linear):
     assert np.asarray(result.success).any()
     assert np.min(result.images) >= 0
     assert np.max(result.images) <= 1
+
+
+def test_a_whole_initial_constant_is_a_number(linear, linear_images):
+    images, labels = linear_images
+    whole, real = (
+        CarliniWagnerL2(initial_const=const, searches=1, steps=3)(linear, images, labels)
+        for const in (1, 1.0)
+    )
+    np.testing.assert_array_equal(whole, real)

@@ -19,7 +19,7 @@ from tfdefense.evaluation.attack_plan import (
     add_predicted_label_attacks,
     bounded_attacks,
     default_attacks,
-    require_enough_classes,
+    require_fitting,
 )
 from tfdefense.evaluation.protocol import EvaluationConfig
 
@@ -45,7 +45,13 @@ def test_attack_that_needs_more_classes_is_found_before_any_attack(toy_split, to
     message = "--attacks=apgd_t: needs at least 4 classes; the data has 3"
     with pytest.raises(UserError, match=message):
         evaluate(defense, toy_split, [BIM(epsilon=0.1), APGDT(epsilon=0.1)])
-    require_enough_classes([APGDDLR(), AutoAttack()], 3)
+    require_fitting([APGDDLR(), AutoAttack()], (8, 8, 1), 3)
+    message = (
+        "--attacks=square: needs images of at least 10x10 pixels in this norm; the data has 8x9"
+    )
+    for attack in (Square(norm="l2"), AutoAttack(norm="l2")):
+        with pytest.raises(UserError, match=message.replace("square", attack.name)):
+            require_fitting([attack], (8, 9, 1), 10)
     with pytest.raises(UserError, match="--attacks=apgd_dlr: needs at least 3 classes"):
         EvaluationConfig(attacks=("apgd_dlr",)).attacks_on(toy_split.image_shape, 2)
 

@@ -41,7 +41,7 @@ def test_each_image_is_counted_for_the_gradient_that_fooled_it_first(measurement
     measurements.add(first, 0.3, results(labels, [0, 1, 5], [0, 1, -1, -1, -1, 0]))
     measurements.add(second, 0.3, results(labels, [1, 2, 5], [-1, 0, 1, -1, -1, 0]))
     measurements.add(third, 0.3, results(labels, [3, 5]))
-    measurements.add_worst_cases(mixed_norms=False)
+    measurements.add_worst_cases()
     bim, pgd, worst_case = measure_surrogates(measurements, "planted")
     assert bim == SurrogateFinding("bim", "white_box", 6, 3 / 6, 4 / 6, {"leaky": 1, "smooth": 1})
     assert pgd.fooled == {"leaky": 1, "smooth": 1}

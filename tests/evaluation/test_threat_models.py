@@ -92,7 +92,7 @@ def test_every_threat_model_has_its_column_and_the_white_box_is_always_there(ful
 def test_attack_with_a_norm_and_no_radius_is_evaluated(bit_depth, toy_split):
     report = evaluate(bit_depth, toy_split, [DeepFool(norm="linf")], white_box_images=4)
     assert report.row("bit_depth", "deepfool:norm=linf", "white_box").epsilon is None
-    assert report.curve["epsilon"][3] == 0.3
+    assert report.check_effort["epsilon"] == 0.3
 
 
 def test_bad_threat_models_are_named(bit_depth, toy_split):

@@ -22,7 +22,11 @@ from art.attacks.attack import EvasionAttack
 from art.exceptions import EstimatorError
 
 from tfdefense.adapters.art import art_classifier
-from tfdefense.adapters.parameter_names import check_parameter_names, parameter_defaults
+from tfdefense.adapters.parameter_names import (
+    check_parameter_names,
+    check_parameter_types,
+    parameter_defaults,
+)
 from tfdefense.attacks.core.counted_model import CountedModel
 from tfdefense.attacks.core.foreign_attack import ForeignAttack
 from tfdefense.attacks.core.foreign_batch import ForeignBatch
@@ -91,6 +95,7 @@ class ArtAttack(ForeignAttack):
         defaults = parameter_defaults(kind, _RESERVED)
         label = f"art:{method}"
         check_parameter_names(values, [name for name in defaults if name != "eps"], label)
+        check_parameter_types(values, kind, label)
         for name, default in defaults.items():
             require(
                 default is not inspect.Parameter.empty or name in values,

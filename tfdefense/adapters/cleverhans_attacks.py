@@ -21,7 +21,10 @@ import tensorflow as tf
 from cleverhans.tf2 import attacks
 
 from tfdefense.adapters.cleverhans_repairs import RepairedCarliniWagnerL2, repaired_cleverhans
-from tfdefense.adapters.parameter_names import check_parameter_names, parameter_defaults
+from tfdefense.adapters.parameter_names import (
+    check_parameter_names,
+    parameter_defaults,
+)
 from tfdefense.attacks.core.counted_model import CountedModel
 from tfdefense.attacks.core.foreign_attack import ForeignAttack
 from tfdefense.attacks.core.foreign_batch import ForeignBatch
@@ -48,6 +51,7 @@ _RELATIVE_STEPS: Mapping[str, float] = {
     "momentum_iterative_method": 1 / 5,
     "projected_gradient_descent": 1 / 30,
 }
+_COUNTS = ("_steps", "_iters", "_iterations", "_samples")  # Ends of the names of counts.
 _NORMS: Mapping[Any, str] = {"inf": "linf", np.inf: "linf", 2: "l2"}
 
 
@@ -58,18 +62,20 @@ class CleverhansAttack(ForeignAttack):
     library: ClassVar[str] = "cleverhans"
     distribution: ClassVar[str] = "cleverhans"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        step = self.values.get("eps_iter")
+        require(
+            step is None or self.epsilon is None or float(step) <= self.epsilon,
+            f"--attacks={self.label}: eps_iter={step}, at most epsilon ({self.epsilon}) needed.",
+        )
+
     @classmethod
     def find_facts(cls, method: str, values: Mapping[str, Value]) -> AttackFacts:
         defaults = parameter_defaults(_find_function(method), _RESERVED)
         known = [name for name in defaults if name != "eps"]
         check_parameter_names(values, known, f"cleverhans:{method}")
-        for name, value in values.items():
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            may_be_flag = name in ("rand_init", "abort_early")
-            require(
-                is_number or may_be_flag or name in ("norm", "early_stop_loss_threshold"),
-                f"--attacks=cleverhans:{method}: {name}={value}, a number needed.",
-            )
+        _check_values(method, values)
         norm = values.get("norm", np.inf)
         require(
             norm in _NORMS,
@@ -148,3 +154,26 @@ def _find_function(method: str) -> Callable[..., Any]:
     if method == _CARLINI:
         return RepairedCarliniWagnerL2.__base__
     return getattr(importlib.import_module(f"{attacks.__name__}.{method}"), method)
+
+
+def _check_values(method: str, values: Mapping[str, Value]) -> None:
+    """Raise `UserError` for a value of the wrong type; cleverhans has no annotations.
+
+    Counts are named nb_..., ..._iter(s), ..._steps, ..._iterations or ..._samples.
+    """
+    label = f"--attacks=cleverhans:{method}"
+    for name, value in values.items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if name in ("rand_init", "abort_early"):
+            require(isinstance(value, bool), f"{label}: {name}={value}, True or False needed.")
+        elif name.startswith("nb_") or name.endswith(_COUNTS):
+            require(
+                isinstance(value, int) and is_number and value >= 1,
+                f"{label}: {name}={value}, a whole number of 1 or more needed.",
+            )
+            is_even = name != "spsa_samples" or int(value or 0) % 2 == 0
+            require(is_even, f"{label}: {name}={value}, an even number needed.")
+        elif name == "early_stop_loss_threshold":
+            require(is_number or value is None, f"{label}: {name}={value}, a number needed.")
+        elif name != "norm":
+            require(is_number, f"{label}: {name}={value}, a number needed.")

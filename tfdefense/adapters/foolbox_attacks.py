@@ -16,7 +16,11 @@ import foolbox
 import tensorflow as tf
 
 from tfdefense.adapters.foolbox import foolbox_model
-from tfdefense.adapters.parameter_names import check_parameter_names, parameter_defaults
+from tfdefense.adapters.parameter_names import (
+    check_parameter_names,
+    check_parameter_types,
+    parameter_defaults,
+)
 from tfdefense.attacks.core.counted_model import CountedModel
 from tfdefense.attacks.core.foreign_attack import ForeignAttack
 from tfdefense.attacks.core.foreign_batch import ForeignBatch
@@ -61,14 +65,15 @@ class FoolboxAttack(ForeignAttack):
         attack = _make_attack(method, values)
         has_radius = isinstance(attack, foolbox.attacks.base.FixedEpsilonAttack)
         distance = getattr(attack, "distance", None)
+        norm = "none" if distance is None else _NORMS[distance.p]
         name = type(attack).__name__
         is_iterative = isinstance(
             attack, foolbox.attacks.gradient_descent_base.BaseGradientDescent
         ) and not name.endswith("FastGradientAttack")
         return AttackFacts(
-            norm="none" if distance is None else _NORMS[distance.p],
+            norm=norm,
             needs_radius=has_radius,
-            accepts_radius=distance is not None,
+            accepts_radius=norm in ("linf", "l2", "l1"),
             takes_targets=is_iterative or name in _TARGETED,
         )
 
@@ -108,6 +113,7 @@ def _make_attack(method: str, values: Mapping[str, Value]) -> Any:
     kind = getattr(foolbox.attacks, method)
     defaults = parameter_defaults(kind, ("self",))
     check_parameter_names(values, list(defaults), label)
+    check_parameter_types(values, kind, label)
     arguments: dict[str, Any] = dict(values)
     if "distance" in defaults:
         distance = arguments.get("distance", "l2")

@@ -80,7 +80,7 @@ class APGD(BoundedAttack):
                 batch = batch._replace(
                     loss_targets=target, targets=None if targets is None else target
                 )
-            perturbation = _random_perturbation(keys, batch, number // turns, self.norm)
+            perturbation = _random_perturbation(keys, batch, number, self.norm)
             return run_auto_pgd(model, batch, batch.images + perturbation, config)
 
         batch = AscentBatch(images, labels, loss_targets, None, self.radius_per_image(images))

@@ -59,6 +59,10 @@ class AutoAttack(BoundedAttack):
         if self.version not in ("standard", "rand"):
             raise unknown_name(f"{self.name}: version", self.version, ("standard", "rand"))
 
+    @property
+    def min_side(self) -> int:
+        return 1 if self.version == "rand" else Square(norm=self.norm).min_side
+
     def attacks(self, num_classes: int) -> tuple[Attack, ...]:
         """Return the parts for a model of so many classes, in order."""
         bounds: dict[str, Any] = {"epsilon": self.epsilon, "norm": self.norm}

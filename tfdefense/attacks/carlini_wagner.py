@@ -171,7 +171,7 @@ class CarliniWagnerL2(TargetedAttack):
         This d reaches the boundary, g . d = h, at c = 2 h / ||g||^2.
         """
         if self.initial_const is not None:
-            return tf.fill(tf.shape(hinge), self.initial_const)
+            return tf.fill(tf.shape(hinge), float(self.initial_const))
         const = 4 * tf.math.divide_no_nan(tf.math.divide_no_nan(hinge, slope), slope)
         return tf.where(const > 0, tf.minimum(const, _HIGHEST_CONST / 10), 1.0)
 

@@ -84,7 +84,7 @@ class HopSkipJump(Attack):
       seed: seed of all random images.
 
     Raises:
-      UserError: an attribute is out of range.
+      UserError: an attribute is out of range. The call raises it if a walk has too few queries.
     """
 
     name = "hop_skip_jump"
@@ -135,8 +135,7 @@ class HopSkipJump(Attack):
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> AdversarialBatch:
         oracle = decision_oracle(model)
-        queries = self.queries // self.restarts
-        max_tries = max(0, min(self.tries, queries - self._walk(images).min_queries))
+        max_tries = min(self.tries, self._spare_queries(images))
 
         def run_once(number: tf.Tensor, batch: _HopSkipJumpBatch) -> ScoredBatch:
             walked = batch.with_keys(self.seed + number)
@@ -167,9 +166,24 @@ class HopSkipJump(Attack):
           batch: images float32 [N, H, W, C] in [0, 1], labels int32 [N], and targets int32 [N] or
             None for any wrong class.
           starts: starting points, float32 [N, H, W, C] in [0, 1].
+
+        Raises:
+          UserError: there are fewer queries than a walk needs, or the shapes differ.
         """
+        if self.restarts > 1:  # One walk has all queries.
+            return dataclasses.replace(self, restarts=1).craft_from(model, batch, starts)
+        images, starts = (tf.convert_to_tensor(pixels, tf.float32) for pixels in (batch[0], starts))
+        labels, targets = (
+            None if classes is None else tf.cast(classes, tf.int32) for classes in batch[1:]
+        )
+        require(
+            starts.shape == images.shape,
+            f"{self.name}: starting points of shape {tuple(starts.shape)} given,"
+            f" {tuple(images.shape)} needed.",
+        )
+        self._spare_queries(images)
         oracle = decision_oracle(model)
-        attacked = self._batch(oracle, *batch)
+        attacked = self._batch(oracle, images, labels, targets)
         walked = attacked.with_keys(self.seed)
         sizes = norms.linf(starts - walked.images)
         state = WalkState(starts, walked.images, sizes, 1 + tf.zeros_like(walked.labels))
@@ -189,6 +203,16 @@ class HopSkipJump(Attack):
         radius = tf.broadcast_to(tf.reshape(radius, [-1]), tf.shape(labels))
         is_fooled = oracle(images, BoundaryBatch(images, labels, targets, labels))
         return _HopSkipJumpBatch(images, labels, targets, radius, is_fooled)
+
+    def _spare_queries(self, images: tf.Tensor) -> int:
+        """Return the queries that a walk has beyond the fewest; raise if there are none."""
+        needed = self._walk(images).min_queries + 1
+        require(
+            self.queries // self.restarts >= needed,
+            f"{self.name}: queries={self.queries} given, at least {needed * self.restarts} needed"
+            f" for {self.restarts} walks on images {tuple(images.shape[1:])}.",
+        )
+        return self.queries // self.restarts - needed + 1
 
     def _walk(self, images: tf.Tensor) -> BoundaryWalk:
         pixel_values = images.shape[1:].num_elements()

@@ -84,12 +84,16 @@ class Square(BoundedAttack):
             f"square: first_area {self.first_area} given, a number in (0, 1] needed.",
         )
 
+    @property
+    def min_side(self) -> int:
+        return 10 if self.norm == "l2" else 1
+
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> AdversarialBatch:
         shorter_side = min(images.shape[1:3])
         require(
-            self.norm == "linf" or shorter_side >= 10,
+            shorter_side >= self.min_side,
             f"square: in l2, images of at least 10x10 needed, {shorter_side} given.",
         )
         sides = self.square_sides(images.shape[1], images.shape[2])

@@ -52,6 +52,10 @@ class StrongestOf(Attack):
         return max(attack.min_classes for attack in self.attacks)
 
     @property
+    def min_side(self) -> int:
+        return max(attack.min_side for attack in self.attacks)
+
+    @property
     def revision(self) -> str:
         return "-".join([super().revision, *(attack.revision for attack in self.attacks)])
 

@@ -58,7 +58,7 @@ class AttackPlan:
 
         Raises:
           UserError: images of another shape, no attack, an attack given twice, one that needs more
-            classes, one that cannot aim at a class although the defence has a detector, or a
+            classes or larger images, one that cannot aim at a class although the defence has a detector, or a
             surrogate that the defence does not declare.
         """
         require(
@@ -78,11 +78,9 @@ class AttackPlan:
         if attacks is None:
             attacks = default_attacks(default_epsilon(test.image_shape), test.num_classes)
         require(len(attacks) > 0, "attacks: none given; at least one is needed.")
-        require_enough_classes(attacks, test.num_classes)
+        require_fitting(attacks, test.image_shape, test.num_classes)
         attacks = add_predicted_label_attacks(attacks)
-        labels = [format_attack(attack) for attack in attacks]
-        for label in labels:
-            require(labels.count(label) == 1, f"attacks: {label} given more than once.")
+        require_distinct(attacks)
         if defense.detects:
             _require_targeted(attacks, test.num_classes + 1)
         check_surrogates(self.surrogates, defense)
@@ -112,16 +110,39 @@ def default_attacks(epsilon: float, num_classes: int) -> tuple[Attack, ...]:
     return tuple(attack for attack in attacks if attack.min_classes <= num_classes)
 
 
-def require_enough_classes(
-    attacks: Sequence[Attack], num_classes: int, flag: str = "attacks"
+def require_fitting(
+    attacks: Sequence[Attack],
+    image_shape: tuple[int, ...],
+    num_classes: int,
+    flag: str = "attacks",
 ) -> None:
-    """Raise `UserError` for an attack that needs more classes than there are; it names the flag."""
+    """Raise `UserError` for an attack that needs more classes or larger images; it names the flag.
+
+    Args:
+      attacks: the attacks.
+      image_shape: (H, W, C) of the data.
+      num_classes: number of classes of the data.
+      flag: flag that gave the attacks.
+    """
     for attack in attacks:
         require(
             attack.min_classes <= num_classes,
             f"--{flag}={attack.name}: needs at least {attack.min_classes} classes; the data has"
             f" {num_classes}. Leave it out; auto_attack uses only attacks that fit.",
         )
+        side = attack.min_side
+        require(
+            side <= min(image_shape[:2]),
+            f"--{flag}={attack.name}: needs images of at least {side}x{side} pixels in this norm; the"
+            f" data has {image_shape[0]}x{image_shape[1]}. Leave it out, or choose norm=linf.",
+        )
+
+
+def require_distinct(attacks: Sequence[Attack]) -> None:
+    """Raise `UserError` for two attacks with the same label, which would share a row."""
+    labels = [format_attack(attack) for attack in attacks]
+    for label in labels:
+        require(labels.count(label) == 1, f"attacks: {label} given more than once.")
 
 
 def add_predicted_label_attacks(attacks: Sequence[Attack]) -> tuple[Attack, ...]:

@@ -14,10 +14,11 @@ from tfdefense.defenses.core.randomized_defense import RandomizedDefense
 from tfdefense.evaluation.attack_plan import (
     AttackPlan,
     attack_epsilon,
+    attack_norm,
     bounded_attacks,
 )
 from tfdefense.evaluation.attacked_images import AttackedImages
-from tfdefense.evaluation.black_box import black_box_attacks, starting_point_notes
+from tfdefense.evaluation.black_box import black_box_attacks
 from tfdefense.evaluation.checks.attacked_models import AttackedModels
 from tfdefense.evaluation.checks.run import CheckOutcome, CheckSubject, run_report_checks
 from tfdefense.evaluation.detection import measure_detection
@@ -28,7 +29,6 @@ from tfdefense.evaluation.randomized_white_box import RandomizedWhiteBox
 from tfdefense.evaluation.recovery import find_fooling_images, measure_recovery
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.report.report_notes import (
-    attack_norms,
     report_fingerprints,
     report_notes,
 )
@@ -37,6 +37,7 @@ from tfdefense.evaluation.stored_attacks import AttackedModel, attack_split
 from tfdefense.evaluation.surrogate_choice import surrogate_notes
 from tfdefense.evaluation.surrogate_findings import measure_surrogates
 from tfdefense.evaluation.threat_models import ThreatModels
+from tfdefense.evaluation.unchanged_images import unchanged_image_notes
 from tfdefense.networks.surrogates import requested_surrogates, use_surrogates
 
 _MAX_QUERIES = 1_000
@@ -127,6 +128,7 @@ class Evaluator:
 
     def evaluate_attack(self, attack: Attack) -> None:
         """Add the rows of one attack: undefended, grey box, white box and transfer."""
+        self._note_norm(attack)
         label, epsilon = format_attack(attack), attack_epsilon(attack)
         undefended = ResultKey("none", label, "white_box")  # The attack knows all that there is.
         attacked = self._attack(self._classifier, attack, self.test)
@@ -148,7 +150,8 @@ class Evaluator:
     def evaluate_black_box(self) -> None:
         """Add the rows of an attack that queries logits, and of one that queries classes."""
         queries = min(_MAX_QUERIES, self.defense.budget.random_perturbations)
-        for attack in black_box_attacks(self.attacks, self._epsilon(), queries):
+        for attack in black_box_attacks(self.attacks, self.test.image_shape, queries):
+            self._note_norm(attack)
             key = ResultKey("none", format_attack(attack), "black_box")
             attacked = self._attack(self._classifier, attack, self._white_box_test)
             self._add([self._undefended], key, attack_epsilon(attack), attacked)
@@ -157,7 +160,7 @@ class Evaluator:
     def report(self) -> Report:
         """Add the worst cases, run the checks and return the report."""
         measurements = self.measurements
-        measurements.add_worst_cases(mixed_norms=len(attack_norms(self.attacks)) > 1)
+        measurements.add_worst_cases()
         outcome = self._run_checks()
         per_image = measurements.per_image
         return Report(
@@ -167,7 +170,7 @@ class Evaluator:
             notes=(
                 *report_notes(self.defense, self.test, self.attacks, self.threat_models),
                 *surrogate_notes(self._surrogates, self.defense),
-                *starting_point_notes(measurements),
+                *unchanged_image_notes(measurements),
             ),
             detections=measure_detection(per_image),
             recoveries=measure_recovery(per_image, self.test.labels, self.defense.name),
@@ -179,6 +182,11 @@ class Evaluator:
             per_image=per_image,
             worst_cases=measurements.worst_cases,
         )
+
+    def _note_norm(self, attack: Attack) -> None:
+        norm = attack_norm(attack)
+        if norm is not None:
+            self.measurements.norms[format_attack(attack)] = norm
 
     def _run_checks(self) -> CheckOutcome:
         """Check the report on purifier and classifier; a detector has no part in it."""

@@ -24,6 +24,8 @@ class Measurements:
     Attributes:
       rows: in the order in which they were added.
       per_image: "defense/attack/threat_model" -> results, in the same order.
+      norms: label of an attack -> norm of its radius; labels say "norm=l2" of attacks that are
+        missing here.
       worst_cases: "defense/worst_case/threat_model" -> results of the attack that fooled each image
         first.
     """
@@ -33,6 +35,7 @@ class Measurements:
         self.test = test
         self.rows: list[ResultRow] = []
         self.per_image: dict[str, PerImageResults] = {}
+        self.norms: dict[str, str] = {}
         self.worst_cases: dict[str, PerImageResults] = {}
         self._row_start = time.monotonic()
 
@@ -59,6 +62,10 @@ class Measurements:
         means = np.concatenate([change[counted].mean(axis=0) for change in changes])
         norms = {name: float(mean) for name, mean in zip(names, means, strict=False)}
         self._add_row(key, epsilon, self.correct(key), counted, **norms)
+
+    def norm_of(self, attack: str) -> str:
+        """Return the norm of the radius of an attack, from its label."""
+        return self.norms.get(attack, "l2" if "norm=l2" in attack else "linf")
 
     def add_seconds(self, seconds: float) -> None:
         """Add to the time of the next row, for example the time of an attack that was stored."""
@@ -88,7 +95,7 @@ class Measurements:
         before = self.correct(ResultKey(defense, "none", "none"))[:n]
         return np.all([before, *(self.correct(key)[:n] for key in keys)], axis=0)
 
-    def add_worst_cases(self, *, mixed_norms: bool) -> None:
+    def add_worst_cases(self) -> None:
         """Add a "worst_case" row per pipeline and threat model, the accuracy under all attacks at once.
 
         An image counts as correct only if it withstands every attack. If rows count only images that
@@ -97,15 +104,17 @@ class Measurements:
         If a pipeline has several white-box threat models, it also gets a row over all of them:
         `ANY_WHITE_BOX`.
 
-        Args:
-          mixed_norms: whether the radii have several norms, so that the row has no radius.
+        The radius of the row is the largest one of the attacks. It has none if they have several
+        norms, or if some have no radius.
         """
-        radii: dict[tuple[str, str], list[float | None]] = {}
+        radii: dict[tuple[str, str], list[tuple[float | None, str]]] = {}
         for row in self._decisive_rows():
-            radii.setdefault((row.defense, row.threat_model), []).append(row.epsilon)
-        for (defense, threat_model), epsilons in radii.items():
-            known = [epsilon for epsilon in epsilons if epsilon is not None]
-            epsilon = None if mixed_norms or len(known) < len(epsilons) else max(known)
+            ball = row.epsilon, self.norm_of(row.attack)
+            radii.setdefault((row.defense, row.threat_model), []).append(ball)
+        for (defense, threat_model), balls in radii.items():
+            known = [epsilon for epsilon, _ in balls if epsilon is not None]
+            several = len({norm for _, norm in balls}) > 1
+            epsilon = None if several or len(known) < len(balls) else max(known)
             withstood = self.withstood(defense, threat_model)
             counted = self._counted(defense, threat_model, len(withstood))
             key = ResultKey(defense, "worst_case", threat_model)

@@ -11,8 +11,15 @@ from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.data.core.dataset import Dataset, Split
 from tfdefense.defenses.core.defense import Defense
+from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.errors import require
-from tfdefense.evaluation.attack_plan import AttackPlan, default_attacks, require_enough_classes
+from tfdefense.evaluation.attack_plan import (
+    AttackPlan,
+    add_predicted_label_attacks,
+    default_attacks,
+    require_distinct,
+    require_fitting,
+)
 from tfdefense.evaluation.checks.registry import ALL
 from tfdefense.evaluation.checks.settings import CheckSettings
 from tfdefense.evaluation.evaluator import evaluate_plan
@@ -102,7 +109,8 @@ class EvaluationConfig:
         """Return the attacks, with the radius for images of shape [H, W, C].
 
         Raises:
-          UserError: a name or value is unknown, or an attack needs more classes.
+          UserError: a name or value is unknown, an attack is given twice, or it needs more classes
+            or larger images.
         """
         usual = {norm: default_epsilon(image_shape, norm) for norm in norms.NORMS}
         if self.attacks is None:
@@ -111,8 +119,21 @@ class EvaluationConfig:
         require(len(self.attacks) > 0, "--attacks: none given; at least one is needed.")
         radius = usual if self.epsilon is None else self.epsilon
         attacks = tuple(parse_attack(label, radius) for label in self.attacks)
-        require_enough_classes(attacks, num_classes)
+        require_fitting(attacks, image_shape, num_classes)
+        require_distinct(add_predicted_label_attacks(attacks))
         return attacks
+
+    def require_usable_with(self, test: Split) -> None:
+        """Raise `UserError` for attacks or a number of checked images that do not suit test images.
+
+        The default budgets are those of most defences; a slow defence may have fewer images.
+        """
+        self.attacks_on(test.image_shape, test.num_classes)
+        budget = EvaluationBudget()
+        images = self.images or budget.images
+        counts = [images, self.white_box_images or budget.white_box_images, len(test)]
+        available = min(count for count in counts if isinstance(count, int))
+        CheckSettings(self.checks, self.check_images).require_images(available)
 
     def require_usable_on(self, defense: Defense | type[Defense]) -> None:
         """Raise `UserError` for settings that do not suit a defence.
@@ -199,6 +220,7 @@ def evaluate_run(
       runs_dir: where adversarial images are stored and reused.
     """
     config.require_usable_on(defense)
+    config.require_usable_with(dataset.test)
     multi_worker.run_on_chief(run.lock)
     plan = config.attack_plan(dataset, runs_dir, defense.seed)
     test = config.test_split(defense, dataset)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdefense.attacks import Attack, Expectation
+from tfdefense.attacks import Attack, AutoAttack, Expectation
 from tfdefense.attacks.core import per_image_random
 from tfdefense.attacks.core.spec import format_attack
 from tfdefense.data.core.dataset import Split
@@ -96,6 +96,9 @@ class RandomizedWhiteBox:
 
 
 def _disable_stop_at_success(attack: Attack) -> Attack:
+    """Return an attack that goes on after one lucky draw; AutoAttack has its version "rand"."""
+    if isinstance(attack, AutoAttack):
+        return dataclasses.replace(attack, version="rand")
     if hasattr(attack, "stop_at_success"):
         return dataclasses.replace(attack, **{"stop_at_success": False})
     return attack

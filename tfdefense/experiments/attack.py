@@ -6,7 +6,7 @@ from tfdefense.attacks import Attack
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.data import Dataset
 from tfdefense.defenses.core.defense import DefendedClassifier
-from tfdefense.evaluation.attack_plan import require_enough_classes
+from tfdefense.evaluation.attack_plan import require_fitting
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.inputs import ClassifierSelection, DataConfig
 from tfdefense.experiments.load import load_dataset, load_defense
@@ -55,6 +55,6 @@ def load_classifier_target(
     """
     found = selection.find(unsafe_load=context.unsafe_load) if selection.classifier else None
     dataset = data.load_dataset(context.data_dir)
-    require_enough_classes([attack], dataset.num_classes, flag="attack")
+    require_fitting([attack], dataset.image_shape, dataset.num_classes, flag="attack")
     found = found or selection.find(dataset, unsafe_load=context.unsafe_load)
     return AttackTarget(found.open(dataset, context.runs_dir, _CLASSIFIER_SEED), dataset)

@@ -98,7 +98,7 @@ def plan_training(
     if selection.classifier is None:
         classifier = selection.find(dataset, unsafe_load=unsafe_load)
     if config.evaluation is not None:
-        config.evaluation.attacks_on(dataset.image_shape, dataset.num_classes)
+        config.evaluation.require_usable_with(dataset.test)
         if config.evaluation.chosen_surrogates and classifier is not None and not classifier.path:
             config.evaluation.require_usable_on(_untrained_defense(config, dataset))
     train, loop, training = dataset.train, None, None

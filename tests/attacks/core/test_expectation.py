@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfdefense.attacks import Expectation
 from tfdefense.attacks.core.input_gradients import class_gradients, loss_gradient
+from tfdefense.errors import UserError
 
 
 def test_gradient_is_the_mean_over_the_draws(linear, linear_images):
@@ -49,3 +50,9 @@ def test_more_draws_give_a_gradient_closer_to_the_mean(victim, victim_images):
     reference = gradient(500)
     errors = [np.linalg.norm(gradient(draws) - reference) for draws in (1, 10, 100)]
     assert errors[0] > 2 * errors[1] > 4 * errors[2]
+
+
+@pytest.mark.parametrize("draws", [0, 2.5, "3"])
+def test_draws_are_a_count(draws, linear):
+    with pytest.raises(UserError, match=f"draws {draws} given, a whole number of at least 1"):
+        Expectation(linear, draws)

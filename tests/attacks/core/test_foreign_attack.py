@@ -98,3 +98,11 @@ def test_a_model_with_too_few_classes_is_refused(toy_model, toy_split):
         run("noise", toy_model, toy_split, parameters="a=1:b=2")
     with pytest.raises(UserError, match="targets given, but this attack takes none"):
         OtherAttack("noise")(toy_model, toy_split.images, toy_split.labels, toy_split.labels)
+
+
+def test_the_last_image_of_a_batch_may_fail(toy_model, toy_split):
+    """Alone it is like an image on which the library fails among others."""
+    bright = toy_split.select(np.flatnonzero(toy_split.images[:, 0, 0, 0] > 0.25)[:1])
+    with pytest.warns(UserWarning, match=r"1 of 1 images.*unchanged \(RuntimeError: too bright"):
+        result = run("bright", toy_model, bright)
+    np.testing.assert_array_equal(result.images, bright.images)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfdefense.attacks.core.foreign_batch import ForeignBatch, seeded_libraries, verify_images
 
@@ -32,3 +33,31 @@ def test_libraries_start_from_one_seed():
         first = np.random.random()
     with seeded_libraries():
         assert np.random.random() == first
+
+
+def test_generators_without_a_seed_get_one():
+    def draw():
+        states = np.random.RandomState(), np.random.RandomState(), np.random.RandomState(3)
+        return [state.random_sample() for state in states] + [np.random.default_rng().random()]
+
+    with seeded_libraries():
+        first = draw()
+    with seeded_libraries():
+        assert draw() == first
+    assert len(set(first)) == 4
+    assert first[2] == np.random.RandomState(3).random_sample()
+    assert np.random.RandomState().random_sample() != np.random.RandomState().random_sample()
+
+
+def test_tensorflows_random_numbers_go_on():
+    def draw():
+        return float(tf.random.uniform([]))
+
+    tf.random.set_seed(7)
+    expected = [draw(), draw()]
+    tf.random.set_seed(7)
+    first = draw()
+    with seeded_libraries():
+        inside = draw()
+    assert [first, draw()] == expected
+    assert inside not in expected

@@ -27,4 +27,4 @@ def test_sizes_depend_on_the_time_of_the_attacks(attacked_models, toy_split):
         return fit_sizes(LARGEST, models, toy_split, plan)
 
     assert fit(1e6) == LARGEST
-    assert fit(0.0) == CheckSizes(images=10, steps=20, draws=128, curve=False)
+    assert fit(0.0) == CheckSizes(images=10, steps=20, draws=128)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.evaluation.checks.planted_flaws import amplify_small_differences
+from tests.evaluation.checks.planted_flaws import amplify_small_differences, identity
 from tfdefense.attacks import BIM
 from tfdefense.evaluation.checks.silent_success import SILENT_SUCCESS
 
@@ -39,8 +39,14 @@ def test_attack_that_stops_at_success_passes(run_check):
     assert "The attacks of this report miss 0 images" in result.verdict
 
 
-def test_pipeline_without_a_flaw_passes(evidence_of, clean_diagnostics):
-    result = SILENT_SUCCESS.run(evidence_of(clean_diagnostics))
+def test_pipeline_without_a_flaw_passes(evidence_of, diagnose):
+    diagnostics = diagnose(identity, withstood=np.zeros(24, bool))
+    result = SILENT_SUCCESS.run(evidence_of(diagnostics))
     assert result.passed
     assert "at a correct one for 0 of 24 images" in result.verdict
-    assert not np.any(clean_diagnostics.withstood)
+
+
+def test_without_attacks_in_a_ball_nothing_is_checked(evidence_of, clean_diagnostics):
+    result = SILENT_SUCCESS.run(evidence_of(clean_diagnostics))
+    assert result.passed
+    assert result.verdict.startswith("Not checked: the report has no L-infinity attack")

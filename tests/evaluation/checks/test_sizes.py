@@ -61,7 +61,7 @@ def test_a_small_change_of_speed_does_not_change_the_sizes():
 
 
 def test_smallest_sizes_are_used_even_if_they_take_longer():
-    assert chosen(0.0) == CheckSizes(images=10, steps=20, draws=128, curve=False)
+    assert chosen(0.0) == CheckSizes(images=10, steps=20, draws=128)
     small = CheckSizes(images=2, steps=10, draws=100)
     sizes = choose_sizes(small, 0.0, SECONDS, list(PROBES), ALL_STAND)
-    assert sizes == CheckSizes(images=2, steps=10, draws=100, curve=False)
+    assert sizes == CheckSizes(images=2, steps=10, draws=100)

@@ -57,6 +57,11 @@ class Attack(abc.ABC):
         return 2
 
     @property
+    def min_side(self) -> int:
+        """Smallest height and width of images that this attack can attack, in pixels."""
+        return 1
+
+    @property
     def revision(self) -> str:
         """Revision of the code that makes the images; part of the key of stored images.
 

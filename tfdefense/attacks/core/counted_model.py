@@ -1,14 +1,19 @@
 """Model that counts the images of its forward and backward passes."""
 
-from collections.abc import Callable
+import contextlib
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.ops import gradient_registry
 
 from tfdefense.attacks.core.expectation import num_draws
 from tfdefense.attacks.core.model import Model
 from tfdefense.attacks.core.weak_model_cache import WeakModelCache
+from tfdefense.errors import require
+from tfdefense.networks.surrogates import use_surrogates
 
 _MAX_MODELS = 4
 
@@ -25,32 +30,44 @@ class CountedModel:
     Attributes:
       image_shape: as given.
       num_classes: number of logits.
+
+    Raises:
+      UserError: the number of logits is unknown before the model runs.
     """
 
     def __init__(self, model: Model, image_shape: tuple[int, int, int]) -> None:
         self.image_shape = image_shape
         self._queries = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._gradients = tf.Variable(0, dtype=tf.int64, trainable=False)
-        draws = num_draws(model)
+        draws, gradients = num_draws(model), self._gradients  # `backward` must not hold `self`.
 
         @tf.custom_gradient
         def count_backward(logits: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
             def backward(upstream: tf.Tensor) -> tf.Tensor:
                 count = draws * tf.shape(upstream, tf.int64)[0]
                 # In the backward pass of a graph, nothing else makes the assignment run.
-                with tf.control_dependencies([self._gradients.assign_add(count)]):
+                with tf.control_dependencies([gradients.assign_add(count)]):
                     return tf.identity(upstream)
 
             return tf.identity(logits), backward
 
         def logits(images: tf.Tensor) -> tf.Tensor:
             self._queries.assign_add(draws * tf.shape(images, tf.int64)[0])
-            return count_backward(model(images))
+            with use_surrogates():  # The graph is kept, so it has the default gradient.
+                of_model = model(images)
+            with _gradients_released_with(self):
+                return count_backward(of_model)
 
         signature = tf.TensorSpec([None, *image_shape], tf.float32)
         # The concrete function, unlike the `tf.function`, does not refer to the model.
         self._logits = tf.function(logits, autograph=False).get_concrete_function(signature)
-        self.num_classes = int(self._logits.structured_outputs.shape[-1])
+        classes = self._logits.structured_outputs.shape[-1]
+        require(
+            classes is not None,
+            "model: its number of classes is unknown. Give its logits a shape, for example with"
+            " tf.ensure_shape(logits, [None, 10]).",
+        )
+        self.num_classes = int(classes)
 
     def __call__(self, images: np.ndarray | tf.Tensor) -> tf.Tensor:
         """Return the logits float32 [N, K] of images [N, H, W, C]."""
@@ -64,6 +81,20 @@ class CountedModel:
     def counts(self) -> tuple[int, int]:
         """Return the numbers of images of forward and of backward passes."""
         return int(self._queries), int(self._gradients)
+
+
+@contextlib.contextmanager
+def _gradients_released_with(owner: object) -> Iterator[None]:
+    """Forget the gradients that are declared in this context when `owner` ends.
+
+    TensorFlow keeps the function of a `tf.custom_gradient` in a graph, and with it the graph and
+    its weights, until the process ends.
+    """
+    registry = gradient_registry._registry
+    known = set(registry)
+    yield
+    for name in set(registry) - known:
+        weakref.finalize(owner, registry.pop, name, None)
 
 
 _counted = WeakModelCache[CountedModel](_MAX_MODELS)

@@ -136,6 +136,7 @@ def craft_with_each_surrogate(
             if minimized_norm is not None:
                 size = _NORMS[minimized_norm](found.images - batch.images)
                 score = tf.where(success, -tf.cast(size, tf.float32), score)
+            is_changed = norms.linf(found.images - batch.images) > 0  # Else it was fooled before.
             better = tf.where(success == best.success, score > best.score, success)
             best = _BestSoFar(
                 images=tf.where(norms.expand_per_image(better), found.images, best.images),
@@ -144,7 +145,7 @@ def craft_with_each_surrogate(
                 queries=best.queries + found.queries + 1,
                 gradients=best.gradients + found.gradients,
                 no_gradient=best.no_gradient & found.no_gradient,
-                surrogate=tf.where(better & success, index, best.surrogate),
+                surrogate=tf.where(better & success & is_changed, index, best.surrogate),
             )
             return best, ~best.success
 

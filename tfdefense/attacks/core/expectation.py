@@ -31,7 +31,10 @@ class Expectation:
     """
 
     def __init__(self, model: Model, draws: int = 20) -> None:
-        require(draws >= 1, f"Expectation: draws {draws} given, at least 1 needed.")
+        require(
+            isinstance(draws, int) and draws >= 1,
+            f"Expectation: draws {draws} given, a whole number of at least 1 needed.",
+        )
         self.model = model
         self.draws = draws
         self.name = getattr(model, "name", type(model).__name__)

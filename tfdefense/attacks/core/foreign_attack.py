@@ -146,7 +146,7 @@ class ForeignAttack(Attack):
 
         Raises:
           UserError: as the call, or the call is inside a `tf.function`.
-          WorkFailedError: the library fails on every image.
+          WorkFailedError: the library fails on every one of several images.
         """
         if not tf.executing_eagerly():
             raise self._graph_error()
@@ -190,15 +190,17 @@ class ForeignAttack(Attack):
     def _attack(self, model: CountedModel, batch: ForeignBatch) -> np.ndarray:
         """Return the verified images of the library."""
         with seeded_libraries():
+            reason = ""
             try:
                 made, failed = self.generate(model, batch), 0
             except (UserError, WorkFailedError):
                 raise
             except Exception as error:
-                made, failed = self._attack_one_by_one(model, batch, error)
+                made, failed, error = self._attack_one_by_one(model, batch, error)
+                reason = f" ({type(error).__name__}: {short_reason(error)})"
         found = verify_images(made, batch.images, self.epsilon, self.norm, self.label)
         for count, what in (
-            (failed, f"{self.library} fails on them, so they are unchanged"),
+            (failed, f"{self.library} fails on them, so they are unchanged{reason}"),
             (found.not_finite, "not finite, so they are unchanged"),
             (found.outside, "outside the ball or [0, 1], so they are projected into it"),
         ):
@@ -208,8 +210,8 @@ class ForeignAttack(Attack):
 
     def _attack_one_by_one(
         self, model: CountedModel, batch: ForeignBatch, error: Exception
-    ) -> tuple[np.ndarray, int]:
-        """Attack each image alone; return the images and the number of failures.
+    ) -> tuple[np.ndarray, int, Exception]:
+        """Attack each image alone; return the images, the number of failures, and the last one.
 
         Args:
           model: the model.
@@ -217,21 +219,24 @@ class ForeignAttack(Attack):
           error: exception of the library on the batch.
 
         Raises:
-          WorkFailedError: the library fails on each image.
+          WorkFailedError: the library fails on each of several images. A single one may be the last
+            that still needs an attack.
         """
         made, failed = batch.images.copy(), 0
-        for row in range(len(made)) if len(made) > 1 else []:
+        if len(made) == 1:
+            return made, 1, error
+        for row in range(len(made)):
             try:
                 made[row : row + 1] = self.generate(model, batch.select(np.array([row])))
             except Exception as latest:
                 error = latest
                 failed += 1
-        if failed == len(made) or len(made) == 1:
+        if failed == len(made):
             raise WorkFailedError(
                 f"{self.label}: {self.library} failed with {type(error).__name__}:"
                 f" {short_reason(error)}"
             ) from error
-        return made, failed
+        return made, failed, error
 
 
 def _without_radius(values: Mapping[str, Value]) -> dict[str, Value]:

@@ -1,12 +1,15 @@
 """Batches that attacks of other libraries get, and the verification of what they return."""
 
 import contextlib
+import itertools
 import random
+import unittest.mock
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.eager.context import context as eager_context
 
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.attack_result import AttackResult
@@ -14,6 +17,7 @@ from tfdefense.data.core.dataset import check_labels
 from tfdefense.errors import require
 
 _SEED = 0
+_RANDOM_STATE = ("_seed", "_rng")  # Attributes of TensorFlow's context.
 # Larger violations of the ball are reported. Smaller ones are rounding.
 _TOLERANCE = 1e-4
 
@@ -142,14 +146,39 @@ def _into_ball(change: np.ndarray, epsilon: float, norm: str) -> np.ndarray:
 def seeded_libraries() -> Iterator[None]:
     """Start the random numbers of NumPy, Python and TensorFlow from a fixed seed.
 
-    Those of NumPy and Python resume where they were at the end. TensorFlow has no such state.
+    A NumPy generator that a library makes without a seed gets one, too: 0, 1, 2, ... At the end all
+    random numbers resume where they were.
     """
     numpy_state, python_state = np.random.get_state(), random.getstate()
+    tensorflow_state = _eager_random_state()
     np.random.seed(_SEED)
     random.seed(_SEED)
     tf.random.set_seed(_SEED)
-    try:
-        yield
-    finally:
-        np.random.set_state(numpy_state)
-        random.setstate(python_state)
+    seeds = itertools.count(_SEED)
+
+    class SeededState(np.random.RandomState):
+        """Generator whose missing seed is the next number."""
+
+        def __init__(self, seed: Any = None) -> None:
+            super().__init__(next(seeds) if seed is None else seed)
+
+    make_generator = np.random.default_rng
+
+    def seeded_generator(seed: Any = None) -> np.random.Generator:
+        return make_generator(next(seeds) if seed is None else seed)
+
+    with (
+        unittest.mock.patch.object(np.random, "RandomState", SeededState),
+        unittest.mock.patch.object(np.random, "default_rng", seeded_generator),
+    ):
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)
+            random.setstate(python_state)
+            vars(eager_context()).update(tensorflow_state)
+
+
+def _eager_random_state() -> dict[str, Any]:
+    """Return what TensorFlow draws the seeds of its eager operations from."""
+    return {name: value for name, value in vars(eager_context()).items() if name in _RANDOM_STATE}

@@ -65,6 +65,11 @@ class Diagnostics:
             return self._given[: self.n]
         return ~np.any(self.trace.fooled, axis=0)
 
+    @property
+    def has_bounded_attacks(self) -> bool:
+        """Whether the report has white-box attacks with this radius."""
+        return self._given is not None
+
     @functools.cached_property
     def trace(self) -> PGDTrace:
         """PGD with the usual number of steps, from the clean images."""

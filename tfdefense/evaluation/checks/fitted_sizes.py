@@ -55,10 +55,11 @@ def fit_sizes(
     seconds = measure_seconds(models, split.take(_TIMED_IMAGES))
     spent = time.monotonic() - start
     planned = _PLANNED * allowed_seconds(plan.attack_seconds) - spent
-    sizes = choose_sizes(largest, planned, seconds, plan.probes, plan.withstood)
-    of_workers = multi_worker.gather_arrays(np.array([dataclasses.astuple(sizes)], np.int32))
-    images, steps, draws, curve = of_workers[0].tolist()
-    return CheckSizes(images, steps, draws, curve=bool(curve))
+    probes = [probe for probe in plan.probes if probe != "curve"]  # It takes the time that is left.
+    sizes = choose_sizes(largest, planned, seconds, probes, plan.withstood)
+    chosen = np.array([[sizes.images, sizes.steps, sizes.draws]], np.int32)
+    images, steps, draws = multi_worker.gather_arrays(chosen)[0].tolist()
+    return CheckSizes(images, steps, draws, curve=largest.curve)
 
 
 def measure_seconds(models: AttackedModels, few: Split) -> PassSeconds:

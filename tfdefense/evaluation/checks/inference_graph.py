@@ -8,9 +8,9 @@ import tensorflow as tf
 from tfdefense.attacks.core.model import Model
 
 _LOOPS = ("While", "StatelessWhile")
-# Operations that draw random numbers have names such as "RandomStandardNormal", "StatelessRandomUniformV2",
-# "StatefulUniform", "Multinomial" and "RngReadAndSkip"; "RandomShuffle" is one of them too.
-_RANDOM = ("Random", "Stateful", "Multinomial", "Rng")
+# Operations that draw random numbers have names such as "RandomStandardNormal", "RandomShuffle",
+# "StatelessTruncatedNormalV2", "StatelessMultinomial", "StatefulUniform" and "RngReadAndSkip".
+_RANDOM = ("Random", "Normal", "Multinomial", "Stateful", "Rng")
 # They only name a state or a call.
 _NOT_RANDOM = ("StatefulPartitionedCall", "StatelessRandomGetKeyCounter", "StatelessRandomGetAlg")
 
@@ -37,7 +37,7 @@ def inspect_graph(model: Model, image_shape: tuple[int, ...]) -> InferenceGraph:
     function = tf.function(lambda images: model(images), autograph=False)
     concrete = function.get_concrete_function(tf.TensorSpec([None, *image_shape], tf.float32))
     types = list(_operation_types(concrete.graph.as_graph_def()))
-    random = {name for name in types if name.startswith(_RANDOM) or "Random" in name}
+    random = {name for name in types if any(word in name for word in _RANDOM)}
     return InferenceGraph(
         tuple(sorted(random.difference(_NOT_RANDOM))), sum(name in _LOOPS for name in types)
     )

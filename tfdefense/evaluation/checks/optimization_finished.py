@@ -20,7 +20,7 @@ def unfinished_images(losses: np.ndarray) -> np.ndarray:
     """
     highest = np.maximum.accumulate(losses, axis=0)
     span = losses.max(axis=0) - losses.min(axis=0)
-    return highest[-1] - highest[-min(LAST_STEPS, len(losses))] > MAX_CHANGE * span
+    return highest[-1] - highest[-1 - _last_steps(losses)] > MAX_CHANGE * span
 
 
 def falling_images(losses: np.ndarray) -> np.ndarray:
@@ -32,10 +32,15 @@ def falling_images(losses: np.ndarray) -> np.ndarray:
     Args:
       losses: cross-entropy, as in `unfinished_images`.
     """
-    log_odds = np.log(np.expm1(np.maximum(np.maximum.accumulate(losses, axis=0), 1e-12)))
-    steps = min(LAST_STEPS, len(losses) - 1)
+    highest = np.maximum(np.maximum.accumulate(losses, axis=0), 1e-12)
+    log_odds = highest + np.log(-np.expm1(-highest))  # log(exp(loss) - 1) without overflow.
+    steps = _last_steps(losses)
     pace = (log_odds[-1] - log_odds[-1 - steps]) / max(steps, 1)
     return log_odds[-1] + pace * (len(losses) - 1) >= 0
+
+
+def _last_steps(losses: np.ndarray) -> int:
+    return min(LAST_STEPS, len(losses) - 1)
 
 
 def _examine(evidence: CheckEvidence) -> tuple[bool, str]:

@@ -96,6 +96,7 @@ def run_report_checks(subject: CheckSubject, settings: CheckSettings) -> CheckOu
         "checks": [check.key for check in checks],
         **dataclasses.asdict(sizes) | {"curve": bool(curve)},
         "queries": sizes.queries,
+        "epsilon": subject.epsilon,
         "adapted": sizes != largest or _is_cut(curve, subject.epsilon, largest),
         "seconds": round(seconds, 3),
         "report_seconds": round(attack_seconds + seconds, 3),

@@ -29,6 +29,10 @@ class CheckSettings:
             NONE not in self.names or len(self.names) == 1,
             f"--checks={given}: {NONE} cannot be combined with other names.",
         )
+        require(
+            self.names != (NONE,) or self.images is None,
+            f"--check_images={self.images}: --checks=none has no images. Leave one of them out.",
+        )
         select_checks(self.names)
         require(
             self.images is None or self.images >= 1,

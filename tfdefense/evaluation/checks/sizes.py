@@ -145,8 +145,7 @@ def choose_sizes(
     """Return the largest sizes whose probes take at most `allowed_seconds`, or else the smallest.
 
     Sizes are those of `largest` or smaller powers of two, so a small change of speed rarely changes
-    them. Random draws are reduced first while they cost most, then images, then steps; at last
-    the accuracy curve is left out.
+    them. Random draws are reduced first while they cost most, then images, then steps.
     """
     sizes = largest
     while seconds.of(count_passes(probes, sizes, withstood)) > allowed_seconds:
@@ -172,9 +171,7 @@ def _reduce(
         return dataclasses.replace(sizes, images=_halve(sizes.images, MIN_IMAGES))
     if sizes.steps > MIN_STEPS:
         return dataclasses.replace(sizes, steps=MIN_STEPS)
-    if sizes.draws > MIN_DRAWS:
-        return dataclasses.replace(sizes, draws=_halve(sizes.draws, MIN_DRAWS))
-    return dataclasses.replace(sizes, curve=False)
+    return dataclasses.replace(sizes, draws=_halve(sizes.draws, MIN_DRAWS))
 
 
 def _halve(value: int, lowest: int) -> int:

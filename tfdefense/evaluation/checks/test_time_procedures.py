@@ -1,11 +1,15 @@
 """Check that randomness and loops at inference are attacked as they need to be."""
 
-from tfdefense.attacks import Square
+import numpy as np
+
+from tfdefense.attacks import AutoAttack, HopSkipJump, Square
 from tfdefense.evaluation.checks.check import Check, CheckEvidence
 from tfdefense.evaluation.measurements import Measurements
+from tfdefense.evaluation.per_image_results import ResultKey
 from tfdefense.evaluation.threat_models import WHITE_BOX_EOT
 
-_WITHOUT_GRADIENTS = (Square.name, "hop_skip_jump")
+# AutoAttack ends with Square.
+_WITHOUT_GRADIENTS = (Square.name, HopSkipJump.name, AutoAttack.name)
 
 
 def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
@@ -14,7 +18,10 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
     if defense.is_randomized or graph.random:
         findings.append("draws random numbers")
         if not _attacks_in_expectation(measurements):
-            warnings.append("No attack of this report averages gradients over draws (EOT).")
+            warnings.append(
+                "No attack of this report averages gradients over draws (EOT): that needs white_box"
+                " among --threat_models, and a defence that is a `RandomizedDefense`."
+            )
     if graph.loops:
         declared = evidence.diagnostics.has_declared_gradient
         gradients = (
@@ -35,10 +42,17 @@ def _attacks_in_expectation(measurements: Measurements) -> bool:
 
 
 def _attacks_without_gradients(measurements: Measurements) -> bool:
-    return any(
-        row.defense != "none" and row.attack.split(":")[0] in _WITHOUT_GRADIENTS
-        for row in measurements.rows
-    )
+    keys = map(ResultKey.parse, measurements.per_image)
+    attacks = [key for key in keys if key.defense != "none" and key.attack != "none"]
+    return any(_does_without_gradients(measurements, key) for key in attacks)
+
+
+def _does_without_gradients(measurements: Measurements, key: ResultKey) -> bool:
+    if key.threat_model == "grey_box":  # The pipeline itself was not attacked.
+        return False
+    gradients = measurements.per_image[str(key)].gradients
+    counts_none = gradients is not None and not np.any(gradients)
+    return counts_none or key.attack.split(":")[0] in _WITHOUT_GRADIENTS
 
 
 TEST_TIME_PROCEDURES = Check(

@@ -42,9 +42,9 @@ class Report:
       curve: accuracies "undefended", "grey_box" and "white_box" at each "epsilon", with the number of
         images "n" and of PGD steps "steps"; empty if it was left out.
       check_effort: what the checks did: "checks" (keys of those that ran), "images", "steps",
-        "draws", "queries", "curve" (whether it was measured), "adapted" (whether the sizes are
-        smaller than the budget of the defence, to save time), "seconds" and "report_seconds"; empty
-        without checks.
+        "draws", "queries", "curve" (whether it was measured), "epsilon" of their own attacks,
+        "adapted" (whether the sizes are smaller than the budget of the defence, or the curve has
+        fewer radii, to save time), "seconds" and "report_seconds"; empty without checks.
       surrogates: what white-box attacks found through each surrogate gradient; empty if the defence
         declares no choice.
       fingerprints: hashes of "classifier" and "images", which tell apart others of the same name. A

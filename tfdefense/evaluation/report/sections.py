@@ -177,6 +177,8 @@ def _effort_sentences(report: Report) -> tuple[str, ...]:
         f" {effort['draws']:,} random perturbations and up to {effort['queries']:,} queries of Square,"
         f" and took {effort['seconds']:.0f} of {effort['report_seconds']:.0f} seconds."
     ]
+    if "epsilon" in effort:
+        sentences.append(f"Their own attacks are in L-infinity, epsilon {effort['epsilon']:.3g}.")
     if effort["adapted"]:
         sentences.append(
             "These sizes, and the radii of the accuracy over epsilon, follow from the speed of this"
