@@ -66,3 +66,21 @@ def test_a_number_of_draws_needs_a_randomised_defence(given):
     config.require_usable_on(get_defense_class("bit_depth+total_variation"))
     with pytest.raises(UserError, match="=5: bit_depth draws no random numbers"):
         config.require_usable_on(get_defense_class("bit_depth"))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"check_images": 25}, "--check_images=25: the report has 24 white-box images"),
+        ({"check_images": 9, "white_box_images": 8}, "--check_images=9: the report has 8"),
+        ({"attacks": ("pgd", "pgd:epsilon=0.2")}, "attacks: pgd given more than once"),
+        ({"attacks": ("fgsm",) * 2}, "attacks: fgsm given more than once"),
+    ],
+)
+def test_what_does_not_suit_the_images_is_found_before_training(given, message, toy_split):
+    with pytest.raises(UserError, match=message):
+        EvaluationConfig(**given).require_usable_with(toy_split)
+
+
+def test_usual_settings_suit_the_images(toy_split):
+    EvaluationConfig(check_images=24).require_usable_with(toy_split)

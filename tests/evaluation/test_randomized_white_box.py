@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdefense.attacks import BIM, FGSM, Expectation
+from tfdefense.attacks import BIM, FGSM, PGD, AutoAttack, Expectation
 from tfdefense.attacks.core import per_image_random
 from tfdefense.defenses.core.randomized_defense import RandomizedDefense
 from tfdefense.errors import UserError
@@ -14,6 +14,7 @@ from tfdefense.evaluation import AttackPlan, Report, ThreatModels
 from tfdefense.evaluation.checks.settings import CheckSettings
 from tfdefense.evaluation.evaluator import evaluate_plan
 from tfdefense.evaluation.per_image_results import REFUSED
+from tfdefense.evaluation.randomized_white_box import attack_beyond_success
 from tfdefense.evaluation.report.comparison import Comparison
 from tfdefense.evaluation.report.render import to_markdown
 from tfdefense.evaluation.threat_models import WHITE_BOXES
@@ -177,3 +178,10 @@ def test_bad_numbers_of_draws_are_named():
         ThreatModels(eot_draws=0)
     with pytest.raises(UserError, match="--resubmissions=0: at least 1 is needed"):
         ThreatModels(resubmissions=0)
+
+
+def test_auto_attack_in_expectation_is_its_version_for_randomised_models():
+    attack = attack_beyond_success(AutoAttack(epsilon=0.2))
+    assert attack == AutoAttack(epsilon=0.2, version="rand")
+    assert attack_beyond_success(PGD(stop_at_success=True)).stop_at_success is False
+    assert attack_beyond_success(FGSM()) == FGSM()

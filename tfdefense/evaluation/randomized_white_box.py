@@ -62,7 +62,7 @@ class RandomizedWhiteBox:
         some draws, but only half of the others.
         """
         label, epsilon = format_attack(attack), attack_epsilon(attack)
-        attack = _disable_stop_at_success(attack)
+        attack = attack_beyond_success(attack)
         attacked, saved_seconds = attack_split(self._attacked, attack, self._test, self._runs_dir)
         measurements.add_seconds(saved_seconds)
         for pipeline in self._pipelines:
@@ -95,7 +95,7 @@ class RandomizedWhiteBox:
         return pipeline.apply_detector(split, results)
 
 
-def _disable_stop_at_success(attack: Attack) -> Attack:
+def attack_beyond_success(attack: Attack) -> Attack:
     """Return an attack that goes on after one lucky draw; AutoAttack has its version "rand"."""
     if isinstance(attack, AutoAttack):
         return dataclasses.replace(attack, version="rand")

@@ -42,3 +42,12 @@ def test_gradients_of_few_pixels_fail(evidence_of, diagnose):
     result = OPTIMIZATION_FINISHED.run(evidence_of(diagnostics))
     assert not result.passed
     assert "--attacks=pgd:steps=200" in result.verdict
+
+
+def test_huge_losses_need_no_exponential_and_all_ten_steps_count():
+    steps = np.arange(41, dtype=np.float32)
+    huge = np.stack([100 + steps, 0 * steps + 200, 1e-20 * steps], axis=1)
+    with np.errstate(all="raise"):
+        assert falling_images(huge).tolist() == [True, True, False]
+    first_of_ten = np.where(steps > 30, 1.0, 0.8)[:, None] * np.minimum(steps, 1)[:, None]
+    assert unfinished_images(first_of_ten).tolist() == [True]

@@ -34,6 +34,7 @@ def test_fast_checks_are_those_without_further_attacks():
         ({"names": ()}, "--checks: none given; all, fast, none or names are needed"),
         ({"names": ("none", "rounding")}, "--checks=none,rounding: none cannot be combined"),
         ({"images": 0}, "--check_images=0: at least 1"),
+        ({"names": ("none",), "images": 5}, "--check_images=5: --checks=none has no images"),
     ],
 )
 def test_bad_values_are_named(given, message):

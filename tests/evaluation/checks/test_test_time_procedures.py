@@ -1,4 +1,5 @@
 import pytest
+import tensorflow as tf
 
 from tests.evaluation.checks.planted_flaws import draw_noise, identity, smooth_in_a_loop
 from tfdefense.attacks import PGD, Square
@@ -51,3 +52,9 @@ def test_random_operations_are_found_by_name(run_planted, toy_split):
     shape = toy_split.image_shape
     assert "RandomStandardNormal" in inspect_graph(run_planted(draw_noise).model, shape).random
     assert inspect_graph(run_planted(identity).model, shape) == ((), 0)
+    for draw in (
+        lambda images: tf.random.truncated_normal(tf.shape(images)),
+        lambda images: tf.random.stateless_truncated_normal(tf.shape(images), [1, 2]),
+        lambda images: tf.random.stateless_categorical(images[:, 0, :, 0], 3, [1, 2]),
+    ):
+        assert inspect_graph(draw, shape).random, draw

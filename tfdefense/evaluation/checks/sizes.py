@@ -171,7 +171,7 @@ def _reduce(
         return dataclasses.replace(sizes, images=_halve(sizes.images, MIN_IMAGES))
     if sizes.steps > MIN_STEPS:
         return dataclasses.replace(sizes, steps=MIN_STEPS)
-    return dataclasses.replace(sizes, draws=_halve(sizes.draws, MIN_DRAWS))
+    return dataclasses.replace(sizes, draws=min(sizes.draws, _halve(sizes.draws, MIN_DRAWS)))
 
 
 def _halve(value: int, lowest: int) -> int:
