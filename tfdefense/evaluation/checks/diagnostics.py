@@ -67,7 +67,7 @@ class Diagnostics:
 
     @property
     def has_bounded_attacks(self) -> bool:
-        """Whether the report has white-box attacks with this radius."""
+        """True if the report has white-box attacks with this radius."""
         return self._given is not None
 
     @functools.cached_property
