@@ -14,7 +14,7 @@ Value = TypeVar("Value")
 class WeakModelCache(Generic[Value]):
     """Map from a model and a key to a value. A model can be freed while it is here.
 
-    Models are told apart by identity. A bound method belongs to its object. Models that allow no
+    Two models are the same only if they are one object. A bound method belongs to its object. Models that allow no
     weak reference, such as objects with `__slots__`, are not cached.
 
     A value must not refer to its model, because it would then keep the model alive.
