@@ -1,5 +1,6 @@
 """Fixtures that many tests share. Nothing here is downloaded or trained for long."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,24 @@ def temporary_image_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         patch.setenv("TFDEFENSE_CACHE", str(tmp_path_factory.mktemp("image_cache")))
         patch.delenv("TFDEFENSE_CACHE_GIB", raising=False)
         yield
+
+
+@pytest.fixture
+def tensorflow_log() -> Iterator[list[str]]:
+    """The messages of TensorFlow, such as its warning of retracing."""
+    messages: list[str] = []
+
+    class Recorder(logging.Handler):
+        """Handler that appends each message to the list."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+
+    handler = Recorder()
+    logger = tf.get_logger()
+    logger.addHandler(handler)
+    yield messages
+    logger.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

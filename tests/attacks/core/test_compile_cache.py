@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import logging
 import weakref
 
 import numpy as np
@@ -36,18 +35,6 @@ class TracedModel:
 @pytest.fixture
 def traced(toy_model):
     return TracedModel(toy_model)
-
-
-@pytest.fixture
-def tensorflow_log():
-    """The messages of TensorFlow, such as its warning of retracing."""
-    messages = []
-    handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())
-    logger = tf.get_logger()
-    logger.addHandler(handler)
-    yield messages
-    logger.removeHandler(handler)
 
 
 def test_batch_sizes_and_radii_share_one_trace(traced, toy_split, tensorflow_log):

@@ -1,23 +1,7 @@
-import logging
-
 import numpy as np
-import pytest
-import tensorflow as tf
 
 from tests.conftest import make_toy_model
 from tfdefense.classifiers.core.inference import compile_inference, predict_logits
-
-
-@pytest.fixture
-def tensorflow_log():
-    """The messages of TensorFlow, such as its warning of retracing."""
-    messages = []
-    handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())
-    logger = tf.get_logger()
-    logger.addHandler(handler)
-    yield messages
-    logger.removeHandler(handler)
 
 
 def test_many_models_and_a_smaller_last_batch_warn_of_no_retracing(toy_split, tensorflow_log):

@@ -1,8 +1,6 @@
 import json
-import logging
 
 import pytest
-import tensorflow as tf
 
 from tests.evaluation.checks.planted_flaws import PlantedDefense, identity
 from tfdefense.attacks import BIM
@@ -68,18 +66,6 @@ def test_number_of_images_can_be_fixed(evaluate_with):
 def test_more_check_images_than_attacked_images_are_an_error(evaluate_with):
     with pytest.raises(UserError, match="--check_images=25: the report has 24 white-box images"):
         evaluate_with("fast", images=25)
-
-
-@pytest.fixture
-def tensorflow_log():
-    """The messages of TensorFlow, such as its warning of retracing."""
-    messages = []
-    handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())
-    logger = tf.get_logger()
-    logger.addHandler(handler)
-    yield messages
-    logger.removeHandler(handler)
 
 
 @pytest.mark.slow
