@@ -28,3 +28,15 @@ def test_sizes_depend_on_the_time_of_the_attacks(attacked_models, toy_split):
 
     assert fit(1e6) == LARGEST
     assert fit(0.0) == CheckSizes(images=10, steps=20, draws=128)
+
+
+def test_passes_are_as_slow_as_the_attacks_were(attacked_models, toy_split):
+    """The same time allows less work if the attacks needed longer for a gradient than measured."""
+    models = attacked_models(identity)
+
+    def fit(gradient_seconds):
+        plan = ProbePlan(list(PROBES), np.ones(24, bool), 1e4, gradient_seconds)
+        return fit_sizes(LARGEST, models, toy_split, plan)
+
+    assert fit(None) == fit(1e-9) == LARGEST
+    assert fit(10.0).draws < LARGEST.draws

@@ -26,11 +26,14 @@ class ProbePlan:
       probes: keys of `PROBES`.
       withstood: bool [n], images that withstand the attacks of the report.
       attack_seconds: time of the report without checks.
+      gradient_seconds: time of one gradient of the classifier in the attacks of the report; None if
+        it is unknown.
     """
 
     probes: Sequence[str]
     withstood: np.ndarray
     attack_seconds: float
+    gradient_seconds: float | None = None
 
 
 def allowed_seconds(attack_seconds: float) -> float:
@@ -52,7 +55,7 @@ def fit_sizes(
       plan: which probes run, and how long the attacks of the report took.
     """
     start = time.monotonic()
-    seconds = measure_seconds(models, split.take(_TIMED_IMAGES))
+    seconds = _correct(measure_seconds(models, split.take(_TIMED_IMAGES)), plan.gradient_seconds)
     spent = time.monotonic() - start
     planned = _PLANNED * allowed_seconds(plan.attack_seconds) - spent
     probes = [probe for probe in plan.probes if probe != "curve"]  # It takes the time that is left.
@@ -60,6 +63,18 @@ def fit_sizes(
     chosen = np.array([[sizes.images, sizes.steps, sizes.draws]], np.int32)
     images, steps, draws = multi_worker.gather_arrays(chosen)[0].tolist()
     return CheckSizes(images, steps, draws, curve=largest.curve)
+
+
+def _correct(seconds: PassSeconds, gradient_seconds: float | None) -> PassSeconds:
+    """Return the seconds of passes in large batches beside other work, like those of the attacks.
+
+    They are longer than measured by as much as a gradient of the classifier took longer in the
+    attacks, if it did.
+    """
+    if gradient_seconds is None:
+        return seconds
+    slowdown = max(1.0, gradient_seconds / max(seconds.undefended, 1e-9))
+    return PassSeconds(*(slowdown * each for each in seconds))
 
 
 def measure_seconds(models: AttackedModels, few: Split) -> PassSeconds:

@@ -22,6 +22,7 @@ from tfdefense.evaluation.checks.registry import ALL, run_checks, select_checks
 from tfdefense.evaluation.checks.settings import CheckSettings
 from tfdefense.evaluation.checks.sizes import PROBES, CheckSizes, count_passes
 from tfdefense.evaluation.measurements import Measurements
+from tfdefense.evaluation.per_image_results import ResultKey
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +78,8 @@ def run_report_checks(subject: CheckSubject, settings: CheckSettings) -> CheckOu
     is_fixed = settings.images is not None or subject.measurements.defense.budget.fixed_checks
     sizes = largest
     if probes and not is_fixed:
-        plan = ProbePlan(probes, subject.standing, attack_seconds)
+        gradient_seconds = _undefended_gradient_seconds(subject.measurements)
+        plan = ProbePlan(probes, subject.standing, attack_seconds, gradient_seconds)
         sizes = fit_sizes(largest, subject.models, subject.split, plan)
     split = subject.split.take(sizes.images)
     diagnostics = Diagnostics(subject.models, split, subject.epsilon, sizes, subject.withstood)
@@ -119,6 +121,19 @@ def _largest_sizes(
     return CheckSizes(
         images, budget.check_steps, budget.random_perturbations, curve="curve" in probes
     )
+
+
+def _undefended_gradient_seconds(measurements: Measurements) -> float | None:
+    """Return the time of one gradient in the attack with most of them; its compilation counts."""
+    most, seconds = 0, 0.0
+    for row in measurements.rows:
+        key = ResultKey(row.defense, row.attack, row.threat_model)
+        results = measurements.per_image.get(str(key))
+        if row.defense == "none" and results is not None and results.gradients is not None:
+            count = int(results.gradients.sum())
+            if count > most:
+                most, seconds = count, row.seconds
+    return seconds / most if most else None
 
 
 def _is_cut(curve: AccuracyCurve, epsilon: float, largest: CheckSizes) -> bool:
