@@ -152,7 +152,7 @@ def test_it_is_in_a_report_under_its_name(attack, toy_model, toy_split):
         ("art:", "give the name of an attack, art:NAME"),
         ("art:HopSkipJmp", "Did you mean 'HopSkipJump'"),
         ("art:HopSkipJump:max_itr=3", "Did you mean 'max_iter'"),
-        ("art:HopSkipJump:max_iter=few", "art:HopSkipJump: .*iterations"),
+        ("art:HopSkipJump:max_iter=few", "max_iter=few, a whole number of 1 or more needed"),
         ("art:HopSkipJump:epsilon=0.1", "has no 'epsilon'"),
         ("art:DPatch", "art:DPatch: "),
         ("art:AdversarialPatch", "returns a patch and no images"),
@@ -161,7 +161,7 @@ def test_it_is_in_a_report_under_its_name(attack, toy_model, toy_split):
         ("art:FastGradientMethod:norm=1", "epsilon, the radius in l1, is needed"),
         ("cleverhans:pgd", "unknown --attacks=cleverhans 'pgd'"),
         ("cleverhans:spsa:nb_itr=3", "Did you mean 'nb_iter'"),
-        ("cleverhans:spsa:nb_iter=few", "nb_iter=few, a number needed"),
+        ("cleverhans:spsa:nb_iter=few", "nb_iter=few, a whole number of 1 or more needed"),
         ("cleverhans:projected_gradient_descent:norm=1", "norm=1, inf or 2 needed"),
         (
             "cleverhans:projected_gradient_descent:epsilon=2",

@@ -62,8 +62,9 @@ def check_parameter_types(
         if allowed is bool:
             is_right = is_flag
         elif allowed is int:
-            has_minimum = isinstance(parameter.default, int) and parameter.default >= 1
-            is_right = isinstance(value, int) and not is_flag and (value >= 1 or not has_minimum)
+            is_count = isinstance(parameter.default, int) and parameter.default >= 1
+            needed += " of 1 or more" if is_count else ""
+            is_right = isinstance(value, int) and not is_flag and (value >= 1 or not is_count)
         else:
             is_right = allowed is None or (is_number and not is_flag)
         require(is_right, f"--attacks={attack}: {name}={value}, {needed} needed.")
@@ -77,7 +78,7 @@ def _expected_values(parameter: inspect.Parameter) -> tuple[type | None, str]:
     if annotation in (bool, "bool"):
         return bool, "True or False"
     if annotation in (int, "int"):
-        return int, "a whole number (of 1 or more for a count)"
+        return int, "a whole number"
     if annotation in (float, "float"):
         return float, "a number"
     return None, "anything"
