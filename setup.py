@@ -9,13 +9,13 @@ HERE = Path(__file__).parent
 
 def requirements() -> list[str]:
     """Return the lines of requirements.txt without comments."""
-    lines = (HERE / "requirements.txt").read_text().splitlines()
+    lines = (HERE / "requirements.txt").read_text(encoding="utf-8").splitlines()
     return [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
 
 
 def version() -> str:
     """Return `__version__` of the package, read without importing it."""
-    text = (HERE / "tfdefense" / "__init__.py").read_text()
+    text = (HERE / "tfdefense" / "__init__.py").read_text(encoding="utf-8")
     return next(line.split('"')[1] for line in text.splitlines() if line.startswith("__version__"))
 
 
@@ -23,7 +23,7 @@ setup(
     name="tfdefense",
     version=version(),
     description="Purifiers in front of image classifiers, attacked, reported and served.",
-    long_description=(HERE / "README.md").read_text(),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     keywords="adversarial examples, robustness, image classification, tensorflow, keras",

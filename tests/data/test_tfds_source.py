@@ -34,6 +34,7 @@ def prepared(tmp_path_factory):
     for name, parts in (
         ("tiny", {"train": split(90), "test": split(12)}),
         ("half", {"train": split(24)}),
+        ("three", {"train": split(24), "validation": split(8), "test": split(12)}),
     ):
         tfds.dataset_builders.store_as_tfds_dataset(
             name=name, version="1.0.0", features=features, split_datasets=parts, data_dir=str(place)
@@ -68,6 +69,11 @@ def test_a_prepared_dataset_is_read_and_split(prepared):
     assert data.image_shape == (8, 8, 3)
     assert data.train.images.max() <= 1
     assert data.train.note == "", "PNG is lossless"
+
+
+def test_a_validation_split_is_used(prepared):
+    data = tfdefense.data.load("three", prepared)
+    assert (len(data.train), len(data.validation), len(data.test)) == (24, 8, 12)
 
 
 def test_a_seed_draws_the_splits_if_there_is_only_train(prepared):

@@ -256,3 +256,19 @@ def test_a_classifier_experiment_is_read_back(name):
     assert classifier_experiment_from_flags({"batch_size": 64, "patience": 4}, experiment) == read
     with pytest.raises(UserError, match="--lambda1: not a setting of a classifier"):
         classifier_experiment_from_flags({"classifier": name, "lambda1": 1.0})
+
+
+def test_preset_signature_and_output_of_a_classifier_are_restored(tmp_path):
+    selection = ClassifierSelection(
+        "theirs",
+        "abc",
+        input_preset="caffe",
+        signature="images",
+        output_name="probs",
+        path="/theirs",
+    )
+    config = ExperimentConfig(DefenseConfig("apegan"), DataConfig(), selection, TrainingConfig(2))
+    settings = config.to_settings()
+    assert (settings["input_preset"], settings["signature"]) == ("caffe", "images")
+    text = StoredConfig("defense", settings, {"classifier_path": "/theirs"}).to_json()
+    assert ExperimentConfig.from_stored(StoredConfig.from_json(text, tmp_path)) == config

@@ -9,6 +9,7 @@ from typing import TypedDict, Unpack
 from tfdefense.classifiers.core.classifier_training import ClassifierConfig, ClassifierTraining
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.classifiers.custom.input_format import InputFormat
+from tfdefense.classifiers.custom.output_selection import OutputSelection
 from tfdefense.classifiers.registry import CLASSIFIERS
 from tfdefense.classifiers.resolve import choose
 from tfdefense.data.core.dataset import Dataset
@@ -19,10 +20,12 @@ class CustomModelOptions(TypedDict, total=False):
 
     Attributes:
       input_format: the range of images that the model takes; None means [0, 1].
+      outputs: the signature and the output that are the classifier; None means the usual ones.
       unsafe: run Python code of the model (Lambda layers) while it is read.
     """
 
     input_format: InputFormat | None
+    outputs: OutputSelection | None
     unsafe: bool
 
 
@@ -47,7 +50,7 @@ def load(
       runs_dir: directory of run directories. A registered classifier is in
         `<runs_dir>/<dataset>-<name>`.
       seed: seed of the training.
-      **options: `input_format` and `unsafe`, for a custom model; see `CustomModelOptions`.
+      **options: `input_format`, `outputs` and `unsafe`, for a custom model; see `CustomModelOptions`.
 
     Raises:
       UserError: an unknown name, images that the classifier cannot take, or a run directory that
@@ -62,6 +65,7 @@ __all__ = [
     "ClassifierTraining",
     "FrozenClassifier",
     "InputFormat",
+    "OutputSelection",
     "choose",
     "default_for",
     "load",

@@ -11,6 +11,7 @@ from tfdefense.classifiers.core.architecture import Architecture
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.classifiers.custom.custom_model import SUFFIXES, load_custom_model
 from tfdefense.classifiers.custom.input_format import InputFormat
+from tfdefense.classifiers.custom.output_selection import OutputSelection
 from tfdefense.classifiers.registry import CLASSIFIERS
 from tfdefense.data.core.dataset import Dataset
 from tfdefense.errors import require, unknown_name
@@ -43,7 +44,7 @@ class ClassifierReference:
     Attributes:
       name: short name for directories and reports.
       settings: the settings that identify it, by the keys of `config.json`: "classifier",
-        "classifier_hash", "input_range", "input_mean", "input_std".
+        "classifier_hash", those of `InputFormat` and of `OutputSelection`.
       open: opens it.
       path: its absolute path, if it is a file or a directory.
     """
@@ -57,6 +58,7 @@ class ClassifierReference:
 def choose(
     given: str,
     input_format: InputFormat | None = None,
+    outputs: OutputSelection | None = None,
     *,
     unsafe: bool = False,
     flag: str = "classifier",
@@ -67,19 +69,20 @@ def choose(
       given: a registered architecture, the run directory of a trained classifier, a `.keras` or `.h5`
         file, or the directory of a SavedModel.
       input_format: the range of images that a custom model takes; None means [0, 1].
+      outputs: the signature and the output of a custom model; None means the usual ones.
       unsafe: run Python code of a custom model while it is read.
       flag: the flag that named it, for error messages.
 
     Raises:
-      UserError: no such name, file or directory, or an input format for a classifier that takes
-        images in [0, 1] anyway.
+      UserError: no such name, file or directory; or an input format or output for a classifier that
+        is not a custom model.
     """
     path = Path(given)
     if given in CLASSIFIERS.entries:
-        _require_no_format(given, input_format)
+        _require_not_custom(given, input_format, outputs)
         return _reference_to_registered(CLASSIFIERS.get(given))
     if RunDirectory(path).exists():
-        _require_no_format(given, input_format)
+        _require_not_custom(given, input_format, outputs)
         return _reference_to_run(RunDirectory(path, flag))
     if not (path.exists() or path.suffix in SUFFIXES or "/" in given):
         raise unknown_name(flag, given, CLASSIFIERS.entries)
@@ -88,7 +91,7 @@ def choose(
         path.is_dir() or path.suffix in SUFFIXES,
         f"--{flag}={given}: {', '.join(SUFFIXES)}, a SavedModel directory or a run directory needed.",
     )
-    return _reference_to_custom(path, input_format, unsafe=unsafe)
+    return _reference_to_custom(path, input_format, outputs, unsafe=unsafe)
 
 
 def _reference_to_registered(architecture: Architecture) -> ClassifierReference:
@@ -119,27 +122,32 @@ def _reference_to_run(run: RunDirectory) -> ClassifierReference:
 
 
 def _reference_to_custom(
-    path: Path, input_format: InputFormat | None, *, unsafe: bool
+    path: Path, input_format: InputFormat | None, outputs: OutputSelection | None, *, unsafe: bool
 ) -> ClassifierReference:
     settings = {
         "classifier": path.resolve().name,
         "classifier_hash": hash_path(path),
         **(input_format.settings() if input_format else {}),
+        **(outputs.settings() if outputs else {}),
     }
 
     def open_custom(
         data: Dataset, runs_dir: str | Path = "runs", seed: int = 0
     ) -> FrozenClassifier:
         del runs_dir, seed
-        return load_custom_model(path, data, input_format, unsafe=unsafe)
+        return load_custom_model(path, data, input_format, outputs, unsafe=unsafe)
 
     name = re.sub(r"[^\w.-]+", "_", path.resolve().stem)
     return ClassifierReference(name, settings, open_custom, path.resolve())
 
 
-def _require_no_format(given: str, input_format: InputFormat | None) -> None:
+def _require_not_custom(
+    given: str, input_format: InputFormat | None, outputs: OutputSelection | None
+) -> None:
+    """Raise `UserError` if an option of custom models is given with another classifier."""
+    settings = outputs.settings() if outputs else {}
     require(
-        input_format is None,
-        f"--classifier={given}: takes images in [0, 1]; --input_range, --input_mean and --input_std"
-        " are for custom models.",
+        input_format is None and not settings,
+        f"--classifier={given}: takes images in [0, 1] and gives logits; --input_range, --input_mean,"
+        " --input_std, --input_preset, --signature and --output_name are for custom models.",
     )

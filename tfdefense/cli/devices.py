@@ -55,7 +55,7 @@ def selected_devices(given: FlagValues) -> Iterator[None]:
         strategy = strategies.make_strategy(given.pop("strategy", "mirrored"))
         entered.enter_context(strategy.scope())
         if not cluster.is_chief():
-            nowhere = entered.enter_context(open(os.devnull, "w"))
+            nowhere = entered.enter_context(open(os.devnull, "w", encoding="utf-8"))
             entered.enter_context(contextlib.redirect_stdout(nowhere))
         try:
             yield

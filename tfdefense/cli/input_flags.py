@@ -17,8 +17,8 @@ def add_data_flags(flags: CommandFlags) -> None:
         "data",
         "dataset",
         str,
-        "digits (embedded, the default), dir:PATH (one folder of images a class), npz:FILE, or any"
-        " TFDS name: mnist, cifar10, ...",
+        "digits (embedded, the default), dir:PATH (one folder of images a class), csv:FILE (columns"
+        " filename and label), npz:FILE, or any TFDS name: mnist, cifar10, ...",
     )
     flags.add(
         "data",
@@ -37,6 +37,13 @@ def add_data_flags(flags: CommandFlags) -> None:
         "split_seed",
         int,
         "Seed of the validation and test splits that the dataset does not define (default: 0).",
+    )
+    flags.add(
+        "data",
+        "skip_corrupt",
+        bool,
+        "Leave out image files that cannot be decoded, of dir:PATH and csv:FILE (default: stop and"
+        " name them).",
     )
 
 
@@ -68,6 +75,25 @@ def add_classifier_flags(flags: CommandFlags, purpose: str) -> None:
         "input_std",
         list,
         "Standard deviation to divide by after that: one number, or one for each channel.",
+    )
+    flags.add(
+        _CUSTOM,
+        "input_preset",
+        str,
+        "In place of these, the convention of preprocess_input in Keras Applications: caffe (blue,"
+        " green, red in 0 to 255 minus the means of ImageNet), torch (standardized) or tf (-1 to 1).",
+    )
+    flags.add(
+        _CUSTOM,
+        "output_name",
+        str,
+        "The output that gives logits or probabilities (default: logits, or the only one).",
+    )
+    flags.add(
+        _CUSTOM,
+        "signature",
+        str,
+        "The signature of a SavedModel that takes images (default: serving_default).",
     )
     flags.add(
         _CUSTOM,

@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 
+from tfdefense.cli.text_encoding import use_utf8
 from tfdefense.errors import PreemptedError, UserError, WorkFailedError, unknown_name
 
 COMMANDS = ("train", "attack", "evaluate", "certify", "export", "purify", "reproduce")
@@ -17,7 +18,9 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
       The exit status: 0, 1 (failed), 2 (wrong input), 130 (interrupted) or 143 (SIGTERM).
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        use_utf8()
+        arguments = sys.argv[1:]
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if command in ("--help", "-h", "help"):
         print(f"tfdefense COMMAND [FLAGS], where COMMAND is one of: {', '.join(COMMANDS)}.")
@@ -55,7 +58,7 @@ def _import_tensorflow_quietly() -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     stderr = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
         os.dup2(nowhere.fileno(), 2)
         try:
             import tensorflow  # noqa: F401

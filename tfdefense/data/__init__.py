@@ -8,6 +8,7 @@ from tfdefense.data.registry import SOURCES
 from tfdefense.errors import require
 from tfdefense.utils.registry import Registry
 
+_FILE_SOURCES = ("dir", "csv")
 _TFDS = "tfdefense.data.tfds_source:load_tfds"
 
 
@@ -16,20 +17,27 @@ def load(
     data_dir: str | None = None,
     image_size: tuple[int, int] | None = None,
     split_seed: int = 0,
+    *,
+    skip_corrupt: bool = False,
 ) -> Dataset:
     """Load a dataset by name: a registered source, or else a TFDS image-classification dataset.
 
     Args:
-      name: "digits" (embedded), "dir:PATH", "npz:FILE", or a TFDS name such as "mnist" or "cifar10".
+      name: "digits" (embedded), "dir:PATH", "csv:FILE", "npz:FILE", or a TFDS name such as "mnist" or "cifar10".
       data_dir: see `DataOptions`.
       image_size: see `DataOptions`.
       split_seed: see `DataOptions`.
+      skip_corrupt: see `DataOptions`.
 
     Raises:
       UserError: see `DataOptions` and the function of the source.
     """
-    options = DataOptions(data_dir, image_size, split_seed)
+    options = DataOptions(data_dir, image_size, split_seed, skip_corrupt)
     kind, colon, argument = name.partition(":")
+    require(
+        not skip_corrupt or kind in _FILE_SOURCES,
+        f"--skip_corrupt: --dataset={name} has no image files; only dir:PATH and csv:FILE have.",
+    )
     for entry in SOURCES.entries:
         if entry.partition(":")[0] == kind and (":" in entry or not colon):
             require(

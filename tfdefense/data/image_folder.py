@@ -1,142 +1,121 @@
 """Images in folders, one folder per class: `--dataset=dir:PATH`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from tfdefense.data.core import splitting
-from tfdefense.data.core.dataset import DataOptions, Dataset, Split, make_slug
-from tfdefense.data.core.decoded_images import decode_images
-from tfdefense.data.core.image_files import SUFFIXES, ImageFiles, survey_images
+from tfdefense.data.core.dataset import DataOptions, Dataset
+from tfdefense.data.core.file_dataset import load_labelled_files
+from tfdefense.data.core.file_listing import (
+    describe_left_out,
+    list_files,
+    list_folders,
+    shorten_list,
+)
+from tfdefense.data.core.image_files import LabelledFiles
+from tfdefense.data.core.image_reader import SUFFIXES
+from tfdefense.data.core.split_folders import find_split_folders, guess_folder
 from tfdefense.errors import require
-
-# Split name -> names of its folder, in lower case.
-_SPLIT_FOLDERS = {
-    "train": ("train",),
-    "validation": ("validation", "val", "valid"),
-    "test": ("test",),
-}
+from tfdefense.utils.progress import print_once
 
 
 def load_image_folder(name: str, options: DataOptions) -> Dataset:
     """Load images from `PATH/CLASS/*.png`, or from `PATH/train/CLASS/*` and `PATH/test/CLASS/*`.
 
-    If there are folders `train` and `test` (and optionally `validation` or `val`), they are the
-    splits. Otherwise `options.split_seed` draws 80, 10 and 10 % of each class. Classes are numbered in
-    the alphabetical order of their folders. Images are grey if all of them are grey, else RGB.
+    Folders of training images and of test or validation images are the splits, under any usual name
+    (`Training`, `val`, `test_set`). A part that is missing is drawn from the training images.
+    Otherwise `options.split_seed` draws 80, 10 and 10 % of each class. Classes are numbered in the
+    alphabetical order of their folders, and may have further folders inside. Images are grey if all
+    of them are grey, else RGB. Files that are left out are counted and named.
 
     Args:
       name: "dir:PATH".
-      options: `image_size` resizes all images; it is needed if their sizes differ.
+      options: `image_size` resizes all images; it is needed if their sizes differ. `skip_corrupt`
+        leaves out files that cannot be decoded.
 
     Raises:
-      UserError: no such folder, fewer than two classes, a class without images, a file that is not an
-        image, images of different sizes, or too few images for the splits.
+      UserError: no such folder, fewer than two classes, a class without images, folders that look
+        like splits, images that cannot be decoded or differ in size, or too few images for the
+        splits.
     """
     root = Path(name.removeprefix("dir:"))
     require(root.is_dir(), f"--dataset={name}: no such directory.")
-    folders = _find_split_folders(root, name)
-    class_names = tuple(sorted(path.name for path in _list_folders(next(iter(folders.values())))))
-    found = {part: _list_images(folder, class_names, name) for part, folder in folders.items()}
-    every_file = [path for paths, _ in found.values() for path in paths]
-    channels, size = survey_images(every_file, name, options.image_size)
-    short_name = f"dir-{make_slug(root)}"
-    parts = {
-        part: ImageFiles(f"{make_slug(root)} {part}", root, paths, labels, (*size, channels))
-        for part, (paths, labels) in found.items()
-    }
-    indices = _split_indices(parts, options.split_seed, name, class_names)
-    decoded = {part: decode_images(source) for part, source in parts.items()}
-
-    def make_split(split: str) -> Split:
-        part, rows = indices[split]
-        images, labels = decoded[part].select(rows), parts[part].labels[rows]
-        return Split(images, labels, len(class_names), dataset=short_name)
-
-    return Dataset(
-        name=short_name,
-        train=make_split("train"),
-        validation=make_split("validation"),
-        test=make_split("test"),
-        class_names=class_names,
-        source=f"dir:{root.resolve()}",
-        options=options.settings(),
-    )
-
-
-def _find_split_folders(root: Path, name: str) -> dict[str, Path]:
-    """Return split name -> folder; {"all": root} if the folders in `root` are classes."""
-    below = {path.name.lower(): path for path in _list_folders(root)}
-    found = {}
-    for split, aliases in _SPLIT_FOLDERS.items():
-        present = [below[alias] for alias in aliases if alias in below]
-        if present:
-            found[split] = present[0]
-    if "train" not in found:
-        return {"all": root}
+    folders = find_split_folders(root, name)
+    training = folders.get("train", root)
+    class_names = tuple(path.name for path in list_folders(training))
     require(
-        "test" in found,
-        f"--dataset={name}: has a folder train but no folder test. Add one, or give a directory that"
-        " holds classes only.",
+        len(class_names) >= 2,
+        f"--dataset={name}: {len(class_names)} folders in {training}; two or more are needed, one per"
+        f" class.{guess_folder(root)}",
     )
-    return found
+    by_class = {
+        part: _list_classes(folder, class_names, name, part) for part, folder in folders.items()
+    }
+    _report_left_out(root, folders, by_class, name)
+    paths: list[Path] = []
+    labels: list[int] = []
+    rows = {}
+    for part, classes in by_class.items():
+        start = len(paths)
+        for label, (images, _) in enumerate(classes):
+            paths += images
+            labels += [label] * len(images)
+        rows[part] = np.arange(start, len(paths))
+    names = [path.relative_to(root).as_posix() for path in paths]
+    files = LabelledFiles(names, paths, np.array(labels, np.int32), rows, class_names)
+    return load_labelled_files(name, root, files, options)
 
 
-def _list_folders(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-
-
-def _list_images(
-    folder: Path, class_names: Sequence[str], name: str
-) -> tuple[list[Path], np.ndarray]:
-    """Return all images below `folder`, by class and then by name, and their labels int32 [N]."""
-    unknown = sorted({path.name for path in _list_folders(folder)} - set(class_names))
+def _list_classes(
+    folder: Path, class_names: Sequence[str], name: str, part: str
+) -> list[tuple[list[Path], list[Path]]]:
+    """Return the images and the files that are left out, of each class in the folder of one part."""
+    unknown = sorted({path.name for path in list_folders(folder)} - set(class_names))
     require(
         not unknown,
         f"--dataset={name}: {folder} has the class {unknown and unknown[0]!r}, which the training"
         " images do not have.",
     )
-    require(
-        len(class_names) >= 2,
-        f"--dataset={name}: {len(class_names)} folders in {folder}; two or more are needed, one per"
-        " class.",
-    )
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, class_name in enumerate(class_names):
-        inside = sorted(
-            path
-            for path in (folder / class_name).rglob("*")
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-        )
+    classes, empty = [], []
+    for class_name in class_names:
+        inside = folder / class_name
+        images, left_out = list_files(inside, SUFFIXES) if inside.is_dir() else ([], [])
+        others = f"; {describe_left_out(left_out, inside)}" if left_out else "."
         require(
-            inside,
-            f"--dataset={name}: no images ({', '.join(SUFFIXES)}) in {folder / class_name}.",
+            images or part in ("validation", "test"),
+            f"--dataset={name}: no images ({', '.join(SUFFIXES)}) in {inside}{others}",
         )
-        files += inside
-        labels += [label] * len(inside)
-    return files, np.array(labels, np.int32)
+        classes.append((images, left_out))
+        empty += [] if images else [class_name]
+    require(len(empty) < len(class_names), f"--dataset={name}: no images in {folder}.")
+    if empty:
+        print_once(
+            f"--dataset={name}: the {part} images have none of {len(empty):,} classes:"
+            f" {shorten_list(empty)}."
+        )
+    return classes
 
 
-def _split_indices(
-    parts: dict[str, ImageFiles], seed: int, name: str, class_names: Sequence[str]
-) -> dict[str, tuple[str, np.ndarray]]:
-    """Return split name -> (part that holds its images, their indices in shuffled order)."""
-    shuffled = {
-        part: splitting.order_by_hash(source.relative_paths(), seed)
-        for part, source in parts.items()
-    }
-    if "all" in parts:
-        three = splitting.split_three_ways(parts["all"].labels, shuffled["all"], name, class_names)
-        return {
-            split: ("all", rows)
-            for split, rows in zip(("train", "validation", "test"), three, strict=True)
+def _report_left_out(
+    root: Path,
+    folders: Mapping[str, Path],
+    by_class: Mapping[str, Sequence[tuple[Sequence[Path], Sequence[Path]]]],
+    name: str,
+) -> None:
+    """Print what is left out: inside classes, next to them, and next to the folders of splits."""
+    left_out = [path for classes in by_class.values() for _, others in classes for path in others]
+    for folder in {root, *folders.values()}:
+        entered = {
+            folder / class_name
+            for class_name in _folder_names(folder)
+            if folder in folders.values()
         }
-    indices = {part: (part, rows) for part, rows in shuffled.items()}
-    if "validation" not in parts:
-        train, validation = splitting.split_two_ways(
-            parts["train"].labels, shuffled["train"], name, class_names
-        )
-        indices |= {"train": ("train", train), "validation": ("train", validation)}
-    return indices
+        entered |= {path for split in folders.values() for path in (split, *split.parents)}
+        left_out += [path for path in folder.iterdir() if path not in entered]
+    if left_out:
+        print_once(f"--dataset={name}: {describe_left_out(sorted(set(left_out)), root)}")
+
+
+def _folder_names(folder: Path) -> list[str]:
+    return [path.name for path in list_folders(folder)]

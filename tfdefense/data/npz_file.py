@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfdefense.data.core import splitting
+from tfdefense.data.core.class_labels import MAX_CLASSES, number_labels
 from tfdefense.data.core.dataset import (
     DataOptions,
     Dataset,
@@ -27,18 +28,19 @@ _SPLIT_KEYS = {
     "test": (("x_test", "y_test"), ("test_images", "test_labels")),
     "all": (("images", "labels"), ("x", "y")),
 }
-_MAX_CLASSES = 100_000
 _NEEDED_KEYS = "x_train, y_train, x_test, y_test (or train_images, ...), or images, labels, needed"
 _DAMAGE = (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 def load_npz_file(name: str, options: DataOptions) -> Dataset:
-    """Load images and class numbers from an archive with the keys of Keras or of MedMNIST.
+    """Load images and labels from an archive with the keys of Keras or of MedMNIST.
 
     Images are uint8 in [0, 255] or floating point in [0, 1], [N, H, W] or [N, H, W, C]. Keys are
     `x_train`, `y_train`, `x_test`, `y_test` and optionally `x_val`, `y_val` (Keras), or
     `train_images`, `train_labels` and so on (MedMNIST). With `images` and `labels` alone,
-    `options.split_seed` draws 80, 10 and 10 % of each class.
+    `options.split_seed` draws 80, 10 and 10 % of each class. Test or validation images that are
+    missing are drawn from the training images. Labels are class numbers from 0, or class names
+    (arrays of strings), which are numbered in alphabetical order.
 
     Args:
       name: "npz:FILE".
@@ -50,10 +52,8 @@ def load_npz_file(name: str, options: DataOptions) -> Dataset:
     """
     path = Path(name.removeprefix("npz:"))
     require(path.is_file(), f"--dataset={name}: no such file.")
-    arrays = _read_arrays(path, name)
-    num_classes = 1 + max(int(labels.max()) for _, labels in arrays.values())
-    class_names = tuple(str(label) for label in range(num_classes))
-    require(num_classes >= 2, f"--dataset={name}: one class only, two or more needed.")
+    arrays, class_names = _name_classes(_read_arrays(path, name), name)
+    num_classes = len(class_names)
     parts = {}
     for part, (images, labels) in arrays.items():
         check_labels(labels, len(images), num_classes, f"--dataset={name}: labels of {part}")
@@ -73,7 +73,7 @@ def load_npz_file(name: str, options: DataOptions) -> Dataset:
 
 
 def _read_arrays(path: Path, name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return split name -> (images float32 [N, H, W, C] in [0, 1], labels int32 [N])."""
+    """Return split name -> (images float32 [N, H, W, C] in [0, 1], labels int32 or string [N])."""
     arrays = {}
     require(
         zipfile.is_zipfile(path),
@@ -90,35 +90,60 @@ def _read_arrays(path: Path, name: str) -> dict[str, tuple[np.ndarray, np.ndarra
     except UserError:
         raise
     except _DAMAGE as error:
-        reason = "it holds Python objects" if "pickle" in str(error) else "damaged, or not an .npz"
+        objects = "it holds Python objects; save names with labels.astype(str)"
+        reason = objects if "pickle" in str(error) else "damaged, or not an .npz"
         raise UserError(f"--dataset={name}: cannot be read ({reason}).") from error
-    complete = {"train", "test"} <= arrays.keys() or "all" in arrays
-    require(complete, f"--dataset={name}: holds {keys or 'nothing'}; {_NEEDED_KEYS}.")
-    if "train" in arrays:
+    if "train" in arrays and arrays.keys() & {"validation", "test"}:
         arrays.pop("all", None)
-    return arrays
+        return arrays
+    require("all" in arrays, f"--dataset={name}: holds {keys or 'nothing'}; {_NEEDED_KEYS}.")
+    return {"all": arrays["all"]}
+
+
+def _name_classes(
+    arrays: dict[str, tuple[np.ndarray, np.ndarray]], name: str
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], tuple[str, ...]]:
+    """Return the arrays with class numbers, int32 [N], in place of names; and the class names."""
+    named = [part for part, (_, labels) in arrays.items() if labels.dtype.kind == "U"]
+    require(
+        len(named) in (0, len(arrays)),
+        f"--dataset={name}: labels of {', '.join(named)} are names, the others are numbers.",
+    )
+    if not named:
+        num_classes = 1 + max(int(labels.max()) for _, labels in arrays.values())
+        require(num_classes >= 2, f"--dataset={name}: one class only, two or more needed.")
+        return arrays, tuple(str(label) for label in range(num_classes))
+    texts = np.concatenate([labels for _, labels in arrays.values()]).tolist()
+    numbers, class_names = number_labels(texts, [""] * len(texts), name)
+    ends = np.cumsum([len(labels) for _, labels in arrays.values()])[:-1]
+    divided = zip(arrays.items(), np.split(numbers, ends), strict=True)
+    return {part: (images, each) for (part, (images, _)), each in divided}, class_names
 
 
 def _read_part(
     archive: Mapping[str, Any], image_key: str, label_key: str, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return images float32 [N, H, W, C] in [0, 1] and labels int32 [N], checked."""
+    """Return images float32 [N, H, W, C] in [0, 1] and labels int32 or string [N], checked."""
     images = _check_image_array(archive[image_key], f"--dataset={name}: {image_key}")
     labels = archive[label_key]
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     hint = " (one-hot labels? np.argmax(labels, axis=1))" if labels.ndim == 2 else ""
     require(
-        labels.shape == (len(images),) and np.issubdtype(labels.dtype, np.integer),
+        labels.shape == (len(images),) and labels.dtype.kind in "iuU",
         f"--dataset={name}: {label_key}: {labels.dtype} of shape {labels.shape} given,"
-        f" {len(images):,} whole numbers needed{hint}.",
+        f" {len(images):,} whole numbers or strings needed{hint}.",
     )
+    if labels.dtype.kind == "U":
+        return images, labels
     # Before the conversion to int32, in which larger numbers would wrap around.
     lowest, highest = int(labels.min()), int(labels.max())
     require(
-        lowest > -_MAX_CLASSES and highest < _MAX_CLASSES,
+        lowest > -MAX_CLASSES and highest < MAX_CLASSES,
         f"--dataset={name}: {label_key}: values from {lowest} to {highest} given, classes from 0 to"
-        f" {_MAX_CLASSES - 1:,} needed.",
+        f" {MAX_CLASSES - 1:,} needed.",
     )
     return images, labels.astype(np.int32)
 
@@ -146,19 +171,13 @@ def _complete_splits(
     parts: dict[str, Split], seed: int, name: str, class_names: tuple[str, ...]
 ) -> dict[str, Split]:
     """Return train, validation and test; those that the archive lacks are drawn by `seed`."""
-    if "all" in parts:
-        everything = parts["all"]
-        shuffled = _shuffle(everything, seed)
-        indices = splitting.split_three_ways(everything.labels, shuffled, name, class_names)
-        names = ("train", "validation", "test")
-        return {part: everything.select(i) for part, i in zip(names, indices, strict=True)}
-    if "validation" not in parts:
-        train = parts["train"]
-        rest, validation = splitting.split_two_ways(
-            train.labels, _shuffle(train, seed), name, class_names
-        )
-        return {**parts, "train": train.select(rest), "validation": train.select(validation)}
-    return parts
+    labels = {part: split.labels for part, split in parts.items()}
+    orders = {part: _shuffle(split, seed) for part, split in parts.items()}
+    planned = splitting.plan_splits(labels, orders, name, class_names)
+    return {
+        split: parts[part] if rows is orders[part] else parts[part].select(rows)
+        for split, (part, rows) in planned.items()
+    }
 
 
 def _shuffle(split: Split, seed: int) -> np.ndarray:

@@ -7,6 +7,7 @@ SOURCES = Registry(
     {
         "digits": "tfdefense.data.digits:load_digits",
         "dir:PATH": "tfdefense.data.image_folder:load_image_folder",
+        "csv:FILE": "tfdefense.data.csv_file:load_csv_file",
         "npz:FILE": "tfdefense.data.npz_file:load_npz_file",
     },
 )

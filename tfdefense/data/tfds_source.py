@@ -21,10 +21,12 @@ _DOWNLOAD_HOST = ("storage.googleapis.com", 443)
 
 
 def load_tfds(name: str, options: DataOptions) -> Dataset:
-    """Load a TFDS dataset: its `train` split, and its `test` or else its `validation` split.
+    """Load a TFDS dataset with its own splits `train`, `validation` and `test`.
 
-    A thirtieth of `train`, at most 2,000 images, drawn with a fixed seed, is the validation split. If
+    Without `test`, its `validation` split is the test split. Without a further split for validation,
+    a thirtieth of `train`, at most 2,000 images, drawn with a fixed seed, is the validation split. If
     there is no split except `train`, `options.split_seed` draws 80, 10 and 10 % of each class.
+    Prepared datasets in `options.data_dir` need not be in the catalogue of TFDS.
 
     Args:
       name: a TFDS name, such as "mnist", "cifar10" or "cmaterdb/bangla".
@@ -42,14 +44,21 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
     images, note = decode_images(source), source.encoding_note()
     count = len(images.labels)
     test_name = next((split for split in ("test", "validation") if split in splits), None)
+
+    def load_split(split: str) -> Split:
+        source = TFDSImages(builder, name, split, options.image_size)
+        decoded, note = decode_images(source), source.encoding_note()
+        return _make_split(source, note, decoded, np.arange(source.shape[0]))
+
     if test_name is None:
         shuffled = splitting.order_by_hash([str(i) for i in range(count)], options.split_seed)
         three = splitting.split_three_ways(images.labels, shuffled, name, class_names)
         train, validation, test = (_make_split(source, note, images, rows) for rows in three)
+    elif test_name == "test" and "validation" in splits:
+        train = _make_split(source, note, images, np.arange(count))
+        validation, test = load_split("validation"), load_split("test")
     else:
-        test_source = TFDSImages(builder, name, test_name, options.image_size)
-        test_images, test_note = decode_images(test_source), test_source.encoding_note()
-        test = _make_split(test_source, test_note, test_images, np.arange(test_source.shape[0]))
+        test = load_split(test_name)
         order = np.random.default_rng(_SPLIT_SEED).permutation(count)
         held_out = min(_MAX_VALIDATION_IMAGES, max(1, count // 30))
         validation = _make_split(source, note, images, np.sort(order[:held_out]))

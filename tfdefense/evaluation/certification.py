@@ -200,7 +200,7 @@ def _load_rows(path: Path, split: Split) -> list[CertifiedImage]:
     """Return the results that an earlier call wrote."""
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         rows = [
             (int(image), int(label), int(certified), float(radius))
             for image, label, certified, radius in list(csv.reader(file))[1:]

@@ -242,7 +242,7 @@ def load_finished_report(run: RunDirectory, config: EvaluationConfig | None) -> 
     path = run.path / "report.json"
     if path.is_file():
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            report = Report.from_json(path.read_text())
+            report = Report.from_json(path.read_text(encoding="utf-8"))
             # A report of an earlier version lacks settings that are new since then.
             settings = {**EvaluationConfig().settings(), **report.settings}
             if config is None or settings == config.settings():

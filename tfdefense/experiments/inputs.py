@@ -5,15 +5,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfdefense import classifiers, data
-from tfdefense.classifiers import InputFormat
+from tfdefense.classifiers import InputFormat, OutputSelection
 from tfdefense.classifiers.resolve import ClassifierReference
 from tfdefense.data import DataOptions, Dataset
 from tfdefense.data.core.dataset import DATA_SETTINGS
 from tfdefense.training.stored_config import StoredConfig
 
-_FORMAT = ("input_range", "input_mean", "input_std")
+_NUMBERS = ("input_range", "input_mean", "input_std")
+_FORMAT = (*_NUMBERS, "input_preset")
+_OUTPUT = ("signature", "output_name")
 DATA_FLAGS = DATA_SETTINGS  # Each has a flag.
-CLASSIFIER_FLAGS = ("classifier", *_FORMAT)
+CLASSIFIER_FLAGS = ("classifier", *_FORMAT, *_OUTPUT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,9 +23,10 @@ class DataConfig:
     """The images of an experiment. Fields have the names of flags.
 
     Attributes:
-      dataset: "digits", "dir:PATH", "npz:FILE", or a TFDS name.
+      dataset: "digits", "dir:PATH", "csv:FILE", "npz:FILE", or a TFDS name.
       image_size: (height, width) to which images are resized; None leaves them as they are.
       split_seed: seed of the splits that the dataset does not define.
+      skip_corrupt: leave out image files that cannot be decoded.
 
     Raises:
       UserError: a number out of range.
@@ -32,10 +35,10 @@ class DataConfig:
     dataset: str = "digits"
     image_size: tuple[int, int] | None = None
     split_seed: int = 0
+    skip_corrupt: bool = False
 
     def __post_init__(self) -> None:
-        options = DataOptions(None, self.image_size, self.split_seed)
-        object.__setattr__(self, "image_size", options.image_size)
+        object.__setattr__(self, "image_size", self._options().image_size)
 
     @classmethod
     def of_dataset(cls, dataset: Dataset) -> "DataConfig":
@@ -49,12 +52,12 @@ class DataConfig:
             stored.setting("dataset", str),
             stored.setting("image_size", tuple[int, int] | None, None),
             stored.setting("split_seed", int, 0),
+            stored.setting("skip_corrupt", bool, default=False),
         )
 
     def to_settings(self) -> dict[str, Any]:
         """Return flag name -> value, without the defaults."""
-        options = DataOptions(None, self.image_size, self.split_seed)
-        return {"dataset": self.dataset, **options.settings()}
+        return {"dataset": self.dataset, **self._options().settings()}
 
     def load_dataset(self, data_dir: str | None = None) -> Dataset:
         """Load the images.
@@ -65,7 +68,17 @@ class DataConfig:
         Raises:
           UserError: an unknown name, or images that cannot be read.
         """
-        return data.load(self.dataset, data_dir, self.image_size, self.split_seed)
+        options = self._options()
+        return data.load(
+            self.dataset,
+            data_dir,
+            options.image_size,
+            options.split_seed,
+            skip_corrupt=options.skip_corrupt,
+        )
+
+    def _options(self) -> DataOptions:
+        return DataOptions(None, self.image_size, self.split_seed, self.skip_corrupt)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +90,9 @@ class ClassifierSelection:
         directory; None means the default for the images. Once a file or directory has been found,
         this is its name, and `path` and `classifier_hash` are set.
       classifier_hash: fingerprint of the file or directory.
-      input_range, input_mean, input_std: the images that a custom classifier takes, as in
-        `InputFormat`; None means images in [0, 1], not standardized.
+      input_range, input_mean, input_std, input_preset: the images that a custom classifier takes,
+        as in `InputFormat`; None means images in [0, 1], not standardized.
+      signature, output_name: the output of a custom classifier, as in `OutputSelection`.
       path: absolute path of the file or directory.
 
     Raises:
@@ -90,6 +104,9 @@ class ClassifierSelection:
     input_range: tuple[float, ...] | None = None
     input_mean: tuple[float, ...] | None = None
     input_std: tuple[float, ...] | None = None
+    input_preset: str | None = None
+    signature: str | None = None
+    output_name: str | None = None
     path: str | None = None
 
     def __post_init__(self) -> None:
@@ -102,13 +119,14 @@ class ClassifierSelection:
         return cls(
             stored.setting("classifier", str),
             stored.setting("classifier_hash", str | None, None),
-            **{name: stored.setting(name, numbers, None) for name in _FORMAT},
+            **{name: stored.setting(name, numbers, None) for name in _NUMBERS},
+            **{name: stored.setting(name, str | None, None) for name in ("input_preset", *_OUTPUT)},
             path=stored.metadata_value("classifier_path", str | None, None),
         )
 
     def to_settings(self) -> dict[str, Any]:
         """Return flag name -> value of the fields that are set, without `path`."""
-        names = ("classifier", "classifier_hash", *_FORMAT)
+        names = ("classifier", "classifier_hash", *_FORMAT, *_OUTPUT)
         settings = {name: getattr(self, name) for name in names}
         return {name: _listed(value) for name, value in settings.items() if value is not None}
 
@@ -127,13 +145,15 @@ class ClassifierSelection:
           unsafe_load: as in `ExperimentContext`.
 
         Raises:
-          UserError: there is no such classifier, or an input format is given for a registered one.
+          UserError: there is no such classifier, or an input format or output is given for a registered
+            one.
         """
         name = self.path or self.classifier
         if name is None:
             assert dataset is not None
             name = classifiers.default_for(dataset.image_shape)
-        return classifiers.choose(name, self.input_format(), unsafe=unsafe_load)
+        outputs = OutputSelection(self.signature, self.output_name)
+        return classifiers.choose(name, self.input_format(), outputs, unsafe=unsafe_load)
 
     @classmethod
     def of_found(cls, found: ClassifierReference) -> "ClassifierSelection":

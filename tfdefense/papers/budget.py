@@ -53,7 +53,7 @@ class Budget:
 @functools.cache
 def load_budget(name: str) -> Budget:
     """Return the budget `name`; raise `UserError` if there is none."""
-    budgets = tomllib.loads(_FILE.read_text())
+    budgets = tomllib.loads(_FILE.read_text(encoding="utf-8"))
     if name not in budgets:
         raise unknown_name("--budget", name, budgets)
     return Budget(name, **budgets[name])
@@ -61,7 +61,7 @@ def load_budget(name: str) -> Budget:
 
 def budget_names() -> list[str]:
     """Return the names of all budgets."""
-    return list(tomllib.loads(_FILE.read_text()))
+    return list(tomllib.loads(_FILE.read_text(encoding="utf-8")))
 
 
 def _as_list(value: str | list[str]) -> list[str]:

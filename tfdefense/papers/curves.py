@@ -48,7 +48,7 @@ def collect_curves(
                 write_text_file(path, json.dumps(curves) + "\n")
         else:
             with contextlib.suppress(OSError, ValueError):
-                curves = json.loads(path.read_text())
+                curves = json.loads(path.read_text(encoding="utf-8"))
         if curves:
             found.append((target, curves))
     return found

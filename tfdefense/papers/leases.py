@@ -32,7 +32,7 @@ def lease(path: Path) -> Iterator[bool]:
     if not _create(file) and not (_is_dead(file) and _remove_dead(file) and _create(file)):
         yield False
         return
-    content, finished = file.read_text(), threading.Event()
+    content, finished = file.read_text(encoding="utf-8"), threading.Event()
     renewer = threading.Thread(target=_renew, args=(file, content, finished), daemon=True)
     renewer.start()
     try:
@@ -50,7 +50,7 @@ def _create(file: Path) -> bool:
         handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return False
-    with os.fdopen(handle, "w") as opened:
+    with os.fdopen(handle, "w", encoding="utf-8") as opened:
         holder = {"host": platform.node(), "machine": _machine_id(), "process": os.getpid()}
         json.dump({**holder, "lease": uuid.uuid4().hex}, opened)
     return True
@@ -59,14 +59,14 @@ def _create(file: Path) -> bool:
 def _is_ours(file: Path, content: str) -> bool:
     """Return False if another process has taken over the lease of this slow holder."""
     with contextlib.suppress(OSError):
-        return file.read_text() == content
+        return file.read_text(encoding="utf-8") == content
     return False
 
 
 def _machine_id() -> str:
     """Return a text unique to this machine and container; "" if the system has none."""
     with contextlib.suppress(OSError):
-        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot_id} {os.readlink('/proc/self/ns/pid')}"
     return ""
 
@@ -74,7 +74,7 @@ def _machine_id() -> str:
 def _holder_has_ended(file: Path) -> bool:
     """Return True if the holder was a process of this machine and no longer exists."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        holder = json.loads(file.read_text())
+        holder = json.loads(file.read_text(encoding="utf-8"))
         if holder["machine"] and holder["machine"] == _machine_id():
             return not Path(f"/proc/{int(holder['process'])}").exists()
     return False

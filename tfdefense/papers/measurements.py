@@ -101,7 +101,7 @@ class PaperCell(StoredTarget):
     def record(self, store: TargetStore) -> Mapping[str, Any] | None:
         """Return the JSON record, of this store or another; None if there is no valid one."""
         with contextlib.suppress(OSError, ValueError):
-            stored = json.loads(self.path(store).read_text())
+            stored = json.loads(self.path(store).read_text(encoding="utf-8"))
             if _parse_record(stored) is not None:
                 return stored
         known = store.known_records.get(self.key)

@@ -201,8 +201,8 @@ def load_paper(name: str) -> Paper:
     """
     if name not in paper_names():
         raise unknown_name("--paper", name, paper_names())
-    protocol = tomllib.loads((_HERE / f"{name}.toml").read_text())
-    with (_HERE / f"{name}.csv").open(newline="") as file:
+    protocol = tomllib.loads((_HERE / f"{name}.toml").read_text(encoding="utf-8"))
+    with (_HERE / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         figures = tuple(_figure(row) for row in csv.DictReader(file))
     title, year, tables = (protocol.pop(key) for key in ("title", "year", "tables"))
     paper = Paper(name, title, year, tables, figures, protocol)

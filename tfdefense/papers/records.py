@@ -34,7 +34,7 @@ def load_cell_records(paper: Paper, directory: Path) -> dict[str, dict[str, Any]
         if not path.is_file():
             continue
         try:
-            cells = [record["cell"] for record in json.loads(path.read_text())]
+            cells = [record["cell"] for record in json.loads(path.read_text(encoding="utf-8"))]
             found |= {cell["key"]: cell for cell in cells if cell is not None}
         except (OSError, ValueError, KeyError, TypeError):
             print_line(f"{path}: damaged; its cells are measured again.")

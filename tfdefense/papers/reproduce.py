@@ -218,7 +218,7 @@ class Reproduction:
             )
             return
         try:
-            marker = json.loads(file.read_text())
+            marker = json.loads(file.read_text(encoding="utf-8"))
             is_same = (marker["schema"], marker["budget"]) == (SCHEMA, self.budget.name)
             there = f"--budget={marker['budget']}, schema {marker['schema']}"
         except (ValueError, KeyError, TypeError) as error:

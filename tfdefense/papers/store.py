@@ -81,7 +81,7 @@ class TargetStore:
     def _read_fingerprints(self, name: str) -> Fingerprints | None:
         path = self._fingerprints_path(name)
         try:
-            known = json.loads(path.read_text())
+            known = json.loads(path.read_text(encoding="utf-8"))
             require(isinstance(known, dict), f"{path}: damaged.")
         except (FileNotFoundError, NotADirectoryError):
             return None

@@ -54,7 +54,7 @@ class RunDirectory:
         require(self.path.is_dir(), f"{self}: no such run directory.")
         require(self.exists(), f"{self}: not a run directory (it has no config.json).")
         try:
-            text = self.config_path.read_text()
+            text = self.config_path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{self.config_path}: cannot be read ({error}).") from error
         return StoredConfig.from_json(text, self.config_path)

@@ -25,6 +25,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def write_text_file(path: Path, text: str) -> None:
-    """Write a text file completely or not at all."""
+    """Write a text file in UTF-8, completely or not at all.
+
+    File names in the text that are not valid UTF-8 keep their bytes.
+    """
     with atomic_write(path) as partial:
-        partial.write_text(text)
+        partial.write_text(text, encoding="utf-8", errors="surrogateescape")

@@ -7,6 +7,8 @@ from tqdm import tqdm
 
 from tfdefense.utils import cluster
 
+_printed: set[str] = set()
+
 
 class ProgressBar:
     """Progress bar with the number of images, images per second and the remaining time.
@@ -58,3 +60,10 @@ def print_line(line: str) -> None:
     """Print one line to standard output, above any progress bar."""
     tqdm.write(line, file=sys.stdout)
     sys.stdout.flush()
+
+
+def print_once(line: str) -> None:
+    """Print a line as `print_line` does, unless this process has printed it already."""
+    if line not in _printed:
+        _printed.add(line)
+        print_line(line)

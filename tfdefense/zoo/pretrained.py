@@ -129,12 +129,12 @@ def load_pretrained(name: str, models: Path = MODELS) -> Pretrained:
         raise unknown_name("purifier", name, list_pretrained(models))
     directory = models / name
     try:
-        config = json.loads((directory / _CONFIG).read_text())
+        config = json.loads((directory / _CONFIG).read_text(encoding="utf-8"))
         if config["schema"] != SCHEMA:
             raise ValueError(f"schema {config['schema']} given, {SCHEMA} is needed")
         with np.load(directory / _WEIGHTS) as file:
             weights = {key: file[key] for key in file.files}
-        card = (directory / _CARD).read_text()
+        card = (directory / _CARD).read_text(encoding="utf-8")
         fields = {key: config[key] for key in ("defense", "hyperparameters", "num_classes", "seed")}
         image_shape = tuple(config["image_shape"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

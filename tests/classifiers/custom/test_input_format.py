@@ -1,9 +1,11 @@
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfdefense.classifiers import InputFormat
+from tfdefense.classifiers.custom.input_format import PRESETS
 from tfdefense.errors import UserError
 
 BYTES = InputFormat((0, 255))
@@ -40,6 +42,25 @@ def test_bytes_are_restored_exactly():
 def test_errors_name_bad_input_formats(given, channels, message):
     with pytest.raises(UserError, match=message):
         InputFormat(**given).make_layer(channels)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_are_those_of_keras_applications(preset):
+    images = np.random.default_rng(0).random((2, 5, 5, 3)).astype(np.float32)
+    expected = keras.applications.imagenet_utils.preprocess_input(255 * images, mode=preset)
+    chosen = InputFormat(input_preset=preset)
+    np.testing.assert_allclose(chosen.make_layer(3)(images), expected, rtol=1e-5, atol=1e-4)
+    assert chosen.settings() == {"input_preset": preset}
+    assert chosen.flags() == f"--input_preset={preset}"
+
+
+def test_errors_name_bad_presets():
+    with pytest.raises(UserError, match=r"--input_preset=bgr: one of caffe, torch, tf needed"):
+        InputFormat(input_preset="bgr")
+    with pytest.raises(UserError, match=r"--input_preset=tf: .* leave out --input_range"):
+        InputFormat((0, 255), input_preset="tf")
+    with pytest.raises(UserError, match=r"--input_preset=caffe: is for images with 3 channels"):
+        InputFormat(input_preset="caffe").make_layer(1)
 
 
 numbers = st.floats(-300, 300, width=32)

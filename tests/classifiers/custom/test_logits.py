@@ -1,7 +1,15 @@
+import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from tfdefense.classifiers.custom.logits import LogarithmOfProbabilities
+from tfdefense.classifiers.custom.logits import (
+    LogarithmOfOdds,
+    LogarithmOfProbabilities,
+    TwoClassLogits,
+    looks_like_probabilities,
+    remove_activation,
+)
 
 
 def test_the_logarithm_of_probabilities_inverts_a_softmax():
@@ -9,3 +17,43 @@ def test_the_logarithm_of_probabilities_inverts_a_softmax():
     back = tf.nn.softmax(LogarithmOfProbabilities()(tf.nn.softmax(logits))).numpy()
     np.testing.assert_allclose(back, tf.nn.softmax(logits), rtol=1e-6)
     assert np.all(np.isfinite(LogarithmOfProbabilities()(tf.constant([[1.0, 0.0]]))))
+
+
+def test_the_logarithm_of_odds_inverts_sigmoids():
+    logits = np.array([[0.0, 5.0, -80.0], [3.0, -3.0, 15.0]], np.float32)
+    back = LogarithmOfOdds()(tf.sigmoid(logits)).numpy()
+    np.testing.assert_allclose(back, logits, atol=0.1)
+    np.testing.assert_allclose(back[0, :2], logits[0, :2], atol=1e-4)
+    assert np.all(np.isfinite(LogarithmOfOdds()(tf.constant([[1.0, 0.0]]))))
+
+
+def test_one_logit_is_the_second_of_two_classes():
+    logit = np.array([[2.0], [-1.0]], np.float32)
+    probabilities = tf.nn.softmax(TwoClassLogits()(logit)).numpy()
+    np.testing.assert_allclose(probabilities[:, 1:], tf.sigmoid(logit), rtol=1e-6)
+
+
+@pytest.mark.parametrize("end", ["softmax", "sigmoid"])
+def test_an_activation_at_the_end_is_removed(end):
+    layers = keras.layers
+    images = keras.Input((4, 4, 1))
+    hidden = layers.Dense(3, name="d")(layers.Flatten()(images))
+    expected = keras.Model(images, hidden)
+    inputs = np.random.default_rng(0).random((2, 4, 4, 1))
+    outputs = [layers.Activation(end)(hidden), getattr(keras.ops, end)(hidden)]
+    for output in outputs:
+        network = remove_activation(keras.Model(images, output))
+        assert network.has_logits
+        np.testing.assert_allclose(network.layer(inputs), expected(inputs), rtol=1e-5)
+
+
+def test_a_softmax_of_one_unit_is_not_removed():
+    images = keras.Input((4,))
+    output = keras.layers.Dense(1, activation="softmax")(images)
+    assert not remove_activation(keras.Model(images, output)).has_logits
+
+
+def test_probabilities_of_16_bits_need_not_sum_to_1_exactly():
+    rows = np.array([[0.5, 0.503], [0.2, 0.8]], np.float32)
+    assert looks_like_probabilities(rows, "float16")
+    assert not looks_like_probabilities(rows)

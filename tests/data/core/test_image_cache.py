@@ -15,6 +15,7 @@ from tfdefense.data.core.disk_array import as_images
 from tfdefense.data.core.image_cache import ImageCache
 from tfdefense.data.core.tfds_images import TFDSImages
 from tfdefense.errors import UserError
+from tfdefense.utils import progress
 
 SHAPE = (20, 4, 5, 3)
 
@@ -44,7 +45,7 @@ class Noise:
 def place(tmp_path, monkeypatch):
     """An empty cache, and no line printed yet."""
     monkeypatch.setenv("TFDEFENSE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(image_cache, "_printed", set())
+    monkeypatch.setattr(progress, "_printed", set())
     return tmp_path / "cache" / "images"
 
 
@@ -307,13 +308,13 @@ def folder(tmp_path):
 @pytest.fixture
 def reads(monkeypatch):
     """The files that were decoded so far."""
-    files, read_image = [], image_files.read_image
+    files, decode_files = [], image_files.decode_files
 
-    def counting(path, image_shape):
-        files.append(path.name)
-        return read_image(path, image_shape)
+    def counting(paths, image_shape):
+        files.extend(path.name for path in paths)
+        return decode_files(paths, image_shape)
 
-    monkeypatch.setattr(image_files, "read_image", counting)
+    monkeypatch.setattr(image_files, "decode_files", counting)
     return files
 
 

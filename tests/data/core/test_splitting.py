@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from tfdefense.data.core.splitting import (
     hold_out,
     order_by_hash,
+    plan_splits,
     split_three_ways,
     split_two_ways,
 )
@@ -113,11 +114,36 @@ def test_the_maximum_limits_the_images_held_out(sizes, seed, maximum):
     assert len(held) <= max(maximum, 0) + len(sizes)
 
 
-def test_the_error_names_a_class_with_too_few_images():
+def test_few_images_of_a_class_are_split_without_regard_to_classes(capsys):
+    labels = np.arange(1000)
+    shuffled = order_by_hash(make_keys(1000), 0)
+    names = [str(label) for label in labels]
+    train, validation, test = split_three_ways(labels, shuffled, "dir:one-each", names)
+    assert (len(train), len(validation), len(test)) == (800, 100, 100)
+    assert sorted(np.concatenate([train, validation, test])) == list(range(1000))
+    printed = "1,000 of 1,000 classes have fewer than 3 images, so the splits are drawn from all"
+    assert printed in capsys.readouterr().out
+    with pytest.raises(UserError, match="dir:x: 2 images; at least 3 are needed"):
+        split_three_ways(np.array([0, 1]), np.arange(2), "dir:x", ["cats", "dogs"])
+
+
+def test_missing_test_images_are_drawn_from_training_images(capsys):
+    labels = {"train": np.arange(40) % 2, "validation": np.arange(6) % 2}
+    orders = {part: np.arange(len(each)) for part, each in labels.items()}
+    planned = plan_splits(labels, orders, "dir:y", ["cats", "dogs"])
+    assert {split: part for split, (part, _) in planned.items()} == {
+        "train": "train",
+        "validation": "validation",
+        "test": "train",
+    }
+    assert (len(planned["train"][1]), len(planned["test"][1])) == (36, 4)
+    assert set(planned["train"][1]).isdisjoint(planned["test"][1])
+    assert "has no test images; 4 of the training images" in capsys.readouterr().out
+
+
+def test_the_error_names_a_class_without_images():
     labels = np.array([0, 0, 0, 1, 1])
     shuffled = np.arange(5)
-    with pytest.raises(UserError, match="class 'dogs' has 2 images; at least 3 are needed"):
-        split_three_ways(labels, shuffled, "dir:x", ["cats", "dogs"])
     train, validation = split_two_ways(labels, shuffled, "dir:x", ["cats", "dogs"])
     assert (len(train), len(validation)) == (3, 2)
     with pytest.raises(UserError, match="class 'birds' has 0 images; at least 2 are needed"):

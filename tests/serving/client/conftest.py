@@ -28,6 +28,7 @@ def folder(toy_images, tmp_path):
     (root / "cut.png").write_bytes((root / "1.png").read_bytes()[:50])
     (root / "empty.jpg").write_bytes(b"")
     np.savez(root / "nan.npz", x=np.where(toy_images > 1, toy_images, np.nan))
+    (root / "._0.png").write_bytes(b"fork of another system")
     (root / "notes.txt").write_text("nothing")
     return root
 

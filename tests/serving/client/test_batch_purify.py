@@ -39,9 +39,10 @@ def purified(model_flags, folder, tmp_path, capsys):
     assert main(["purify", *flags]) == 1
     printed = capsys.readouterr()
     assert f"Skipped {folder / 'cut.png'}: Invalid PNG data" in printed.out
-    assert f"Skipped {folder / 'empty.jpg'}: image_bytes: 0 bytes given" in printed.out
+    assert f"Skipped {folder / 'empty.jpg'}: not an image, or a damaged one" in printed.out
     assert f"Skipped {folder / 'nan.npz'}: images 0 to 3: images: values from" in printed.out
     assert "3 of 16 files skipped" in printed.err
+    assert "left out (hidden, or not an image): ._0.png, notes.txt." in printed.out
     return target, CLASS_NAMES if len(model_flags) == 1 else ("",)
 
 
@@ -196,7 +197,7 @@ def places(folder, exported, tmp_path):
         (["--model=M", "--input=nowhere", "--output=O"], "--input=nowhere: no such file or folder"),
         (["--model=M", "--input=I", "--output=I"], "is inside --input"),
         (["--model=M", "--input=I", "--output=I/below/out"], "is inside --input"),
-        (["--model=M", "--input=T", "--output=O"], "no .png, .jpg, .jpeg, .npz files in it"),
+        (["--model=M", "--input=T", "--output=O"], "no .png, .jpg, .jpeg, .jpe, .jfif, .bmp, .gif"),
         (["--model=M", "--input=I", "--output=F/out"], "cannot be written"),
         (
             ["--model=M", "--input=I", "--output=O", "--batch_size=0"],

@@ -7,9 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks.core.expectation import Expectation
+from tfdefense.attacks.core.float32_model import with_float32_logits
 from tfdefense.attacks.core.model import Model
 from tfdefense.attacks.core.weak_model_cache import WeakModelCache, weak_reference
 from tfdefense.data.core.dataset import check_logits
+from tfdefense.networks.upcast import cast_to_float32
 from tfdefense.training.distribute.batching import split_over_replicas
 
 # Compiled functions take memory, so only so many are kept.
@@ -52,8 +54,8 @@ class CompiledFunction:
         model: Model,
         image_shape: tuple[int, ...],
     ) -> None:
-        self.num_classes = _classes.get(
-            model, image_shape, lambda: _count_classes(model, image_shape)
+        self.num_classes, self._dtype = _probes.get(
+            model, image_shape, lambda: _probe(model, image_shape)
         )
         self._make_function = make_function
         self._settings = settings
@@ -89,7 +91,8 @@ class CompiledFunction:
                 tf.TensorSpec([None, *self._image_shape], tf.float32),
                 *[classes] * (2 if targeted else 1),
             ]
-            function = split_over_replicas(self._make_function(self._settings, self._model()))
+            model = with_float32_logits(self._model(), self._dtype)
+            function = split_over_replicas(self._make_function(self._settings, model))
             # Without AutoGraph, so that exceptions during tracing keep their type and message.
             # The concrete function, unlike the `tf.function`, does not refer to the model.
             self._graphs[targeted] = tf.function(function, autograph=False).get_concrete_function(
@@ -99,7 +102,7 @@ class CompiledFunction:
 
 
 _compiled = WeakModelCache[CompiledFunction](_MAX_COMPILED)
-_classes = WeakModelCache[int](_MAX_COMPILED)
+_probes = WeakModelCache[tuple[int, str]](_MAX_COMPILED)
 _logits = WeakModelCache[Callable[[np.ndarray | tf.Tensor], tf.Tensor]](_MAX_COMPILED)
 
 
@@ -119,11 +122,11 @@ def compile_on_model(
 def compile_logits(
     model: Model, image_shape: tuple[int, ...]
 ) -> Callable[[np.ndarray | tf.Tensor], tf.Tensor]:
-    """Return the compiled `images float32 [N, H, W, C] -> logits [N, K]` of a model."""
+    """Return the compiled `images float32 [N, H, W, C] -> logits float32 [N, K]` of a model."""
 
     def make() -> Callable[[np.ndarray | tf.Tensor], tf.Tensor]:
         signature = tf.TensorSpec([None, *image_shape], tf.float32)
-        concrete = tf.function(lambda images: model(images), autograph=False)
+        concrete = tf.function(lambda images: cast_to_float32(model(images)), autograph=False)
         compiled = concrete.get_concrete_function(signature)
         return lambda images: compiled(tf.constant(images))
 
@@ -138,14 +141,15 @@ def count_compiled() -> int:
 def clear_compile_cache() -> None:
     """Release all compiled functions."""
     _compiled.clear()
-    _classes.clear()
+    _probes.clear()
     _logits.clear()
 
 
-def _count_classes(model: Model, image_shape: tuple[int, ...]) -> int:
-    """Return the number of logits of the model, and check them, on a few random images."""
+def _probe(model: Model, image_shape: tuple[int, ...]) -> tuple[int, str]:
+    """Return the number and the dtype of the model's logits on random images, and check them."""
     images = tf.random.stateless_uniform([_PROBED_IMAGES, *image_shape], seed=[0, 0])
     probed = model.model if isinstance(model, Expectation) else model
-    logits = np.asarray(probed(images))
+    outputs = probed(images)
+    logits = np.asarray(cast_to_float32(outputs))
     check_logits(logits, _PROBED_IMAGES)
-    return int(logits.shape[1])
+    return int(logits.shape[1]), tf.as_dtype(outputs.dtype).name

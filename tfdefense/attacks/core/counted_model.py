@@ -14,6 +14,7 @@ from tfdefense.attacks.core.model import Model
 from tfdefense.attacks.core.weak_model_cache import WeakModelCache
 from tfdefense.errors import require
 from tfdefense.networks.surrogates import use_surrogates
+from tfdefense.networks.upcast import cast_to_float32
 
 _MAX_MODELS = 4
 
@@ -54,7 +55,7 @@ class CountedModel:
         def logits(images: tf.Tensor) -> tf.Tensor:
             self._queries.assign_add(draws * tf.shape(images, tf.int64)[0])
             with use_surrogates():  # The graph is kept, so it has the default gradient.
-                of_model = model(images)
+                of_model = cast_to_float32(model(images))
             with _gradients_released_with(self):
                 return count_backward(of_model)
 

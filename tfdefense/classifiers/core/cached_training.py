@@ -113,7 +113,7 @@ def _format_flags(settings: Mapping[str, Any]) -> str:
 def read_summary(run: RunDirectory) -> dict[str, Any] | None:
     """Read `summary.json`, which `train_classifier` wrote; return None if it is missing."""
     path = run.path / "summary.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def format_summary(summary: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfdefense.data.core.dataset import check_logits
 from tfdefense.errors import require
-from tfdefense.networks.upcast import upcast_bfloat16
+from tfdefense.networks.upcast import cast_to_float32
 
 
 class FrozenClassifier:
@@ -53,9 +53,8 @@ class FrozenClassifier:
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         """Return logits float32 [N, K] of images float32 [N, H, W, C] in [0, 1]."""
         if isinstance(self.model, keras.Model):
-            # The output is bfloat16 while the model is trained in mixed precision.
-            return upcast_bfloat16(self.model(images, training=False))
-        return self.model(images)
+            return cast_to_float32(self.model(images, training=False))
+        return cast_to_float32(self.model(images))
 
     def identity(self) -> tuple[list[Any], dict[str, Any]]:
         """Return no settings, and the model as the network "classifier": see `Identifiable`."""

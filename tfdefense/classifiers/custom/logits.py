@@ -1,44 +1,116 @@
-"""Conversion of a classifier that ends in a softmax to one that returns logits."""
+"""Conversion of a classifier that ends in a softmax or sigmoids to one that returns logits.
+
+The softmax of logits z is unchanged if a constant is added to z, so `log p` are logits of
+probabilities p. Sigmoids are inverted one by one, z = log p - log(1 - p). A single sigmoid is the
+probability of the second of two classes: its logits are [0, z].
+"""
 
 import contextlib
+import dataclasses
 
 import keras
 import numpy as np
+import tensorflow as tf
+
+from tfdefense.classifiers.custom.tensorflow_function import TensorFlowFunction
+
+_ACTIVATIONS = (keras.activations.softmax, keras.activations.sigmoid)
+_FUNCTIONS = ("nn.softmax", "nn.sigmoid", "math.sigmoid")
+_GRAPH_ACTIVATIONS = ("Softmax", "Sigmoid")
+_TRANSPARENT = ("Identity", "Cast", "StopGradient")
 
 
-def remove_softmax(model: keras.Model) -> keras.Model:
-    """Return `model` without the softmax at its end; return `model` itself if none is found.
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """The layers of a custom model, which take images in the model's own format.
 
-    The softmax is the last layer, or the activation of the last layer. A `Softmax` layer inside a
-    nested model is not removed. Its outputs are probabilities, which `LogarithmOfProbabilities` inverts.
+    Attributes:
+      layer: maps images [N, H, W, C] to outputs [N, K].
+      has_logits: true if the outputs are logits because a softmax or sigmoid was removed.
+      dtype: dtype of the model's outputs, "float32".
     """
-    last = _last_layer(model)
-    if isinstance(last, keras.layers.Softmax):
-        return keras.Model(model.inputs, last.input, name=model.name)
+
+    layer: keras.Layer
+    has_logits: bool = False
+    dtype: str = "float32"
+
+
+def remove_activation(model: keras.Model) -> Network:
+    """Return `model` without the softmax or sigmoid at its end, if one is found.
+
+    It is the last layer, or the activation of the last layer. A `Softmax` layer inside a nested model
+    is not removed. Its outputs are probabilities, which `LogarithmOfProbabilities` inverts.
+    """
+    outputs = getattr(model, "outputs", None) or []
+    dtype = keras.backend.standardize_dtype(outputs[0].dtype) if outputs else "float32"
+    last = _last_operation(model)
+    if outputs and outputs[0].shape[-1] == 1 and _is_softmax(last):
+        return Network(model, has_logits=False, dtype=dtype)  # Always 1: an error later.
+    if last is not None and _computes_activation(last):
+        return Network(
+            keras.Model(model.inputs, last.input, name=model.name), has_logits=True, dtype=dtype
+        )
     while isinstance(last, keras.Model):
-        last = _last_layer(last)
-    if last is not None and getattr(last, "activation", None) is keras.activations.softmax:
+        last = _last_operation(last)
+    if last is not None and getattr(last, "activation", None) in _ACTIVATIONS:
         last.activation = keras.activations.linear
-    return model
+        return Network(model, has_logits=True, dtype=dtype)
+    return Network(model, has_logits=False, dtype=dtype)
 
 
-def _last_layer(model: keras.Model) -> keras.Layer | None:
-    """Return the layer whose output is the model's; None if the model is not a graph of layers."""
+def before_activation(tensor: tf.Tensor) -> tf.Tensor:
+    """Return the input of the softmax or sigmoid that computes `tensor` in a graph, or `tensor`."""
+    found = tensor
+    while found.op.type in _TRANSPARENT and found.op.inputs[0].dtype.is_floating:
+        found = found.op.inputs[0]
+    is_constant = found.op.type == "Softmax" and found.shape.rank and found.shape[-1] == 1
+    return found.op.inputs[0] if found.op.type in _GRAPH_ACTIVATIONS and not is_constant else tensor
+
+
+def _is_softmax(operation: keras.Operation | None) -> bool:
+    is_layer = isinstance(operation, keras.layers.Softmax)
+    return is_layer or getattr(operation, "activation", None) is keras.activations.softmax
+
+
+def _computes_activation(operation: keras.Operation | None) -> bool:
+    if isinstance(operation, TensorFlowFunction):
+        return operation.function in _FUNCTIONS
+    is_operation = not isinstance(operation, keras.Layer)
+    name = type(operation).__name__
+    return isinstance(operation, keras.layers.Softmax) or (
+        is_operation and name in _GRAPH_ACTIVATIONS
+    )
+
+
+def _last_operation(model: keras.Model) -> keras.Operation | None:
+    """Return the operation whose output is the model's; None if the model is not a graph of layers."""
     outputs = getattr(model, "outputs", None)
     if not outputs or len(outputs) != 1:
         return None
-    for layer in reversed(model.layers):
+    for operation in reversed(getattr(model, "operations", model.layers)):
         with contextlib.suppress(
             AttributeError, ValueError
         ):  # The layer was never called, or more than once.
-            if layer.output is outputs[0]:
-                return layer
+            if operation.output is outputs[0]:
+                return operation
     return None
 
 
-def looks_like_probabilities(outputs: np.ndarray) -> bool:
-    """Return whether outputs [N, K] can be those of a softmax: not negative, each row sums to 1."""
-    return bool(np.all(outputs >= 0) and np.allclose(outputs.sum(axis=-1), 1.0, atol=1e-4))
+def looks_like_probabilities(outputs: np.ndarray, dtype: str = "float32") -> bool:
+    """Return whether outputs [N, K] can be those of a softmax: not negative, each row sums to 1.
+
+    Args:
+      outputs: floating point [N, K].
+      dtype: the dtype that they were computed in.
+    """
+    tolerance = 1e-4 if dtype in ("float32", "float64") else 2e-2
+    sums = outputs.sum(axis=-1)
+    return bool(np.all(outputs >= 0) and np.allclose(sums, 1.0, atol=tolerance))
+
+
+def looks_like_sigmoids(outputs: np.ndarray) -> bool:
+    """Return whether outputs [N, K] can be those of sigmoids: all are in [0, 1]."""
+    return bool(np.all(outputs >= 0) and np.all(outputs <= 1))
 
 
 @keras.saving.register_keras_serializable("tfdefense")
@@ -53,3 +125,29 @@ class LogarithmOfProbabilities(keras.Layer):
         """Return the logits [N, K] of probabilities [N, K]."""
         smallest = float(np.finfo(np.float32).tiny)
         return keras.ops.log(keras.ops.maximum(probabilities, smallest))
+
+
+@keras.saving.register_keras_serializable("tfdefense")
+class LogarithmOfOdds(keras.Layer):
+    """Layer that inverts sigmoids: `log p - log(1 - p)`.
+
+    It is exact for probabilities of at least 1.2e-38, and at most 1 - 6e-8, above which float32 has no
+    number but 1: logits from -87 to 16.6. Others are limited to these and have no gradient.
+    """
+
+    def call(self, probabilities: keras.KerasTensor) -> keras.KerasTensor:
+        """Return the logits [N, K] of probabilities [N, K]."""
+        smallest = float(np.finfo(np.float32).tiny)
+        largest_rest = float(np.finfo(np.float32).epsneg)
+        ops = keras.ops
+        rest = ops.maximum(1.0 - probabilities, largest_rest)
+        return ops.log(ops.maximum(probabilities, smallest)) - ops.log(rest)
+
+
+@keras.saving.register_keras_serializable("tfdefense")
+class TwoClassLogits(keras.Layer):
+    """Layer that makes logits [N, 2] of one logit z: [0, z], whose softmax is [1 - s, s], s = sigmoid(z)."""
+
+    def call(self, logit: keras.KerasTensor) -> keras.KerasTensor:
+        """Return [0, z], of shape [N, 2], of logits [N, 1]."""
+        return keras.ops.concatenate([keras.ops.zeros_like(logit), logit], axis=-1)

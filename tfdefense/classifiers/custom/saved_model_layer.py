@@ -6,7 +6,7 @@ The layer needs no Python code of the model, can be saved in a `.keras` file, an
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,11 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from tfdefense.classifiers.custom.frozen_signature import freeze_signature
+from tfdefense.classifiers.custom.graph_pruning import canonical_graph
+from tfdefense.classifiers.custom.logits import Network, before_activation
+from tfdefense.classifiers.custom.output_selection import OutputSelection
+from tfdefense.classifiers.custom.saved_model_file import one_line, read_saved_model
 from tfdefense.errors import UserError, require
 
 # Parts of the names of operations that access files, call Python code or contact other machines (PrintV2
@@ -39,7 +44,9 @@ class FrozenGraph(keras.Layer):
       graph: the serialized GraphDef, in which the weights are constants; empty until `load_assets`.
       digest: hash of the graph, so that layers with different graphs have different configurations;
         None computes it.
-      **keywords: see `keras.Layer`.
+      **keywords: `batch_size`, and those of `keras.Layer`. `batch_size` is the number of images that
+        the graph takes at a time; None if it takes any number. Batches of other sizes are split, and
+        padded with black images.
     """
 
     def __init__(
@@ -51,18 +58,37 @@ class FrozenGraph(keras.Layer):
         digest: str | None = None,
         **keywords: Any,
     ) -> None:
+        self.batch_size: int | None = keywords.pop("batch_size", None)
         super().__init__(**keywords)
         self.feed, self.fetch, self.outputs, self.graph = feed, fetch, outputs, graph
         self.digest = digest or hashlib.blake2b(graph, digest_size=16).hexdigest()
-        self._function: Callable[[tf.Tensor], tf.Tensor] | None = None
+        self._function: Any = None  # A concrete function.
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         """Return the outputs float32 [N, K] of images float32 [N, H, W, C] in the graph's format."""
         if self._function is None:
             self._function = self._import_graph()
-        return tf.ensure_shape(self._function(images), [None, self.outputs])
+        graph_input = tf.cast(images, self._function.inputs[0].dtype)
+        if self.batch_size is None:
+            logits = self._function(graph_input)
+        else:
+            logits = self._call_in_batches(graph_input, self.batch_size)
+        return tf.cast(tf.ensure_shape(logits, [None, self.outputs]), tf.float32)
 
-    def _import_graph(self) -> Callable[[tf.Tensor], tf.Tensor]:
+    def _call_in_batches(self, images: tf.Tensor, size: int) -> tf.Tensor:
+        function = self._function
+        assert function is not None
+        count = tf.shape(images)[0]
+        batches = -(-count // size)
+        padded = tf.pad(images, [[0, batches * size - count], [0, 0], [0, 0], [0, 0]])
+        parts = tf.reshape(padded, [batches, size, *images.shape[1:]])
+        spec = tf.TensorSpec([size, self.outputs], function.outputs[0].dtype)
+        logits = tf.map_fn(
+            lambda part: tf.reshape(function(part), spec.shape), parts, fn_output_signature=spec
+        )
+        return tf.reshape(logits, [-1, self.outputs])[:count]
+
+    def _import_graph(self) -> Any:
         definition = tf.compat.v1.GraphDef.FromString(self.graph)
         wrapped = tf.compat.v1.wrap_function(
             lambda: tf.compat.v1.import_graph_def(definition, name=""), []
@@ -77,7 +103,9 @@ class FrozenGraph(keras.Layer):
         return (input_shape[0], self.outputs)
 
     def get_config(self) -> dict[str, Any]:
-        names = ("feed", "fetch", "outputs", "digest")
+        names: tuple[str, ...] = ("feed", "fetch", "outputs", "digest")
+        # Models that were saved without this argument keep their fingerprint.
+        names += ("batch_size",) if self.batch_size is not None else ()
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     def save_assets(self, directory: str) -> None:
@@ -90,12 +118,13 @@ class FrozenGraph(keras.Layer):
 
 
 def freeze_saved_model(
-    path: Path, *, unsafe: bool = False
-) -> tuple[FrozenGraph, tuple[int | None, ...]]:
+    path: Path, outputs: OutputSelection | None = None, *, unsafe: bool = False
+) -> tuple[Network, tuple[int | None, ...]]:
     """Make a layer of the signature of a SavedModel that takes images, without its softmax.
 
     Args:
       path: the directory.
+      outputs: its signature and output; None means the usual ones.
       unsafe: accept a graph that accesses files or calls Python code.
 
     Returns:
@@ -106,33 +135,17 @@ def freeze_saved_model(
     """
     if not unsafe:
         _require_safe(path)
-    try:
-        loaded = tf.saved_model.load(str(path))
-    except Exception as error:  # There is another exception for each kind of damage.
-        raise UserError(f"--classifier={path}: cannot be loaded: {_first_line(error)}") from error
-    signature = _find_signature(loaded, path)
-    specs = signature.structured_input_signature[1]
-    require(
-        len(specs) == 1,
-        f"--classifier={path}: its signature takes {', '.join(sorted(specs)) or 'nothing'}; one"
-        " float32 tensor of images needed.",
-    )
-    (spec,) = specs.values()
-    require(
-        spec.dtype == tf.float32,
-        f"--classifier={path}: takes {spec.dtype.name}, float32 needed (no gradient passes through"
-        " whole numbers).",
-    )
-    name = _find_output(signature, path)
-    frozen = convert_variables_to_constants_v2(signature)
+    saved = read_saved_model(path)
+    feed, fetch = (outputs or OutputSelection()).select_tensors(saved)
+    images, output = freeze_signature(saved, feed, fetch)
     if not unsafe:
-        _require_safe_graphs([frozen.graph.as_graph_def()], path)
-    position = sorted(signature.structured_outputs).index(name)
-    layer = _make_layer(frozen, frozen.outputs[position], path)
-    return layer, tuple(spec.shape.as_list())
+        _require_safe_graphs([output.graph.as_graph_def()], path)
+    shape = feed.shape or (None,) * 4
+    network = _make_layer((images, output), fetch.shape, path, batch_size=shape[0])
+    return network, shape
 
 
-def freeze_keras_model(model: keras.Model, image_shape: tuple[int, ...], path: Path) -> FrozenGraph:
+def freeze_keras_model(model: keras.Model, image_shape: tuple[int, ...], path: Path) -> Network:
     """Make a layer of a Keras model in inference mode, without its softmax.
 
     The layer needs no Python code of the model.
@@ -143,62 +156,40 @@ def freeze_keras_model(model: keras.Model, image_shape: tuple[int, ...], path: P
       path: its file, for error messages.
 
     Raises:
-      UserError: its output is not [N, K].
+      UserError: its output is not [N, K], or it cannot be called with such images.
     """
     function = tf.function(lambda images: model(images, training=False))
-    concrete = function.get_concrete_function(tf.TensorSpec([None, *image_shape], tf.float32))
-    frozen = convert_variables_to_constants_v2(concrete)
-    return _make_layer(frozen, frozen.outputs[0], path)
+    try:
+        concrete = function.get_concrete_function(tf.TensorSpec([None, *image_shape], tf.float32))
+        frozen = convert_variables_to_constants_v2(concrete)
+    except Exception as error:  # Any exception of the model's own code.
+        raise UserError(
+            f"--classifier={path}: cannot take such images: {one_line(error)}"
+        ) from error
+    return _make_layer((frozen.inputs[0], frozen.outputs[0]), None, path)
 
 
-def _make_layer(frozen: Any, output: tf.Tensor, path: Path) -> FrozenGraph:
-    (feed,) = frozen.inputs
-    fetch = _before_softmax(output)
-    shape = fetch.shape if fetch.shape.rank is not None else output.shape
+def _make_layer(
+    ends: tuple[tf.Tensor, tf.Tensor],
+    declared: tuple[int | None, ...] | None,
+    path: Path,
+    batch_size: int | None = None,
+) -> Network:
+    """Make a layer of the graph between two tensors; `declared` is the output's stated shape."""
+    feed, output = ends
+    fetch = before_activation(output)
+    shapes = [fetch.shape, output.shape, tf.TensorShape(declared)]
+    shape = next((shape for shape in shapes if shape.rank == 2 and shape[1]), output.shape)
     require(
         shape.rank == 2 and shape[1] is not None,
         f"--classifier={path}: gives a tensor of shape {shape}, [N, classes] needed.",
     )
-    graph = frozen.graph.as_graph_def()
-    for node in graph.node:
-        # It names a gradient function in Python that is missing here. Without it, TensorFlow
-        # differentiates the operations of the node, with the same result.
-        node.attr.pop("_gradient_op_type", None)
-    return FrozenGraph(
-        feed.name, fetch.name, shape[1], graph.SerializeToString(), name="frozen_graph"
+    definition = feed.graph.as_graph_def()
+    graph, feed_name, fetch_name = canonical_graph(definition, feed.name, fetch.name)
+    layer = FrozenGraph(
+        feed_name, fetch_name, shape[1], graph, batch_size=batch_size, name="frozen_graph"
     )
-
-
-def _before_softmax(tensor: tf.Tensor) -> tf.Tensor:
-    """Return the input of the softmax that computes `tensor`; without a softmax, `tensor`."""
-    found = tensor
-    while found.op.type == "Identity":
-        found = found.op.inputs[0]
-    return found.op.inputs[0] if found.op.type == "Softmax" else tensor
-
-
-def _find_signature(loaded: Any, path: Path) -> Any:
-    signatures = loaded.signatures
-    if "serving_default" in signatures:
-        return signatures["serving_default"]
-    require(
-        len(signatures) == 1,
-        f"--classifier={path}: has the signatures {', '.join(sorted(signatures)) or '(none)'};"
-        " 'serving_default', or a single one, needed.",
-    )
-    return next(iter(signatures.values()))
-
-
-def _find_output(signature: Any, path: Path) -> str:
-    outputs = signature.structured_outputs
-    if "logits" in outputs:
-        return "logits"
-    require(
-        len(outputs) == 1,
-        f"--classifier={path}: its signature gives {', '.join(sorted(outputs))}; 'logits', or a single"
-        " output, needed.",
-    )
-    return next(iter(outputs))
+    return Network(layer, has_logits=fetch is not output, dtype=output.dtype.name)
 
 
 def _require_safe(path: Path) -> None:
@@ -219,7 +210,3 @@ def _require_safe_graphs(graphs: Iterable[Any], path: Path, allowed: Collection[
             f"--classifier={path}: contains {', '.join(found)}, which access files or call Python code. If"
             " you trust it: --unsafe_load.",
         )
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

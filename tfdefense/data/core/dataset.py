@@ -12,7 +12,7 @@ from tfdefense.data.core.disk_array import DiskArray
 from tfdefense.errors import UserError, require
 
 # Flag names. Those after the first are the keys of `DataOptions.settings`.
-DATA_SETTINGS = ("dataset", "image_size", "split_seed")
+DATA_SETTINGS = ("dataset", "image_size", "split_seed", "skip_corrupt")
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class DataOptions:
       image_size: (height, width) to which all images are resized; None keeps their size.
       split_seed: seed of the splits that the source does not define. It is independent of the seed
         of a run, so all runs on a dataset have the same test images.
+      skip_corrupt: leave out image files that cannot be decoded; otherwise they are an error.
 
     Raises:
       UserError: a number is out of range.
@@ -33,6 +34,7 @@ class DataOptions:
     data_dir: str | None = None
     image_size: tuple[int, int] | None = None
     split_seed: int = 0
+    skip_corrupt: bool = False
 
     def __post_init__(self) -> None:
         if self.image_size is not None:
@@ -47,7 +49,8 @@ class DataOptions:
     def settings(self) -> dict[str, Any]:
         """Return flag name -> value of the options that change the images or their splits."""
         size = {"image_size": list(self.image_size)} if self.image_size else {}
-        return {**size, **({"split_seed": self.split_seed} if self.split_seed else {})}
+        seed = {"split_seed": self.split_seed} if self.split_seed else {}
+        return {**size, **seed, **({"skip_corrupt": True} if self.skip_corrupt else {})}
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ class Dataset:
       class_names: K names, or ().
       source: value of `--dataset` that loads it again from any directory; "" means `name`.
       options: flag name -> value of the other flags that loading it again needs (image_size,
-        split_seed).
+        split_seed, skip_corrupt).
       data_dir: absolute path of the directory that it was read from, if one was given.
     """
 

@@ -35,7 +35,7 @@ from tfdefense.data.core.image_source import ImageSource, decode_with_progress
 from tfdefense.data.core.stored_arrays import open_array, write_array
 from tfdefense.errors import require
 from tfdefense.utils.atomic_write import atomic_write
-from tfdefense.utils.progress import print_line
+from tfdefense.utils.progress import print_once
 
 _SCHEMA = 1
 _GIB = 2**30
@@ -50,9 +50,6 @@ _OTHER_PLACE = "Set TFDEFENSE_CACHE to another directory."
 
 # Images uint8 [N, H, W, C], memory-mapped, and labels int64 [N].
 Entry = tuple[np.memmap, np.ndarray]
-
-# Each process prints a line once.
-_printed: set[str] = set()
 
 
 class ImageCache:
@@ -101,7 +98,7 @@ class ImageCache:
         except (_NotStoredError, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             remedy = error.remedy if isinstance(error, _NotStoredError) else _OTHER_PLACE
-            _print_once(
+            print_once(
                 f"{self.directory}: cannot cache the decoded images of {source.name} ({reason})."
                 f" {remedy}"
             )
@@ -116,13 +113,13 @@ class ImageCache:
         """
         path = self.directory / key
         try:
-            header = json.loads((path / "header.json").read_text())
+            header = json.loads((path / "header.json").read_text(encoding="utf-8"))
             require(header["schema"] == _SCHEMA and header["key"] == key, f"{path}: another key.")
             images = open_array(path / "images.npy", source.shape, _IMAGES, header["images"])
             labels = open_array(path / "labels.npy", source.shape[:1], _LABELS, header["labels"])
         except (*_INCOMPLETE, ValueError, KeyError, TypeError, RecursionError):
             if os.path.lexists(path):
-                _print_once(f"{path}: damaged cache entry; its images are decoded again.")
+                print_once(f"{path}: damaged cache entry; its images are decoded again.")
                 _delete(path)
             return None
         with contextlib.suppress(OSError):  # In a read-only cache, the time of the last use stays.
@@ -142,7 +139,9 @@ class ImageCache:
                 partial.mkdir()
                 header = {"schema": _SCHEMA, "key": key, "name": source.name}
                 header |= _write_arrays(partial, source)
-                (partial / "header.json").write_text(json.dumps(header, indent=2) + "\n")
+                (partial / "header.json").write_text(
+                    json.dumps(header, indent=2) + "\n", encoding="utf-8"
+                )
                 if source.fingerprint() != key:
                     raise _NotStoredError("its files changed", "Start the command again.")
         except OSError:
@@ -234,9 +233,3 @@ def _cache_home() -> Path | None:
 
 def _in_gib(size: float) -> str:
     return f"{size / _GIB:.1f} GiB"
-
-
-def _print_once(line: str) -> None:
-    if line not in _printed:
-        _printed.add(line)
-        print_line(line)

@@ -1,27 +1,44 @@
-"""Image files on disk: their sizes, their fingerprint, and their pixels."""
+"""Labelled image files on disk: their sizes, their fingerprint, and their pixels."""
 
-import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import PIL
-from PIL import Image, ImageOps, features
 
 from tfdefense.data.core.file_hashes import hash_files
+from tfdefense.data.core.file_listing import shorten_list
+from tfdefense.data.core.image_reader import decode_files, decoder_versions, read_header
 from tfdefense.data.core.image_source import Batch
 from tfdefense.errors import UserError, require
 from tfdefense.utils.hashing import hash_parts
 from tfdefense.utils.progress import ProgressBar
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-_GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")
-_BATCH = 256
-_ORIENTATION = 0x0112
-# Raise it whenever the functions below give other pixels than before.
-_DECODER_VERSION = 1
-_CODECS = ("jpg", "libjpeg_turbo", "webp", "zlib")
+# Label of a file that cannot be used, in a source that skips such files.
+DAMAGED = -1
+_BATCH = 64
+_DAMAGED_SHOWN = 100
+
+
+@dataclass(frozen=True)
+class LabelledFiles:
+    """Image files, their labels, and the parts of a dataset that they belong to.
+
+    Attributes:
+      names: N names, all different, that do not depend on the place of the files. Splits and
+        fingerprints follow from them.
+      paths: N files.
+      labels: int32 [N].
+      parts: part -> indices of its files: "all", or "train" with "validation", "test" or both.
+      class_names: K names.
+    """
+
+    names: Sequence[str]
+    paths: Sequence[Path]
+    labels: np.ndarray
+    parts: Mapping[str, np.ndarray]
+    class_names: tuple[str, ...]
 
 
 class ImageFiles:
@@ -29,116 +46,99 @@ class ImageFiles:
 
     Args:
       name: short name for progress bars and messages.
-      root: the directory that the paths are relative to in fingerprints.
-      paths: N files below `root`.
-      labels: integers [N].
+      files: the files.
       image_shape: the shape (H, W, C) of the decoded images, with C = 1 or 3.
+      skip_corrupt: give files that cannot be used the label `DAMAGED`; otherwise they are an error.
     """
 
     def __init__(
         self,
         name: str,
-        root: Path,
-        paths: Sequence[Path],
-        labels: np.ndarray,
+        files: LabelledFiles,
         image_shape: tuple[int, int, int],
+        *,
+        skip_corrupt: bool = False,
     ) -> None:
         self.name = name
-        self.root = root
-        self.paths = paths
-        self.labels = labels
-        self.shape = (len(paths), *image_shape)
-
-    def relative_paths(self) -> list[str]:
-        """Return the paths relative to `root`, with "/" between folders."""
-        return [path.relative_to(self.root).as_posix() for path in self.paths]
+        self.files = files
+        self.skip_corrupt = skip_corrupt
+        self.shape = (len(files.paths), *image_shape)
 
     def fingerprint(self) -> str:
-        """Return a hash of all files' paths and bytes, labels, shape, and the decoder's versions."""
-        versions = [PIL.__version__, *(features.version(codec) for codec in _CODECS)]
-        about = ["image files", _DECODER_VERSION, versions, self.shape, self.relative_paths()]
-        hashes = hash_files(self.paths, [1] * len(self.paths), f"checking {self.name}")
-        return hash_parts([json.dumps(about).encode(), *hashes, self.labels])
+        """Return a hash of all files' names and bytes, labels, shape, and the decoder's versions."""
+        names = list(self.files.names)
+        about = ["image files", decoder_versions(), self.skip_corrupt, self.shape, names]
+        hashes = hash_files(self.files.paths, [1] * len(names), f"checking {self.name}")
+        return hash_parts([json.dumps(about).encode(), *hashes, self.files.labels])
 
     def decode(self) -> Iterator[Batch]:
-        """Decode the files in their order, 256 per batch.
+        """Decode the files in their order, 64 per batch.
 
         Raises:
-          UserError: a file is not an image, or is damaged.
+          UserError: files cannot be used; the message names all of them.
         """
-        for start in range(0, len(self.paths), _BATCH):
+        damaged: list[str] = []
+        for start in range(0, len(self.files.paths), _BATCH):
             rows = slice(start, start + _BATCH)
-            images = [read_image(path, self.shape[1:]) for path in self.paths[rows]]
-            yield np.stack(images), self.labels[rows]
+            images, reasons = decode_files(self.files.paths[rows], self.shape[1:])
+            labels = np.array(self.files.labels[rows])
+            labels[list(reasons)] = DAMAGED
+            damaged += [f"{self.files.names[start + i]}: {text}" for i, text in reasons.items()]
+            yield images, labels
+        require(self.skip_corrupt or not damaged, f"{self.name}: {describe_damaged(damaged)}")
+
+
+def describe_damaged(damaged: Sequence[str]) -> str:
+    """Return the message for files that cannot be used.
+
+    Args:
+      damaged: "NAME: REASON" for each file.
+    """
+    files = "1 file is" if len(damaged) == 1 else f"{len(damaged):,} files are"
+    return (
+        f"{files} damaged: {shorten_list(damaged, _DAMAGED_SHOWN)}. Replace or delete them, or leave"
+        " them out with --skip_corrupt."
+    )
 
 
 def survey_images(
-    paths: Sequence[Path], name: str, image_size: tuple[int, int] | None
-) -> tuple[int, tuple[int, int]]:
-    """Return the number of channels and the (height, width) of images, from the files' headers.
+    files: LabelledFiles, name: str, image_size: tuple[int, int] | None
+) -> tuple[int, int, int]:
+    """Return the shape (H, W, C) that image files are decoded to, from their headers.
+
+    C is 1 if all images are grey, else 3. Files that cannot be read are left to `ImageFiles.decode`.
 
     Args:
-      paths: one file or more.
+      files: one file or more.
       name: the dataset as given on the command line, for error messages.
       image_size: (height, width) to which images are resized; None if they keep their size.
 
     Raises:
-      UserError: a file is not an image, or sizes differ and `image_size` is None.
+      UserError: no file can be read, or sizes differ and `image_size` is None.
     """
-    grey, sizes = True, []
-    with ProgressBar(f"reading the sizes of {name}", len(paths)) as progress:
-        for path in paths:
-            with _open_image(path) as image:
-                grey = grey and image.mode in _GREY_MODES
-                sizes.append(_turn_upright(image).size)
-            require(
-                sizes[-1] == sizes[0] or image_size is not None,
-                f"--dataset={name}: images of different sizes"
-                f" ({paths[0].name} {_format_size(sizes[0])}, {path.name}"
-                f" {_format_size(sizes[-1])}). Give one size: --image_size=32, or HEIGHTxWIDTH.",
-            )
+    is_grey, first, damaged = True, None, []
+    with ProgressBar(f"reading the sizes of {name}", len(files.paths)) as progress:
+        for file_name, path in zip(files.names, files.paths, strict=True):
             progress.advance(1)
-    width, height = sizes[0]
-    return (1 if grey else 3), image_size or (height, width)
-
-
-def read_image(path: Path, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """Read an image file as uint8 [H, W, C], turned upright and resized if necessary.
-
-    Raises:
-      UserError: it is not an image, or is damaged.
-    """
-    height, width, channels = image_shape
-    with _open_image(path) as opened:
-        image = _turn_upright(opened)
-        if image.mode in ("I", "I;16", "F"):  # 16 bits per pixel; Pillow would clip them at 255.
-            image = Image.fromarray((np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
-        image = image.convert("L" if channels == 1 else "RGB")
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(image, np.uint8).reshape(height, width, channels)
-
-
-def _turn_upright(image: Image.Image) -> Image.Image:
-    """Turn an image as the orientation in its EXIF data says.
-
-    PNG files are not turned: they rarely have EXIF data, and all of the file would have to be read.
-    """
-    turned = image.format != "PNG" and image.getexif().get(_ORIENTATION, 1) != 1
-    return ImageOps.exif_transpose(image) if turned else image
-
-
-@contextlib.contextmanager
-def _open_image(path: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path) as image:
-            yield image
-    except Exception as error:  # Pillow has another exception for each kind of damage.
-        raise UserError(
-            f"{path}: not an image, or a damaged one ({type(error).__name__})."
-        ) from error
+            try:
+                header = read_header(path)
+            except UserError as error:
+                damaged.append(f"{file_name}: {error}")
+                continue
+            is_grey = is_grey and header.is_grey
+            size = (header.height, header.width)
+            first = first or (path.name, size)
+            require(
+                size == first[1] or image_size is not None,
+                f"--dataset={name}: images of different sizes ({first[0]} {_format_size(first[1])},"
+                f" {path.name} {_format_size(size)}). Give one size: --image_size=32, or"
+                " HEIGHTxWIDTH.",
+            )
+    if first is None:
+        raise UserError(f"--dataset={name}: no file can be used; {describe_damaged(damaged)}")
+    height, width = image_size or first[1]
+    return height, width, 1 if is_grey else 3
 
 
 def _format_size(size: tuple[int, int]) -> str:
-    """Format Pillow's (width, height) as HEIGHTxWIDTH."""
-    return f"{size[1]}x{size[0]}"
+    return f"{size[0]}x{size[1]}"

@@ -177,7 +177,7 @@ def _load_report(run: RunDirectory) -> Report:
         f"--compare={run.path}: has no report yet. To make one: bin/evaluate --run={run.path}",
     )
     try:
-        return Report.from_json(path.read_text())
+        return Report.from_json(path.read_text(encoding="utf-8"))
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: damaged, or written by another version. To make it again: bin/evaluate"

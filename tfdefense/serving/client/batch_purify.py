@@ -1,13 +1,14 @@
 """Purification of the images of a folder with an exported model."""
 
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from tfdefense.data.core.file_listing import describe_left_out, list_files
+from tfdefense.data.core.image_reader import SUFFIXES, read_upright
 from tfdefense.errors import UserError, WorkFailedError, require
 from tfdefense.serving.client.model_client import ModelClient, RequestRejected
 from tfdefense.serving.client.npz_purify import Outputs, purify_archive, split_outputs
@@ -15,18 +16,18 @@ from tfdefense.serving.client.predictions_file import PredictionsFile, source_ha
 from tfdefense.utils.atomic_write import atomic_write
 from tfdefense.utils.progress import ProgressBar, print_line
 
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _ARCHIVE_SUFFIX = ".npz"
-_ORIENTATION = 0x0112  # EXIF tag.
+_JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 _JPEG_QUALITY = 95
 
 
 class BatchPurifier:
     """Purification of all images of one folder.
 
-    Each image keeps its name and format (PNG, JPEG or .npz) and gets the model's size.
-    `predictions.csv` has one line per image. A file that cannot be used is reported and skipped. A
-    later call with the same model skips files that are finished and have not changed.
+    Images are read as the loader of datasets reads them. Each keeps its name and format and gets the
+    model's size; GIF and WebP files get one frame. `predictions.csv` has one line per image. Hidden
+    files and files of other formats are left out, in one line; a file that cannot be used is reported
+    and skipped. A later call with the same model skips files that are finished and have not changed.
 
     Args:
       model: the client that purifies.
@@ -79,7 +80,7 @@ class BatchPurifier:
         """
         finished = self.predictions.finished
         waiting = [path for path in self.files if self._name(path) not in finished]
-        images = [path for path in waiting if path.suffix.lower() in _IMAGE_SUFFIXES]
+        images = [path for path in waiting if path.suffix.lower() in SUFFIXES]
         with ProgressBar("purifying", len(self.files), len(self.files) - len(waiting)) as progress:
             for start in range(0, len(images), self.batch_size):
                 batch = images[start : start + self.batch_size]
@@ -97,12 +98,21 @@ class BatchPurifier:
         return len(self.files)
 
     def _purify_images(self, paths: Sequence[Path]) -> None:
-        sources = {path: source for path in paths if (source := self._read(path)) is not None}
-        encoded = [_upright(source) for source in sources.values()]
-        for path, outputs in self._predict_encoded(list(sources), encoded):
+        hashes: dict[Path, str] = {}
+        encoded: list[bytes] = []
+        for path in paths:
+            try:
+                source_hash = source_hash_of(path.read_bytes())
+                encoded.append(read_upright(path))
+                hashes[path] = source_hash
+            except OSError as error:
+                self._skip(path, f"cannot be read ({error.strerror})")
+            except UserError as error:
+                self._skip(path, str(error))
+        for path, outputs in self._predict_encoded(list(hashes), encoded):
             with atomic_write(self._target_path(path)) as partial:
                 _save_image(outputs["purified"], partial)
-                self._add_predictions(path, [("", outputs)], source_hash_of(sources[path]))
+                self._add_predictions(path, [("", outputs)], hashes[path])
 
     def _purify_archive(self, path: Path) -> None:
         source = self._read(path)
@@ -167,31 +177,20 @@ class BatchPurifier:
 
 
 def _save_image(image: np.ndarray, path: Path) -> None:
-    """Write a float image [H, W, C] in [0, 1] as PNG or JPEG, by the suffix of `path`."""
+    """Write a float image [H, W, C] in [0, 1] in the format of the suffix, lossless if it can be."""
     pixels = np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    if path.suffix.lower() == ".png":
-        picture.save(path)
-    else:
-        picture.save(path, quality=_JPEG_QUALITY)
-
-
-def _upright(encoded: bytes) -> bytes:
-    """Return the file unchanged, or as an upright PNG if its EXIF orientation is another one."""
-    try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            if image.getexif().get(_ORIENTATION, 1) == 1:
-                return encoded
-            upright = io.BytesIO()
-            ImageOps.exif_transpose(image).save(upright, "PNG")
-            return upright.getvalue()
-    except Exception:  # The model rejects a damaged file with a better message.
-        return encoded
+    suffix = path.suffix.lower()
+    options = {"quality": _JPEG_QUALITY} if suffix in _JPEG_SUFFIXES else {}
+    picture.save(path, **({"lossless": True} if suffix == ".webp" else options))
 
 
 def _image_files(source: Path) -> list[Path]:
-    candidates = sorted(source.rglob("*")) if source.is_dir() else [source]
-    suffixes = (*_IMAGE_SUFFIXES, _ARCHIVE_SUFFIX)
-    files = [path for path in candidates if path.suffix.lower() in suffixes and path.is_file()]
-    require(bool(files), f"--input={source}: no {', '.join(suffixes)} files in it.")
+    suffixes = (*SUFFIXES, _ARCHIVE_SUFFIX)
+    files, left_out = list_files(source, suffixes) if source.is_dir() else ([source], [])
+    files = [path for path in files if path.suffix.lower() in suffixes]
+    others = f"; {describe_left_out(left_out, source)}" if left_out else "."
+    require(bool(files), f"--input={source}: no {', '.join(suffixes)} files in it{others}")
+    if left_out:
+        print_line(f"--input={source}: {describe_left_out(left_out, source)}")
     return files

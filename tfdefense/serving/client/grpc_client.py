@@ -10,8 +10,8 @@ from tfdefense.serving.client.model_client import (
     ServerUnreachable,
     call_with_retries,
     image_shape_from_signature,
-    rejection_reason,
 )
+from tfdefense.utils.graph_checks import rejection_reason
 
 _UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 

@@ -12,7 +12,6 @@ from tfdefense.serving.client.model_client import (
     ModelClient,
     RequestRejected,
     image_shape_from_signature,
-    rejection_reason,
 )
 from tfdefense.serving.core.input_checks import check_images, decode_images
 from tfdefense.serving.core.model_directory import (
@@ -21,6 +20,7 @@ from tfdefense.serving.core.model_directory import (
     TFLITE_FILE,
     latest_version,
 )
+from tfdefense.utils.graph_checks import rejection_reason
 from tfdefense.utils.hashing import hash_path
 
 
@@ -152,7 +152,7 @@ def _spec_shapes(specs: dict[str, tf.TensorSpec]) -> dict[str, tuple[int | None,
 def _read_class_names(path: Path) -> tuple[str, ...]:
     for file in (path / "assets" / CLASS_NAMES_FILE, path / CLASS_NAMES_FILE):
         if file.is_file():
-            return tuple(file.read_text().splitlines())
+            return tuple(file.read_text(encoding="utf-8").splitlines())
     return ()
 
 

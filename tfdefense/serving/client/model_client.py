@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from tfdefense.errors import UserError, require, short_reason
+from tfdefense.errors import UserError, require
 
 # Outputs of `serving_default` that the clients read.
 _REQUIRED_OUTPUTS = ("purified", "classes", "probabilities", "perturbation_norm")
@@ -81,12 +81,6 @@ def image_shape_from_signature(
     shape = outputs["purified"] if None in input_shape else input_shape
     _, height, width, channels = (int(size or 0) for size in shape)
     return height, width, channels
-
-
-def rejection_reason(error: Exception | str) -> str:
-    """Return the sentence of a failed check in the graph, without the text that TensorFlow adds."""
-    sentence = str(error).partition("assertion failed: [")[2]
-    return sentence.partition("]\n")[0].removesuffix("]") if sentence else short_reason(error)
 
 
 def call_with_retries(call: Callable[[], T], location: str, name: str) -> T:

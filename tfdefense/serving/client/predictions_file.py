@@ -11,6 +11,7 @@ from tfdefense.utils.atomic_write import atomic_write
 from tfdefense.utils.hashing import hash_parts
 
 FILE = "predictions.csv"
+_ERRORS = "surrogateescape"  # File names that are not valid UTF-8 keep their bytes.
 _COLUMNS = (
     "file",
     "index",
@@ -75,7 +76,10 @@ class PredictionsFile:
             and (name not in sources or _hash_of_file(sources[name]) == source_hash)
         }
         # Rewrite the file to remove a line that a killed call left incomplete.
-        with atomic_write(self.path) as partial, partial.open("w", newline="") as file:
+        with (
+            atomic_write(self.path) as partial,
+            partial.open("w", encoding="utf-8", errors=_ERRORS, newline="") as file,
+        ):
             writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(row for row in rows if row["file"] in self.finished)
@@ -90,7 +94,7 @@ class PredictionsFile:
           outputs: (index, the model's outputs) for each image in the file.
           source_hash: `source_hash_of` the bytes that were purified.
         """
-        with self.path.open("a", newline="") as lines:
+        with self.path.open("a", encoding="utf-8", errors=_ERRORS, newline="") as lines:
             writer = csv.DictWriter(lines, _COLUMNS, lineterminator="\n")
             writer.writerows(self._row(file, index, each, source_hash) for index, each in outputs)
 
@@ -113,6 +117,6 @@ class PredictionsFile:
     def _read_rows(self) -> list[dict[str, str]]:
         if not self.path.is_file():
             return []
-        with self.path.open(newline="") as file:
+        with self.path.open(encoding="utf-8", errors=_ERRORS, newline="") as file:
             rows = list(csv.DictReader(file))
         return [row for row in rows if row.get("model") == self.model and row.get("source_hash")]

@@ -15,8 +15,8 @@ from tfdefense.serving.client.model_client import (
     ServerUnreachable,
     call_with_retries,
     image_shape_from_signature,
-    rejection_reason,
 )
+from tfdefense.utils.graph_checks import rejection_reason
 
 _DTYPES = {"classes": np.int64, "refused": np.bool_}  # All other outputs are float32.
 

@@ -60,7 +60,7 @@ def write_saved_model(
 def save_class_names(directory: Path, class_names: Sequence[str]) -> Path:
     """Write `class_names.txt`, one name per line."""
     path = directory / CLASS_NAMES_FILE
-    path.write_text("".join(f"{name}\n" for name in class_names))
+    path.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
     return path
 
 

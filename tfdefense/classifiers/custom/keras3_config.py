@@ -1,0 +1,90 @@
+"""Changes to the configuration of Keras 3 models before they are read."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+
+from tfdefense.classifiers.custom.tensorflow_function import index_spec, layer_config
+
+
+def name_operations(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration in which Keras' own operations have their modules.
+
+    `.h5` files store the class of an operation on tensors (`GetItem`, `Stack`, `Add`) without its
+    module, so that Keras looks for it among its layers, and finds none or the layer of that name.
+    `GetItem` becomes a `TensorFlowFunction`, because Keras does not read an ellipsis in `.h5` files.
+    """
+    operations = {kind.__name__: kind for kind in _operations(keras.Operation)}
+
+    def visit(value: Any) -> Any:
+        if isinstance(value, list):
+            return [visit(each) for each in value]
+        if not isinstance(value, Mapping):
+            return value
+        found = {key: visit(each) for key, each in value.items()}
+        kind = operations.get(str(value.get("class_name")))
+        if not (
+            kind and "inbound_nodes" in value and "module" not in value and _is_operation(value)
+        ):
+            return found
+        if kind.__name__ == "GetItem":
+            nodes = [_index_node(node) for node in value["inbound_nodes"]]
+            return layer_config("__operators__.getitem", value["name"], nodes)
+        found |= {"module": kind.__module__, "registered_name": kind.__name__}
+        return found
+
+    translated: dict[str, Any] = visit(config)
+    return translated
+
+
+def _index_node(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a call of `GetItem(tensor, indices)` as one of `TensorFlowFunction`."""
+    arguments: list[Any] = [*node["args"], *node["kwargs"].values()]
+    tensor, indices = arguments
+    return {"args": [tensor], "kwargs": {"slice_spec": index_spec(indices)}}
+
+
+def _operations(base: Any) -> Iterator[Any]:
+    """Return Keras' classes of operations on tensors, without layers."""
+    for kind in base.__subclasses__():
+        if issubclass(kind, keras.layers.Layer):
+            continue
+        if kind.__module__.startswith("keras."):
+            yield kind
+        yield from _operations(kind)
+
+
+def _is_operation(layer: Mapping[str, Any]) -> bool:
+    """Return whether a configuration is of an operation: every layer but the first has a dtype."""
+    config = layer.get("config")
+    return isinstance(config, Mapping) and not {"dtype", "trainable", "layers"} & config.keys()
+
+
+def compute_in_float32(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration whose layers of mixed precision compute in float32.
+
+    Their weights are float32 anyway. In float16 small gradients are 0, which would make attacks weak.
+    """
+
+    def visit(value: Any) -> Any:
+        if isinstance(value, list):
+            return [visit(each) for each in value]
+        if isinstance(value, Mapping):
+            return {
+                key: "float32"
+                if key in ("dtype", "dtype_policy") and _is_mixed(each)
+                else visit(each)
+                for key, each in value.items()
+            }
+        return value
+
+    translated: dict[str, Any] = visit(config)
+    return translated
+
+
+def _is_mixed(dtype: Any) -> bool:
+    if isinstance(dtype, Mapping):
+        inner = dtype.get("config")
+        dtype = inner.get("name") if isinstance(inner, Mapping) else None
+    return dtype in ("mixed_float16", "mixed_bfloat16")

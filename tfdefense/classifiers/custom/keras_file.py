@@ -1,0 +1,149 @@
+"""Reading of `.keras` and `.h5` files, of Keras 3 and of Keras 2, into Keras 3 models."""
+
+import contextlib
+import json
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py  # type: ignore[import-untyped]
+import keras
+
+from tfdefense.classifiers.custom.keras2_config import UnknownConfigError, translate_keras2_config
+from tfdefense.classifiers.custom.keras2_functions import UnknownFunctionError
+from tfdefense.classifiers.custom.keras3_config import compute_in_float32, name_operations
+from tfdefense.errors import UserError, require
+
+SUFFIXES = (".keras", ".h5", ".hdf5")
+_CONFIG = "config.json"
+_WAY_OUT = (
+    " Open it with Keras 2 (pip install tf_keras), save it with model.export(DIR), and give that"
+    " directory."
+)
+
+
+def read_keras_model(path: Path, *, unsafe: bool = False) -> keras.Model:
+    """Read a model from a `.keras` or `.h5` file, without its optimizer.
+
+    A model of Keras 2 is translated. Layers that compute in float16 or bfloat16 with float32 weights
+    compute in float32, because small gradients are 0 in 16 bits.
+
+    Args:
+      path: the file.
+      unsafe: run the Python code of Lambda layers.
+
+    Raises:
+      UserError: the file is not a model, is damaged, contains Python code, or needs a layer that
+        Keras 3 does not have.
+    """
+    require(
+        path.suffix in SUFFIXES,
+        f"--classifier={path}: {', '.join(SUFFIXES)} or a SavedModel directory needed.",
+    )
+    require(
+        path.suffix != ".keras" or zipfile.is_zipfile(path),
+        f"--classifier={path}: not a Keras model, or damaged: not a zip archive.",
+    )
+    version = None
+    try:
+        config, version = _read_config(path)
+        with _rewritten(path, config, _translate(config, version)) as readable:
+            model = keras.models.load_model(readable, compile=False, safe_mode=not unsafe)
+    except Exception as error:  # Zip, HDF5, JSON and Keras have different exceptions.
+        raise _explain_load_error(path, version, error, unsafe=unsafe) from error
+    require(
+        isinstance(model, keras.Model),
+        f"--classifier={path}: holds a {type(model).__name__}, not a model.",
+    )
+    return model
+
+
+def _read_config(path: Path) -> tuple[dict[str, Any], str]:
+    """Return the configuration of the model, and the version of Keras that wrote it ("2" if none)."""
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            metadata = json.loads(archive.read("metadata.json"))
+            return json.loads(archive.read(_CONFIG)), str(metadata["keras_version"])
+    with h5py.File(path) as file:
+        require(
+            "model_config" in file.attrs,
+            f"--classifier={path}: holds weights without a model. Save the model with"
+            " model.save('model.keras').",
+        )
+        return json.loads(file.attrs["model_config"]), _text(file.attrs.get("keras_version", "2"))
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _is_keras2(version: str | None) -> bool:
+    return version is not None and version.split(".")[0] in ("1", "2")
+
+
+def _translate(config: dict[str, Any], version: str) -> dict[str, Any]:
+    if _is_keras2(version):
+        config = translate_keras2_config(config)
+    return compute_in_float32(name_operations(config))
+
+
+@contextlib.contextmanager
+def _rewritten(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield the file with another configuration: a temporary copy, or `path` if nothing changes."""
+    if new == old:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        copy = Path(directory) / f"model{path.suffix}"
+        if path.suffix == ".keras":
+            _copy_archive(path, copy, new)
+        else:
+            shutil.copyfile(path, copy)
+            with h5py.File(copy, "r+") as file:
+                file.attrs["model_config"] = json.dumps(new).encode()
+        yield copy
+
+
+def _copy_archive(path: Path, copy: Path, config: Mapping[str, Any]) -> None:
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
+        for entry in source.infolist():
+            if entry.filename != _CONFIG:
+                with source.open(entry) as content, target.open(entry.filename, "w") as written:
+                    shutil.copyfileobj(content, written)
+        target.writestr(_CONFIG, json.dumps(config))
+
+
+def _explain_load_error(
+    path: Path, version: str | None, error: Exception, *, unsafe: bool
+) -> UserError:
+    """Return an error that tells the user what to do about an exception of `load_model`."""
+    if isinstance(error, UserError):
+        return error
+    text = " ".join(str(error).split())
+    if isinstance(error, UnknownConfigError | UnknownFunctionError):
+        return UserError(f"--classifier={path}: written by Keras {version}: {text}.{_WAY_OUT}")
+    if not unsafe and re.search(r"\bLambda\b|\blambda\b|safe_mode|unsafe", text):
+        return UserError(
+            f"--classifier={path}: contains a Lambda layer, or other Python code, which would run"
+            " here. If you trust it: --unsafe_load."
+        )
+    reason = _innermost(text)
+    if _is_keras2(version):
+        return UserError(f"--classifier={path}: written by Keras {version}: {reason}.{_WAY_OUT}")
+    missing = re.search(r"(?:locate (?:class|function)|Unknown layer:?) '?(\w+)'?", text)
+    if missing:
+        return UserError(
+            f"--classifier={path}: needs {missing[1]!r}, which is not part of Keras. Save the model"
+            " with model.export(DIR), and give that directory."
+        )
+    return UserError(f"--classifier={path}: not a Keras model, or damaged: {reason}.")
+
+
+def _innermost(text: str) -> str:
+    """Return the cause in a message of Keras, without the configurations that it prints."""
+    cause = text.rsplit("Exception encountered:", 1)[-1]
+    return re.split(r"config=\{| Full object config| Received: ", cause)[0].strip(" .'\"") or "?"

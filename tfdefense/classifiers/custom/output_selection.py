@@ -1,0 +1,134 @@
+"""Choice among the signatures and outputs of a custom model."""
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfdefense.classifiers.custom.saved_model_file import SavedModelFile, Signature, TensorInfo
+from tfdefense.errors import require
+
+_DEFAULT_SIGNATURE = "serving_default"
+_LOGITS = "logits"
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputSelection:
+    """The part of a custom model that is the classifier.
+
+    Attributes:
+      signature: name of a signature of a SavedModel; None means "serving_default", or the only one.
+      output_name: name of an output; None means "logits", or the only one.
+    """
+
+    signature: str | None = None
+    output_name: str | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return flag name -> value of the fields that are set."""
+        return {
+            name: value for name, value in dataclasses.asdict(self).items() if value is not None
+        }
+
+    def select_tensors(self, saved: SavedModelFile) -> tuple[TensorInfo, TensorInfo]:
+        """Return the input and the output of a SavedModel.
+
+        Raises:
+          UserError: there is no such signature or output, or the signature does not take one
+            floating-point tensor.
+        """
+        signature = self._select_signature(saved)
+        images = next(iter(signature.inputs.values()), None)
+        takes = ", ".join(f"{name}: {info}" for name, info in signature.inputs.items())
+        require(
+            images is not None and len(signature.inputs) == 1 and images.dtype.is_floating,
+            f"--classifier={saved.path}: its signature {signature.name!r} takes {takes or 'nothing'};"
+            " one floating-point tensor of images needed (no gradient passes through whole numbers or"
+            f" files).{self._hint(saved, signature)}",
+        )
+        assert images is not None
+        where = f"{saved.path}: its signature {signature.name!r}"
+        return images, signature.outputs[self._select_name(list(signature.outputs), where)]
+
+    def select_from_model(self, model: keras.Model, path: Path) -> keras.Model:
+        """Return a Keras model that takes one tensor and returns the selected output.
+
+        Raises:
+          UserError: there is no such output, or there are several and none is selected.
+        """
+        require(
+            self.signature is None,
+            f"--signature={self.signature}: {path} is a Keras file; only SavedModels have signatures.",
+        )
+        outputs = getattr(model, "outputs", None)
+        if not outputs:
+            require(
+                self.output_name is None,
+                f"--output_name={self.output_name}: {path} has no named outputs.",
+            )
+            return model
+        structure, images = outputs, model.inputs
+        with contextlib.suppress(AttributeError):  # A Sequential has none.
+            structure, images = model.output, model.input
+        names = [*structure] if isinstance(structure, Mapping) else _layer_names(model)
+        tensors = (
+            structure if isinstance(structure, Mapping) else dict(zip(names, outputs, strict=True))
+        )
+        selected = tensors[self._select_name(names, str(path))]
+        is_sequence = isinstance(model, keras.Sequential)
+        is_plain = is_sequence or (structure is selected and images is model.inputs[0])
+        return model if is_plain else keras.Model(model.inputs[0], selected, name=model.name)
+
+    def _select_signature(self, saved: SavedModelFile) -> Signature:
+        names = ", ".join(sorted(saved.signatures)) or "(none)"
+        wanted = self.signature
+        if wanted is None and _DEFAULT_SIGNATURE in saved.signatures:
+            wanted = _DEFAULT_SIGNATURE
+        if wanted is None and len(saved.signatures) == 1:
+            (wanted,) = saved.signatures
+        require(
+            wanted is not None,
+            f"--classifier={saved.path}: has the signatures {names}. Select one with"
+            " --signature=NAME.",
+        )
+        assert wanted is not None
+        require(
+            wanted in saved.signatures,
+            f"--signature={wanted}: {saved.path} has no such signature; it has {names}.",
+        )
+        return saved.signatures[wanted]
+
+    def _hint(self, saved: SavedModelFile, unfit: Signature) -> str:
+        """Return a sentence that names a signature that takes images, or ""."""
+        for name, signature in sorted(saved.signatures.items()):
+            inputs = list(signature.inputs.values())
+            if name != unfit.name and len(inputs) == 1 and inputs[0].dtype.is_floating:
+                return f" Its signature {name!r} takes {inputs[0]}: --signature={name}"
+        return ""
+
+    def _select_name(self, names: list[str], where: str) -> str:
+        listed = ", ".join(sorted(names)) or "(none)"
+        if self.output_name is not None:
+            require(
+                self.output_name in names,
+                f"--output_name={self.output_name}: {where} has no such output; it has {listed}.",
+            )
+            return self.output_name
+        if _LOGITS in names:
+            return _LOGITS
+        require(
+            len(names) == 1,
+            f"--classifier={where} gives {len(names)} outputs, one needed: {listed}. Select one with"
+            " --output_name=NAME.",
+        )
+        return names[0]
+
+
+def _layer_names(model: keras.Model) -> list[str]:
+    """Return the names of the layers that give the outputs of a model."""
+    if isinstance(model, keras.Sequential):
+        return [model.layers[-1].name]
+    return list(model.output_names)

@@ -1,0 +1,61 @@
+"""Class numbers of labels that are numbers or names."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfdefense.errors import require
+
+MAX_CLASSES = 100_000
+# "3", and "3.0", which tables with missing values have.
+_NUMBER = re.compile(r"([0-9]{1,9})(\.0+)?")
+
+
+def number_labels(
+    labels: Sequence[str], names: Sequence[str], dataset: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return class numbers and class names of labels.
+
+    If all labels are whole numbers, they are the class numbers. Otherwise the classes are numbered
+    in the alphabetical order of the labels.
+
+    Args:
+      labels: N texts.
+      names: N class names, for labels that are numbers; "" where there is none.
+      dataset: the dataset as given on the command line, for error messages.
+
+    Returns:
+      int32 [N], and K class names.
+
+    Raises:
+      UserError: fewer than two classes, numbers that are too large, or a number with two names.
+    """
+    matches = [_NUMBER.fullmatch(label) for label in labels]
+    if not all(matches):
+        class_names, numbers = np.unique(np.array(labels), return_inverse=True)
+        found = tuple(str(class_name) for class_name in class_names)
+    else:
+        numbers = np.array([int(match[1]) for match in matches if match])
+        highest = int(numbers.max())
+        require(
+            highest < MAX_CLASSES,
+            f"--dataset={dataset}: label {highest} given, classes from 0 to {MAX_CLASSES - 1:,} needed.",
+        )
+        found = _names_of_numbers(numbers, names, dataset)
+    require(
+        len(set(numbers.tolist())) >= 2, f"--dataset={dataset}: one class only, two or more needed."
+    )
+    return numbers.astype(np.int32), found
+
+
+def _names_of_numbers(numbers: np.ndarray, names: Sequence[str], dataset: str) -> tuple[str, ...]:
+    known: dict[int, str] = {}
+    for number, class_name in zip(numbers.tolist(), names, strict=True):
+        if class_name:
+            earlier = known.setdefault(number, class_name)
+            require(
+                earlier == class_name,
+                f"--dataset={dataset}: class {number} is named {earlier!r} and {class_name!r}.",
+            )
+    return tuple(known.get(number, str(number)) for number in range(int(numbers.max()) + 1))

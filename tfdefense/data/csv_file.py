@@ -1,0 +1,114 @@
+"""Image files and their labels in a table: `--dataset=csv:FILE`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tfdefense.data.core.class_labels import number_labels
+from tfdefense.data.core.csv_table import CsvRow, read_table
+from tfdefense.data.core.dataset import DataOptions, Dataset
+from tfdefense.data.core.file_dataset import load_labelled_files
+from tfdefense.data.core.file_listing import list_folders, shorten_list
+from tfdefense.data.core.image_files import LabelledFiles
+from tfdefense.data.core.image_reader import SUFFIXES
+from tfdefense.data.core.split_folders import split_of_name
+from tfdefense.errors import UserError, require
+from tfdefense.utils.progress import print_once
+
+_FILES_SHOWN = 20
+
+
+def load_csv_file(name: str, options: DataOptions) -> Dataset:
+    """Load the image files that a CSV file names, with its labels.
+
+    The columns are described in `read_table`. File names are relative to the folder of the CSV file,
+    or to a folder in it, such as `images`; their suffix may be missing. Labels are class numbers from
+    0, or names, which are numbered in alphabetical order. A column `split` names the splits; splits
+    that are missing are drawn by `options.split_seed`, as in `load_image_folder`.
+
+    Args:
+      name: "csv:FILE".
+      options: see `load_image_folder`.
+
+    Raises:
+      UserError: no such file, a table that cannot be read, files that do not exist, one file with two
+        labels, an unknown split, fewer than two classes, or images that `load_image_folder` refuses.
+    """
+    table = Path(name.removeprefix("csv:"))
+    require(table.is_file(), f"--dataset={name}: no such file.")
+    rows = _drop_repeated(read_table(table, name), name)
+    paths = _find_files(table, [row.file for row in rows], name)
+    labels, class_names = number_labels(
+        [row.label for row in rows], [row.class_name for row in rows], name
+    )
+    names = [row.file for row in rows]
+    files = LabelledFiles(names, paths, labels, _part_rows(rows, name), class_names)
+    return load_labelled_files(name, table, files, options)
+
+
+def _drop_repeated(rows: Sequence[CsvRow], name: str) -> list[CsvRow]:
+    """Return each file once, so that no image is both a training and a test image."""
+    first: dict[str, CsvRow] = {}
+    for row in rows:
+        earlier = first.setdefault(row.file, row)
+        require(
+            (earlier.label, earlier.split) == (row.label, row.split),
+            f"--dataset={name}: line {row.line} gives {row.file!r} the label {row.label!r} and the split"
+            f" {row.split!r}, line {earlier.line} {earlier.label!r} and {earlier.split!r}.",
+        )
+    if len(first) < len(rows):
+        print_once(f"--dataset={name}: {len(rows) - len(first):,} repeated lines left out.")
+    return list(first.values())
+
+
+def _find_files(table: Path, names: Sequence[str], name: str) -> list[Path]:
+    """Return the path of each file.
+
+    All are relative to one folder: that of the table, or the folder in it with most of the files.
+    """
+    folder = table.parent
+    best: list[Path | None] = []
+    for place in (folder, *list_folders(folder)):
+        found = [_find_file(place / each) for each in names]
+        if not best or found.count(None) < best.count(None):
+            best = found
+        if None not in best:
+            break
+    missing = [each for each, path in zip(names, best, strict=True) if path is None]
+    count = f"{len(missing):,} of {len(names):,} files do not exist"
+    require(
+        not missing,
+        f"--dataset={name}: {count}: {shorten_list(missing, _FILES_SHOWN)}. Names are relative to"
+        f" {folder}, or to one folder in it.",
+    )
+    return [path for path in best if path is not None]
+
+
+def _find_file(path: Path) -> Path | None:
+    """Return a path, or the path with one of the suffixes of images; None if there is no such file."""
+    if path.is_file():
+        return path
+    if path.suffix.lower() in SUFFIXES:
+        return None
+    candidates = [path.with_name(path.name + suffix) for suffix in SUFFIXES]
+    return next((each for each in candidates if each.is_file()), None)
+
+
+def _part_rows(rows: Sequence[CsvRow], name: str) -> dict[str, np.ndarray]:
+    """Return part -> indices of its rows, as `load_labelled_files` takes them."""
+    if not any(row.split for row in rows):
+        return {"all": np.arange(len(rows))}
+    parts: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        split = split_of_name(row.split)
+        if split is None:
+            raise UserError(
+                f"--dataset={name}: line {row.line}: split {row.split!r} given; train, validation or"
+                " test needed."
+            )
+        parts.setdefault(split, []).append(index)
+    require("train" in parts, f"--dataset={name}: the column split has no training images.")
+    if len(parts) == 1:
+        return {"all": np.arange(len(rows))}
+    return {split: np.array(indices) for split, indices in parts.items()}
