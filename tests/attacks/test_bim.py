@@ -3,12 +3,14 @@
 import dataclasses
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from cleverhans.tf2.attacks.projected_gradient_descent import projected_gradient_descent
 
 from tfdefense.attacks import BIM
 
 
+@pytest.mark.slow
 def test_it_is_the_loop_of_the_paper(linear, linear_images):
     images, labels = linear_images
     expected = images

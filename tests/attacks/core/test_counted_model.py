@@ -54,6 +54,7 @@ def test_it_is_compiled_once_for_a_model_and_does_not_keep_it_alive(toy_images):
     assert gone() is None
 
 
+@pytest.mark.slow
 def test_its_graphs_end_with_it(toy_images):
     """TensorFlow would keep the gradient of each, and with it the weights of the model."""
 

@@ -164,6 +164,7 @@ def test_parts_try_all_surrogates_and_square_runs_once(misleading, linear_images
     np.testing.assert_array_equal(found.success, first | np.asarray(alone.success))
 
 
+@pytest.mark.slow
 def test_an_attack_inside_a_function_of_the_caller_uses_the_default(misleading, linear_images):
     images, labels = linear_images
     attack = FGSM(epsilon=0.1)

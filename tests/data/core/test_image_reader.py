@@ -79,6 +79,7 @@ def served(encoded, shape):
     return graph(shape)(tf.constant([encoded]))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FILES)
 def test_loader_client_and_graph_have_the_same_pixels(kind, tmp_path):
     mode, name, options = FILES[kind]

@@ -2,6 +2,8 @@ import csv
 import io
 import json
 
+import pytest
+
 from tfdefense.evaluation import Report
 from tfdefense.evaluation.threat_models import THREAT_MODELS
 
@@ -16,6 +18,7 @@ KEYS = [
 ]
 
 
+@pytest.mark.slow
 def test_json_has_the_schema_that_others_rely_on(full_report, report):
     content = json.loads(report.to_json())
     assert list(content) == KEYS

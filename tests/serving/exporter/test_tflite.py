@@ -28,6 +28,7 @@ def expected(served_defense, toy_images):
     return np.asarray(served_defense.defend()(toy_images))
 
 
+@pytest.mark.slow
 def test_float32_agrees_with_the_defence(exported_tflite, expected, toy_images, pngs):
     assert_agrees_and_checks(exported_tflite, expected, toy_images, pngs, 1e-4)
 
