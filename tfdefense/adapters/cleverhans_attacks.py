@@ -21,10 +21,7 @@ import tensorflow as tf
 from cleverhans.tf2 import attacks
 
 from tfdefense.adapters.cleverhans_repairs import RepairedCarliniWagnerL2, repaired_cleverhans
-from tfdefense.adapters.parameter_names import (
-    check_parameter_names,
-    parameter_defaults,
-)
+from tfdefense.adapters.parameter_names import check_parameter_names, parameter_defaults
 from tfdefense.attacks.core.counted_model import CountedModel
 from tfdefense.attacks.core.foreign_attack import ForeignAttack
 from tfdefense.attacks.core.foreign_batch import ForeignBatch
@@ -159,7 +156,7 @@ def _find_function(method: str) -> Callable[..., Any]:
 def _check_values(method: str, values: Mapping[str, Value]) -> None:
     """Raise `UserError` for a value of the wrong type; cleverhans has no annotations.
 
-    Counts are named nb_..., ..._iter(s), ..._steps, ..._iterations or ..._samples.
+    Counts are named nb_..., ..._steps, ..._iters, ..._iterations or ..._samples.
     """
     label = f"--attacks=cleverhans:{method}"
     for name, value in values.items():
@@ -167,12 +164,13 @@ def _check_values(method: str, values: Mapping[str, Value]) -> None:
         if name in ("rand_init", "abort_early"):
             require(isinstance(value, bool), f"{label}: {name}={value}, True or False needed.")
         elif name.startswith("nb_") or name.endswith(_COUNTS):
+            is_count = isinstance(value, int) and is_number and value >= 1
+            require(is_count, f"{label}: {name}={value}, a whole number of 1 or more needed.")
+            is_odd = isinstance(value, int) and value % 2 == 1
             require(
-                isinstance(value, int) and is_number and value >= 1,
-                f"{label}: {name}={value}, a whole number of 1 or more needed.",
+                name != "spsa_samples" or not is_odd,
+                f"{label}: {name}={value}, an even number needed.",
             )
-            is_even = name != "spsa_samples" or int(value or 0) % 2 == 0
-            require(is_even, f"{label}: {name}={value}, an even number needed.")
         elif name == "early_stop_loss_threshold":
             require(is_number or value is None, f"{label}: {name}={value}, a number needed.")
         elif name != "norm":

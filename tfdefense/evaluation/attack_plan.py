@@ -174,6 +174,12 @@ def attack_epsilon(attack: Attack) -> float | None:
     return getattr(attack, "epsilon", None)
 
 
+def largest_radius(attacks: Sequence[Attack], norm: str) -> float | None:
+    """Return the largest radius of the attacks in one norm, or None if none has a radius in it."""
+    radii = map(attack_epsilon, bounded_attacks(attacks, norm))
+    return max((float(radius) for radius in radii if radius is not None), default=None)
+
+
 def attack_norm(attack: Attack) -> str | None:
     """Return the norm of an attack, "linf" or "l2", or None if it has none."""
     return getattr(attack, "norm", None)

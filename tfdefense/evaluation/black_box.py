@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tfdefense.attacks import Attack, HopSkipJump, Square, default_epsilon
-from tfdefense.evaluation.attack_plan import attack_epsilon, bounded_attacks
+from tfdefense.evaluation.attack_plan import largest_radius
 
 
 def black_box_attacks(
@@ -31,7 +31,7 @@ def black_box_attacks(
 def _choose_ball(attacks: Sequence[Attack], image_shape: tuple[int, int, int]) -> tuple[float, str]:
     """Return the radius and norm of the attacks of a report."""
     for norm in ("linf", "l2"):
-        radii = [attack_epsilon(attack) or 0.0 for attack in bounded_attacks(attacks, norm)]
-        if radii and Square(norm=norm).min_side <= min(image_shape[:2]):
-            return float(max(radii)), norm
+        radius = largest_radius(attacks, norm)
+        if radius is not None and Square(norm=norm).min_side <= min(image_shape[:2]):
+            return radius, norm
     return default_epsilon(image_shape), "linf"

@@ -16,6 +16,7 @@ from tfdefense.evaluation.attack_plan import (
     attack_epsilon,
     attack_norm,
     bounded_attacks,
+    largest_radius,
 )
 from tfdefense.evaluation.attacked_images import AttackedImages
 from tfdefense.evaluation.black_box import black_box_attacks
@@ -251,6 +252,5 @@ class Evaluator:
 
     def _epsilon(self) -> float:
         """Return the largest L-infinity radius of the attacks, or else the usual one for the images."""
-        bounded = bounded_attacks(self.attacks, "linf")
-        radii = [float(radius) for radius in map(attack_epsilon, bounded) if radius is not None]
-        return max(radii, default=default_epsilon(self.test.image_shape))
+        radius = largest_radius(self.attacks, "linf")
+        return default_epsilon(self.test.image_shape) if radius is None else radius

@@ -75,15 +75,19 @@ def test_side_effects_are_removed(served):
     assert load(served, "count", "probs").layer.digest == network.layer.digest
 
 
-def test_batches_are_split_for_a_fixed_batch_size(served):
-    network = load(served, "pair")
+def logits_and_gradient(network):
     images = tf.constant(IMAGES)
     with tf.GradientTape() as tape:
         tape.watch(images)
         logits = network.layer(images)
+    return logits, tape.gradient(logits, images)
+
+
+def test_batches_are_split_for_a_fixed_batch_size(served):
+    network = load(served, "pair")
+    logits, gradient = logits_and_gradient(network)
     expected = IMAGES.reshape(5, 64) @ WEIGHTS
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
-    gradient = tape.gradient(logits, images)
     np.testing.assert_allclose(
         np.reshape(gradient, (5, 64)), np.tile(WEIGHTS.sum(axis=1), (5, 1)), rtol=1e-4, atol=1e-5
     )
@@ -93,13 +97,10 @@ def test_batches_are_split_for_a_fixed_batch_size(served):
 
 def test_loops_and_other_dtypes_pass_gradients(served):
     network = load(served, "loop")
-    images = tf.constant(IMAGES)
-    with tf.GradientTape() as tape:
-        tape.watch(images)
-        logits = network.layer(images)
+    logits, gradient = logits_and_gradient(network)
     assert logits.dtype == tf.float32
     np.testing.assert_allclose(logits, 2 * IMAGES.reshape(5, 64) @ WEIGHTS, rtol=1e-4, atol=1e-5)
-    assert np.all(np.isfinite(tape.gradient(logits, images)))
+    assert np.all(np.isfinite(gradient))
 
 
 @pytest.mark.parametrize(
