@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def shorten(notebook, usual, short):
-    """Replace the length of the training, which takes most of the time of the notebook."""
+    """Replace the length of a training or a number of images by a shorter one."""
     sources = [cell for cell in notebook.cells if usual in cell.source]
     assert len(sources) == 1
     sources[0].source = sources[0].source.replace(usual, short)
@@ -20,7 +20,13 @@ def shorten(notebook, usual, short):
 def test_quickstart_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(ROOT / "examples" / "quickstart.ipynb", as_version=4)
-    shorten(notebook, "epochs=12", "epochs=1")
+    for usual, short in (
+        ("epochs=12", "epochs=1"),
+        ("epochs=15", "epochs=5"),
+        ("take(100)", "take(20)"),
+        ("white_box_images=20", "white_box_images=4"),
+    ):
+        shorten(notebook, usual, short)
     NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": tmp_path}}).execute()
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert len(cells) == 10

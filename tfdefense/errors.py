@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 _NAMES_SHOWN = 30
+_CHARACTERS_SHOWN = 80
 
 
 class UserError(ValueError):
@@ -41,11 +42,17 @@ def unknown_name(kind: str, given: str, allowed: Iterable[str]) -> UserError:
       allowed: all known names. Up to 30 are listed in the message; more are only counted.
     """
     allowed = sorted(allowed)
-    nearest = difflib.get_close_matches(given, allowed, n=1, cutoff=0.4)
+    # Without a limit, the time to compare grows with the square of the length.
+    nearest = difflib.get_close_matches(given[:_CHARACTERS_SHOWN], allowed, n=1, cutoff=0.4)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     many = len(allowed) > _NAMES_SHOWN
     known = f"{len(allowed)} are known" if many else f"Known: {', '.join(allowed)}"
-    return UserError(f"unknown {kind} {given!r}.{hint} {known}.")
+    return UserError(f"unknown {kind} {cut_text(given)!r}.{hint} {known}.")
+
+
+def cut_text(text: str) -> str:
+    """Return a text, such as a path, that is cut if it has more than 80 characters."""
+    return text if len(text) <= _CHARACTERS_SHOWN else f"{text[:_CHARACTERS_SHOWN]} ..."
 
 
 def require(condition: object, message: str) -> None:

@@ -14,7 +14,9 @@ def trained_purifier(toy_model, toy_split):
     return defense.fit(toy_split, epochs=20, batch_size=24)
 
 
-@pytest.fixture(scope="session", params=["apeganpp", "bit_depth"])
+@pytest.fixture(
+    scope="session", params=[pytest.param("apeganpp", marks=pytest.mark.slow), "bit_depth"]
+)
 def defense(request, trained_purifier, toy_model):
     if request.param == "apeganpp":
         return trained_purifier

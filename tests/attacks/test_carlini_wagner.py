@@ -53,6 +53,7 @@ def test_more_searches_are_never_worse(victim, victim_images, victim_labels):
     assert np.all(np.asarray(six.l2)[both] <= np.asarray(one.l2)[both] + 1e-6)
 
 
+@pytest.mark.slow
 def test_perturbations_are_smaller_than_those_of_deepfool(victim, victim_images, victim_labels):
     of_deepfool = DeepFool().run(victim, victim_images, victim_labels).l2
     of_cw = CarliniWagnerL2().run(victim, victim_images, victim_labels).l2

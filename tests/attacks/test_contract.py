@@ -27,6 +27,7 @@ from tfdefense.attacks import (
     HopSkipJump,
     Square,
     StrongestOf,
+    make_attack,
 )
 
 BOUNDED = [
@@ -67,11 +68,25 @@ UNBOUNDED = [
     StrongestOf((FGSM(epsilon=0.2), BIM(epsilon=0.2), Square(epsilon=0.2, queries=20))),
 ]
 ALL = BOUNDED + UNBOUNDED
+# The daily loop has the first attack of each class, and none that consists of others.
+DAILY = {type(attack): attack for attack in reversed(ALL) if not attack.has_parts}
 STOPS_AT_SUCCESS = [
     attack
     for attack in ALL
     if not isinstance(attack, FGSM) and getattr(attack, "stop_at_success", True)
 ]
+
+
+def cases(attacks):
+    """Return the attacks as parameters; those that the daily loop leaves out are slow."""
+    return [
+        pytest.param(
+            attack,
+            id=repr(attack),
+            marks=() if DAILY.get(type(attack)) is attack else pytest.mark.slow,
+        )
+        for attack in attacks
+    ]
 
 
 class SwitchableModel(CountingModel):
@@ -133,7 +148,7 @@ def test_result_reports_success_and_norms_of_each_image(
     assert not np.asarray(result.no_gradient).any()
 
 
-@pytest.mark.parametrize("attack", BOUNDED, ids=repr)
+@pytest.mark.parametrize("attack", cases(BOUNDED))
 def test_images_stay_in_the_ball(attack, run):
     result = run(attack)
     size = np.asarray(result.linf if attack.norm == "linf" else result.l2)
@@ -157,7 +172,7 @@ def test_attack_can_be_traced_into_another_function(
     np.testing.assert_allclose(traced, eager, atol=2e-4)
 
 
-@pytest.mark.parametrize("attack", ALL, ids=repr)
+@pytest.mark.parametrize("attack", cases(ALL))
 def test_result_of_an_image_does_not_depend_on_its_batch(
     attack, run, model, victim_images, victim_labels
 ):
@@ -185,7 +200,7 @@ def test_images_that_already_fool_the_model_are_left_unchanged(
     assert np.asarray(result.queries).max() <= 4 * draws
 
 
-@pytest.mark.parametrize("attack", ALL, ids=repr)
+@pytest.mark.parametrize("attack", cases(ALL))
 def test_queries_and_gradients_are_counted_exactly(
     attack, run, model, victim_images, victim_labels
 ):
@@ -266,3 +281,19 @@ def test_repr_shows_all_hyperparameters():
     assert repr(BIM(epsilon=0.3)) == (
         "BIM(epsilon=0.3, norm='linf', steps=10, relative_step_size=0.25, stop_at_success=False)"
     )
+
+
+@pytest.mark.parametrize("attack", ALL, ids=repr)
+def test_no_image_costs_more_than_the_largest_cost(attack, run, victim_images):
+    cost = attack.largest_cost(victim_images.shape[1:], 5)
+    result = run(attack)
+    assert np.asarray(result.gradients).max() <= cost.gradients
+    assert np.asarray(result.queries).max() <= cost.gradients + cost.predictions
+
+
+@pytest.mark.parametrize("name", ATTACKS.names())
+def test_every_registered_attack_knows_its_largest_cost(name):
+    attack = make_attack(name)
+    cost = attack.largest_cost((28, 28, 1), 10)
+    assert (cost.gradients > 0) == attack.uses_gradients
+    assert cost.gradients + cost.predictions > 0

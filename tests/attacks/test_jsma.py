@@ -79,3 +79,18 @@ def test_targets_are_random_repeatable_and_never_the_label(victim, victim_images
     np.testing.assert_array_equal(least, logits.argmin(1))
     second = JSMA(targets="second").run(victim, victim_images, victim_labels).targets
     np.testing.assert_array_equal(second, np.argsort(logits, 1)[:, -2])
+
+
+@pytest.mark.parametrize("theta", [1.0, 0.5])
+def test_the_largest_cost_is_that_of_an_image_that_withstands(theta):
+    """No image of a model with a constant lead is ever fooled."""
+    attack = JSMA(theta=theta, gamma=0.5)
+    weights = tf.constant(np.random.default_rng(0).normal(size=(32, 3)), tf.float32)
+
+    def model(images):
+        return tf.reshape(images, [-1, 32]) @ weights + [1e3, 0.0, 0.0]
+
+    images = np.full((2, 4, 4, 2), 0.25, np.float32)
+    result = attack.run(model, images, np.zeros(2, np.int32))
+    cost = attack.largest_cost((4, 4, 2), 3)
+    assert cost.gradients / 2 < np.asarray(result.gradients).max() <= cost.gradients

@@ -1,13 +1,11 @@
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
 
 import tfdefense
 from tests.conftest import SHAPE, make_toy_model
+from tests.small_classifier import train_small_classifier
 from tfdefense.classifiers import FrozenClassifier, default_for, mnist_cnn
-from tfdefense.classifiers.core.architecture import Recipe
 from tfdefense.errors import UserError
 
 
@@ -57,14 +55,9 @@ def test_any_callable_is_accepted_and_dropout_is_off(toy_images):
     np.testing.assert_array_equal(frozen(toy_images), frozen(toy_images))
 
 
-def shorten_training(monkeypatch, images):
-    short = dataclasses.replace(mnist_cnn.MNIST_CNN, grey=Recipe(training_images=images))
-    monkeypatch.setattr(mnist_cnn, "MNIST_CNN", short)
-
-
 @pytest.mark.slow
 def test_a_classifier_is_trained_once_and_then_loaded(digits, tmp_path, capsys, monkeypatch):
-    shorten_training(monkeypatch, images=10_000)
+    train_small_classifier(monkeypatch, images=10_000)
     first = tfdefense.classifiers.load("mnist_cnn", digits, runs_dir=tmp_path)
     said = capsys.readouterr().out
     assert "Training the classifier mnist_cnn on digits" in said
@@ -78,7 +71,7 @@ def test_a_classifier_is_trained_once_and_then_loaded(digits, tmp_path, capsys, 
 
 @pytest.mark.slow
 def test_the_error_names_a_damaged_classifier(digits, tmp_path, capsys, monkeypatch):
-    shorten_training(monkeypatch, images=3_000)
+    train_small_classifier(monkeypatch, images=3_000)
     tfdefense.classifiers.load("mnist_cnn", digits, runs_dir=tmp_path)
     (tmp_path / "digits-mnist_cnn" / "classifier.keras").write_bytes(b"not a model")
     with pytest.raises(UserError, match=r"classifier.keras: cannot be loaded"):
@@ -86,9 +79,9 @@ def test_the_error_names_a_damaged_classifier(digits, tmp_path, capsys, monkeypa
 
 
 @pytest.mark.slow
-def test_two_replicas_train_a_network_with_dropout(digits, two_replicas):
-    short = dataclasses.replace(mnist_cnn.MNIST_CNN, grey=Recipe(training_images=6_000))
+def test_two_replicas_train_a_network_with_dropout(digits, two_replicas, monkeypatch):
+    train_small_classifier(monkeypatch)
     with two_replicas.scope():
-        model = tfdefense.classifiers.ClassifierTraining(short, digits).fit()
+        model = tfdefense.classifiers.ClassifierTraining(mnist_cnn.MNIST_CNN, digits).fit()
     predicted = np.argmax(model.predict(digits.validation.images, verbose=0), -1)
     assert np.mean(predicted == digits.validation.labels) > 0.6

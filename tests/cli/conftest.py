@@ -1,6 +1,6 @@
 """A directory with one small finished run, which the tests of all commands share."""
 
-import dataclasses
+import shutil
 from pathlib import Path
 
 import keras
@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import tfdefense
-from tfdefense.classifiers import mnist_cnn
-from tfdefense.classifiers.core.architecture import Recipe
+from tests.once import make_once
+from tests.small_classifier import train_small_classifier
 from tfdefense.cli.main import main
+from tfdefense.utils.file_lock import lock_directory
 
 QUICK = [
     *("train", "--defense=apeganpp", "--epochs=1", "--images=20", "--white_box_images=4"),
@@ -31,31 +32,33 @@ def custom_model():
     return model
 
 
-def shorten_classifier(patch):
-    """Train mnist_cnn on 6,000 images only."""
-    short = dataclasses.replace(mnist_cnn.MNIST_CNN, grey=Recipe(training_images=6_000))
-    patch.setattr(mnist_cnn, "MNIST_CNN", short)
-
-
 def pytest_collection_modifyitems(items):
-    """Mark tests that need the finished run as slow, because each process must train it first."""
+    """Mark tests that need the finished run as slow, because one process must train it first."""
     for item in items:
         if item.path.parent == Path(__file__).parent and "place" in item.fixturenames:
             item.add_marker(pytest.mark.slow)
 
 
-@pytest.fixture(scope="session")
-def place(tmp_path_factory):
-    """Make a directory with a small finished run, a custom model and a small dataset."""
-    place = tmp_path_factory.mktemp("cli")
+def make_place(place):
+    """Fill a directory with a small finished run, a custom model and a small dataset."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        shorten_classifier(patch)
+        train_small_classifier(patch)
         assert main(QUICK) == 0
         custom_model().save("custom.keras")
         rng = np.random.default_rng(0)
         small = rng.integers(0, 256, (40, 8, 8), np.uint8)
         np.savez("small.npz", images=small, labels=np.arange(40) % 4)
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory):
+    """Copy the directory of `make_place`, which is made once, for the tests of this process."""
+    finished = make_once(tmp_path_factory, "cli_place", make_place)
+    place = shutil.copytree(finished, tmp_path_factory.mktemp("cli") / "place")
+    # A process that locks a run writes its number into the run. Do it before tests compare files.
+    for lock in place.rglob(".lock"):
+        lock_directory(lock.parent, "run")
     return place
 
 

@@ -25,8 +25,11 @@ def run(tmp_path_factory, toy_split):
     path = place / "run"
     arguments = ["--sigma=0.3", "--votes=2", "--widths=4,8", "--epochs=2", "--batch_size=16"]
     data = [f"--dataset=npz:{place / 'toy.npz'}", f"--classifier={place / 'toy.keras'}"]
-    few = ["--attacks=fgsm", "--images=3", "--white_box_images=1", f"--run={path}"]
-    assert main(["train", "--defense=denoised_smoothing", *arguments, *data, *few]) == 0
+    few = ["--attacks=fgsm", "--images=3", "--white_box_images=1", "--checks=none"]
+    assert (
+        main(["train", "--defense=denoised_smoothing", *arguments, *data, *few, f"--run={path}"])
+        == 0
+    )
     return path
 
 
@@ -86,11 +89,26 @@ def test_images_are_certified_and_certification_is_resumed(run, tmp_path, capsys
     assert json.loads((growing / "certified.json").read_text())["n"] == 4
 
 
+def assert_refused(flags, message, capsys):
+    assert main(["certify", *flags]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [([], "--run: none given"), (["--run=gone"], "--run=gone: no such")],
+)
+def test_a_missing_run_is_one_line_with_status_2(capsys, monkeypatch, tmp_path, flags, message):
+    monkeypatch.chdir(tmp_path)
+    assert_refused(flags, message, capsys)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "--run: none given"),
-        (["--run=gone"], "--run=gone: no such"),
         (["--run={run}", "--estimation_samples=0"], "--estimation_samples=0: at least 1"),
         (["--run={run}", "--selection_samples=0"], "--selection_samples=0: at least 1"),
         (["--run={run}", "--draws=5"], "--draws: renamed to --estimation_samples."),
@@ -102,11 +120,7 @@ def test_images_are_certified_and_certification_is_resumed(run, tmp_path, capsys
 )
 def test_wrong_input_is_one_line_with_status_2(run, capsys, monkeypatch, flags, message):
     monkeypatch.chdir(run.parent)
-    given = [flag.format(run=run) for flag in flags]
-    assert main(["certify", *given]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert len(error.splitlines()) == 1
+    assert_refused([flag.format(run=run) for flag in flags], message, capsys)
     assert not (run / "certified").exists()
 
 
@@ -132,6 +146,6 @@ def test_other_settings_and_other_defenses_are_refused(run, tmp_path, capsys, mo
     other = ["train", "--defense=bit_depth", f"--dataset={settings['dataset']}"]
     place = run.parent
     flags = [f"--classifier={place / 'toy.keras'}", f"--run={tmp_path / 'bits'}", "--attacks=fgsm"]
-    assert main([*other, *flags, "--images=2", "--white_box_images=1"]) == 0
+    assert main([*other, *flags, "--images=2", "--white_box_images=1", "--checks=none"]) == 0
     assert main(["certify", f"--run={tmp_path / 'bits'}"]) == 2
     assert "bit_depth cannot certify" in capsys.readouterr().err

@@ -17,7 +17,7 @@ def test_evaluate_finds_what_train_reported(run, tmp_path):
     """A later command loads the weights that training ended with."""
     shutil.copytree(run, tmp_path / "copy")
     rows = json.loads((run / "report.json").read_text())["rows"]
-    flags = ["--images=20", "--white_box_images=4", "--attacks=fgsm,pgd"]
+    flags = ["--images=20", "--white_box_images=4", "--attacks=fgsm,pgd", "--checks=none"]
     assert main(["evaluate", f"--run={tmp_path / 'copy'}", *flags]) == 0
     again = json.loads((tmp_path / "copy" / "report.json").read_text())["rows"]
     for first, second in zip(rows, again, strict=True):
@@ -31,7 +31,8 @@ def test_evaluate_finds_what_train_reported(run, tmp_path):
 def test_evaluate_needs_only_the_run(run, tmp_path, monkeypatch, capsys):
     shutil.copytree(run, tmp_path / "moved")
     monkeypatch.chdir(tmp_path)
-    assert main(["evaluate", "--run=moved", "--attacks=bim", "--epsilon=0.2", "--images=10"]) == 0
+    few = ["--attacks=bim", "--epsilon=0.2", "--images=10", "--checks=none"]
+    assert main(["evaluate", "--run=moved", *few]) == 0
     assert "bim 0.2" in capsys.readouterr().out
     rows = json.loads(Path("moved/report.json").read_text())["rows"]
     assert {row["n"] for row in rows} == {10}
@@ -42,7 +43,7 @@ def test_evaluate_finds_a_trained_defence_by_name(run, tmp_path, capsys, monkeyp
     """Flags of the training need not be repeated."""
     shutil.copytree(run, tmp_path / run)
     monkeypatch.chdir(tmp_path)
-    flags = ["--attacks=fgsm", "--images=10", "--white_box_images=2"]
+    flags = ["--attacks=fgsm", "--images=10", "--white_box_images=2", "--checks=none"]
     (run / "report.json").unlink()
     assert main(["evaluate", "--defense=apeganpp", *flags]) == 0
     assert f"{run}/report.html" in capsys.readouterr().out
@@ -52,7 +53,7 @@ def test_evaluate_finds_a_trained_defence_by_name(run, tmp_path, capsys, monkeyp
 
 @pytest.mark.slow
 def test_evaluate_creates_the_run_of_a_defence_that_does_not_learn(run, capsys):
-    flags = ["--attacks=fgsm", "--images=10", "--white_box_images=2"]
+    flags = ["--attacks=fgsm", "--images=10", "--white_box_images=2", "--checks=none"]
     name = "bit_depth+spatial_smoothing"
     assert main(["evaluate", f"--defense={name}", "--bits=2", *flags]) == 0
     assert f"{name}, white box" in capsys.readouterr().out
@@ -63,7 +64,7 @@ def test_evaluate_creates_the_run_of_a_defence_that_does_not_learn(run, capsys):
 @pytest.mark.slow
 def test_evaluate_puts_a_trained_defence_in_front_of_another_classifier(run):
     another = ["--classifier=custom.keras", "--input_range=0,255"]
-    few = ["--images=20", "--white_box_images=4", "--attacks=fgsm"]
+    few = ["--images=20", "--white_box_images=4", "--attacks=fgsm", "--checks=none"]
     before = (run / "report.json").read_text()
     assert main(["evaluate", f"--run={run}", *another, *few]) == 0
     rows = json.loads((run / "guarding-custom" / "report.json").read_text())["rows"]
@@ -78,7 +79,8 @@ def test_evaluate_under_every_threat_model(run, tmp_path, monkeypatch):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     given = ["--threat_models=grey_box,white_box,transfer,black_box", "--source=custom.keras"]
-    few = ["--images=20", "--white_box_images=4", "--attacks=fgsm"]
+    # With a fixed number of images, the checks and the accuracy curve take the time that they need.
+    few = ["--images=20", "--white_box_images=4", "--check_images=4", "--attacks=fgsm"]
     assert main(["evaluate", f"--run={copy}", *given, *few]) == 2, (
         "custom.keras takes images in [0, 255]"
     )
@@ -98,7 +100,7 @@ def test_evaluate_under_every_threat_model(run, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_compare_puts_runs_into_one_table_and_figure(run, tmp_path, capsys):
-    few = ["--images=20", "--white_box_images=4", "--attacks=fgsm,pgd"]
+    few = ["--images=20", "--white_box_images=4", "--attacks=fgsm,pgd", "--checks=none"]
     other = "runs/digits-mnist_cnn-bit_depth"
     assert main(["evaluate", "--defense=bit_depth", *few]) == 0
     capsys.readouterr()

@@ -56,7 +56,7 @@ def test_train_learns_from_the_images_that_attack_made(run, tmp_path, capsys):
     flags = ["--split=train", "--steps=2", f"--output={examples}"]
     assert main(["attack", "--attack=bim", *flags]) == 0
     trained = tmp_path / "run"
-    command = [*QUICK, f"--run={trained}", f"--pairs={examples}"]
+    command = [*QUICK, "--checks=none", f"--run={trained}", f"--pairs={examples}"]
     assert main(command) == 0
     settings = json.loads((trained / "config.json").read_text())["settings"]
     assert settings["pairs"][0].startswith("bim-")
@@ -84,13 +84,14 @@ def test_a_classifier_alone_is_trained_and_then_named(run, capsys):
 
 @pytest.mark.slow
 def test_a_defence_that_does_not_learn_is_evaluated_and_exported(run, capsys):
-    command = ["train", "--defense=bit_depth", *QUICK[3:], "--attacks=fgsm"]
+    command = ["train", "--defense=bit_depth", *QUICK[3:], "--attacks=fgsm", "--checks=none"]
     assert main(command) == 0
     printed = capsys.readouterr().out
     for needed in ("bit_depth, grey box", "bit_depth, white box", "export/1"):
         assert needed in printed
     place = Path("runs/digits-mnist_cnn-bit_depth")
-    assert main(["evaluate", f"--run={place}", "--attacks=bim", "--images=5"]) == 0
+    few = ["--attacks=bim", "--images=5", "--checks=none"]
+    assert main(["evaluate", f"--run={place}", *few]) == 0
     assert main(["export", f"--run={place}"]) == 0
 
 
@@ -104,7 +105,7 @@ def test_a_custom_model_with_a_folder_of_images(run, tmp_path, capsys):
         picture = Image.fromarray(np.round(255 * image[..., 0]).astype(np.uint8))
         picture.save(place / f"{number}.png")
     custom = ["--classifier=custom.keras", f"--dataset=dir:{tmp_path / 'pictures'}"]
-    command = [*QUICK, *custom, f"--run={tmp_path / 'run'}"]
+    command = [*QUICK, "--checks=none", *custom, f"--run={tmp_path / 'run'}"]
     assert main(command) == 2
     assert "--input_range=0,255" in capsys.readouterr().err
     assert not (tmp_path / "run").exists(), "a failed command leaves no run directory"
@@ -116,7 +117,8 @@ def test_a_custom_model_with_a_folder_of_images(run, tmp_path, capsys):
     assert (tmp_path / "run" / "export" / "1" / "saved_model.pb").is_file()
     capsys.readouterr()
     assert main(["train", f"--run={tmp_path / 'run'}"]) == 0
-    assert main(["evaluate", f"--run={tmp_path / 'run'}", "--attacks=bim", "--images=5"]) == 0
+    few = ["--attacks=bim", "--images=5", "--checks=none"]
+    assert main(["evaluate", f"--run={tmp_path / 'run'}", *few]) == 0
     custom_model().save(tmp_path / "custom.keras")
     other = f"--classifier={tmp_path / 'custom.keras'}"
     assert main(["train", f"--run={tmp_path / 'run'}", other, "--input_range=0,255"]) == 2

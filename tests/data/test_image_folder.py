@@ -151,8 +151,8 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
         assert len(data.train) == 1.6 * count
         return used
 
-    few, many = peak(300), peak(900)
-    pixels = 2 * 600 * 96 * 96  # Bytes that the further images hold.
+    few, many = peak(100), peak(400)
+    pixels = 2 * 300 * 96 * 96  # Bytes that the further images hold.
     assert many - few < 0.3 * pixels
 
 

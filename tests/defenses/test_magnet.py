@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.reports import evaluate_without_checks
 from tfdefense.attacks import FABT, PGD, Attack, AutoAttack, DeepFool, FGSMPredicted
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses import MagNet
@@ -11,8 +12,8 @@ from tfdefense.defenses.core.defense import RejectingClassifier
 from tfdefense.defenses.magnet import calibrate_thresholds
 from tfdefense.errors import UserError
 from tfdefense.evaluation import ThreatModels, evaluate
-from tfdefense.evaluation.protocol import save_report
 from tfdefense.evaluation.report.render import to_markdown
+from tfdefense.evaluation.report.report_files import save_report
 from tfdefense.serving import export
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.figures import save_figure, subplots
@@ -133,7 +134,7 @@ def test_an_attack_without_targets_has_a_targeted_variant(attack, aiming):
 def test_a_report_uses_targeted_variants_against_the_detector(trained, toy_split):
     defense, _ = trained
     attacks = [FGSMPredicted(epsilon=0.5), FABT(epsilon=0.5, steps=10)]
-    report = evaluate(
+    report = evaluate_without_checks(
         defense, toy_split.take(8), attacks, threat_models=ThreatModels(("white_box",))
     )
     said = [note for note in report.notes if "takes no targets" in note]
@@ -150,11 +151,13 @@ def test_a_report_uses_targeted_variants_against_the_detector(trained, toy_split
         evaluate(defense, toy_split, [without()])
 
 
+@pytest.fixture(scope="module")
+def report(trained, toy_split):
+    return evaluate(trained[0], toy_split, [PGD(epsilon=0.5)])
+
+
 @pytest.mark.slow
-def test_a_report_counts_refused_images(trained, toy_split):
-    defense, _ = trained
-    attacks = [PGD(epsilon=0.5)]
-    report = evaluate(defense, toy_split, attacks)
+def test_a_report_counts_refused_images(report):
     bare = "magnet_without_detector"
     assert [row.defense for row in report.rows[:3]] == ["none", "magnet", bare]
     labels, clean = report.labels, report.per_image["magnet/none/none"].predicted
@@ -179,8 +182,7 @@ def test_a_report_counts_refused_images(trained, toy_split):
 
 
 @pytest.mark.slow
-def test_a_saved_report_has_the_roc_of_the_detector(trained, toy_split, tmp_path):
-    report = evaluate(trained[0], toy_split, [PGD(epsilon=0.5)])
+def test_a_saved_report_has_the_roc_of_the_detector(report, tmp_path):
     figure, _ = subplots(1, 1, (4, 3))
     save_figure(figure, tmp_path / "gallery.png")
     save_report(report, RunDirectory(tmp_path))

@@ -5,6 +5,8 @@ import pytest
 
 import tfdefense
 from tests.conftest import SHAPE
+from tests.once import compute_once
+from tests.reports import evaluate_without_checks
 from tfdefense.attacks import BIM, FGSM
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
@@ -19,8 +21,11 @@ def defense(toy_model):
 
 
 @pytest.fixture(scope="session")
-def report(defense, toy_split):
-    return evaluate(defense, toy_split, [FGSM(epsilon=0.3), BIM(epsilon=0.3)], white_box_images=9)
+def report(defense, toy_split, tmp_path_factory):
+    attacks = [FGSM(epsilon=0.3), BIM(epsilon=0.3)]
+    return compute_once(
+        tmp_path_factory, "report", lambda: evaluate(defense, toy_split, attacks, 9)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -47,10 +52,4 @@ def full_report(bit_depth, toy_split, other_model):
     """A report with every threat model that counts only images that fooled the classifier."""
     names = ("grey_box", "white_box", "transfer", "black_box")
     threat_models = ThreatModels(names, other_model, fooled_only=True)
-    return evaluate(
-        bit_depth,
-        toy_split,
-        [FGSM(epsilon=0.2)],
-        white_box_images=12,
-        threat_models=threat_models,
-    )
+    return evaluate_without_checks(bit_depth, toy_split, [FGSM(epsilon=0.2)], 12, threat_models)

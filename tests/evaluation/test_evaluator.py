@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from tests.reports import evaluate_without_checks
 from tfdefense.attacks import BIM, FGSM, PGD, DeepFool
 from tfdefense.attacks.core.spec import format_attack
-from tfdefense.evaluation import Report, evaluate
+from tfdefense.evaluation import Report
 
 
 @pytest.mark.slow
@@ -60,7 +61,7 @@ def test_worst_case_is_per_image(report):
 @pytest.mark.slow
 def test_two_variants_of_an_attack_have_separate_rows(defense, toy_split):
     attacks = [BIM(epsilon=0.1), BIM(epsilon=0.1, steps=2)]
-    report = evaluate(defense, toy_split, attacks, white_box_images=4)
+    report = evaluate_without_checks(defense, toy_split, attacks, white_box_images=4)
     assert report.row("none", "bim", "white_box").n == 24
     assert report.row("none", "bim:steps=2", "white_box").n == 24
 
@@ -75,7 +76,7 @@ def test_undefended_rows_are_those_of_the_classifier(report, toy_model, toy_spli
 @pytest.mark.slow
 def test_worst_case_over_several_norms_has_no_radius(bit_depth, toy_split):
     attacks = [PGD(epsilon=0.3, steps=2), PGD(epsilon=1.5, steps=2, norm="l2")]
-    report = evaluate(bit_depth, toy_split.take(6), attacks)
+    report = evaluate_without_checks(bit_depth, toy_split.take(6), attacks)
     worst = report.row("bit_depth", "worst_case", "white_box")
     assert worst.epsilon is None
     correct = [
@@ -91,7 +92,7 @@ def test_worst_case_over_several_norms_has_no_radius(bit_depth, toy_split):
 @pytest.mark.slow
 def test_attacks_without_a_radius_are_left_out_of_the_worst_case(defense, toy_split):
     attacks = [FGSM(epsilon=0.1), DeepFool()]
-    report = evaluate(defense, toy_split, attacks, white_box_images=9)
+    report = evaluate_without_checks(defense, toy_split, attacks, white_box_images=9)
     assert report.row("none", "deepfool", "white_box").accuracy == 0
     assert report.row("none", "deepfool", "white_box").epsilon is None
     fgsm, worst = (report.row("none", name, "white_box") for name in ("fgsm", "worst_case"))
@@ -99,5 +100,5 @@ def test_attacks_without_a_radius_are_left_out_of_the_worst_case(defense, toy_sp
     assert worst.epsilon == 0.1
     assert [line[0] for line in report.table()[-2:]] == ["deepfool", "worst_case 0.1"]
     assert Report.from_json(report.to_json()).rows == report.rows
-    alone = evaluate(defense, toy_split, attacks[1:], white_box_images=9)
+    alone = evaluate_without_checks(defense, toy_split, attacks[1:], white_box_images=9)
     assert alone.row("none", "worst_case", "white_box").accuracy == 0

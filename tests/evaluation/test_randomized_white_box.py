@@ -12,7 +12,7 @@ from tfdefense.defenses.core.randomized_defense import RandomizedDefense
 from tfdefense.errors import UserError
 from tfdefense.evaluation import AttackPlan, Report, ThreatModels
 from tfdefense.evaluation.checks.settings import CheckSettings
-from tfdefense.evaluation.evaluator import evaluate_plan
+from tfdefense.evaluation.evaluate_defense import evaluate_plan
 from tfdefense.evaluation.per_image_results import REFUSED
 from tfdefense.evaluation.randomized_white_box import attack_beyond_success
 from tfdefense.evaluation.report.comparison import Comparison

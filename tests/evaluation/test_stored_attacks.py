@@ -2,16 +2,17 @@ import numpy as np
 import pytest
 
 import tfdefense
+from tests.reports import NO_CHECKS, evaluate_without_checks
 from tfdefense.attacks import BIM
 from tfdefense.evaluation import AttackPlan
-from tfdefense.evaluation.evaluator import evaluate, evaluate_plan
+from tfdefense.evaluation.evaluate_defense import evaluate_plan
 
 
 @pytest.mark.slow
 def test_stored_images_are_reused_by_other_defences_too(
     bit_depth, toy_model, toy_split, tmp_path, monkeypatch
 ):
-    plan = AttackPlan((BIM(epsilon=0.2),), 6, runs_dir=tmp_path)
+    plan = AttackPlan((BIM(epsilon=0.2),), 6, runs_dir=tmp_path, checks=NO_CHECKS)
     first = evaluate_plan(bit_depth, toy_split, plan)
     assert len(list((tmp_path / "attacks").iterdir())) == 2
     attacked = []
@@ -25,7 +26,7 @@ def test_stored_images_are_reused_by_other_defences_too(
     assert not attacked
     other = evaluate_plan(tfdefense.defenses.SpatialSmoothing(toy_model), toy_split, plan)
     assert attacked == ["spatial_smoothing+toy"]
-    without_storage = evaluate(bit_depth, toy_split, plan.attacks, 6)
+    without_storage = evaluate_without_checks(bit_depth, toy_split, plan.attacks, 6)
     for report in (first, again, without_storage):
         for key, results in first.per_image.items():
             np.testing.assert_array_equal(report.per_image[key].predicted, results.predicted)

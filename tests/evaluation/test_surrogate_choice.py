@@ -7,7 +7,7 @@ from tfdefense.attacks import FGSM, bpda
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.errors import UserError
 from tfdefense.evaluation import AttackPlan
-from tfdefense.evaluation.evaluator import evaluate_plan
+from tfdefense.evaluation.evaluate_defense import evaluate_plan
 from tfdefense.evaluation.protocol import EvaluationConfig
 from tfdefense.evaluation.surrogate_choice import check_surrogates, surrogate_notes
 from tfdefense.experiments.context import ExperimentContext

@@ -8,7 +8,7 @@ from tests.evaluation.checks.planted_flaws import PlantedDefense
 from tfdefense.attacks import BIM, FGSM, DeepFool, Square, bpda
 from tfdefense.evaluation import AttackPlan, Report
 from tfdefense.evaluation.checks.run import CheckSettings
-from tfdefense.evaluation.evaluator import evaluate_plan
+from tfdefense.evaluation.evaluate_defense import evaluate_plan
 from tfdefense.evaluation.measurements import Measurements
 from tfdefense.evaluation.per_image_results import PerImageResults, ResultKey
 from tfdefense.evaluation.predictions import load_predictions, save_predictions
@@ -86,6 +86,7 @@ def test_a_report_attacks_through_all_surrogates(misled_report, toy_split):
     assert Report.from_json(misled_report.to_json()).surrogates == misled_report.surrogates
 
 
+@pytest.mark.slow
 def test_predictions_have_the_surrogate_of_each_image(misled_report, tmp_path):
     path = tmp_path / "predictions.npz"
     save_predictions(path, misled_report.labels, misled_report.per_image)

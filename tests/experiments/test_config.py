@@ -76,6 +76,7 @@ def test_flags_settings_and_config_hold_the_same(name, data):
     flags = {"defense": name, "classifier": "lenet", **data.draw(flags_of(name))}
     if DefenseConfig(name).learned_class is not None:
         flags["epochs"] = 3
+        flags.setdefault("batch_size", 32)  # The default depends on the images.
     try:
         config = experiment_from_flags(flags)
     except UserError:
@@ -143,7 +144,7 @@ def test_a_run_of_version_0_1_opens(tmp_path):
     assert config == ExperimentConfig(
         DefenseConfig("apegan"),
         classifier=ClassifierSelection("mnist_cnn"),
-        training=TrainingConfig(epochs=1, train_images=256),
+        training=TrainingConfig(epochs=1, batch_size=128, train_images=256),
     )
     assert json.dumps(config.to_settings()) == json.dumps(json.loads(APEGAN)["settings"])
 
@@ -162,6 +163,7 @@ def test_inputs_of_a_run_are_found_by_their_paths():
         ClassifierSelection("toy.keras", "abc", input_range=(0.0, 255.0), path="/models/toy.keras"),
         TrainingConfig(
             2,
+            128,
             init_run=InputDirectory("/runs/first", "apegan-0123"),
             pairs=(InputDirectory("/adv/bim", "bim-4567"),),
         ),
@@ -267,7 +269,9 @@ def test_preset_signature_and_output_of_a_classifier_are_restored(tmp_path):
         output_name="probs",
         path="/theirs",
     )
-    config = ExperimentConfig(DefenseConfig("apegan"), DataConfig(), selection, TrainingConfig(2))
+    config = ExperimentConfig(
+        DefenseConfig("apegan"), DataConfig(), selection, TrainingConfig(2, 128)
+    )
     settings = config.to_settings()
     assert (settings["input_preset"], settings["signature"]) == ("caffe", "images")
     text = StoredConfig("defense", settings, {"classifier_path": "/theirs"}).to_json()

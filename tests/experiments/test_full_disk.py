@@ -18,8 +18,8 @@ from tfdefense.attacks.core.adversarial_dataset_maker import (
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import APEGANPlusPlus
 from tfdefense.errors import UserError, WorkFailedError
-from tfdefense.evaluation import protocol
-from tfdefense.evaluation.protocol import EvaluationConfig, evaluate_run
+from tfdefense.evaluation.protocol import EvaluationConfig
+from tfdefense.evaluation.run_evaluation import evaluate_run, load_finished_report
 from tfdefense.serving import export
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.stored_config import StoredConfig
@@ -149,17 +149,19 @@ def test_a_report_and_an_export_are_written_afterwards(small, toy_split, toy_mod
     defense = APEGANPlusPlus(toy_model, strengths=(0.2,))
     defense.fit(toy_split, 1, batch_size=8, run=run)
     data = tfdefense.data.Dataset("toy", toy_split, toy_split, toy_split)
-    config = EvaluationConfig(epsilon=0.1, attacks=("fgsm",), images=4, white_box_images=2)
+    config = EvaluationConfig(
+        epsilon=0.1, attacks=("fgsm",), images=4, white_box_images=2, checks=("none",)
+    )
     with full(small), pytest.raises(FULL) as error:
         evaluate_run(run, defense, data, config, small / "runs")
     message_of_full_disk(error)
-    assert protocol.load_finished_report(run, config) is None
+    assert load_finished_report(run, config) is None
     with full(small), pytest.raises(UserError) as error:
         export(defense, run.path / "export")
     message_of_full_disk(error)
     assert list((run.path / "export").iterdir()) == []
     evaluate_run(run, defense, data, config, small / "runs")
-    assert protocol.load_finished_report(run, config) is not None
+    assert load_finished_report(run, config) is not None
     served = tf.saved_model.load(export(defense, run.path / "export"))
     assert "serving_default" in served.signatures
     assert FGSM.name in (run.path / "report.md").read_text()

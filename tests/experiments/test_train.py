@@ -62,6 +62,15 @@ def test_a_finished_training_is_not_repeated(learned):
     assert state(run) == before
 
 
+def test_what_is_not_given_is_taken_from_an_existing_run(learned):
+    config, run = learned
+    same = dataclasses.replace(config, training=TrainingConfig(train_images=8))
+    plan = plan_training(same, run=run)
+    assert plan.config == load_experiment(run).config
+    afresh = plan_training(same, ExperimentContext(overwrite=True), run)
+    assert (afresh.loop.epochs, afresh.loop.batch_size) == (64, 128)
+
+
 def test_other_settings_are_refused(learned):
     config, run = learned
     other = dataclasses.replace(config, training=TrainingConfig(epochs=2, batch_size=8))

@@ -7,6 +7,7 @@ import types
 
 import pytest
 
+from tests.small_classifier import train_small_classifier
 from tfdefense.cli.main import main
 from tfdefense.papers import paper
 from tfdefense.papers.budget import load_budget
@@ -55,9 +56,10 @@ def small_papers(tmp_path_factory):
 
 @contextlib.contextmanager
 def working_folder(folder, papers):
-    """Work in `folder`, with the papers in the folder `papers` in place of the real ones."""
+    """Work in `folder`, with the papers in `papers` and a small mnist_cnn, not with the real ones."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paper, "_HERE", papers)
+        train_small_classifier(patch)
         patch.chdir(folder)
         load_paper.cache_clear()
         yield

@@ -5,10 +5,11 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from tfdefense.classifiers import CLASSIFIERS
-from tfdefense.papers.cost import CostEstimator, duration_text
+from tfdefense.papers.cost import CostEstimator
 from tfdefense.papers.paper import PaperDefense
 from tfdefense.papers.store import TargetStore
 from tfdefense.papers.targets import ClassifierTarget, DefenseTarget, ExamplesTarget
+from tfdefense.utils.duration import duration_text
 
 
 def profiled_operations(name, image_shape):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from types import SimpleNamespace
 
 from tests.papers.conftest import make_grid
 from tfdefense.classifiers import CLASSIFIERS, ClassifierConfig
@@ -86,10 +87,11 @@ def test_recipes_and_defaults_are_those_of_the_schema():
     cells = [cell for name in paper_names() for _, cell in make_grid(name).cells]
     classifiers = {cell.classifier.name for cell in cells}
     defenses = {cell.defense.defense for cell in cells if cell.defense}
+    grey = SimpleNamespace(image_shape=(28, 28, 1))
     values = {
         "loop": vars(LoopConfig(1)),
         "classifiers": vars(ClassifierConfig()),
-        "defenses": vars(LearnedDefense.loop_config(train=None, epochs=1)),
+        "defenses": vars(LearnedDefense.loop_config(train=grey, epochs=1)),
     }
     for name in sorted(classifiers):
         architecture = CLASSIFIERS.get(name)

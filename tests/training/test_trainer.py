@@ -193,3 +193,9 @@ def test_epochs_to_show_is_within_its_bounds():
     assert epochs_to_show(600_000, 58_000, 10, 80) == 10
     assert epochs_to_show(600_000, 1_257, 10, 80) == 80
     assert epochs_to_show(600_000, 20_000, 10, 80) == 30
+
+
+def test_large_images_are_shown_less_often():
+    assert epochs_to_show(450_000, 1_000, 8, 64, (224, 224, 3)) == 9
+    assert epochs_to_show(450_000, 100_000, 8, 64, (224, 224, 3)) == 1
+    assert epochs_to_show(450_000, 100_000, 8, 64, (28, 28, 1)) == 8

@@ -1,7 +1,11 @@
 import re
 
+import pytest
+
 from tfdefense.utils.tables import (
+    Markdown,
     escape_latex,
+    escape_markdown,
     format_share,
     latex_table,
     markdown_table,
@@ -27,6 +31,22 @@ def test_markdown_table_is_a_github_table_with_escaped_bars():
     assert r"a\|b" in rows[1]
 
 
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("<b> [a](b) [a][b]", r"&lt;b> [a]\(b) [a]\[b]"),
+        ("http://a.example WWW.a.example", "http&#58;//a.example WWW&#46;a.example"),
+        ("a@b.example", "a&#64;b.example"),
+        ("`a<b` <c> ``d`<e>``", "`a<b` &lt;c> ``d`<e>``"),
+        ("a ` <b>", "a &#96; &lt;b>"),
+        ("`` a ` <b>", "&#96;&#96; a &#96; &lt;b>"),
+        ("\\`<b>` \\\\`<b>`", "\\&#96;&lt;b>&#96; \\\\&#96;&lt;b>&#96;"),
+    ],
+)
+def test_markdown_contains_no_html_and_no_link(text, escaped):
+    assert escape_markdown(text) == escaped
+
+
 def test_latex_table_loads_booktabs_and_escapes_cells_and_caption():
     lines = latex_table(TABLE, "50% of #1 & more")
     assert lines[0] == r"\begin{table}"
@@ -45,3 +65,11 @@ def test_all_special_characters_of_latex_are_escaped():
 
 def test_share_has_interval_and_n():
     assert format_share(0.977, 0.974, 0.98, 10_000) == "97.7% [97.4, 98.0] n=10,000"
+
+
+def test_markdown_of_our_own_is_not_escaped():
+    table = [["table"], [Markdown("[2](2.md): a|b")], ["[3](3.md)"]]
+    assert [line.strip("| ") for line in markdown_table(table)[2:]] == [
+        r"[2](2.md): a\|b",
+        r"[3]\(3.md)",
+    ]

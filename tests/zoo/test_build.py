@@ -26,7 +26,9 @@ def test_a_run_with_a_report_can_be_added_and_one_without_cannot(tmp_path, digit
         "epochs": 1,
         "train_images": 128,
     }
-    evaluation = EvaluationConfig(images=20, white_box_images=5, attacks=("fgsm",))
+    evaluation = EvaluationConfig(
+        images=20, white_box_images=5, attacks=("fgsm",), checks=("none",)
+    )
     config = experiment_from_flags(flags, evaluation=evaluation)
     run = RunDirectory(tmp_path / "run")
     train(config, ExperimentContext(runs_dir=tmp_path), run)

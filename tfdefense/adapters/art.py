@@ -51,8 +51,10 @@ class ArtPurifier(Preprocessor):
     def __init__(self, defense: Defense) -> None:
         super().__init__(is_fitted=True, apply_fit=False, apply_predict=True)
         self.defense = defense
-        self._purify = tf.function(defense.purify, reduce_retracing=True)
-        self._compiled_gradient = tf.function(self._gradient, reduce_retracing=True)
+        self._purify = tf.function(defense.purify, autograph=False, reduce_retracing=True)
+        self._compiled_gradient = tf.function(
+            self._gradient, autograph=False, reduce_retracing=True
+        )
 
     def __call__(
         self, x: np.ndarray, y: np.ndarray | None = None

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfdefense.attacks.core import norms, per_image_random
 from tfdefense.attacks.core.attack import BoundedAttack
+from tfdefense.attacks.core.attack_cost import AttackCost
 from tfdefense.attacks.core.attack_result import AdversarialBatch
 from tfdefense.attacks.core.auto_pgd import AscentBatch, AutoPGDConfig, run_auto_pgd
 from tfdefense.attacks.core.losses import Loss, cross_entropy
@@ -48,6 +49,9 @@ class APGD(BoundedAttack):
         for field in ("steps", "restarts"):
             value = getattr(self, field)
             require(value >= 1, f"{self.name}: {field} {value} given, at least 1 needed.")
+
+    def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost:
+        return AttackCost(self.restarts * (self.steps + 1), predictions=1)
 
     @abc.abstractmethod
     def loss(self, labels: tf.Tensor, targets: tf.Tensor | None) -> Loss:
@@ -166,6 +170,10 @@ class APGDT(APGDDLR):
     @property
     def min_classes(self) -> int:
         return 4
+
+    def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost:
+        turns = min(self.target_classes, num_classes - 1)
+        return super().largest_cost(image_shape, num_classes).times(turns)
 
     def choose_loss_targets(self, model: Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return most_likely_wrong_classes(model(images), labels, self.target_classes)

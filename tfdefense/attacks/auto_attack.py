@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from tfdefense.attacks.apgd import APGDCE, APGDDLR, APGDT
 from tfdefense.attacks.core.attack import Attack, BoundedAttack
+from tfdefense.attacks.core.attack_cost import AttackCost
 from tfdefense.attacks.core.attack_result import AdversarialBatch
 from tfdefense.attacks.core.expectation import Expectation, num_draws
 from tfdefense.attacks.core.model import Model
@@ -79,6 +80,11 @@ class AutoAttack(BoundedAttack):
         unfit = (FABT, APGDDLR) if num_classes < 4 else FABT
         parts = self.attacks(num_classes)
         return StrongestOf([attack for attack in parts if not isinstance(attack, unfit)])
+
+    def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost:
+        parts = StrongestOf(self.attacks(num_classes)).largest_cost(image_shape, num_classes)
+        assert parts is not None
+        return parts.times(_DRAWS) if self.version == "rand" else parts
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

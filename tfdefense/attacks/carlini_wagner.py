@@ -10,6 +10,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfdefense.attacks.core import norms
+from tfdefense.attacks.core.attack_cost import AttackCost
 from tfdefense.attacks.core.attack_result import AdversarialBatch
 from tfdefense.attacks.core.criteria import is_successful
 from tfdefense.attacks.core.input_gradients import is_zero, loss_gradient
@@ -105,6 +106,9 @@ class CarliniWagnerL2(TargetedAttack):
             )
         if self.box not in ("projected", "tanh"):
             raise unknown_name(f"{self.name}: box", self.box, ("projected", "tanh"))
+
+    def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost:
+        return AttackCost(1 + self.searches * self.steps, predictions=1)
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

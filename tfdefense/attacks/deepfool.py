@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfdefense.attacks.carlini_wagner import CarliniWagnerL2
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.attack import Attack
+from tfdefense.attacks.core.attack_cost import AttackCost
 from tfdefense.attacks.core.attack_result import AdversarialBatch
 from tfdefense.attacks.core.criteria import is_misclassified
 from tfdefense.attacks.core.input_gradients import class_gradients, is_zero
@@ -69,6 +70,10 @@ class DeepFool(Attack):
     def targeted_variant(self, num_classes: int) -> Attack:
         del num_classes
         return CarliniWagnerL2()
+
+    def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost:
+        directions = min(self.candidates, num_classes) - 1
+        return AttackCost(directions * self.steps, 1 + self.steps)
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

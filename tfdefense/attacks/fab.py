@@ -13,6 +13,7 @@ from tfdefense.attacks.apgd import APGDCE, APGDT
 from tfdefense.attacks.carlini_wagner import CarliniWagnerL2
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.attack import Attack
+from tfdefense.attacks.core.attack_cost import AttackCost
 from tfdefense.attacks.core.attack_result import AdversarialBatch
 from tfdefense.attacks.core.box_projection import step_to_plane
 from tfdefense.attacks.core.criteria import is_misclassified
@@ -110,6 +111,10 @@ class FABT(Attack):
         if num_classes >= attack.min_classes:
             return attack
         return APGDCE(epsilon=self.epsilon, norm=self.norm)
+
+    def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost:
+        classes = min(self.target_classes, num_classes - 1)
+        return AttackCost(classes * self.steps, 1 + classes * self.steps)
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.attack import Attack, BoundedAttack
+from tfdefense.attacks.core.attack_cost import AttackCost
 from tfdefense.attacks.core.attack_result import AdversarialBatch
 from tfdefense.attacks.core.cleverhans_backend import cross_entropy_gradient, project_to_ball
 from tfdefense.attacks.core.input_gradients import is_zero
@@ -27,6 +28,9 @@ class FGSM(BoundedAttack):
     name = "fgsm"
     summary = "The fast gradient sign method: one step (Goodfellow et al. 2015)"
     takes_targets: ClassVar[bool] = True
+
+    def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost:
+        return AttackCost(gradients=1, predictions=1)
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfdefense.attacks.core import norms, per_image_random
 from tfdefense.attacks.core.attack import Attack
+from tfdefense.attacks.core.attack_cost import AttackCost
 from tfdefense.attacks.core.attack_result import AdversarialBatch, AttackResult
 from tfdefense.attacks.core.boundary_walk import BoundaryWalk, WalkState
 from tfdefense.attacks.core.cleverhans_backend import project_to_ball
@@ -130,6 +131,9 @@ class HopSkipJump(Attack):
             if missing:
                 warnings.warn(missing_starts_message(missing, len(images)), stacklevel=2)
         return result
+
+    def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost:
+        return AttackCost(gradients=0, predictions=1 + self.queries)
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfdefense.attacks.core.attack_cost import AttackCost
 from tfdefense.attacks.core.attack_result import AdversarialBatch
 from tfdefense.attacks.core.criteria import is_successful
 from tfdefense.attacks.core.input_gradients import class_gradients, loss_gradient
@@ -73,6 +74,14 @@ class JSMA(TargetedAttack):
     @property
     def minimized_norm(self) -> str:
         return "l0"
+
+    def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost:
+        # A step changes two values, a value ends after 1 / theta steps, and the last step ends it.
+        steps = 1 + math.ceil(self.gamma * math.prod(image_shape) / 2) * math.ceil(
+            1 / abs(self.theta)
+        )
+        backward_passes = 1 if self.saliency == "probabilities" else 2
+        return AttackCost(backward_passes * steps, predictions=1)
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

@@ -9,6 +9,7 @@ import dataclasses
 import tensorflow as tf
 
 from tfdefense.attacks.core import norms, per_image_random
+from tfdefense.attacks.core.attack_cost import AttackCost
 from tfdefense.attacks.core.attack_result import AdversarialBatch
 from tfdefense.attacks.core.criteria import is_successful
 from tfdefense.attacks.core.iterative_attack import IterationBatch, IterativeAttack
@@ -57,6 +58,10 @@ class PGD(IterativeAttack):
             self.start == "uniform" or self.norm == "linf",
             f"{self.name}: start {self.start!r} given with norm {self.norm!r}, 'linf' needed.",
         )
+
+    def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost:
+        one_run = super().largest_cost(image_shape, num_classes)
+        return one_run.plus(AttackCost(0, 1)).times(self.restarts)
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tfdefense.attacks.core import norms, per_image_random
 from tfdefense.attacks.core.attack import BoundedAttack
+from tfdefense.attacks.core.attack_cost import AttackCost
 from tfdefense.attacks.core.attack_result import AdversarialBatch
 from tfdefense.attacks.core.cleverhans_backend import project_to_ball
 from tfdefense.attacks.core.criteria import is_successful
@@ -87,6 +88,9 @@ class Square(BoundedAttack):
     @property
     def min_side(self) -> int:
         return 10 if self.norm == "l2" else 1
+
+    def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost:
+        return AttackCost(gradients=0, predictions=2 + self.queries)
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

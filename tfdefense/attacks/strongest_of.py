@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.attack import Attack
+from tfdefense.attacks.core.attack_cost import AttackCost, total_cost
 from tfdefense.attacks.core.attack_result import AdversarialBatch
 from tfdefense.attacks.core.criteria import is_successful
 from tfdefense.attacks.core.masked_loop import masked_while_loop
@@ -58,6 +59,10 @@ class StrongestOf(Attack):
     @property
     def revision(self) -> str:
         return "-".join([super().revision, *(attack.revision for attack in self.attacks)])
+
+    def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost | None:
+        costs = [attack.largest_cost(image_shape, num_classes) for attack in self.attacks]
+        return total_cost([AttackCost(0, 1 + len(costs)), *costs])
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

@@ -21,7 +21,7 @@ class CustomModelOptions(TypedDict, total=False):
     Attributes:
       input_format: the range of images that the model takes; None means [0, 1].
       outputs: the signature and the output that are the classifier; None means the usual ones.
-      unsafe: run Python code of the model (Lambda layers) while it is read.
+      unsafe: trust the model; see `load_custom_model`.
     """
 
     input_format: InputFormat | None

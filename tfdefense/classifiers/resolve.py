@@ -9,7 +9,11 @@ from typing import Any, Protocol
 from tfdefense.classifiers.core import cached_training
 from tfdefense.classifiers.core.architecture import Architecture
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
-from tfdefense.classifiers.custom.custom_model import SUFFIXES, load_custom_model
+from tfdefense.classifiers.custom.custom_model import (
+    SUFFIXES,
+    load_custom_model,
+    require_readable_model,
+)
 from tfdefense.classifiers.custom.input_format import InputFormat
 from tfdefense.classifiers.custom.output_selection import OutputSelection
 from tfdefense.classifiers.registry import CLASSIFIERS
@@ -17,6 +21,8 @@ from tfdefense.data.core.dataset import Dataset
 from tfdefense.errors import require, unknown_name
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.hashing import hash_path
+from tfdefense.utils.trust import trust_model_files
+from tfdefense.utils.untrusted_file import require_modest_model
 
 
 class OpenClassifier(Protocol):
@@ -70,7 +76,7 @@ def choose(
         file, or the directory of a SavedModel.
       input_format: the range of images that a custom model takes; None means [0, 1].
       outputs: the signature and the output of a custom model; None means the usual ones.
-      unsafe: run Python code of a custom model while it is read.
+      unsafe: trust a custom model; see `load_custom_model`.
       flag: the flag that named it, for error messages.
 
     Raises:
@@ -91,6 +97,8 @@ def choose(
         path.is_dir() or path.suffix in SUFFIXES,
         f"--{flag}={given}: {', '.join(SUFFIXES)}, a SavedModel directory or a run directory needed.",
     )
+    with trust_model_files(trusted=unsafe):
+        require_readable_model(path, f"--{flag}={given}")
     return _reference_to_custom(path, input_format, outputs, unsafe=unsafe)
 
 
@@ -111,6 +119,7 @@ def _reference_to_run(run: RunDirectory) -> ClassifierReference:
         run.classifier_path.is_file(),
         f"{run}: its training is not finished. Resume it with: bin/train --run={run.path}",
     )
+    require_modest_model(run.classifier_path, str(run.classifier_path))
     settings = {"classifier": name, "classifier_hash": hash_path(run.classifier_path)}
 
     def open_run(data: Dataset, runs_dir: str | Path = "runs", seed: int = 0) -> FrozenClassifier:

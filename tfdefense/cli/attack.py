@@ -1,17 +1,22 @@
 """bin/attack: make adversarial images and save them."""
 
+import functools
+
 from tfdefense.attacks import ATTACKS, Attack, default_epsilon, make_attack
 from tfdefense.attacks.core.adversarial_dataset_maker import (
     AdversarialStorage,
+    count_missing_images,
     make_adversarial_dataset,
 )
 from tfdefense.attacks.core.hyperparameters import Hyperparameter, list_hyperparameters
 from tfdefense.cli.devices import add_device_flags, selected_devices
+from tfdefense.cli.evaluation_flags import add_max_hours_flag, pop_max_hours
 from tfdefense.cli.flags import CommandFlags, FlagValues
 from tfdefense.cli.input_flags import add_classifier_flags, add_data_flags, parse_inputs
 from tfdefense.cli.printing import print_paths
 from tfdefense.errors import UserError, require, unknown_name
 from tfdefense.evaluation.attack_summary import format_attack_summary, save_attack_summary
+from tfdefense.evaluation.attack_time import PlannedAttack, require_time
 from tfdefense.experiments.attack import AttackTarget, load_classifier_target, load_pipeline
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.from_flags import classifier_from_flags, data_from_flags
@@ -47,7 +52,13 @@ def command_flags() -> CommandFlags:
         str,
         "Directory (default: runs/attacks/<dataset>-<split>-<classifier>-<attack>-<hash>).",
     )
-    flags.add("how", "batch_size", int, "Images in a batch, and in a file (default: 250).")
+    add_max_hours_flag(flags, "how")
+    flags.add(
+        "how",
+        "batch_size",
+        int,
+        "Images in a batch, and in a file (default: 250, or fewer if the images are large).",
+    )
     add_device_flags(flags)
     for option in list_hyperparameters():
         flags.add_typed("the attack", option.name, option.annotation, _help(option))
@@ -83,7 +94,8 @@ def _attack(given: FlagValues) -> None:
     if part not in _SPLITS:
         raise unknown_name("--split", part, _SPLITS)
     require(count is None or count >= 1, f"--images={count}: at least 1 is needed.")
-    output, batch_size = given.pop("output", None), given.pop("batch_size", 250)
+    output, batch_size = given.pop("output", None), given.pop("batch_size", None)
+    max_hours = pop_max_hours(given)
     target_flags = {key: given.pop(key) for key in _TARGET_FLAGS if key in given}
     attack = make_attack(name, **given)  # A bad number is an error before anything is loaded.
     target = _load_target(target_flags, attack)
@@ -93,6 +105,9 @@ def _attack(given: FlagValues) -> None:
         radius = default_epsilon(target.dataset.image_shape, getattr(attack, "norm", "linf"))
         attack = make_attack(name, **given, epsilon=radius)
     storage = AdversarialStorage(part, batch_size, output)
+    missing = functools.partial(count_missing_images, target.model, split, attack, storage)
+    planned = PlannedAttack(attack, target.model, split, missing)
+    require_time([planned], max_hours, "--images")
     examples = make_adversarial_dataset(target.model, split, attack, storage)
     save_attack_summary(examples, split)
     print(f"\n{format_attack_summary(examples, split)}\n")

@@ -1,12 +1,14 @@
 """bin/certify: certify test images by randomized smoothing."""
 
 from tfdefense.cli.flags import CommandFlags, FlagValues
+from tfdefense.cli.input_flags import add_trust_flag
 from tfdefense.cli.printing import print_paths
 from tfdefense.errors import require
 from tfdefense.evaluation.certification import CERTIFICATES_FILE, CertificationConfig, certify
 from tfdefense.evaluation.report.certificate_report import certificate_table, save_certificate
 from tfdefense.experiments.load import load_dataset, load_defense
 from tfdefense.training.run_directory import RunDirectory
+from tfdefense.utils.file_lock import require_own_folders
 
 _IMAGES = 500  # As in most publications, which use every 20th of 10,000 images.
 
@@ -43,6 +45,7 @@ def command_flags() -> CommandFlags:
     flags.add("how", "alpha", float, "Probability that a certificate is wrong (default: 0.001).")
     flags.add("where", "output", str, "Directory (default: RUN/certified).")
     flags.add("where", "overwrite", bool, "Delete what it holds and start afresh.")
+    add_trust_flag(flags, "where")
     return flags
 
 
@@ -52,6 +55,8 @@ def run(given: FlagValues) -> None:
     directory = RunDirectory(given["run"])
     count = given.get("images", _IMAGES)
     require(count >= 1, f"--images={count}: at least 1 is needed.")
+    if "output" not in given:
+        require_own_folders(directory.path, directory.flag)
     output = RunDirectory(given.get("output", directory.path / "certified"), "output")
     defense = load_defense(directory)
     test = load_dataset(directory, given.get("data_dir")).test.take(count)

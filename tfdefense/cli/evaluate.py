@@ -4,7 +4,11 @@ from pathlib import Path
 
 from tfdefense import data, zoo
 from tfdefense.cli.devices import add_device_flags, selected_devices
-from tfdefense.cli.evaluation_flags import add_evaluation_flags, evaluation_from_flags
+from tfdefense.cli.evaluation_flags import (
+    add_evaluation_flags,
+    evaluation_from_flags,
+    pop_max_hours,
+)
 from tfdefense.cli.flags import CommandFlags, FlagValues
 from tfdefense.cli.input_flags import (
     add_classifier_flags,
@@ -15,8 +19,9 @@ from tfdefense.cli.input_flags import (
 from tfdefense.cli.printing import print_failures, print_paths, print_report
 from tfdefense.defenses.registry import DEFENSES
 from tfdefense.errors import UserError, require
-from tfdefense.evaluation.protocol import EvaluationConfig, evaluate_run
+from tfdefense.evaluation.protocol import EvaluationConfig
 from tfdefense.evaluation.report.comparison import compare_runs
+from tfdefense.evaluation.run_evaluation import evaluate_run, require_evaluation_time
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.evaluate import (
     EvaluationTarget,
@@ -102,9 +107,10 @@ def _compare(given: FlagValues) -> None:
 
 
 def _evaluate(given: FlagValues) -> None:
-    evaluation = evaluation_from_flags(given) or EvaluationConfig()
+    evaluation, max_hours = evaluation_from_flags(given) or EvaluationConfig(), pop_max_hours(given)
     data_dir, unsafe_load = given.pop("data_dir", None), given.pop("unsafe_load", False)
     target = _find(given, evaluation, ExperimentContext(data_dir, unsafe_load=unsafe_load))
+    require_evaluation_time(target.defense, target.dataset, evaluation, max_hours=max_hours)
     print_report(evaluate_run(target.run, target.defense, target.dataset, evaluation))
     print()
     print_paths({"Report": target.run.path / "report.html"})

@@ -5,6 +5,7 @@ import dataclasses
 from tfdefense.attacks import ATTACKS
 from tfdefense.cli.flags import CommandFlags, FlagValues
 from tfdefense.errors import require
+from tfdefense.evaluation.attack_time import DEFAULT_MAX_HOURS, require_hours
 from tfdefense.evaluation.checks.registry import CHECKS
 from tfdefense.evaluation.protocol import ALL_IMAGES, EvaluationConfig
 from tfdefense.evaluation.threat_models import (
@@ -102,6 +103,29 @@ def add_evaluation_flags(flags: CommandFlags) -> None:
         " some that it declares, such as true,leaky,softplus_0.3,softplus_1 of robust_purifier with"
         " thresholds (default: all).",
     )
+    add_max_hours_flag(flags, group)
+
+
+def pop_max_hours(given: FlagValues) -> float:
+    """Remove the flag of `add_max_hours_flag` from `given` and return its value or default.
+
+    Raises:
+      UserError: not a number above 0.
+    """
+    max_hours: float = given.pop("max_hours", DEFAULT_MAX_HOURS)
+    require_hours(max_hours)
+    return max_hours
+
+
+def add_max_hours_flag(flags: CommandFlags, group: str) -> None:
+    """Define the limit of the estimated time of attacks."""
+    flags.add(
+        group,
+        "max_hours",
+        float,
+        "Longest time in hours that the attacks may take by an estimate before they begin, from the"
+        f" largest number of gradients and queries of each (default: {DEFAULT_MAX_HOURS:g}).",
+    )
 
 
 def evaluation_from_flags(given: FlagValues) -> EvaluationConfig | None:
@@ -118,7 +142,7 @@ def evaluation_from_flags(given: FlagValues) -> EvaluationConfig | None:
     images = settings.get("images", ALL_IMAGES)
     if images != ALL_IMAGES:
         require(
-            images.removeprefix("-").isdecimal(),
+            images.isascii() and images.removeprefix("-").isdecimal() and len(images) < 19,
             f"--images={images}: a number or {ALL_IMAGES} is needed.",
         )
         settings["images"] = int(images)

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from tfdefense.cli.flags import CommandFlags, FlagValues
+from tfdefense.cli.input_flags import add_trust_flag
 from tfdefense.cli.printing import installed_command, print_paths
 from tfdefense.errors import require
 from tfdefense.experiments.export import export_run
 from tfdefense.serving.exporter.variant import Variant
 from tfdefense.training.run_directory import RunDirectory
+from tfdefense.utils.file_lock import require_own_folders
 
 
 def command_flags() -> CommandFlags:
@@ -42,6 +44,7 @@ def command_flags() -> CommandFlags:
         str,
         "Directory in which TFDS finds the test images (default: as in training).",
     )
+    add_trust_flag(flags, "where")
     return flags
 
 
@@ -52,6 +55,8 @@ def run(given: FlagValues) -> None:
     settings = {name: given[name] for name in ("format", "precision", "max_batch") if name in given}
     variant = Variant(**settings)
     servable = variant.format == "saved_model"
+    if "output" not in given:
+        require_own_folders(directory.path, directory.flag)
     output = Path(given.get("output", directory.path / ("export" if servable else variant.format)))
     path = export_run(directory, output, variant, given.get("version"), given.get("data_dir"))
     paths: dict[str, object] = {

@@ -18,10 +18,46 @@ RENAMED_FLAGS: Mapping[str, Mapping[str, str]] = {
     "bin/certify": {"draws": "estimation_samples", "first": "selection_samples"},
 }
 
+_INT64 = 2**63
+
+
+class _AsciiInteger(flags.IntegerParser):
+    """Whole number in the range of int64, written with the digits 0 to 9."""
+
+    def __init__(self) -> None:
+        super().__init__(-_INT64, _INT64 - 1)
+
+    def convert(self, argument: Any) -> int:
+        """Return the number."""
+        return int(super().convert(_require_ascii(argument)))
+
+
+class _AsciiFloat(flags.FloatParser):
+    """Number written with the digits 0 to 9."""
+
+    def convert(self, argument: Any) -> float:
+        """Return the number."""
+        return float(super().convert(_require_ascii(argument)))
+
+
+def _require_ascii(argument: Any) -> Any:
+    """Return a word; raise `ValueError` if it has other digits, which `int` accepts."""
+    if isinstance(argument, str) and not argument.isascii():
+        raise ValueError("the digits 0 to 9 are needed")
+    return argument
+
+
+def _define_number(parser: Any) -> Callable[..., Any]:
+    def define(name: str, default: None, help: str, flag_values: flags.FlagValues) -> None:
+        flags.DEFINE(parser, name, default, help, flag_values, flags.ArgumentSerializer())
+
+    return define
+
+
 _DEFINE: Mapping[type, Callable[..., Any]] = {
     str: flags.DEFINE_string,
-    int: flags.DEFINE_integer,
-    float: flags.DEFINE_float,
+    int: _define_number(_AsciiInteger()),
+    float: _define_number(_AsciiFloat()),
     bool: flags.DEFINE_bool,
     list: flags.DEFINE_list,
 }
@@ -108,7 +144,7 @@ class CommandFlags:
 def parse_numbers(values: list[str], flag: str, kind: type = float) -> tuple[Any, ...]:
     """Return the numbers of a comma-separated flag; raise `UserError` for anything else."""
     try:
-        return tuple(kind(value) for value in values)
+        return tuple(kind(_require_ascii(value)) for value in values)
     except ValueError:
         needed = "whole numbers" if kind is int else "numbers"
         raise UserError(

@@ -95,11 +95,17 @@ def add_classifier_flags(flags: CommandFlags, purpose: str) -> None:
         str,
         "The signature of a SavedModel that takes images (default: serving_default).",
     )
+    add_trust_flag(flags, _CUSTOM)
+
+
+def add_trust_flag(flags: CommandFlags, group: str) -> None:
+    """Define `--unsafe_load`, which switches the checks of model files off."""
     flags.add(
-        _CUSTOM,
+        group,
         "unsafe_load",
         bool,
-        "Run the Python code inside the model (Lambda layers). Use it only for files that you trust.",
+        "Trust the model files: run the Python code in them (Lambda layers) and every operation of their"
+        " graphs, and do not try them in a child process first.",
     )
 
 
@@ -129,7 +135,8 @@ def parse_inputs(given: FlagValues) -> FlagValues:
     if "image_size" in given:
         sides = given["image_size"].lower().split("x")
         require(
-            len(sides) in (1, 2) and all(side.isdigit() for side in sides),
+            len(sides) in (1, 2)
+            and all(side.isascii() and side.isdecimal() and len(side) < 9 for side in sides),
             f"--image_size={given['image_size']}: a number or HEIGHTxWIDTH is needed.",
         )
         given["image_size"] = tuple(int(side) for side in (sides * 2)[:2])

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tfdefense.cli.flags import CommandFlags, FlagValues
+from tfdefense.cli.input_flags import add_trust_flag
 from tfdefense.cli.printing import print_paths
 from tfdefense.errors import require
 from tfdefense.serving.client.batch_purify import BatchPurifier
@@ -37,7 +38,14 @@ def command_flags() -> CommandFlags:
     flags.add(group, "output", str, "Folder for the purified files and predictions.csv.")
     flags.add("how", "batch_size", int, "Images in a request (default: 32).")
     flags.add("how", "timeout", float, "Seconds to wait for an answer of the server (default: 60).")
-    flags.add("how", "overwrite", bool, "Purify files again that are purified already.")
+    flags.add(
+        "how",
+        "overwrite",
+        bool,
+        "Purify files again that are purified already, and replace files in --output that bin/purify did"
+        " not write.",
+    )
+    add_trust_flag(flags, "how")
     return flags
 
 
@@ -66,7 +74,7 @@ def _open_model(given: FlagValues) -> ModelClient:
     address = given["server"]
     host, _, port = address.removeprefix("http://").removeprefix("https://").rpartition(":")
     require(
-        bool(host) and port.rstrip("/").isdecimal(),
+        bool(host) and port.isascii() and port.rstrip("/").isdecimal(),
         f"--server={address}: HOST:PORT (gRPC) or http://HOST:PORT (REST) is needed.",
     )
     client = RestClient if address.startswith("http") else GrpcClient

@@ -82,7 +82,7 @@ def _reproductions(given: FlagValues) -> list[Reproduction]:
 
 
 def _shard(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     if found is None:
         raise UserError(f"--shard={text}: I/N with I from 1 to N is needed.")
     return int(found[1]), int(found[2])

@@ -5,7 +5,11 @@ import dataclasses
 from tfdefense.classifiers import CLASSIFIERS, ClassifierConfig
 from tfdefense.classifiers.core.augmentation import AUGMENTATIONS
 from tfdefense.cli.devices import add_device_flags, selected_devices
-from tfdefense.cli.evaluation_flags import add_evaluation_flags, evaluation_from_flags
+from tfdefense.cli.evaluation_flags import (
+    add_evaluation_flags,
+    evaluation_from_flags,
+    pop_max_hours,
+)
 from tfdefense.cli.flags import CommandFlags, FlagValues
 from tfdefense.cli.input_flags import (
     add_classifier_flags,
@@ -106,7 +110,12 @@ def _add_training_flags(flags: CommandFlags) -> None:
         "Run directory of a trained defence whose weights training begins with (default: random weights"
         " from the seed).",
     )
-    flags.add("how", "batch_size", int, "Images in a step, over all replicas (default: 128).")
+    flags.add(
+        "how",
+        "batch_size",
+        int,
+        "Images in a step, over all replicas (default: 128, or fewer if the images are large).",
+    )
     flags.add(
         "how", "seed", int, "Seed of initial weights, order of data and random draws (default: 0)."
     )
@@ -134,7 +143,12 @@ def run(given: FlagValues) -> None:
             _train_classifier(given, context, run)
         else:
             data_dir, unsafe_load = given.pop("data_dir", None), given.pop("unsafe_load", False)
-            context = ExperimentContext(data_dir, unsafe_load=unsafe_load, overwrite=overwrite)
+            context = ExperimentContext(
+                data_dir,
+                unsafe_load=unsafe_load,
+                overwrite=overwrite,
+                max_hours=pop_max_hours(given),
+            )
             _train_defense(given, context, run)
 
 

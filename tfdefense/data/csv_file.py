@@ -13,10 +13,11 @@ from tfdefense.data.core.file_listing import list_folders, shorten_list
 from tfdefense.data.core.image_files import LabelledFiles
 from tfdefense.data.core.image_reader import SUFFIXES
 from tfdefense.data.core.split_folders import split_of_name
-from tfdefense.errors import UserError, require
+from tfdefense.errors import UserError, cut_text, require
 from tfdefense.utils.progress import print_once
 
 _FILES_SHOWN = 20
+_NAMES_TRIED = 200
 
 
 def load_csv_file(name: str, options: DataOptions) -> Dataset:
@@ -32,8 +33,8 @@ def load_csv_file(name: str, options: DataOptions) -> Dataset:
       options: see `load_image_folder`.
 
     Raises:
-      UserError: no such file, a table that cannot be read, files that do not exist, one file with two
-        labels, an unknown split, fewer than two classes, or images that `load_image_folder` refuses.
+      UserError: no such file, a table that cannot be read, files that do not exist or are not in its
+        folder, one file with two labels, an unknown split, fewer than two classes, or images that `load_image_folder` refuses.
     """
     table = Path(name.removeprefix("csv:"))
     require(table.is_file(), f"--dataset={name}: no such file.")
@@ -68,21 +69,33 @@ def _find_files(table: Path, names: Sequence[str], name: str) -> list[Path]:
     All are relative to one folder: that of the table, or the folder in it with most of the files.
     """
     folder = table.parent
-    best: list[Path | None] = []
-    for place in (folder, *list_folders(folder)):
-        found = [_find_file(place / each) for each in names]
-        if not best or found.count(None) < best.count(None):
-            best = found
-        if None not in best:
-            break
-    missing = [each for each, path in zip(names, best, strict=True) if path is None]
+    _require_inside(names, folder, name)
+    # A few names tell the folder: there may be many of both.
+    tried = names[:: max(1, len(names) // _NAMES_TRIED)]
+    places = [folder, *list_folders(folder)]
+    best = max(
+        places, key=lambda place: sum(_find_file(place / each) is not None for each in tried)
+    )
+    found = [_find_file(best / each) for each in names]
+    missing = [each for each, path in zip(names, found, strict=True) if path is None]
     count = f"{len(missing):,} of {len(names):,} files do not exist"
     require(
         not missing,
-        f"--dataset={name}: {count}: {shorten_list(missing, _FILES_SHOWN)}. Names are relative to"
+        f"--dataset={name}: {count}: {shorten_list([cut_text(each) for each in missing], _FILES_SHOWN)}. Names are relative to"
         f" {folder}, or to one folder in it.",
     )
-    return [path for path in best if path is not None]
+    return [path for path in found if path is not None]
+
+
+def _require_inside(names: Sequence[str], folder: Path, name: str) -> None:
+    """Raise `UserError` if a table names files that are not in its folder."""
+    outside = [each for each in names if each.startswith(("/", "~")) or ".." in each.split("/")]
+    require(
+        not outside,
+        f"--dataset={name}: {len(outside):,} of {len(names):,} files are named by a path that leads out"
+        f" of the folder: {shorten_list([cut_text(each) for each in outside])}. Names are relative to"
+        f" {folder}, or to one folder in it. Move the table to the folder above the images.",
+    )
 
 
 def _find_file(path: Path) -> Path | None:

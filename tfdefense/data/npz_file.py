@@ -20,6 +20,8 @@ from tfdefense.data.core.dataset import (
 )
 from tfdefense.data.core.resizing import resize_images
 from tfdefense.errors import UserError, require
+from tfdefense.utils.npz_archive import require_declared_sizes
+from tfdefense.utils.untrusted_file import require_archive_size
 
 # Split name -> keys of its images and labels, in the archives of Keras and of MedMNIST.
 _SPLIT_KEYS = {
@@ -28,8 +30,18 @@ _SPLIT_KEYS = {
     "test": (("x_test", "y_test"), ("test_images", "test_labels")),
     "all": (("images", "labels"), ("x", "y")),
 }
+_KEYS = {key for choices in _SPLIT_KEYS.values() for keys in choices for key in keys}
 _NEEDED_KEYS = "x_train, y_train, x_test, y_test (or train_images, ...), or images, labels, needed"
-_DAMAGE = (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (
+    OSError,
+    ValueError,
+    EOFError,
+    AttributeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    RuntimeError,
+    SystemError,  # Strings whose characters do not exist.
+)
 
 
 def load_npz_file(name: str, options: DataOptions) -> Dataset:
@@ -79,7 +91,9 @@ def _read_arrays(path: Path, name: str) -> dict[str, tuple[np.ndarray, np.ndarra
         zipfile.is_zipfile(path),
         f"--dataset={name}: cannot be read (damaged, or not an .npz).",
     )
+    require_archive_size(path, f"--dataset={name}")
     try:
+        require_declared_sizes(path, _KEYS)
         with np.load(path, allow_pickle=False) as archive:
             for part, choices in _SPLIT_KEYS.items():
                 for image_key, label_key in choices:
@@ -90,8 +104,9 @@ def _read_arrays(path: Path, name: str) -> dict[str, tuple[np.ndarray, np.ndarra
     except UserError:
         raise
     except _DAMAGE as error:
+        has_objects = "pickle" in str(error) or "Python objects" in str(error)
         objects = "it holds Python objects; save names with labels.astype(str)"
-        reason = objects if "pickle" in str(error) else "damaged, or not an .npz"
+        reason = objects if has_objects else "damaged, or not an .npz"
         raise UserError(f"--dataset={name}: cannot be read ({reason}).") from error
     if "train" in arrays and arrays.keys() & {"validation", "test"}:
         arrays.pop("all", None)
@@ -137,6 +152,7 @@ def _read_part(
         f" {len(images):,} whole numbers or strings needed{hint}.",
     )
     if labels.dtype.kind == "U":
+        labels.tolist()  # Raises if it has characters that do not exist.
         return images, labels
     # Before the conversion to int32, in which larger numbers would wrap around.
     lowest, highest = int(labels.min()), int(labels.max())

@@ -167,7 +167,7 @@ class DefenseGAN(LearnedDefense):
     @classmethod
     def default_epochs(cls, train: Split) -> int:
         """Return the number of passes that show about a million images."""
-        return epochs_to_show(1_000_000, len(train), minimum=10, maximum=400)
+        return epochs_to_show(1_000_000, len(train), 10, 400, train.image_shape)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         codes = replica.normal((self.config.code_size,))
@@ -195,7 +195,7 @@ class DefenseGAN(LearnedDefense):
         images = tf.constant(validation.images[:_GRID_IMAGES])
         keys = per_image_random.image_keys(images, self.seed)
         codes = per_image_random.normal(keys, [self.config.code_size], stream=1)
-        nearest_images = tf.function(self._nearest_images)
+        nearest_images = tf.function(self._nearest_images, autograph=False)
 
         def validate() -> tuple[Scalars, ImageGrids]:
             nearest = nearest_images(images)

@@ -46,6 +46,7 @@ from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seed_layers
 from tfdefense.training.summaries import image_grid
 from tfdefense.training.task import ImageGrids, Scalars, Validate
+from tfdefense.utils.batch_size import fitting_batch_size
 
 _OBJECTIVES = ("stability", "label")
 _VALIDATION_IMAGES = 500
@@ -202,6 +203,7 @@ class DenoisedSmoothing(RandomizedDefense, GeneratorDefense):
         images = tf.constant(few.images[:_GRID_IMAGES])
         pipeline = tf.function(
             lambda images: self.purify_and_classify(self.classifier, images)[1],
+            autograph=False,
             reduce_retracing=True,
         )
 
@@ -209,7 +211,8 @@ class DenoisedSmoothing(RandomizedDefense, GeneratorDefense):
             return tf.argmax(pipeline(tf.constant(few.images[part])), axis=-1)
 
         def validate() -> tuple[Scalars, ImageGrids]:
-            correct = map_batches(predict, len(few), _BATCH) == few.labels
+            batch_size = fitting_batch_size(few.image_shape, _BATCH)
+            correct = map_batches(predict, len(few), batch_size) == few.labels
             keys = per_image_random.image_keys(images, self.seed)
             noisy = add_noise(images, keys, self.config.sigma, 0)
             denoised = self.generator(noisy, training=False)

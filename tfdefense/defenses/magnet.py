@@ -41,6 +41,7 @@ from tfdefense.training import epochs_to_show
 from tfdefense.training.distribute.batching import map_batches
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seed_layers
+from tfdefense.utils.batch_size import fitting_batch_size
 
 _BATCH = 500
 
@@ -202,7 +203,7 @@ class MagNet(LearnedDefense):
     @classmethod
     def default_epochs(cls, train: Split) -> int:
         """Return the number of passes that show about two million images: the networks are tiny."""
-        return epochs_to_show(2_000_000, len(train), minimum=20, maximum=400)
+        return epochs_to_show(2_000_000, len(train), 20, 400, train.image_shape)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         clean = batch["clean"]
@@ -221,11 +222,13 @@ class MagNet(LearnedDefense):
         return scalars
 
     def make_validator(self, validation: Split) -> DetectorValidator:
-        distances = tf.function(self.distances, reduce_retracing=True)
+        distances = tf.function(self.distances, autograph=False, reduce_retracing=True)
 
         def calibrate() -> None:
             clean_distances = map_batches(
-                lambda part: distances(validation.images[part]), len(validation), _BATCH
+                lambda part: distances(validation.images[part]),
+                len(validation),
+                fitting_batch_size(validation.image_shape, _BATCH),
             )
             self.thresholds.assign(calibrate_thresholds(clean_distances, self.false_positive_rate))
 

@@ -13,11 +13,12 @@ from tfdefense.classifiers.core.fingerprint import is_fingerprint_of, known_fing
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core import randomized_smoothing
 from tfdefense.defenses.core.defense import DefendedClassifier, Defense
-from tfdefense.errors import require
+from tfdefense.errors import UserError, require
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.progress import ProgressBar
+from tfdefense.utils.untrusted_file import read_text_file
 
 CERTIFICATES_FILE = "certified.csv"
 # Keys of the stored settings -> flags of bin/certify.
@@ -200,11 +201,14 @@ def _load_rows(path: Path, split: Split) -> list[CertifiedImage]:
     """Return the results that an earlier call wrote."""
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
+    text = read_text_file(path)
+    try:
         rows = [
             (int(image), int(label), int(certified), float(radius))
-            for image, label, certified, radius in list(csv.reader(file))[1:]
+            for image, label, certified, radius in list(csv.reader(text.splitlines()))[1:]
         ]
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{path}: damaged ({error}). To delete it: --overwrite.") from error
     count = min(len(rows), len(split))
     stored = [row[:2] for row in rows[:count]]
     require(

@@ -4,7 +4,10 @@ White-box attacks are made in `Evaluator._attack_pipeline`.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
+
+import numpy as np
 
 from tfdefense.attacks import Attack, default_epsilon, enable_stop_at_success
 from tfdefense.attacks.core.spec import format_attack
@@ -18,6 +21,7 @@ from tfdefense.evaluation.attack_plan import (
     bounded_attacks,
     largest_radius,
 )
+from tfdefense.evaluation.attack_time import PlannedAttack
 from tfdefense.evaluation.attacked_images import AttackedImages
 from tfdefense.evaluation.black_box import black_box_attacks
 from tfdefense.evaluation.checks.attacked_models import AttackedModels
@@ -34,61 +38,13 @@ from tfdefense.evaluation.report.report_notes import (
     report_notes,
 )
 from tfdefense.evaluation.runner import ModelRunner
-from tfdefense.evaluation.stored_attacks import AttackedModel, attack_split
+from tfdefense.evaluation.stored_attacks import AttackedModel, attack_split, count_missing
 from tfdefense.evaluation.surrogate_choice import surrogate_notes
 from tfdefense.evaluation.surrogate_findings import measure_surrogates
-from tfdefense.evaluation.threat_models import ThreatModels
 from tfdefense.evaluation.unchanged_images import unchanged_image_notes
-from tfdefense.networks.surrogates import requested_surrogates, use_surrogates
+from tfdefense.networks.surrogates import use_surrogates
 
 _MAX_QUERIES = 1_000
-
-
-def evaluate(
-    defense: Defense,
-    test: Split,
-    attacks: Sequence[Attack] | None = None,
-    white_box_images: int | None = None,
-    threat_models: ThreatModels | None = None,
-) -> Report:
-    """Attack the classifier and purify the images (grey box), then attack the pipeline (white box).
-
-    A defence with a detector is evaluated twice: with the detector, and as "<name>_without_detector".
-    With the detector, an attacked image that is refused counts as correct and a clean one as wrong
-    (Meng and Chen 2017), and the white-box attack evades detector and classifier at once.
-
-    White-box attacks try every surrogate gradient that the defence declares: see `each_surrogate`.
-    A randomised defence has two more white-box attackers: see `randomized_white_box`.
-
-    Each FGSM that uses the true label gets a row with the predicted label, because the true label
-    leaks into the image. The report ends with the checks of `tfdefense.evaluation.checks`.
-
-    Args:
-      defense: the defence, with the classifier that it protects.
-      test: images that were not used for training or model selection.
-      attacks: None means `default_attacks` with the usual radius for the images.
-      white_box_images: largest number of images for attacks on the pipeline, which take longer than
-        attacks on the classifier; None means as many as `defense.budget` says.
-      threat_models: what the attacker knows; None means grey box and white box.
-
-    Raises:
-      UserError: images of another shape, no attack, or no image left to count.
-    """
-    chosen = None if attacks is None else tuple(attacks)
-    plan = AttackPlan(chosen, white_box_images, threat_models or ThreatModels())
-    return evaluate_plan(defense, test, plan)
-
-
-def evaluate_plan(defense: Defense, test: Split, plan: AttackPlan) -> Report:
-    """Evaluate a defence as `evaluate` does, with an attack plan that may store adversarial images."""
-    evaluator = Evaluator(defense, test, plan.completed(defense, test))
-    with use_surrogates(*(plan.surrogates or requested_surrogates())):
-        evaluator.evaluate_clean()
-        for attack in evaluator.attacks:
-            evaluator.evaluate_attack(attack)
-        if "black_box" in evaluator.threat_models:
-            evaluator.evaluate_black_box()
-        return evaluator.report()
 
 
 class Evaluator:
@@ -122,6 +78,33 @@ class Evaluator:
             few = test.take(plan.eot_images)
             self._randomized = RandomizedWhiteBox(defense, few, plan.threat_models, plan.runs_dir)
 
+    def planned_attacks(self) -> list[PlannedAttack]:
+        """Return the attacks that the evaluation will run; a detector has each of them twice."""
+        planned = []
+        for attack in self.attacks:
+            white_box = enable_stop_at_success(attack)
+            planned.append(self._plan(attack, self._classifier, self.test))
+            planned += self._plan_on_pipelines(white_box)
+            if self._randomized is not None:
+                planned += self._randomized.planned_attacks(attack)
+            if "transfer" in self.threat_models and self.threat_models.source is not None:
+                source = ModelRunner(self.threat_models.source)
+                planned.append(self._plan(attack, source, self.test))
+        if "black_box" in self.threat_models:
+            for attack in self._black_box_attacks():
+                planned.append(self._plan(attack, self._classifier, self._white_box_test))
+                planned += self._plan_on_pipelines(attack)
+        return planned
+
+    def _plan_on_pipelines(self, attack: Attack) -> list[PlannedAttack]:
+        return len(self._defended) * [self._plan(attack, self._pipeline, self._white_box_test)]
+
+    def _plan(
+        self, attack: Attack, runner: ModelRunner[AttackedModel], split: Split
+    ) -> PlannedAttack:
+        missing = functools.partial(count_missing, runner, attack, split, self._runs_dir)
+        return PlannedAttack(attack, runner.model, split, missing)
+
     def evaluate_clean(self) -> None:
         """Add the rows of clean images."""
         for pipelines in ([self._undefended], self._defended):
@@ -150,8 +133,7 @@ class Evaluator:
 
     def evaluate_black_box(self) -> None:
         """Add the rows of an attack that queries logits, and of one that queries classes."""
-        queries = min(_MAX_QUERIES, self.defense.budget.random_perturbations)
-        for attack in black_box_attacks(self.attacks, self.test.image_shape, queries):
+        for attack in self._black_box_attacks():
             self._note_norm(attack)
             key = ResultKey("none", format_attack(attack), "black_box")
             attacked = self._attack(self._classifier, attack, self._white_box_test)
@@ -179,10 +161,15 @@ class Evaluator:
             check_effort=outcome.effort,
             surrogates=measure_surrogates(measurements, self._defended[-1].name),
             fingerprints=report_fingerprints(self.defense, self.test),
+            largest_class=float(np.bincount(self.test.labels).max() / len(self.test)),
             labels=self.test.labels,
             per_image=per_image,
             worst_cases=measurements.worst_cases,
         )
+
+    def _black_box_attacks(self) -> tuple[Attack, Attack]:
+        queries = min(_MAX_QUERIES, self.defense.budget.random_perturbations)
+        return black_box_attacks(self.attacks, self.test.image_shape, queries)
 
     def _note_norm(self, attack: Attack) -> None:
         norm = attack_norm(attack)

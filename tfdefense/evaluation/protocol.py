@@ -1,6 +1,5 @@
-"""Evaluation of a run directory: from the flags of `bin/evaluate` to the files of the report."""
+"""Settings of an evaluation, which are the flags of `bin/evaluate`."""
 
-import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,6 @@ from tfdefense.evaluation.attack_plan import (
 )
 from tfdefense.evaluation.checks.registry import ALL
 from tfdefense.evaluation.checks.settings import CheckSettings
-from tfdefense.evaluation.evaluator import evaluate_plan
-from tfdefense.evaluation.report.gallery import save_gallery
-from tfdefense.evaluation.report.report import Report
-from tfdefense.evaluation.report.report_files import save_report
 from tfdefense.evaluation.surrogate_choice import (
     ALL_SURROGATES,
     check_surrogate_names,
@@ -38,8 +33,6 @@ from tfdefense.evaluation.threat_models import (
     check_draws,
     check_threat_models,
 )
-from tfdefense.training.distribute import multi_worker
-from tfdefense.training.run_directory import RunDirectory
 
 ALL_IMAGES = "all"
 _ANY_SHAPE, _ANY_CLASSES = (28, 28, 1), 10
@@ -201,50 +194,3 @@ class EvaluationConfig:
             "checks": list(self.checks),
             "surrogates": list(self.surrogates),
         }
-
-
-def evaluate_run(
-    run: RunDirectory,
-    defense: Defense,
-    dataset: Dataset,
-    config: EvaluationConfig,
-    runs_dir: str | Path = "runs",
-) -> Report:
-    """Evaluate a defence and write the report into its run directory.
-
-    Args:
-      run: the run directory.
-      defense: the defence of the run.
-      dataset: data whose test images are attacked.
-      config: how to evaluate.
-      runs_dir: where adversarial images are stored and reused.
-    """
-    config.require_usable_on(defense)
-    config.require_usable_with(dataset.test)
-    multi_worker.run_on_chief(run.lock)
-    plan = config.attack_plan(dataset, runs_dir, defense.seed)
-    test = config.test_split(defense, dataset)
-    report = evaluate_plan(defense, test, plan)
-    report = dataclasses.replace(report, settings=config.settings())
-    attacks = config.attacks_on(dataset.image_shape, dataset.num_classes)
-    save_gallery(defense, test, attacks, run.path / "gallery.png", dataset.class_names)
-    multi_worker.run_on_chief(lambda: save_report(report, run))
-    return report
-
-
-def load_finished_report(run: RunDirectory, config: EvaluationConfig | None) -> Report | None:
-    """Return the report of a run, or None if it has none with these settings.
-
-    Args:
-      run: the run directory.
-      config: the settings; None accepts any.
-    """
-    path = run.path / "report.json"
-    if path.is_file():
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            report = Report.from_json(path.read_text(encoding="utf-8"))
-            # A report of an earlier version lacks settings that are new since then.
-            settings = {**EvaluationConfig().settings(), **report.settings}
-            if config is None or settings == config.settings():
-                return report
-    return None

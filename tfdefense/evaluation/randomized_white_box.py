@@ -7,6 +7,7 @@ is what an attacker finds who submits the same image N times.
 """
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from tfdefense.attacks.core.spec import format_attack
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.randomized_defense import RandomizedDefense
 from tfdefense.evaluation.attack_plan import attack_epsilon
+from tfdefense.evaluation.attack_time import PlannedAttack
 from tfdefense.evaluation.measurements import Measurements
 from tfdefense.evaluation.per_image_results import REFUSED, PerImageResults, ResultKey
 from tfdefense.evaluation.pipelines import EvaluatedPipeline, evaluated_pipelines
 from tfdefense.evaluation.runner import ModelRunner
-from tfdefense.evaluation.stored_attacks import attack_split
+from tfdefense.evaluation.stored_attacks import attack_split, count_missing
 from tfdefense.evaluation.threat_models import WHITE_BOX_EOT, WHITE_BOX_RESUBMITTED, ThreatModels
 
 _ATTACKER, _JUDGE = 0, 1  # Streams of draws.
@@ -54,6 +56,15 @@ class RandomizedWhiteBox:
         draws = threat_models.eot_draws
         self._attacked = ModelRunner(Expectation(redrawing.model, draws), defense.batch_size)
         self._pipelines = evaluated_pipelines(redrawing, eot_draws=draws)
+
+    def planned_attacks(self, attack: Attack) -> list[PlannedAttack]:
+        """Return the attacks that `evaluate_attack` will run; resubmissions cost little."""
+        attack = attack_beyond_success(attack)
+        missing = functools.partial(
+            count_missing, self._attacked, attack, self._test, self._runs_dir
+        )
+        planned = PlannedAttack(attack, self._attacked.model, self._test, missing)
+        return len(self._pipelines) * [planned]
 
     def evaluate_attack(self, attack: Attack, measurements: Measurements) -> None:
         """Attack purifier and classifier together, and add two rows per pipeline.

@@ -16,6 +16,7 @@ from tfdefense.defenses.core.defense import DefendedClassifier
 from tfdefense.evaluation.attacked_images import COST_NAMES, AttackedImages, attacked_images
 from tfdefense.evaluation.per_image_results import PerImageResults, perturbation_norms
 from tfdefense.training.distribute.batching import map_batches, split_over_replicas
+from tfdefense.utils.batch_size import fitting_batch_size
 
 
 class RunnableModel(Model, Protocol):
@@ -32,7 +33,7 @@ class ModelRunner(Generic[M]):
 
     Args:
       model: the model.
-      batch_size: images in a batch.
+      batch_size: largest number of images in a batch; large images have smaller batches.
     """
 
     def __init__(self, model: M, batch_size: int = 250) -> None:
@@ -86,13 +87,13 @@ class ModelRunner(Generic[M]):
         if function not in self._compiled:
             signature = [tf.TensorSpec([None, *array.shape[1:]], array.dtype) for array in arrays]
             self._compiled[function] = tf.function(
-                split_over_replicas(function)
+                split_over_replicas(function), autograph=False
             ).get_concrete_function(*signature)
         compiled = self._compiled[function]
         return map_batches(
             lambda part: compiled(*(tf.constant(array[part]) for array in arrays)),
             len(split),
-            self.batch_size,
+            fitting_batch_size(split.image_shape, self.batch_size),
             title,
         )
 
@@ -123,7 +124,8 @@ class ModelRunner(Generic[M]):
             return {name: getattr(result, name) for name in ("images", *COST_NAMES)}
 
         title = f"{attack.name} on {self.model.name}" if show_progress else None
-        results = map_batches(craft, len(split), self.batch_size, title)
+        batch_size = fitting_batch_size(split.image_shape, self.batch_size)
+        results = map_batches(craft, len(split), batch_size, title)
         names = surrogate_names(attack, self.model, split.image_shape)
         return attacked_images(split, results.pop("images"), results, names)
 

@@ -10,6 +10,7 @@ import keras
 from tfdefense.attacks import Attack, Expectation
 from tfdefense.attacks.core.adversarial_dataset_maker import (
     AdversarialStorage,
+    count_missing_images,
     make_adversarial_dataset,
 )
 from tfdefense.attacks.core.each_surrogate import surrogate_names
@@ -19,6 +20,7 @@ from tfdefense.defenses.core.defense import DefendedClassifier
 from tfdefense.errors import DirectoryLockedError
 from tfdefense.evaluation.attacked_images import COST_NAMES, AttackedImages, attacked_images
 from tfdefense.evaluation.runner import ModelRunner
+from tfdefense.utils.batch_size import fitting_batch_size
 
 AttackedModel = FrozenClassifier | DefendedClassifier | Expectation
 
@@ -49,15 +51,14 @@ def attack_split(
         either if the classifier is not a Keras model, because its weights cannot be compared.
     """
     model = runner.model
-    _, networks = model.identity()
-    if runs_dir is None or not isinstance(networks["classifier"], keras.Model):
+    storage = _storage(runner, split, runs_dir)
+    if storage is None:
         return AttackedSplit(runner.attack(attack, split), 0.0)
     start = time.monotonic()
     try:
         with warnings.catch_warnings():
             # The attack warns of images without a gradient, which a check of the report covers.
             warnings.simplefilter("ignore")
-            storage = AdversarialStorage(batch_size=runner.batch_size, runs_dir=runs_dir)
             stored = make_adversarial_dataset(model, split, attack, storage)
     except DirectoryLockedError:  # Another evaluation is making the same images.
         return AttackedSplit(runner.attack(attack, split), 0.0)
@@ -65,3 +66,24 @@ def attack_split(
     costs = {name: getattr(stored, name) for name in COST_NAMES}
     names = surrogate_names(attack, model, split.image_shape)
     return AttackedSplit(attacked_images(split, stored.adversarial, costs, names), saved)
+
+
+def count_missing(
+    runner: ModelRunner[AttackedModel], attack: Attack, split: Split, runs_dir: str | Path | None
+) -> int:
+    """Return how many images `attack_split` would attack; arguments as there."""
+    storage = _storage(runner, split, runs_dir)
+    if storage is None:
+        return len(split)
+    return count_missing_images(runner.model, split, attack, storage)
+
+
+def _storage(
+    runner: ModelRunner[AttackedModel], split: Split, runs_dir: str | Path | None
+) -> AdversarialStorage | None:
+    """Return where the images are stored; None if they are not."""
+    _, networks = runner.model.identity()
+    if runs_dir is None or not isinstance(networks["classifier"], keras.Model):
+        return None
+    batch_size = fitting_batch_size(split.image_shape, runner.batch_size)
+    return AdversarialStorage(batch_size=batch_size, runs_dir=runs_dir)

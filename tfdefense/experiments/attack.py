@@ -53,8 +53,9 @@ def load_classifier_target(
       UserError: there is no such dataset or classifier, the classifier takes other images, or the
         attack needs more classes.
     """
-    found = selection.find(unsafe_load=context.unsafe_load) if selection.classifier else None
-    dataset = data.load_dataset(context.data_dir)
-    require_fitting([attack], dataset.image_shape, dataset.num_classes, flag="attack")
-    found = found or selection.find(dataset, unsafe_load=context.unsafe_load)
-    return AttackTarget(found.open(dataset, context.runs_dir, _CLASSIFIER_SEED), dataset)
+    with context.trust():
+        found = selection.find() if selection.classifier else None
+        dataset = data.load_dataset(context.data_dir)
+        require_fitting([attack], dataset.image_shape, dataset.num_classes, flag="attack")
+        found = found or selection.find(dataset)
+        return AttackTarget(found.open(dataset, context.runs_dir, _CLASSIFIER_SEED), dataset)

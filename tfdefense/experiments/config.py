@@ -74,7 +74,9 @@ class TrainingConfig:
 
     Attributes:
       epochs: passes over the training images; None means the defence's default.
-      batch_size, mixed_precision: as in `LoopConfig`.
+      batch_size: examples in a step, over all replicas; None means 128, or fewer if the images are
+        large.
+      mixed_precision: as in `LoopConfig`.
       train_images: number of training images, the first of their random order; None means all.
       init_run: run of a trained defence whose weights training begins with; None means random
         weights.
@@ -86,7 +88,7 @@ class TrainingConfig:
     """
 
     epochs: int | None = None
-    batch_size: int = BATCH_SIZE
+    batch_size: int | None = None
     mixed_precision: str = "float32"
     train_images: int | None = None
     init_run: InputDirectory | None = None
@@ -94,7 +96,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         epochs = 1 if self.epochs is None else self.epochs
-        LoopConfig(epochs, self.batch_size, mixed_precision=self.mixed_precision)
+        batch_size = BATCH_SIZE if self.batch_size is None else self.batch_size
+        LoopConfig(epochs, batch_size, mixed_precision=self.mixed_precision)
 
     def to_settings(self) -> dict[str, Any]:
         """Return flag name -> value without `pairs`, which `config.json` has at its beginning."""

@@ -55,9 +55,10 @@ def load_target_before(
       UserError: as `load_defense`; or the classifier cannot be opened, or takes other images.
     """
     seed = load_experiment(run).config.defense.seed
-    classifier = selection.find(unsafe_load=context.unsafe_load)
-    dataset = load_dataset(run, context.data_dir)
-    defense = load_defense(run, classifier.open(dataset, context.runs_dir, seed))
+    with context.trust():
+        classifier = selection.find()
+        dataset = load_dataset(run, context.data_dir)
+        defense = load_defense(run, classifier.open(dataset, context.runs_dir, seed))
     output = RunDirectory(run.path / f"guarding-{classifier.name}")
     multi_worker.run_on_chief(lambda: output.path.mkdir(exist_ok=True))
     return EvaluationTarget(output, defense, dataset)
@@ -82,7 +83,8 @@ def find_target(
     run, name = plan.run, config.defense.defense
     if plan.loop is None:
         create_run(plan, context)
-        return EvaluationTarget(run, load_defense(run), plan.dataset)
+        with context.trust():
+            return EvaluationTarget(run, load_defense(run), plan.dataset)
     require(
         run.exists(),
         f"--defense={name}: not trained yet for these images and this classifier ({run.path} does not"
@@ -92,4 +94,5 @@ def find_target(
     # With another split, some test images may be among those that it was trained on.
     same_images = load_experiment(run).config.data == plan.config.data
     dataset = plan.dataset if same_images else load_dataset(run, context.data_dir)
-    return EvaluationTarget(run, load_defense(run), dataset)
+    with context.trust():
+        return EvaluationTarget(run, load_defense(run), dataset)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tfdefense.evaluation.protocol import load_finished_report
+from tfdefense.evaluation.run_evaluation import load_finished_report
 from tfdefense.experiments.load import load_dataset, load_defense, load_experiment
 from tfdefense.serving import ModelFacts, Variant, export
 from tfdefense.training.run_directory import RunDirectory

@@ -135,14 +135,11 @@ class ClassifierSelection:
         values = {name: getattr(self, name) for name in _FORMAT if getattr(self, name) is not None}
         return InputFormat(**values) if values else None
 
-    def find(
-        self, dataset: Dataset | None = None, *, unsafe_load: bool = False
-    ) -> ClassifierReference:
+    def find(self, dataset: Dataset | None = None) -> ClassifierReference:
         """Find the classifier without opening it.
 
         Args:
           dataset: images whose default classifier is taken if no classifier is named.
-          unsafe_load: as in `ExperimentContext`.
 
         Raises:
           UserError: there is no such classifier, or an input format or output is given for a registered
@@ -153,7 +150,7 @@ class ClassifierSelection:
             assert dataset is not None
             name = classifiers.default_for(dataset.image_shape)
         outputs = OutputSelection(self.signature, self.output_name)
-        return classifiers.choose(name, self.input_format(), outputs, unsafe=unsafe_load)
+        return classifiers.choose(name, self.input_format(), outputs)
 
     @classmethod
     def of_found(cls, found: ClassifierReference) -> "ClassifierSelection":

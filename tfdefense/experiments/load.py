@@ -1,14 +1,45 @@
 """Trained defences and their data, loaded from a run directory alone."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
+from typing import Any
 
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.data import Dataset
 from tfdefense.defenses.core.defense import Defense
-from tfdefense.errors import require
+from tfdefense.errors import (
+    PreemptedError,
+    UserError,
+    WorkFailedError,
+    require,
+    short_reason,
+)
 from tfdefense.experiments.config import ExperimentConfig
 from tfdefense.training.checkpoints import Checkpoints
 from tfdefense.training.run_directory import RunDirectory
+from tfdefense.utils.computer_failures import COMPUTER_FAILURES
+
+
+@contextlib.contextmanager
+def damage_as_user_error(run: RunDirectory) -> Iterator[None]:
+    """Raise `UserError` in place of exceptions that only damaged files of a run cause.
+
+    Args:
+      run: the run directory that is read in the block.
+
+    Raises:
+      UserError: the block raised an exception that names no input.
+    """
+    try:
+        yield
+    except (UserError, WorkFailedError, PreemptedError, *COMPUTER_FAILURES):
+        raise
+    except Exception as error:  # Each kind of damage raises another type.
+        kind = type(error).__name__
+        raise UserError(
+            f"{run}: damaged, or its files do not belong together ({kind}: {short_reason(error)[:200]})."
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +65,11 @@ def load_experiment(run: RunDirectory) -> StoredExperiment:
     Raises:
       UserError: not the run of a defence, or a damaged file.
     """
+    with damage_as_user_error(run):
+        return _load_experiment(run)
+
+
+def _load_experiment(run: RunDirectory) -> StoredExperiment:
     stored = run.require_kind("defense")
     steps = stored.metadata_value("steps", int | None, None)
     require(
@@ -61,8 +97,15 @@ def load_defense(run: RunDirectory, guarded: FrozenClassifier | None = None) -> 
       UserError: not the run of a defence, training is not finished, or the defence is a classifier
         itself and `guarded` is given.
     """
+    with damage_as_user_error(run):
+        return _load_defense(run, guarded)
+
+
+def _load_defense(run: RunDirectory, guarded: FrozenClassifier | None) -> Defense:
     stored = load_experiment(run)
     own_classifier = run.load_classifier()
+    if guarded is None:
+        _require_same_classes(run, own_classifier, stored)
     defense = stored.config.defense.build(guarded or own_classifier)
     require(
         guarded is None or not defense.replaces_classifier,
@@ -76,6 +119,16 @@ def load_defense(run: RunDirectory, guarded: FrozenClassifier | None = None) -> 
         f" Resume it with: bin/train --run={run.path}",
     )
     return defense
+
+
+def _require_same_classes(run: RunDirectory, classifier: Any, stored: StoredExperiment) -> None:
+    """Raise `UserError` if the classifier has other classes than `config.json` names."""
+    count, names = classifier.output_shape[-1], stored.class_names
+    require(
+        not names or count == len(names),
+        f"{run.classifier_path}: gives {count} classes, but config.json names {len(names)}. The files do"
+        " not belong together.",
+    )
 
 
 def load_dataset(run: RunDirectory, data_dir: str | None = None) -> Dataset:

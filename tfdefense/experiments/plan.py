@@ -11,10 +11,12 @@ from tfdefense.attacks.core.adversarial_dataset import (
     AdversarialDataset,
     load_adversarial_dataset,
 )
+from tfdefense.classifiers import FrozenClassifier
 from tfdefense.classifiers.resolve import ClassifierReference
 from tfdefense.data import Dataset, Split
 from tfdefense.defenses.core.defense import Defense
-from tfdefense.errors import require
+from tfdefense.defenses.core.learned_defense import LoopOptions
+from tfdefense.errors import UserError, require
 from tfdefense.experiments.config import ExperimentConfig, TrainingConfig
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.inputs import ClassifierSelection, DataConfig, InputDirectory
@@ -86,21 +88,28 @@ def plan_training(
       UserError: an input is missing, damaged or unsuitable, or a number is out of range.
     """
     context = context or ExperimentContext()
-    selection, unsafe_load = config.classifier, context.unsafe_load
-    resumed, data_dir, classifier = None, context.data_dir, None
+    selection, resumed = config.classifier, None
+    data_dir, classifier = context.data_dir, None
     if run is not None and run.exists() and not context.overwrite:
         stored = load_experiment(run)
         data_dir = data_dir or stored.data_dir
         resumed = stored.config.classifier if run.classifier_path.is_file() else None
-    if selection.classifier is not None and selection != resumed:
-        classifier = selection.find(unsafe_load=unsafe_load)
-    dataset = config.data.load_dataset(data_dir)
-    if selection.classifier is None:
-        classifier = selection.find(dataset, unsafe_load=unsafe_load)
+    with context.trust():
+        if selection.classifier is not None and selection != resumed:
+            classifier = selection.find()
+        dataset = config.data.load_dataset(data_dir)
+        if selection.classifier is None:
+            classifier = selection.find(dataset)
     if config.evaluation is not None:
         config.evaluation.require_usable_with(dataset.test)
         if config.evaluation.chosen_surrogates and classifier is not None and not classifier.path:
             config.evaluation.require_usable_on(_untrained_defense(config, dataset))
+    if run is None:
+        assert classifier is not None
+        name = f"{dataset.name}-{classifier.name}-{config.defense.defense}"
+        run = RunDirectory(Path(context.runs_dir) / name)
+    if not context.overwrite:
+        config = _with_stored_length(config, run)
     train, loop, training = dataset.train, None, None
     pairs: tuple[AdversarialDataset, ...] = ()
     if config.training is not None:
@@ -114,10 +123,6 @@ def plan_training(
         classifier=ClassifierSelection.of_found(classifier) if classifier else selection,
         training=training,
     )
-    if run is None:
-        assert classifier is not None
-        name = f"{dataset.name}-{classifier.name}-{config.defense.defense}"
-        run = RunDirectory(Path(context.runs_dir) / name)
     return TrainingPlan(run, identified, dataset, train, pairs, loop, classifier)
 
 
@@ -130,12 +135,19 @@ def create_run(plan: TrainingPlan, context: ExperimentContext) -> None:
     """
     run, classifier, opened = plan.run, plan.classifier, None
     if classifier and classifier.path and (context.overwrite or not run.exists()):
-        opened = classifier.open(plan.dataset, context.runs_dir, plan.config.defense.seed)
+        opened = _open_classifier(plan, classifier, context)
     run.create_or_reuse(plan.to_stored(), overwrite=context.overwrite)
     print_line(f"Run directory: {run.path}")
     if classifier and not run.classifier_path.is_file():
-        opened = opened or classifier.open(plan.dataset, context.runs_dir, plan.config.defense.seed)
+        opened = opened or _open_classifier(plan, classifier, context)
         run.save_classifier(opened.model)
+
+
+def _open_classifier(
+    plan: TrainingPlan, classifier: ClassifierReference, context: ExperimentContext
+) -> FrozenClassifier:
+    with context.trust():
+        return classifier.open(plan.dataset, context.runs_dir, plan.config.defense.seed)
 
 
 def _untrained_defense(config: ExperimentConfig, dataset: Dataset) -> Defense:
@@ -146,17 +158,33 @@ def _untrained_defense(config: ExperimentConfig, dataset: Dataset) -> Defense:
         return config.defense.build(classifier)
 
 
+def _with_stored_length(config: ExperimentConfig, run: RunDirectory) -> ExperimentConfig:
+    """Return `config` with epochs and batch size of an existing run where it gives none.
+
+    Their defaults depend on the version, so that an older run could not be resumed otherwise.
+    """
+    if config.training is None or not run.exists():
+        return config
+    try:
+        stored = load_experiment(run).config.training
+    except UserError:  # `create_run` names the fault.
+        return config
+    lengths = {
+        name: getattr(stored, name)
+        for name in ("epochs", "batch_size")
+        if stored is not None and getattr(config.training, name) is None
+    }
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, **lengths))
+
+
 def _loop_config(config: ExperimentConfig, train: Split) -> LoopConfig:
     learned_class, training = config.defense.learned_class, config.training
     assert learned_class is not None
     assert training is not None
-    return learned_class.loop_config(
-        train,
-        training.epochs,
-        batch_size=training.batch_size,
-        seed=config.defense.seed,
-        mixed_precision=training.mixed_precision,
-    )
+    options = LoopOptions(seed=config.defense.seed, mixed_precision=training.mixed_precision)
+    if training.batch_size is not None:
+        options["batch_size"] = training.batch_size
+    return learned_class.loop_config(train, training.epochs, **options)
 
 
 def _identified_training(
@@ -166,10 +194,11 @@ def _identified_training(
     dataset: Dataset,
     pairs: Sequence[AdversarialDataset],
 ) -> TrainingConfig:
-    """Return `training` with its number of epochs and the names of its inputs."""
+    """Return `training` with its epochs, its batch size and the names of its inputs."""
     return dataclasses.replace(
         training,
         epochs=loop.epochs,
+        batch_size=loop.batch_size,
         train_images=len(train) if len(train) < len(dataset.train) else None,
         init_run=_identified_run(training.init_run) if training.init_run else None,
         pairs=tuple(

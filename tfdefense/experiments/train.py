@@ -6,7 +6,12 @@ from pathlib import Path
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.learned_defense import LearnedDefense, TrainingData
 from tfdefense.evaluation import Report
-from tfdefense.evaluation.protocol import EvaluationConfig, evaluate_run, load_finished_report
+from tfdefense.evaluation.protocol import EvaluationConfig
+from tfdefense.evaluation.run_evaluation import (
+    evaluate_run,
+    load_finished_report,
+    require_evaluation_time,
+)
 from tfdefense.experiments.config import ExperimentConfig
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.load import load_defense
@@ -52,11 +57,19 @@ def train(
       WorkFailedError: a loss is no longer finite, or a file cannot be written.
     """
     context = context or ExperimentContext()
+    with context.trust():
+        return _train(config, context, run)
+
+
+def _train(
+    config: ExperimentConfig, context: ExperimentContext, run: RunDirectory | None
+) -> TrainedExperiment:
     plan = plan_training(config, context, run)
-    defense, run = _train_planned(plan, context), plan.run
+    evaluation, run = config.evaluation or EvaluationConfig(), plan.run
+    has_report = not context.overwrite and load_finished_report(run, config.evaluation) is not None
+    defense = _train_planned(plan, context, None if has_report else evaluation)
     report = load_finished_report(run, config.evaluation)
     if report is None:
-        evaluation = config.evaluation or EvaluationConfig()
         report = evaluate_run(run, defense, plan.dataset, evaluation, context.runs_dir)
     output, facts = run.path / "export", ModelFacts(plan.dataset.class_names, report)
     multi_worker.run_on_chief(
@@ -74,16 +87,29 @@ def train_defense(
 ) -> Defense:
     """Train a defence without evaluating or exporting it; arguments and errors as in `train`."""
     context = context or ExperimentContext()
-    return _train_planned(plan_training(config, context, run), context)
+    with context.trust():
+        return _train_planned(plan_training(config, context, run), context)
 
 
-def _train_planned(plan: TrainingPlan, context: ExperimentContext) -> Defense:
-    """Return the defence of a plan, trained; training that an earlier call began is resumed."""
+def _train_planned(
+    plan: TrainingPlan, context: ExperimentContext, evaluation: EvaluationConfig | None = None
+) -> Defense:
+    """Return the defence of a plan, trained; training that an earlier call began is resumed.
+
+    Args:
+      plan: the training.
+      context: directories and permissions.
+      evaluation: evaluation whose time is estimated before the defence is trained; None if there is
+        none to come.
+    """
     initial = _load_initial_defense(plan)
     create_run(plan, context)
     defense = plan.config.defense.build(plan.run.load_classifier())
     if plan.config.evaluation is not None:
         plan.config.evaluation.require_usable_on(defense)
+    if evaluation is not None and context.max_hours is not None:
+        runs_dir, hours = context.runs_dir, context.max_hours
+        require_evaluation_time(defense, plan.dataset, evaluation, runs_dir, max_hours=hours)
     if isinstance(defense, LearnedDefense) and plan.loop is not None:
         if initial is not None:
             defense.copy_weights_from(initial)

@@ -127,11 +127,3 @@ def _forward_macs(classifier: str, image_shape: tuple[int, int, int]) -> float:
 def _all_layers(model: keras.Layer) -> list[keras.Layer]:
     parts = getattr(model, "layers", [])
     return [model, *(layer for part in parts for layer in _all_layers(part))]
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration as text: "40 s", "12 min" or "3 h 20 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

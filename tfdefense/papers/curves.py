@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,10 +14,13 @@ from tfdefense.papers.store import TargetStore
 from tfdefense.papers.targets import DefenseTarget
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.figures import COLORS, STYLE, save_figure, subplots
+from tfdefense.utils.json_types import typed_value
+from tfdefense.utils.untrusted_file import read_json_file
 
 _GENERATOR = "train/loss_generator"
 _OPPONENTS = ("train/loss_critic", "train/loss_discriminator")
 _MAX_POINTS = 60
+_PANELS = 3
 
 # Panel title -> {"passes": epochs, "values": values}. The stored JSON files call epochs "passes".
 Curves = dict[str, dict[str, list[float]]]
@@ -47,11 +51,25 @@ def collect_curves(
                 directory.mkdir(parents=True, exist_ok=True)
                 write_text_file(path, json.dumps(curves) + "\n")
         else:
-            with contextlib.suppress(OSError, ValueError):
-                curves = json.loads(path.read_text(encoding="utf-8"))
+            with contextlib.suppress(ValueError):  # Missing, not a regular file, or damaged.
+                curves = _parse_curves(read_json_file(path))
         if curves:
             found.append((target, curves))
     return found
+
+
+def _parse_curves(content: Any) -> Curves:
+    """Return the curves in the content of a JSON file; raise `ValueError` if it has others."""
+    numbers = tuple[float, ...]
+    curves = {
+        panel: {name: list(typed_value(curve.get(name), numbers)) for name in ("passes", "values")}
+        for panel, curve in typed_value(content, dict).items()
+        if typed_value(curve, dict)
+    }
+    lengths = [(len(curve["passes"]), len(curve["values"])) for curve in curves.values()]
+    if len(curves) != _PANELS or any(steps != values for steps, values in lengths):
+        raise ValueError("not three curves")
+    return curves
 
 
 def _read_curves(target: DefenseTarget, passes: int, store: TargetStore) -> Curves:

@@ -23,9 +23,9 @@ DEAD_AFTER_SECONDS = 120.0
 def lease(path: Path) -> Iterator[bool]:
     """Try to lease `path` for the block; yield True if this process holds the lease.
 
-    The lease is the file `<path>.lease`. A lease that was not renewed for two minutes is dead, and
-    the next process takes it over. On the machine of its holder it is dead as soon as the holder's
-    process has ended.
+    The lease is the file `<path>.lease`. A lease that was not renewed for two minutes, or is dated
+    more than two minutes in the future, is dead, and the next process takes it over. On the machine
+    of its holder it is dead as soon as the holder's process has ended.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.with_name(f"{path.name}.lease")
@@ -87,7 +87,8 @@ def _is_dead(file: Path) -> bool:
     probe = file.with_name(f"{file.name}.{platform.node()}.{os.getpid()}.clock")
     try:
         probe.touch()
-        return probe.stat().st_mtime - file.stat().st_mtime > DEAD_AFTER_SECONDS
+        # A lease that is dated in the future is dead too: its holder would never seem late.
+        return abs(probe.stat().st_mtime - file.stat().st_mtime) > DEAD_AFTER_SECONDS
     except FileNotFoundError:  # The holder has just released it.
         return False
     finally:

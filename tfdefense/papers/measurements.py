@@ -20,8 +20,10 @@ from tfdefense.papers.store import TargetStore
 from tfdefense.papers.stored_target import SCHEMA, StoredTarget
 from tfdefense.papers.targets import ClassifierTarget, DefenseTarget, ExamplesTarget
 from tfdefense.utils.atomic_write import write_text_file
+from tfdefense.utils.json_types import typed_items, typed_value
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.statistics import wilson_interval
+from tfdefense.utils.untrusted_file import read_json_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +102,8 @@ class PaperCell(StoredTarget):
 
     def record(self, store: TargetStore) -> Mapping[str, Any] | None:
         """Return the JSON record, of this store or another; None if there is no valid one."""
-        with contextlib.suppress(OSError, ValueError):
-            stored = json.loads(self.path(store).read_text(encoding="utf-8"))
+        with contextlib.suppress(ValueError):  # Missing, not a regular file, or damaged.
+            stored = read_json_file(self.path(store))
             if _parse_record(stored) is not None:
                 return stored
         known = store.known_records.get(self.key)
@@ -166,15 +168,31 @@ class PaperCell(StoredTarget):
 
 def _parse_record(record: Any) -> CellMeasurement | None:
     """Return the measurement in a record; None if the record is damaged or has another schema."""
-    with contextlib.suppress(KeyError, TypeError):
-        if record["schema"] == SCHEMA:
-            return CellMeasurement(
-                CorrectCount(**record["ours"]),
-                CorrectCount(**record["undefended"]),
-                CorrectCount(**record["white_box"]) if record["white_box"] else None,
-                record["seconds"],
-            )
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        if typed_value(typed_value(record, dict)["schema"], int) != SCHEMA:
+            return None
+        typed_value(record["key"], str)
+        typed_value(record.get("note", ""), str)
+        for name in ("made_with", "images"):
+            for value in typed_value(record.get(name, {}), dict).values():
+                typed_value(value, str)
+        white_box = record["white_box"]
+        seconds = typed_value(record["seconds"], float)
+        return CellMeasurement(
+            _parse_count(record["ours"]),
+            _parse_count(record["undefended"]),
+            None if white_box is None else _parse_count(white_box),
+            seconds,
+        )
     return None
+
+
+def _parse_count(content: Any) -> CorrectCount:
+    """Return the count in a JSON object; raise `ValueError` or `TypeError` if it is none."""
+    (count,) = typed_items([content], CorrectCount)
+    if not 0 <= count.correct <= count.n:
+        raise ValueError("more correct images than images")
+    return count
 
 
 def _count(is_correct: np.ndarray) -> CorrectCount:

@@ -13,7 +13,7 @@ from tfdefense.papers.comparison_tables import (
 from tfdefense.papers.paper import Paper
 from tfdefense.papers.targets import ClassifierTarget, DefenseTarget
 from tfdefense.utils.atomic_write import write_text_file
-from tfdefense.utils.tables import markdown_table
+from tfdefense.utils.tables import Markdown, escape_markdown, markdown_table
 
 _SHORTFALL_POINTS = 3.0
 
@@ -40,7 +40,7 @@ def save_index(
             continue
         rows.append(
             [
-                f"[{table}]({table}.md): {paper.tables[table]}",
+                Markdown(f"[{table}]({table}.md): {escape_markdown(paper.tables[table])}"),
                 f"{means.measured} of {means.figures}",
                 f"{means.paper:.2f}",
                 f"{means.ours:.2f}",

@@ -10,7 +10,10 @@ from tfdefense.papers.measurements import PaperCell
 from tfdefense.papers.paper import Paper, PaperFigure
 from tfdefense.papers.store import TargetStore
 from tfdefense.utils.atomic_write import write_text_file
+from tfdefense.utils.json_types import typed_value
 from tfdefense.utils.progress import print_line
+from tfdefense.utils.tables import escape_markdown
+from tfdefense.utils.untrusted_file import read_json_file
 
 
 def save_cell_records(
@@ -34,15 +37,18 @@ def load_cell_records(paper: Paper, directory: Path) -> dict[str, dict[str, Any]
         if not path.is_file():
             continue
         try:
-            cells = [record["cell"] for record in json.loads(path.read_text(encoding="utf-8"))]
-            found |= {cell["key"]: cell for cell in cells if cell is not None}
-        except (OSError, ValueError, KeyError, TypeError):
+            cells = [
+                typed_value(record, dict)["cell"]
+                for record in typed_value(read_json_file(path), list)
+            ]
+            found |= {typed_value(cell["key"], str): cell for cell in cells if cell is not None}
+        except (ValueError, KeyError, TypeError):
             print_line(f"{path}: damaged; its cells are measured again.")
     return found
 
 
 def versions_and_notes(records: Iterable[Mapping[str, Any]]) -> tuple[str, list[str]]:
-    """Return the package versions ("<name> <version>, ...") and the notes in some records."""
+    """Return the package versions ("<name> <version>, ...") and the notes in some records, as Markdown."""
     found: dict[str, dict[str, None]] = {}
     notes = set()
     for record in records:
@@ -50,4 +56,4 @@ def versions_and_notes(records: Iterable[Mapping[str, Any]]) -> tuple[str, list[
         for name, version in record.get("made_with", {}).items():
             found.setdefault(name, {})[version] = None
     text = ", ".join(f"{name} {' and '.join(versions)}" for name, versions in found.items())
-    return text, sorted(notes - {""})
+    return escape_markdown(text), [escape_markdown(note) for note in sorted(notes - {""})]

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfdefense.errors import UserError, require
+from tfdefense.errors import UserError, cut_text, require
 from tfdefense.papers.budget import load_budget
 from tfdefense.papers.comparison_tables import compare_figures, save_table, summary
-from tfdefense.papers.cost import CostEstimator, duration_text
+from tfdefense.papers.cost import CostEstimator
 from tfdefense.papers.curves import collect_curves, plot_curves
 from tfdefense.papers.grid import PaperGrid, order_targets
 from tfdefense.papers.measurements import PaperCell
@@ -21,8 +21,11 @@ from tfdefense.papers.store import Fingerprints, TargetStore
 from tfdefense.papers.stored_target import StoredTarget
 from tfdefense.papers.targets import DefenseTarget
 from tfdefense.utils.atomic_write import write_text_file
+from tfdefense.utils.duration import duration_text
+from tfdefense.utils.json_types import typed_value
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.progress import print_line
+from tfdefense.utils.untrusted_file import read_json_file
 
 SCHEMA = 1
 _MARKER = "made.json"
@@ -218,9 +221,11 @@ class Reproduction:
             )
             return
         try:
-            marker = json.loads(file.read_text(encoding="utf-8"))
-            is_same = (marker["schema"], marker["budget"]) == (SCHEMA, self.budget.name)
-            there = f"--budget={marker['budget']}, schema {marker['schema']}"
+            marker = typed_value(read_json_file(file), dict)
+            schema = typed_value(marker["schema"], int)
+            budget = typed_value(marker["budget"], str)
+            is_same = (schema, budget) == (SCHEMA, self.budget.name)
+            there = f"--budget={cut_text(budget)}, schema {schema}"
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{file}: damaged. Remove it, or give another --output.") from error
         require(

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from tfdefense.attacks.core.compile_cache import clear_compile_cache
 from tfdefense.errors import UserError, WorkFailedError
-from tfdefense.papers.cost import CostEstimator, duration_text
+from tfdefense.papers.cost import CostEstimator
 from tfdefense.papers.leases import lease
 from tfdefense.papers.store import TargetStore
 from tfdefense.papers.stored_target import StoredTarget
+from tfdefense.utils.duration import duration_text
 from tfdefense.utils.file_lock import release_directory
 from tfdefense.utils.progress import print_line
 

@@ -13,6 +13,9 @@ from tfdefense.data.core.fingerprint import data_fingerprint
 from tfdefense.errors import UserError, require
 from tfdefense.papers.leases import lease
 from tfdefense.utils.atomic_write import write_text_file
+from tfdefense.utils.json_types import TypeMismatch, typed_value
+from tfdefense.utils.progress import print_line
+from tfdefense.utils.untrusted_file import read_json_file
 
 _WAIT_SECONDS = 0.1
 Fingerprints = dict[str, str]
@@ -81,25 +84,32 @@ class TargetStore:
     def _read_fingerprints(self, name: str) -> Fingerprints | None:
         path = self._fingerprints_path(name)
         try:
-            known = json.loads(path.read_text(encoding="utf-8"))
-            require(isinstance(known, dict), f"{path}: damaged.")
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+            if not path.exists():
+                return None
+            known = typed_value(read_json_file(path), dict)
+            return {name: typed_value(value, str) for name, value in known.items()}
+        except UserError:
+            raise
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+        except TypeMismatch as error:
+            raise UserError(f"{path}: damaged: {error} is needed.") from error
         except ValueError as error:
             raise UserError(f"{path}: damaged ({error}).") from error
-        return known
 
     def _record(self, name: str, fingerprints: Fingerprints) -> Fingerprints:
         """Write the fingerprints unless another machine was first; return those in the file."""
         path = self._fingerprints_path(name)
+        has_printed = False
         try:
             while (known := self._read_fingerprints(name)) is None:
                 with lease(path) as is_leased:
                     if is_leased and self._read_fingerprints(name) is None:
                         write_text_file(path, json.dumps(fingerprints) + "\n")
                 if not is_leased:
+                    if not has_printed:
+                        print_line(f"Waiting for the process that holds {path}.lease.")
+                    has_printed = True
                     time.sleep(_WAIT_SECONDS)
         except OSError as error:
             raise UserError(

@@ -3,17 +3,38 @@
 Checkpoints, summaries, precision, seeds, and training on several replicas and workers.
 """
 
-from tfdefense.training.loop_config import BATCH_SIZE, LoopConfig
+import math
+
+from tfdefense.training.loop_config import BATCH_SIZE, LoopConfig, usual_batch_size
 from tfdefense.training.replica import Replica
 from tfdefense.training.task import Task
 from tfdefense.training.trainer import Trainer
 
-__all__ = ["BATCH_SIZE", "LoopConfig", "Replica", "Task", "Trainer", "epochs_to_show"]
+__all__ = [
+    "BATCH_SIZE",
+    "LoopConfig",
+    "Replica",
+    "Task",
+    "Trainer",
+    "epochs_to_show",
+    "usual_batch_size",
+]
 
 
-def epochs_to_show(images: int, count: int, minimum: int, maximum: int) -> int:
+_USUAL_VALUES = 32 * 32 * 3
+
+
+def epochs_to_show(
+    images: int,
+    count: int,
+    minimum: int,
+    maximum: int,
+    image_shape: tuple[int, ...] = (32, 32, 3),
+) -> int:
     """Return the number of epochs over `count` training images that show about `images` images.
 
-    The result is in [minimum, maximum].
+    The result is in [minimum, maximum]. Of images with more values than 32x32x3, as many are shown
+    as have the same number of values together, and the minimum is smaller by the same factor.
     """
-    return min(max(round(images / count), minimum), maximum)
+    scale = min(1.0, _USUAL_VALUES / math.prod(image_shape))
+    return min(max(round(scale * images / count), math.ceil(scale * minimum)), maximum)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfdefense.errors import UserError, WorkFailedError, require, short_reason
 from tfdefense.training.distribute import multi_worker
 from tfdefense.utils import cluster
+from tfdefense.utils.computer_failures import COMPUTER_FAILURES
 from tfdefense.utils.progress import print_line
 
 
@@ -76,6 +77,8 @@ class Checkpoints:
             try:
                 status = self._checkpoint.restore(str(path)).expect_partial()
                 status.assert_existing_objects_matched()
+            except COMPUTER_FAILURES:
+                raise
             except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
                 failures.append(str(error).splitlines()[0])
                 continue
@@ -99,8 +102,12 @@ class Checkpoints:
         if self._manager is None:
             return []
         directory = Path(self._manager.directory)
-        found = (path.with_suffix("") for path in directory.glob("ckpt-*.index"))
-        return sorted(found, key=lambda path: int(path.name.removeprefix("ckpt-")), reverse=True)
+        found = {
+            step: path.with_suffix("")
+            for path in directory.glob("ckpt-*.index")
+            if (step := _step(path)) is not None
+        }
+        return [found[step] for step in sorted(found, reverse=True)]
 
     def save(self, step: int, *, min_interval: float = 0.0, force: bool = False) -> None:
         """Save a checkpoint of `step`.
@@ -131,6 +138,13 @@ class Checkpoints:
                 " previous checkpoint is kept. Run the same command again to resume from it."
             ) from error
         self._saved_at = time.monotonic()
+
+
+def _step(index: Path) -> int | None:
+    """Return the step in a name such as ckpt-12.index; None for a name that was not written here."""
+    digits = index.stem.removeprefix("ckpt-")
+    is_step = digits.isascii() and digits.isdecimal() and len(digits) < 19
+    return int(digits) if is_step else None
 
 
 def _delete_unfinished(directory: Path) -> None:

@@ -2,10 +2,25 @@
 
 import dataclasses
 
+import tensorflow as tf
+
 from tfdefense.errors import require, unknown_name
 from tfdefense.training.mixed_precision import PRECISIONS
+from tfdefense.utils.batch_size import fitting_batch_size
 
 BATCH_SIZE = 128
+
+
+def usual_batch_size(image_shape: tuple[int, ...], largest: int = BATCH_SIZE) -> int:
+    """Return the batch size of a training that is given none: a multiple of the replicas.
+
+    Args:
+      image_shape: (H, W, C); large images have smaller batches.
+      largest: upper limit.
+    """
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    size = fitting_batch_size(image_shape, largest)
+    return max(replicas, size - size % replicas)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +32,8 @@ class LoopConfig:
       batch_size: examples in a step over all replicas, a multiple of the number of replicas.
       seed: determines the order of the data and all random draws of the steps; 0 or more.
       mixed_precision: the dtype in which networks compute, "float32" or "bfloat16".
-      steps_per_loop: steps in one call of the compiled loop.
+      steps_per_loop: largest number of steps in one call of the compiled loop; there are fewer if the
+        images are large.
       checkpoint_seconds: minimum time between two checkpoints.
       validations: maximum number of validations; there is never more than one per epoch.
 

@@ -1,15 +1,19 @@
 """The run directory: everything that a later command, or another machine, needs."""
 
 import shutil
+import zipfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from tfdefense.errors import UserError, WorkFailedError, require
+from tfdefense.errors import UserError, WorkFailedError, require, short_reason
 from tfdefense.training.distribute import multi_worker
+from tfdefense.training.loaded_model import load_stored_model, run_stored_model
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.utils.atomic_write import atomic_write, write_text_file
 from tfdefense.utils.file_lock import lock_directory
+from tfdefense.utils.file_trial import skip_trial, try_file
+from tfdefense.utils.untrusted_file import read_text_file, require_modest_model
 
 
 class RunDirectory:
@@ -53,11 +57,7 @@ class RunDirectory:
         """
         require(self.path.is_dir(), f"{self}: no such run directory.")
         require(self.exists(), f"{self}: not a run directory (it has no config.json).")
-        try:
-            text = self.config_path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{self.config_path}: cannot be read ({error}).") from error
-        return StoredConfig.from_json(text, self.config_path)
+        return StoredConfig.from_json(read_text_file(self.config_path), self.config_path)
 
     def require_kind(self, kind: str) -> StoredConfig:
         """Return the configuration; raise `UserError` unless the run is of this kind."""
@@ -143,6 +143,7 @@ class RunDirectory:
         try:
             with atomic_write(self.classifier_path) as partial:
                 model.save(partial)
+            skip_trial(self.classifier_path)
         except OSError as error:
             raise WorkFailedError(
                 f"{self.classifier_path}: cannot be written ({error.strerror or error})."
@@ -154,11 +155,14 @@ class RunDirectory:
         Raises:
           UserError: it is missing or damaged.
         """
-        import keras
-
-        require(self.classifier_path.is_file(), f"{self}: has no classifier.keras.")
+        path = self.classifier_path
+        require(path.is_file(), f"{self}: has no classifier.keras.")
+        require_modest_model(path, str(path))
+        require(zipfile.is_zipfile(path), f"{path}: cannot be loaded: damaged: not a zip archive.")
+        try_file(path, run_stored_model, (path,), str(path))
         try:
-            return keras.models.load_model(self.classifier_path, compile=False, safe_mode=True)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{self.classifier_path}: cannot be loaded: {reason}") from error
+            return load_stored_model(path)
+        except UserError as error:
+            raise UserError(f"{path}: cannot be loaded: {error}") from error
+        except Exception as error:  # Zip, HDF5, JSON and Keras have different exceptions.
+            raise UserError(f"{path}: cannot be loaded: {short_reason(error)}") from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tfdefense.errors import UserError, require
 from tfdefense.utils.json_types import TypeMismatch, typed_value
 from tfdefense.utils.package_versions import package_versions
+from tfdefense.utils.untrusted_file import parse_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -68,15 +69,17 @@ class StoredConfig:
           UserError: it is not JSON, has another schema, or lacks a key or has a wrong type in it.
         """
         try:
-            content = json.loads(text)
+            content = parse_json(text)
         except json.JSONDecodeError as error:
             raise UserError(
                 f"{path}: not valid JSON (line {error.lineno}: {error.msg})."
             ) from error
+        except ValueError as error:
+            raise UserError(f"{path}: not valid ({error}).") from error
         require(isinstance(content, dict), f"{path}: {_shown(content)} found; an object is needed.")
         schema = content.get("schema")
         require(
-            schema == SCHEMA,
+            schema == SCHEMA and not isinstance(schema, bool),
             f"{path}: schema is {_shown(schema)}; {SCHEMA} is needed, which tfdefense writes.",
         )
         types = {"kind": str, "settings": dict, "surroundings": dict, "made_with": dict}

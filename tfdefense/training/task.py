@@ -34,6 +34,8 @@ class Task(Protocol):
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         """Update the variables from this replica's part of a batch.
 
+        The step is traced without AutoGraph: a condition on a tensor needs `tf.cond`.
+
         Args:
           batch: name -> tensor [n, ...], n examples of this replica.
           replica: means over the global batch, and random numbers.

@@ -2,7 +2,7 @@
 
 `Trainer.fit` repeats, until the last step:
 
-1. Run up to `steps_per_loop` steps in one compiled call.
+1. Run up to `steps_per_loop` steps in one compiled call; fewer if the images are large.
 2. Log the scalars.
 3. Validate if it is due.
 4. Save a checkpoint if it is due. Stop if SIGTERM arrived.
@@ -15,6 +15,7 @@ Data and random numbers are functions of (seed, step), so a run that is killed a
 the same bits.
 """
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -37,6 +38,8 @@ from tfdefense.training.replica import Replica
 from tfdefense.training.summaries import SummaryWriter
 from tfdefense.training.task import Scalars, Task, Validate
 from tfdefense.utils.progress import ProgressBar, print_line
+
+_VALUES_PER_CALL = 20 * 128 * 32 * 32 * 3  # 20 steps on the batches of small colour images.
 
 
 class Trainer:
@@ -99,7 +102,7 @@ class Trainer:
         image_count = len(next(iter(arrays.values())))
         total_steps = self.config.total_steps(image_count)
         steps_per_validation = self.config.steps_per_validation(image_count)
-        batch_size = self.config.batch_size
+        batch_size, steps_per_call = self.config.batch_size, self._steps_per_call(arrays)
         step = self.checkpoints.restore()
         if step:
             print_line(f"{self.task.name}: resuming from step {step:,} of {total_steps:,}.")
@@ -115,7 +118,7 @@ class Trainer:
                 summaries.write_settings(self.settings)
             while step < total_steps and not self.task.should_stop:
                 next_validation = (step // steps_per_validation + 1) * steps_per_validation
-                last_step = min(step + self.config.steps_per_loop, next_validation, total_steps)
+                last_step = min(step + steps_per_call, next_validation, total_steps)
                 images = (last_step - step) * batch_size
                 scalars = self._run_timed_steps(batches, step, last_step - step)
                 step = last_step
@@ -176,6 +179,15 @@ class Trainer:
             )
         return dict(zip(self._scalar_names, rows.mean(axis=0).tolist(), strict=True))
 
+    def _steps_per_call(self, arrays: Mapping[str, np.ndarray | DiskArray]) -> int:
+        """Return the steps in one call: `steps_per_loop`, or fewer if an example is large.
+
+        Progress is shown after each call.
+        """
+        values = max(math.prod(array.shape[1:]) for array in arrays.values())
+        fitting = _VALUES_PER_CALL // (self.config.batch_size * values)
+        return max(1, min(self.config.steps_per_loop, fitting))
+
     def _run_timed_steps(
         self, batches: Iterator[Mapping[str, Any]], first_step: int, count: int
     ) -> Scalars:
@@ -188,9 +200,11 @@ class Trainer:
     @tf.function
     def _loop(self, batches: Any, first_step: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         """Run `count` steps in one graph; return their scalars, float32 [count, scalars]."""
+        # Only this loop needs AutoGraph; without it, the step is traced faster.
+        replica_step = tf.autograph.experimental.do_not_convert(self._replica_step)
         rows = tf.TensorArray(tf.float32, size=tf.cast(count, tf.int32), infer_shape=False)
         for i in tf.range(count):
-            row = self.strategy.run(self._replica_step, args=(next(batches), first_step + i))
+            row = self.strategy.run(replica_step, args=(next(batches), first_step + i))
             total = self.strategy.reduce(tf.distribute.ReduceOp.SUM, row, axis=None)
             rows = rows.write(tf.cast(i, tf.int32), total)
         return rows.stack()

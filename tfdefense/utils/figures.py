@@ -1,11 +1,14 @@
 """Figures as PNG and SVG files in one style."""
 
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from tfdefense.utils.atomic_write import atomic_write
+from tfdefense.utils.visible_text import visible_text
 
 # Colours of Okabe and Ito, which colour-blind readers can tell apart. Markers differ too.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -16,6 +19,7 @@ STYLE = {
     "axes.spines.right": False,
     "legend.frameon": False,
     "svg.fonttype": "none",
+    "text.parse_math": False,  # A name with dollar signs is not a formula.
     "svg.hashsalt": "tfdefense",  # Without a fixed salt, each file gets random element names.
 }
 COLUMN = 3.5  # Width of a journal column in inches.
@@ -45,7 +49,13 @@ def save_figure(figure: Figure, path: Path) -> None:
 
     Each file is written completely or not at all. Equal figures give equal bytes.
     """
+    for text in figure.findobj(Text):
+        shown = visible_text(text.get_text())
+        if shown != text.get_text():
+            text.set_text(shown)
     dpi = 200 if figure.get_figwidth() < 8 else 110
     for suffix, metadata in ((".png", None), (".svg", {"Date": None})):
-        with atomic_write(path.with_suffix(suffix)) as partial:
+        with atomic_write(path.with_suffix(suffix)) as partial, warnings.catch_warnings():
+            # A name can have characters that the font lacks.
+            warnings.filterwarnings("ignore", message="Glyph")
             figure.savefig(partial, dpi=dpi, metadata=metadata)

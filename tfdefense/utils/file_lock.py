@@ -1,11 +1,13 @@
 """Lock that keeps other processes out of a directory."""
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 
-from tfdefense.errors import DirectoryLockedError
+from tfdefense.errors import DirectoryLockedError, UserError
 
 # (device, inode) of a lock file -> its open handle. The operating system releases the lock when
 # the process ends, whatever the reason.
@@ -24,9 +26,25 @@ def lock_directory(directory: Path, flag: str) -> None:
 
     Raises:
       DirectoryLockedError: another process has the lock.
+      UserError: the lock file is a link or not a regular file, or a folder in the directory is a link.
     """
-    handle = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    require_own_folders(directory, flag)
+    try:
+        # A link would make this process write its ID into the file that the link names.
+        options = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        handle = os.open(directory / ".lock", options, 0o644)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise
+        raise UserError(
+            f"--{flag}={directory}: {directory / '.lock'} is not a regular file. Remove it."
+        ) from error
     status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise UserError(
+            f"--{flag}={directory}: {directory / '.lock'} is not a regular file. Remove it."
+        )
     file = status.st_dev, status.st_ino
     if file in _held:
         os.close(handle)
@@ -34,7 +52,8 @@ def lock_directory(directory: Path, flag: str) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        owner = os.pread(handle, 20, 0).decode(errors="replace").strip() or "?"
+        content = os.pread(handle, 20, 0).strip()
+        owner = content.decode() if content.isdigit() else "unknown"
         os.close(handle)
         raise DirectoryLockedError(
             f"--{flag}={directory}: in use by another process (process ID {owner}). Wait for it, or"
@@ -44,16 +63,36 @@ def lock_directory(directory: Path, flag: str) -> None:
         os.close(handle)
         return
     _held[file] = handle
+    if status.st_nlink > 1:  # A copy of the directory by hard links, or somebody's file.
+        return
     # If the disk is full, the lock works, but its file does not contain the process ID.
     with contextlib.suppress(OSError):
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)
 
 
+def require_own_folders(directory: Path, flag: str) -> None:
+    """Raise `UserError` if a folder in a directory is a link: files in it would be written elsewhere.
+
+    Args:
+      directory: the directory, which need not exist.
+      flag: the command-line flag that named it, for the error message.
+    """
+    links = [
+        path for path in (directory.iterdir() if directory.is_dir() else ()) if path.is_symlink()
+    ]
+    folders = sorted(path for path in links if path.is_dir() or not path.exists())
+    if folders:
+        raise UserError(
+            f"--{flag}={directory}: {folders[0]} is a link to another place. Remove it, or move the folder"
+            " here."
+        )
+
+
 def release_directory(directory: Path) -> None:
     """Release the lock of this process on a directory, if there is one."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        status = os.stat(directory / ".lock")
+        status = os.lstat(directory / ".lock")
         handle = _held.pop((status.st_dev, status.st_ino), None)
         if handle is not None:
             os.close(handle)

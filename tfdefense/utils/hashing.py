@@ -1,18 +1,44 @@
 """Hashes of bytes, arrays and files."""
 
 import hashlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+_PART_BYTES = 2**20
+
 
 def hash_path(path: Path) -> str:
-    """Return the hash of a file, or of the names and contents of all files below a directory."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    """Return the hash of a file, or of the names and contents of all files below a directory.
+
+    Links are followed, also those to directories.
+    """
+    files = sorted(_files_below(path)) if path.is_dir() else [path]
     files = [file for file in files if file.is_file()]
-    parts = (part for file in files for part in (file.name.encode(), file.read_bytes()))
-    return hash_parts(parts)
+    return hash_parts(part for file in files for part in _named_parts(file))
+
+
+def _files_below(directory: Path) -> Iterator[Path]:
+    """Yield the files below a directory; a directory that links name again is read once."""
+    seen = {directory.resolve()}
+    for place, folders, names in os.walk(directory, followlinks=True):
+        new = []
+        for folder in sorted(folders):
+            real = (Path(place) / folder).resolve()
+            new += [] if real in seen else [folder]
+            seen.add(real)
+        folders[:] = new
+        yield from (Path(place) / name for name in names)
+
+
+def _named_parts(file: Path) -> Iterator[bytes]:
+    """Yield the name of a file and its content in parts, because a model may be large."""
+    yield os.fsencode(file.name)
+    with file.open("rb") as opened:
+        while part := opened.read(_PART_BYTES):
+            yield part
 
 
 def hash_parts(parts: Iterable[bytes | np.ndarray]) -> str:

@@ -2,7 +2,7 @@
 
 import types
 import typing
-from typing import Any
+from typing import Any, TypeVar
 
 _NAMES = {
     int: "a whole number",
@@ -11,7 +11,14 @@ _NAMES = {
     bool: "true or false",
     dict: "an object",
 }
-_PLURALS = {int: "whole numbers", float: "numbers", str: "strings", bool: "true or false values"}
+Record = TypeVar("Record")
+_PLURALS = {
+    int: "whole numbers",
+    float: "numbers",
+    str: "strings",
+    bool: "true or false values",
+    dict: "objects",
+}
 
 
 class TypeMismatch(ValueError):
@@ -52,6 +59,28 @@ def typed_value(value: Any, annotation: Any) -> Any:
     if not fits:
         raise TypeMismatch(annotation)
     return value
+
+
+def typed_items(values: Any, record_type: type[Record]) -> tuple[Record, ...]:
+    """Return the dataclasses of a list of JSON objects, whose values are of the types of the fields.
+
+    Raises:
+      TypeMismatch: it is not a list of objects, or a value is of another type.
+      TypeError: an object lacks a field or has another.
+    """
+    if not isinstance(values, list):
+        raise TypeMismatch(tuple[dict, ...])
+    annotations = typing.get_type_hints(record_type)
+    found = []
+    for value in values:
+        content = typed_value(value, dict)
+        record = record_type(**content)
+        for name, item in content.items():
+            annotation = annotations[name]
+            is_dict = typing.get_origin(annotation) is dict
+            typed_value(item, dict if is_dict else annotation)
+        found.append(record)
+    return tuple(found)
 
 
 def _typed_tuple(value: Any, annotation: Any) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 import math
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -16,6 +17,37 @@ class ArrayHeader(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: np.dtype
+
+
+def require_declared_sizes(path: Path, names: Collection[str] | None = None) -> None:
+    """Raise `ValueError` if an array of an archive declares another size than it has.
+
+    NumPy allocates the declared size before it reads. Files in the archive that are not arrays are
+    ignored.
+
+    Args:
+      path: the archive.
+      names: the arrays that are to be read; None for all. The others are ignored.
+
+    Raises:
+      ValueError: an array declares another size or holds Python objects, or the archive is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                name = member.removesuffix(_SUFFIX)
+                if (names is None or name in names) and _is_array(archive, member):
+                    _read_header(archive, member)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ValueError("damaged") from error
+
+
+def _is_array(archive: zipfile.ZipFile, member: str) -> bool:
+    """Return whether NumPy takes a member for an array; it does not need the suffix for that."""
+    if member.endswith(_SUFFIX):
+        return True
+    with archive.open(member) as file:
+        return file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX
 
 
 class NpzArchive:
@@ -42,7 +74,9 @@ class NpzArchive:
             raise ValueError("damaged") from error
         try:
             names = [member.filename for member in self._zip.infolist()]
-            self.headers = {name.removesuffix(_SUFFIX): self._read_header(name) for name in names}
+            self.headers = {
+                name.removesuffix(_SUFFIX): _read_header(self._zip, name) for name in names
+            }
         except BaseException:
             self._zip.close()
             raise
@@ -73,21 +107,24 @@ class NpzArchive:
         except Exception as error:  # The libraries of zip files raise many types.
             raise ValueError(f"{name} is damaged") from error
 
-    def _read_header(self, member: str) -> ArrayHeader:
-        name = member.removesuffix(_SUFFIX)
-        try:
-            with self._zip.open(member) as file:
-                version = np.lib.format.read_magic(file)
-                read = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }[version]
-                shape, _, dtype = read(file)
-                size = self._zip.getinfo(member).file_size - file.tell()
-        except Exception as error:  # NumPy parses the header as Python: damage raises many types.
-            raise ValueError(f"{name} is not an array") from error
-        if dtype.hasobject:
-            raise ValueError(f"{name} holds Python objects")
-        if math.prod(shape) * dtype.itemsize != size:
-            raise ValueError(f"{name} is damaged")
-        return ArrayHeader(shape, dtype)
+
+def _read_header(archive: zipfile.ZipFile, member: str) -> ArrayHeader:
+    name = member.removesuffix(_SUFFIX)
+    try:
+        with archive.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            read = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+                # As 2.0, but with names of fields in UTF-8, which are not used here.
+                (3, 0): np.lib.format.read_array_header_2_0,
+            }[version]
+            shape, _, dtype = read(file)
+            size = archive.getinfo(member).file_size - file.tell()
+    except Exception as error:  # NumPy parses the header as Python: damage raises many types.
+        raise ValueError(f"{name} is not an array") from error
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds Python objects")
+    if math.prod(shape) * dtype.itemsize != size:
+        raise ValueError(f"{name} is damaged")
+    return ArrayHeader(shape, dtype)

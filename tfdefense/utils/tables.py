@@ -1,10 +1,24 @@
 """Tables as lines of text, Markdown and LaTeX."""
 
+import re
 from collections.abc import Sequence
 
 import tabulate
 
+from tfdefense.utils.visible_text import visible_line, visible_text
+
+# Code between backquotes, by the rules of Markdown: as many at the end as at the start.
+_CODE = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)")
+# Parts of HTML and of links. GitHub also makes links of texts such as www.a.example and a@b.example.
+_ENTITIES = {"<": "&lt;", "`": "&#96;", "://": "&#58;//", "@": "&#64;"}
+
 Table = Sequence[Sequence[str]]  # The header and the rows, each with one string per column.
+
+
+class Markdown(str):
+    """Text that is Markdown already, which `markdown_table` does not escape."""
+
+    __slots__ = ()
 
 
 def text_table(table: Table) -> list[str]:
@@ -14,8 +28,35 @@ def text_table(table: Table) -> list[str]:
 
 def markdown_table(table: Table) -> list[str]:
     """Return the lines of a table in GitHub's Markdown."""
-    escaped = [[cell.replace("|", r"\|") for cell in row] for row in table]
+    escaped = [[_as_markdown(cell).replace("|", r"\|") for cell in row] for row in table]
     return _formatted(escaped, "github").splitlines()
+
+
+def _as_markdown(cell: str) -> str:
+    return cell if isinstance(cell, Markdown) else escape_markdown(cell)
+
+
+def escape_markdown(text: str) -> str:
+    """Return a text as one line of Markdown that contains no HTML and no link.
+
+    Code between backquotes stays, because nothing in it is HTML or a link.
+    """
+    line = visible_line(text)
+    # A backslash before a backquote can change where code starts.
+    codes = [] if "\\`" in line else list(_CODE.finditer(line))
+    starts = [0, *(code.end() for code in codes)]
+    ends = [*(code.start() for code in codes), len(line)]
+    texts = [_escape_plain(line[start:end]) for start, end in zip(starts, ends, strict=True)]
+    return texts[0] + "".join(
+        code.group() + text for code, text in zip(codes, texts[1:], strict=True)
+    )
+
+
+def _escape_plain(text: str) -> str:
+    for part, entity in _ENTITIES.items():
+        text = text.replace(part, entity)
+    text = re.sub(r"\b(www)\.", r"\1&#46;", text, flags=re.IGNORECASE)
+    return text.replace("](", "]\\(").replace("][", "]\\[")
 
 
 def latex_table(table: Table, caption: str) -> list[str]:
@@ -33,7 +74,8 @@ def latex_table(table: Table, caption: str) -> list[str]:
 
 def escape_latex(text: str) -> str:
     """Return a text with the special characters of LaTeX escaped."""
-    return "".join(tabulate.LATEX_ESCAPE_RULES.get(character, character) for character in text)
+    rules = tabulate.LATEX_ESCAPE_RULES
+    return "".join(rules.get(character, character) for character in visible_line(text))
 
 
 def format_share(share: float, low: float, high: float, n: int) -> str:
@@ -42,7 +84,7 @@ def format_share(share: float, low: float, high: float, n: int) -> str:
 
 
 def _formatted(table: Table, style: str) -> str:
-    header, *rows = table
+    header, *rows = [[visible_text(cell, keep="") for cell in row] for row in table]
     right = style == "latex_booktabs"
     alignment = ["left", *["right" if right else "left"] * (len(header) - 1)]
     return tabulate.tabulate(

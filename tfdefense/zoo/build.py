@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tfdefense.errors import UserError, WorkFailedError, require
-from tfdefense.evaluation.protocol import load_finished_report
 from tfdefense.evaluation.report.render import accuracy_table_lines, failed_check_lines
 from tfdefense.evaluation.report.report import Report
+from tfdefense.evaluation.run_evaluation import load_finished_report
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.experiments.load import load_dataset, load_defense
 from tfdefense.training.run_directory import RunDirectory

@@ -143,3 +143,14 @@ def test_the_recipe_of_mnist_cnn_is_unchanged(digits):
     settings = ClassifierTraining(mnist_cnn.MNIST_CNN, digits).settings()
     assert settings["augmentation"] == "none"
     assert tfdefense.classifiers.default_for(digits.image_shape) == "mnist_cnn"
+
+
+def test_large_images_are_trained_in_the_batches_that_the_settings_name():
+    images = np.zeros((8, 96, 96, 3), np.float32)
+    labels = np.arange(8) % 2
+    split = tfdefense.data.Split(images, labels, num_classes=2, dataset="large")
+    data = tfdefense.data.Dataset("large", split, split, split)
+    first = ClassifierTraining(LINEAR, data)
+    assert first.loop.batch_size == first.settings()["batch_size"] == 87
+    stored = ClassifierConfig(epochs=first.loop.epochs, batch_size=87)
+    assert ClassifierTraining(LINEAR, data, config=stored).loop == first.loop

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfdefense.classifiers.custom.output_selection import OutputSelection
 from tfdefense.classifiers.custom.saved_model_layer import freeze_saved_model
 from tfdefense.errors import UserError
+from tfdefense.utils.trust import trust_model_files
 
 SHAPE = (8, 8, 1)
 IMAGES = np.random.default_rng(0).random((5, *SHAPE)).astype(np.float32)
@@ -95,8 +96,10 @@ def test_batches_are_split_for_a_fixed_batch_size(served):
     assert layer.batch_size == 2
 
 
-def test_loops_and_other_dtypes_pass_gradients(served):
-    network = load(served, "loop")
+@pytest.mark.parametrize("unsafe", [False, True])
+def test_loops_and_other_dtypes_pass_gradients(served, unsafe):
+    with trust_model_files(trusted=unsafe):
+        network = load(served, "loop")
     logits, gradient = logits_and_gradient(network)
     assert logits.dtype == tf.float32
     np.testing.assert_allclose(logits, 2 * IMAGES.reshape(5, 64) @ WEIGHTS, rtol=1e-4, atol=1e-5)
@@ -124,7 +127,7 @@ def test_errors_say_what_can_be_selected(served, selection, message):
 def test_missing_variables_are_one_line(served, tmp_path):
     (tmp_path / "saved_model.pb").write_bytes((served / "saved_model.pb").read_bytes())
     with pytest.raises(UserError, match="its variables cannot be read") as caught:
-        load(tmp_path, "loop")
+        load(tmp_path, "pair")
     assert "\n" not in str(caught.value)
 
 
@@ -148,3 +151,20 @@ def test_exports_with_random_layers_are_deterministic(name, tmp_path, capsys):
     np.testing.assert_allclose(network.layer(IMAGES[1:2]), found[1:2], atol=1e-5)
     # Keras exports Dropout in inference mode, the others in training mode.
     assert ("augments images at random" in capsys.readouterr().out) == (name != "dropout")
+
+
+@pytest.mark.parametrize("draw", ["stateful", "stateless"])
+def test_dropout_in_training_mode_is_an_error(draw, tmp_path):
+    def drop(flat):
+        if draw == "stateful":
+            return tf.nn.dropout(flat, 0.25)
+        return tf.nn.experimental.stateless_dropout(flat, 0.25, seed=[1, 2])
+
+    module = tf.Module()
+    module.call = tf.function(
+        lambda images: drop(tf.reshape(images, [-1, 64])) @ WEIGHTS,
+        input_signature=[tf.TensorSpec([None, *SHAPE], tf.float32)],
+    )
+    tf.saved_model.save(module, tmp_path, {"serving_default": module.call})
+    with pytest.raises(UserError, match=r"a Dropout was saved in training mode.*model\.eval\(\)"):
+        load(tmp_path)

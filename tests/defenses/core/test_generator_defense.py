@@ -13,7 +13,11 @@ from tfdefense.training.run_directory import RunDirectory
 
 @pytest.mark.parametrize(
     "kind",
-    [APEGAN, APEGANPlusPlus, pytest.param(ConditionalGAN, marks=pytest.mark.slow)],
+    [
+        APEGAN,
+        pytest.param(APEGANPlusPlus, marks=pytest.mark.slow),
+        pytest.param(ConditionalGAN, marks=pytest.mark.slow),
+    ],
 )
 def test_the_average_replaces_the_weights_after_training(toy_model, toy_split, kind):
     batch = {name: tf.constant(a) for name, a in make_fgsm_pairs(toy_model, toy_split).items()}

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from tfdefense.defenses import APEGAN
@@ -38,3 +40,9 @@ def test_fit_and_run_training_write_the_same_settings(toy_model, toy_split, tmp_
 def test_weights_of_other_shapes_cannot_be_copied(toy_model):
     with pytest.raises(UserError, match="--init_run: network generator of that apegan differs"):
         APEGAN(toy_model).copy_weights_from(APEGAN(toy_model, thresholds=3))
+
+
+def test_large_images_have_smaller_batches():
+    large = SimpleNamespace(image_shape=(224, 224, 3))
+    assert APEGAN.loop_config(large, 1).batch_size == 16
+    assert APEGAN.loop_config(large, 1, batch_size=32).batch_size == 32

@@ -9,7 +9,7 @@ from tfdefense.errors import UserError
 from tfdefense.evaluation import AttackPlan, Report
 from tfdefense.evaluation.checks.registry import CHECKS
 from tfdefense.evaluation.checks.settings import CheckSettings
-from tfdefense.evaluation.evaluator import evaluate_plan
+from tfdefense.evaluation.evaluate_defense import evaluate_plan
 from tfdefense.evaluation.report.render import to_markdown
 
 

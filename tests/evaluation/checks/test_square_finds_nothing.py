@@ -44,6 +44,7 @@ def test_no_image_passes_and_says_that_few_images_cannot_exclude_a_drop(run_chec
     assert "too few images to exclude a drop of 0.2 points" in result.verdict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "passes"), [(identity, True), (round_without_gradient, False)]
 )

@@ -23,6 +23,7 @@ def test_surrogate_that_equals_the_step_passes(evidence_of, diagnose):
     assert "on 0 of 24 images" in result.verdict
 
 
+@pytest.mark.slow
 def test_surrogate_that_is_far_from_the_step_fails(evidence_of, diagnose):
     result = SURROGATE_TRANSFER.run(evidence_of(diagnose(declare_identity, epsilon=0.12)))
     assert not result.passed

@@ -28,7 +28,9 @@ def test_verdict_follows_white_box_accuracy_and_checks(report, accuracy, second_
         CheckResult("First", passed=True, verdict=""),
         CheckResult("Second", passed=second_passed, verdict=""),
     )
-    changed = dataclasses.replace(with_worst_case(report, accuracy), checks=checks)
+    changed = dataclasses.replace(
+        with_worst_case(report, accuracy), checks=checks, largest_class=None
+    )
     assert verdict in changed.summary
 
 
@@ -49,3 +51,12 @@ def test_refused_clean_images_are_mentioned(report):
     detection = Detection("none", "none", 0.125, 24, 0.04, 0.3, None)
     summary = dataclasses.replace(report, detections=(detection,)).summary
     assert "also refuses 12.5% of the clean images, and these count as wrong" in summary
+
+
+def test_a_defence_that_answers_one_class_is_not_called_robust(report):
+    clean = report.row("apeganpp", "none", "none")
+    at_chance = dataclasses.replace(report, largest_class=clean.ci_low)
+    assert "no better than the same class for every image" in at_chance.summary
+    above = dataclasses.replace(report, largest_class=clean.ci_low - 0.01)
+    assert "no better" not in above.summary
+    assert "no better" not in dataclasses.replace(report, largest_class=None).summary

@@ -152,6 +152,7 @@ def test_files_are_purified_again_if_the_model_or_their_bytes_change(
     assert set(np.unique(np.asarray(Image.open(target / "1.png")))) <= {0, 255}
 
 
+@pytest.mark.slow
 def test_an_exif_orientation_is_applied(exported, toy_images, tmp_path):
     (tmp_path / "in").mkdir()
     pixels = np.uint8(np.round(255 * toy_images[0, ..., 0]))
@@ -168,6 +169,7 @@ def test_an_exif_orientation_is_applied(exported, toy_images, tmp_path):
     assert np.abs(pictures[0] - pictures[1]).mean() < 4
 
 
+@pytest.mark.slow
 def test_a_tflite_model_purifies_too(exported_tflite, folder, tmp_path):
     image = io.BytesIO((folder / "1.png").read_bytes())
     places = [f"--input={folder / '1.png'}", f"--output={tmp_path / 'out'}"]

@@ -1,14 +1,11 @@
 """Clients of a server: unreachable servers, other models, and mixed requests."""
 
-import json
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests.serving import fake_server
+from tests.soak.serving_load import run_requests
 from tfdefense.cli.main import main
 
 
@@ -60,10 +57,6 @@ def test_a_model_of_another_library_is_reported(port, server_of_another_model, p
 @pytest.mark.slow
 def test_mixed_requests_get_right_outputs_or_clear_errors(exported):
     """The short form of `tests/soak/serving_load.py`."""
-    arguments = [f"--model={exported}", "--requests=200"]
-    command = [sys.executable, "-m", "tests.soak.serving_load", *arguments]
-    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
-    assert (result["requests"], result["wrong"]) == (200, 0)
+    result = run_requests(exported, 200)
+    assert (result["requests"], result["first_wrong"], result["wrong"]) == (200, [], 0)
     assert 50 < result["refused"] < 195

@@ -59,7 +59,7 @@ def test_an_interrupted_export_leaves_no_files(small_defense, tmp_path, monkeypa
     ("version", "message"),
     [
         (7, "--version=7: exists in "),
-        (0, "--version=0: at least 1 is needed"),
+        (0, "--version=0: a number from 1 to "),
     ],
 )
 def test_unusable_version_numbers_are_rejected(small_defense, tmp_path, version, message):

@@ -44,6 +44,7 @@ def test_the_card_of_a_defence_without_report_says_so(exported):
     assert "has not been attacked" in (exported / "model_card.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_card_of_a_variant_compares_it_with_its_defence(
     served_defense, exported_int8, toy_split
 ):

@@ -33,7 +33,10 @@ from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.utils import cluster
+from tfdefense.utils.batch_size import fitting_batch_size
 from tfdefense.utils.progress import ProgressBar, print_line
+
+_BATCH_SIZE = 250
 
 
 class NamedModel(Identifiable, Model, Protocol):
@@ -46,7 +49,8 @@ class AdversarialStorage:
 
     Attributes:
       split_name: name of the split, stored with the settings and part of the default directory.
-      batch_size: number of images in a batch and in a shard, at least 1.
+      batch_size: number of images in a batch and in a shard, at least 1; None means 250, or fewer
+        for large images.
       output: the directory. None means
         `<runs_dir>/attacks/<dataset>-<split_name>-<model>-<attack>-<hash>`.
       runs_dir: parent of the default directory.
@@ -56,12 +60,19 @@ class AdversarialStorage:
     """
 
     split_name: str = "test"
-    batch_size: int = 250
+    batch_size: int | None = None
     output: str | Path | None = None
     runs_dir: str | Path = "runs"
 
     def __post_init__(self) -> None:
-        require(self.batch_size >= 1, f"--batch_size={self.batch_size}: at least 1 needed.")
+        require(
+            self.batch_size is None or self.batch_size >= 1,
+            f"--batch_size={self.batch_size}: at least 1 needed.",
+        )
+
+    def shard_size(self, image_shape: tuple[int, ...]) -> int:
+        """Return the number of images in a shard, for images of shape (H, W, C)."""
+        return self.batch_size or fitting_batch_size(image_shape, _BATCH_SIZE)
 
 
 def make_adversarial_dataset(
@@ -89,30 +100,14 @@ def make_adversarial_dataset(
       UserError: the directory has other settings or is of other code, or the model is not made of
         Keras models.
     """
-    fingerprint = data_fingerprint(split)
-    settings: dict[str, Any] = {
-        "attack": attack.name,
-        **hyperparameter_values(attack),
-        "dataset": split.dataset,
-        "split": storage.split_name,
-        "images": len(split),
-        "classifier": model.name,
-        "batch_size": storage.batch_size,
-        "weights": model_fingerprint(model),
-        "attack_code": attack.revision,
-        "model_code": model_code_revision(model),
-        "tensorflow": tf.__version__,
-    }
-    surrogates = surrogate_names(attack, model, split.image_shape)
-    if surrogates:
-        settings["surrogates"] = list(surrogates)
+    settings, fingerprint = _settings(model, split, attack, storage), data_fingerprint(split)
     directory = _directory(storage, settings, fingerprint)
     config = StoredConfig("attack", settings, {"data": fingerprint})
     _require_same_code(directory, config)
     directory.create_or_reuse(config)
     (directory.path / "shards").mkdir(exist_ok=True)
     # Each of W workers makes every W-th shard. It reads the others only when all are finished.
-    rows = list(shard_rows(len(split), storage.batch_size))
+    rows = list(shard_rows(len(split), settings["batch_size"]))
     rows = rows[cluster.worker_index() :: cluster.worker_count()]
     radius, norm = getattr(attack, "epsilon", None), getattr(attack, "norm", "linf")
     verifier = ShardVerifier(model, radius, norm, split.image_shape)
@@ -135,6 +130,37 @@ def make_adversarial_dataset(
         print_line(f"Found in {directory.path}")
     multi_worker.wait_for_workers()
     return load_adversarial_dataset(directory)
+
+
+def count_missing_images(
+    model: NamedModel, split: Split, attack: Attack, storage: AdversarialStorage
+) -> int:
+    """Return how many images `make_adversarial_dataset` would attack if no shard on disk is damaged."""
+    settings = _settings(model, split, attack, storage)
+    directory = _directory(storage, settings, data_fingerprint(split))
+    rows = shard_rows(len(split), settings["batch_size"])
+    return sum(each.stop - each.start for each in rows if not shard_path(directory, each).is_file())
+
+
+def _settings(
+    model: NamedModel, split: Split, attack: Attack, storage: AdversarialStorage
+) -> dict[str, Any]:
+    """Return all that the images of an adversarial dataset depend on, except the clean images."""
+    settings: dict[str, Any] = {
+        "attack": attack.name,
+        **hyperparameter_values(attack),
+        "dataset": split.dataset,
+        "split": storage.split_name,
+        "images": len(split),
+        "classifier": model.name,
+        "batch_size": storage.shard_size(split.image_shape),
+        "weights": model_fingerprint(model),
+        "attack_code": attack.revision,
+        "model_code": model_code_revision(model),
+        "tensorflow": tf.__version__,
+    }
+    surrogates = surrogate_names(attack, model, split.image_shape)
+    return settings | ({"surrogates": list(surrogates)} if surrogates else {})
 
 
 def _directory(

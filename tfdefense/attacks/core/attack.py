@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks.core import norms
+from tfdefense.attacks.core.attack_cost import AttackCost
 from tfdefense.attacks.core.attack_result import AdversarialBatch, AttackResult
 from tfdefense.attacks.core.compiled_attack import compile_craft, compile_run
 from tfdefense.attacks.core.each_surrogate import AttackedBatch, craft_with_each_surrogate
@@ -80,6 +81,18 @@ class Attack(abc.ABC):
         """Norm that the attack minimises: "l0", "l2" or "linf"; None for an attack with a radius."""
         is_bounded = getattr(self, "epsilon", None) is not None
         return None if is_bounded else getattr(self, "norm", "l2")
+
+    def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost | None:
+        """Return the largest cost for one image, with one surrogate gradient; None if unknown.
+
+        A report estimates its time from it before it begins.
+
+        Args:
+          image_shape: (H, W, C).
+          num_classes: number of classes of the model.
+        """
+        del image_shape, num_classes
+        return None
 
     def __call__(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None

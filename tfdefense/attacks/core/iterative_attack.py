@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.attack import BoundedAttack
+from tfdefense.attacks.core.attack_cost import AttackCost
 from tfdefense.attacks.core.attack_result import AdversarialBatch
 from tfdefense.attacks.core.cleverhans_backend import cross_entropy_gradient, project_to_ball
 from tfdefense.attacks.core.criteria import is_successful
@@ -68,6 +69,9 @@ class IterativeAttack(BoundedAttack):
             f"{self.name}: relative_step_size {self.relative_step_size} given, a number above 0"
             " needed.",
         )
+
+    def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost:
+        return AttackCost(self.steps, self.steps + 1 if self.stop_at_success else 0)
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None

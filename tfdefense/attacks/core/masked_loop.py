@@ -37,9 +37,10 @@ def masked_while_loop(
         number: tf.Tensor, state: Any, active: tf.Tensor
     ) -> tuple[tf.Tensor, Any, tf.Tensor]:
         rows = tf.where(active)
+        indices = rows[:, 0]
 
         def gather_rows(tensor: tf.Tensor | None) -> tf.Tensor | None:
-            return None if tensor is None else tf.gather(tensor, rows[:, 0])
+            return None if tensor is None else tf.gather(tensor, indices)
 
         def scatter_rows(tensor: tf.Tensor, updates: tf.Tensor) -> tf.Tensor:
             return tf.tensor_scatter_nd_update(tensor, rows, updates)

@@ -101,7 +101,7 @@ def steepest_direction(gradient: tf.Tensor, norm: str) -> tf.Tensor:
 
 def expand_per_image(values: tf.Tensor) -> tf.Tensor:
     """Reshape one value per image, [N], to [N, 1, 1, 1], which broadcasts with images."""
-    return values[:, None, None, None]
+    return tf.reshape(values, [-1, 1, 1, 1])  # Traced faster than a slice with new axes.
 
 
 def default_epsilon(image_shape: tuple[int, int, int], norm: str = "linf") -> float:

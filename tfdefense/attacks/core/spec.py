@@ -108,7 +108,10 @@ def _parse_value(text: str, default: Any, name: str) -> Any:
     if isinstance(default, str):
         return text
     try:
-        return int(text) if isinstance(default, int) else float(text)
+        value = int(text) if isinstance(default, int) else float(text)
+        if not text.isascii() or abs(value) >= 2**63:  # `int` takes the digits of all scripts.
+            raise ValueError
+        return value
     except ValueError:
         raise UserError(f"--attacks: {name}={text}, a number needed.") from None
 

@@ -14,13 +14,14 @@ from tfdefense.classifiers.core.classifier_training import ClassifierConfig, Cla
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.classifiers.core.inference import compile_inference, find_correct
 from tfdefense.data.core.dataset import DATA_SETTINGS, Dataset
-from tfdefense.errors import require
+from tfdefense.errors import UserError, require
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.progress import print_line
 from tfdefense.utils.statistics import wilson_interval
+from tfdefense.utils.untrusted_file import read_json_file
 
 _SCHEMA = 1
 
@@ -111,9 +112,22 @@ def _format_flags(settings: Mapping[str, Any]) -> str:
 
 
 def read_summary(run: RunDirectory) -> dict[str, Any] | None:
-    """Read `summary.json`, which `train_classifier` wrote; return None if it is missing."""
+    """Read `summary.json`, which `train_classifier` wrote; return None if it is missing.
+
+    Raises:
+      UserError: it is damaged.
+    """
     path = run.path / "summary.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        summary = dict(read_json_file(path))
+        format_summary(summary)
+    except UserError:
+        raise
+    except Exception as error:  # Another type for each kind of damage.
+        raise UserError(f"{path}: damaged. Delete it, and train again with --overwrite.") from error
+    return summary
 
 
 def format_summary(summary: Mapping[str, Any]) -> str:

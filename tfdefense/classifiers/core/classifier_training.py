@@ -15,7 +15,7 @@ from tfdefense.classifiers.core.inference import compile_inference, measure_spli
 from tfdefense.data.core.dataset import Dataset
 from tfdefense.errors import require, unknown_name
 from tfdefense.networks.upcast import upcast_bfloat16
-from tfdefense.training import LoopConfig, Replica, Trainer
+from tfdefense.training import LoopConfig, Replica, Trainer, usual_batch_size
 from tfdefense.training.best_weights import BestWeights
 from tfdefense.training.seeding import seed_layers
 from tfdefense.training.summaries import image_grid
@@ -118,6 +118,9 @@ class ClassifierTraining:
         self.recipe = config.apply_to(architecture.recipe(data.image_shape))
         count = len(data.train)
         epochs = config.epochs or self.recipe.count_epochs(count)
+        if config.batch_size is None:
+            usual = usual_batch_size(data.image_shape, self.recipe.batch_size)
+            self.recipe = dataclasses.replace(self.recipe, batch_size=usual)
         self.loop = LoopConfig(epochs, self.recipe.batch_size, seed, config.mixed_precision)
         with seed_layers(seed):
             self.model = architecture.build(data.image_shape, data.num_classes)

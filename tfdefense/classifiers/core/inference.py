@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfdefense.data.core.dataset import Split
 from tfdefense.training.distribute.batching import map_batches
+from tfdefense.utils.batch_size import fitting_batch_size
 
 # Images float32 [n, H, W, C] in [0, 1] -> logits float32 [n, K].
 ComputeLogits = Callable[[tf.Tensor], tf.Tensor]
@@ -22,7 +23,7 @@ def compile_inference(model: keras.Model) -> ComputeLogits:
         if shape not in compiled:
             # TensorFlow warns of retracing if several models are called through one `tf.function` code,
             # and does not count concrete functions.
-            function = tf.function(lambda images: model(images, training=False))
+            function = tf.function(lambda images: model(images, training=False), autograph=False)
             compiled[shape] = function.get_concrete_function(
                 tf.TensorSpec([None, *shape], images.dtype)
             )
@@ -31,16 +32,30 @@ def compile_inference(model: keras.Model) -> ComputeLogits:
     return infer
 
 
-def predict_logits(classifier: ComputeLogits, split: Split, batch_size: int = 500) -> np.ndarray:
-    """Return the logits of all images of `split`, float32 [N, K]."""
+def predict_logits(
+    classifier: ComputeLogits, split: Split, title: str | None = None, *, batch_size: int = 500
+) -> np.ndarray:
+    """Return the logits of all images of `split`, float32 [N, K].
+
+    Args:
+      classifier: the classifier.
+      split: the images.
+      title: title of a progress bar; None shows none.
+      batch_size: largest number of images in a batch; large images have smaller batches.
+    """
+    batch_size = fitting_batch_size(split.image_shape, batch_size)
     return map_batches(
-        lambda part: classifier(tf.constant(split.images[part])), len(split), batch_size
+        lambda part: classifier(tf.constant(split.images[part])), len(split), batch_size, title
     )
 
 
-def find_correct(classifier: ComputeLogits, split: Split) -> np.ndarray:
-    """Return for each image of `split` whether its class is predicted correctly, bool [N]."""
-    return np.argmax(predict_logits(classifier, split), axis=-1) == split.labels
+def find_correct(classifier: ComputeLogits, split: Split, title: str | None = None) -> np.ndarray:
+    """Return for each image of `split` whether its class is predicted correctly, bool [N].
+
+    Args:
+      classifier, split, title: see `predict_logits`.
+    """
+    return np.argmax(predict_logits(classifier, split, title), axis=-1) == split.labels
 
 
 def measure_split(classifier: ComputeLogits, split: Split) -> tuple[np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.classifiers.custom import saved_model_layer
@@ -12,10 +13,14 @@ from tfdefense.classifiers.custom.format_check import check_input_format
 from tfdefense.classifiers.custom.input_format import InputFormat
 from tfdefense.classifiers.custom.keras_file import SUFFIXES, read_keras_model
 from tfdefense.classifiers.custom.logits import Network, remove_activation
-from tfdefense.classifiers.custom.model_assembly import assemble
+from tfdefense.classifiers.custom.model_assembly import assemble, connect
 from tfdefense.classifiers.custom.output_selection import OutputSelection
+from tfdefense.classifiers.custom.saved_model_file import one_line
 from tfdefense.data.core.dataset import Dataset
 from tfdefense.errors import UserError, require
+from tfdefense.utils.file_trial import try_file
+from tfdefense.utils.trust import trust_model_files, trusts_model_files
+from tfdefense.utils.untrusted_file import require_modest_model, require_regular_tree
 
 __all__ = ["SUFFIXES", "load_custom_model"]
 
@@ -39,29 +44,48 @@ def load_custom_model(
       input_format: the range of images that the model takes. None means [0, 1], unless the accuracy
         shows that another format is right.
       outputs: the signature and the output that are the classifier; None means the usual ones.
-      unsafe: allow Lambda layers, and graphs that access files. Their code runs while the model is
-        read. The classifier itself is a graph without Python code.
+      unsafe: trust the model: allow Lambda layers and every operation of graphs, and do not try it in
+        a child process first. The same as a block of `trust_model_files`. Lambda layers run while the model is read. The classifier itself is a graph
+        without Python code.
 
     Raises:
       UserError: the model is missing, damaged, unsafe, not an image classifier, or not for such images
         or so many classes; or its accuracy is much higher with another input format.
     """
-    # `tf.distribute` strategies, whose variables cannot be frozen, apply to the current thread only.
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        arguments = (Path(path), data, input_format, outputs or OutputSelection())
-        return thread.submit(_load, *arguments, unsafe=unsafe).result()
+    path, outputs = Path(path), outputs or OutputSelection()
+    require(path.exists(), f"--classifier={path}: no such file.")
+    with trust_model_files(trusted=unsafe):
+        require_readable_model(path, f"--classifier={path}")
+        trial = (path, data.image_shape, input_format or InputFormat(), outputs)
+        try_file(path, _run_once, trial, f"--classifier={path}")
+        # `tf.distribute` strategies, whose variables cannot be frozen, apply to the current thread only.
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            return thread.submit(_load, path, data, input_format, outputs).result()
+
+
+def require_readable_model(path: Path, place: str) -> None:
+    """Raise `UserError` unless a custom model consists of regular files, which do not unfold.
+
+    Args:
+      path: the file or directory, which exists.
+      place: start of the error message, such as "--classifier=FILE".
+    """
+    if path.is_dir():
+        require(
+            (path / "saved_model.pb").is_file(),
+            f"{place}: neither a SavedModel (no saved_model.pb) nor a run directory (no config.json).",
+        )
+        require_regular_tree(path, place, allow_links=trusts_model_files())
+    else:
+        require_modest_model(path, place)
 
 
 def _load(
-    path: Path,
-    data: Dataset,
-    input_format: InputFormat | None,
-    outputs: OutputSelection,
-    *,
-    unsafe: bool,
+    path: Path, data: Dataset, input_format: InputFormat | None, outputs: OutputSelection
 ) -> FrozenClassifier:
-    network = _open_network(path, data.image_shape, outputs, unsafe=unsafe)
+    network = _open_network(path, data.image_shape, outputs)
     model = assemble(path, network, data, input_format or InputFormat())
+    _require_gradient(path, model, data.image_shape)
     classifier = FrozenClassifier(model, data.image_shape, data.num_classes)
     check_input_format(
         path,
@@ -72,21 +96,44 @@ def _load(
     return classifier
 
 
+def _run_once(
+    path: Path,
+    image_shape: tuple[int, int, int],
+    input_format: InputFormat,
+    outputs: OutputSelection,
+) -> None:
+    """Load a model, and run it and its gradient once: the work of the child process."""
+    network = _open_network(path, image_shape, outputs)
+    _run_with_gradient(connect(path, network, image_shape, input_format), image_shape)
+
+
+def _run_with_gradient(model: keras.Model, image_shape: tuple[int, int, int]) -> None:
+    images = tf.zeros([1, *image_shape])
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        logits = model(images, training=False)
+    tape.gradient(logits, images)
+
+
+def _require_gradient(path: Path, model: keras.Model, image_shape: tuple[int, int, int]) -> None:
+    """Raise `UserError` if the gradient of a model cannot be computed."""
+    try:
+        _run_with_gradient(model, image_shape)
+    except Exception as error:  # There is another type for each reason.
+        raise UserError(
+            f"--classifier={path}: its gradient cannot be computed: {one_line(error)}"
+        ) from error
+
+
 def _open_network(
-    path: Path, image_shape: tuple[int, int, int], outputs: OutputSelection, *, unsafe: bool
+    path: Path, image_shape: tuple[int, int, int], outputs: OutputSelection
 ) -> Network:
     """Return the network without softmax, which takes images in its own format, after checks."""
-    require(path.exists(), f"--classifier={path}: no such file.")
     if path.is_dir():
-        require(
-            (path / "saved_model.pb").is_file(),
-            f"--classifier={path}: neither a SavedModel (no saved_model.pb) nor a run directory (no"
-            " config.json).",
-        )
-        network, shape = saved_model_layer.freeze_saved_model(path, outputs, unsafe=unsafe)
+        network, shape = saved_model_layer.freeze_saved_model(path, outputs)
         _require_image_input(path, shape, image_shape)
         return network
-    model = read_keras_model(path, unsafe=unsafe)
+    model = read_keras_model(path)
     inputs = getattr(model, "inputs", None) or []
     require(len(inputs) <= 1, f"--classifier={path}: takes {len(inputs)} inputs, one needed.")
     if inputs:
@@ -98,7 +145,7 @@ def _open_network(
         )
         _require_image_input(path, tuple(inputs[0].shape), image_shape)
     model = outputs.select_from_model(model, path)
-    if unsafe:
+    if trusts_model_files():
         return saved_model_layer.freeze_keras_model(model, image_shape, path)
     return remove_activation(model)
 
@@ -117,9 +164,14 @@ def _require_image_input(
         )
     if all(want in (None, got) for want, got in zip(wanted, image_shape, strict=True)):
         return
-    height, width, channels = image_shape
-    if wanted == (channels, height, width):
-        hint = "Its channels come first; put a keras.layers.Permute((3, 1, 2)) in front of it."
+    channels = image_shape[2]
+    if _has_channels_first(wanted, channels):
+        hint = "Its channels come first; "
+        hint += (
+            "convert it again with channels last, as in docs/guides/from-pytorch.md."
+            if path.is_dir()
+            else "put a keras.layers.Permute((3, 1, 2)) in front of it."
+        )
     elif wanted[2] not in (None, channels):
         hint = f"It takes {wanted[2]} channels, the images have {channels}."
     else:
@@ -129,6 +181,11 @@ def _require_image_input(
         f"--classifier={path}: takes images of {_format_shape(wanted)}, the data has {image_shape}."
         f" {hint}"
     )
+
+
+def _has_channels_first(shape: tuple[int | None, ...], channels: int) -> bool:
+    """Return whether a shape of three sizes is (channels, height, width)."""
+    return shape[0] == channels and shape[2] != channels
 
 
 def _format_shape(shape: tuple[int | None, ...]) -> str:

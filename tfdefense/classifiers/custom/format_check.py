@@ -97,7 +97,7 @@ def _require_no_better_format(
 
 
 def _find_correct(model: keras.Model, split: Split) -> np.ndarray:
-    return find_correct(compile_inference(model), split)
+    return find_correct(compile_inference(model), split, f"Accuracy of {model.name}")
 
 
 def _draw(split: Split) -> Split:

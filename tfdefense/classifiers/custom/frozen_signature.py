@@ -5,13 +5,20 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import convert_to_constants
 
 from tfdefense.classifiers.custom.graph_inlining import inline_calls, result_node
 from tfdefense.classifiers.custom.graph_pruning import node_of, prune_to_output, replace_nodes
-from tfdefense.classifiers.custom.random_draws import has_replaced_draws, replace_random_draws
+from tfdefense.classifiers.custom.graph_rules import require_allowed_graph
+from tfdefense.classifiers.custom.random_draws import (
+    has_dropout,
+    has_replaced_draws,
+    replace_random_draws,
+)
 from tfdefense.classifiers.custom.saved_model_file import SavedModelFile, TensorInfo, one_line
 from tfdefense.errors import UserError, require
 from tfdefense.utils.progress import print_line
+from tfdefense.utils.trust import trusts_model_files
 
 _VARIABLES = ("VarHandleOp", "VariableV2", "Variable")
 
@@ -21,10 +28,17 @@ def freeze_signature(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the input and the output of a signature in a `tf.Graph` with constants for variables.
 
-    Nothing of the SavedModel runs. The graph holds only what the output is computed from.
+    Nothing of the SavedModel runs. The graph holds only what the output is computed from. It is judged
+    before TensorFlow reads it, because TensorFlow computes constant parts of a graph while it reads it.
+
+    Args:
+      saved: the SavedModel.
+      feed: the input.
+      fetch: the output.
 
     Raises:
-      UserError: the graph is damaged, or needs more than tensors and variables (tables, files).
+      UserError: the graph is damaged, contains an operation that may not run, or needs more than tensors
+        and variables (tables, files).
     """
     try:
         return _freeze(saved, feed, fetch)
@@ -45,6 +59,11 @@ def _freeze(
     if node_of(output) not in {node.name for node in inlined.node}:
         output = fetch.tensor
     inlined = prune_to_output(inlined, feed.tensor, output)
+    require(
+        not has_dropout(inlined),
+        f"--classifier={saved.path}: a Dropout was saved in training mode. Export the model with"
+        " training=False, in PyTorch after model.eval().",
+    )
     if has_replaced_draws(inlined):
         print_line(
             f"Classifier {saved.path}: its graph augments images at random (it was exported in training"
@@ -61,6 +80,8 @@ def _freeze(
         {node_of(feed.tensor), node_of(output)} <= {node.name for node in pruned.node},
         f"--classifier={saved.path}: its output does not depend on its images.",
     )
+    if not trusts_model_files():
+        require_allowed_graph(pruned, f"--classifier={saved.path}")
     with tf.Graph().as_default() as graph:
         tf.compat.v1.import_graph_def(pruned, name="")
     return graph.get_tensor_by_name(feed.tensor), graph.get_tensor_by_name(output)
@@ -79,24 +100,53 @@ def _with_constants(graph: Any, saved: SavedModelFile) -> Any:
         return _constant(node.name, values[node.name]) if is_read else node
 
     constant = replace_nodes(graph, replace)
-    resources = {name for name, node in nodes.items() if node.op == "VarHandleOp"}
-    users = [
-        node.op
-        for node in constant.node
-        if node.op != "Identity" and resources & {_source(each, nodes) for each in node.input}
-    ]
+    if not _variables_in_functions(constant):
+        return constant
+    # TensorFlow's own conversion also reads variables in the functions of loops and branches.
+    data = convert_to_constants._ConverterData(constant)
+    for name, value in values.items():
+        if name in {node.name for node in constant.node}:
+            dtype = tf.as_dtype(value.dtype).as_datatype_enum
+            data.tensor_data[name] = convert_to_constants._TensorData(value, dtype, None)
+    converted, _ = convert_to_constants._replace_variables_by_constants(data)
+    _forget_shapes_of_variables(converted)
+    users = _variables_in_functions(converted)
     require(
         not users,
-        f"--classifier={saved.path}: reads variables inside {', '.join(sorted(set(users)))}, which is"
-        " not supported. Give the .keras file, or export it without loops.",
+        f"--classifier={saved.path}: reads variables inside {', '.join(sorted(users))}, which is not"
+        " supported. Give the .keras file.",
     )
-    return constant
+    return converted
+
+
+def _forget_shapes_of_variables(graph: Any) -> None:
+    """Remove what is stated about variables that a conversion has replaced by their values."""
+    for node in graph.node:
+        node.attr.pop("_output_shapes", None)
+    for function in graph.library.function:
+        function.arg_attr.clear()
+        for argument in (*function.signature.input_arg, *function.signature.output_arg):
+            argument.ClearField("handle_data")
+
+
+def _variables_in_functions(graph: Any) -> set[str]:
+    """Return the operations that get a variable, and not its value, as an input."""
+    nodes = {node.name: node for node in graph.node}
+    resources = {name for name, node in nodes.items() if node.op == "VarHandleOp"}
+    return {
+        node.op
+        for node in graph.node
+        if node.op != "Identity" and resources & {_source(each, nodes) for each in node.input}
+    }
 
 
 def _source(tensor: str, nodes: Mapping[str, Any]) -> str:
     """Return the name of the node that a tensor comes from, through Identity nodes."""
-    name = node_of(tensor)
+    name, passed = node_of(tensor), set[str]()
     while name in nodes and nodes[name].op == "Identity":
+        if name in passed:
+            raise ValueError(f"its node {name!r} needs itself")
+        passed.add(name)
         name = node_of(nodes[name].input[0])
     return name
 

@@ -82,7 +82,11 @@ class _Inliner:
     def resolve(self, tensor: str) -> str:
         """Return the tensor that is computed in the place of an argument or a result."""
         tensor = tensor if ":" in tensor else f"{tensor}:0"
+        passed = set[str]()
         while tensor in self._same:
+            if tensor in passed:
+                raise ValueError(f"its tensor {tensor!r} needs itself")
+            passed.add(tensor)
             following = self._same[tensor]
             tensor = following if ":" in following else f"{following}:0"
         return tensor

@@ -70,6 +70,7 @@ def _reachable(nodes: Iterable[Any], tensors: Iterable[str], stop: str | None = 
 def _without_control(node: Any) -> Any:
     copy = type(node)()
     copy.CopyFrom(node)
+    copy.device = ""  # A device of the computer that saved the graph.
     del copy.input[:]
     copy.input.extend(each for each in node.input if not each.startswith("^"))
     return copy

@@ -17,28 +17,33 @@ from tfdefense.classifiers.custom.keras2_config import UnknownConfigError, trans
 from tfdefense.classifiers.custom.keras2_functions import UnknownFunctionError
 from tfdefense.classifiers.custom.keras3_config import compute_in_float32, name_operations
 from tfdefense.errors import UserError, require
+from tfdefense.training.loaded_model import require_safe_layers
+from tfdefense.utils.trust import trusts_model_files
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
-_CONFIG = "config.json"
+_CONFIG, _METADATA = "config.json", "metadata.json"
+_MAX_CONFIG_BYTES = 64 * 2**20
+_NO_MEMORY = "OOM when allocating"  # Keras wraps TensorFlow's ResourceExhaustedError.
 _WAY_OUT = (
     " Open it with Keras 2 (pip install tf_keras), save it with model.export(DIR), and give that"
     " directory."
 )
 
 
-def read_keras_model(path: Path, *, unsafe: bool = False) -> keras.Model:
+def read_keras_model(path: Path) -> keras.Model:
     """Read a model from a `.keras` or `.h5` file, without its optimizer.
 
-    A model of Keras 2 is translated. Layers that compute in float16 or bfloat16 with float32 weights
+    A model of Keras 2 is translated. Python code in Lambda layers runs only if this process trusts
+    model files. Layers that compute in float16 or bfloat16 with float32 weights
     compute in float32, because small gradients are 0 in 16 bits.
 
     Args:
       path: the file.
-      unsafe: run the Python code of Lambda layers.
 
     Raises:
-      UserError: the file is not a model, is damaged, contains Python code, or needs a layer that
-        Keras 3 does not have.
+      UserError: the file is not a model, is damaged, contains Python code or a graph that may not run,
+        or needs a layer that Keras 3 does not have.
+      MemoryError: it needs more memory than there is.
     """
     require(
         path.suffix in SUFFIXES,
@@ -52,13 +57,21 @@ def read_keras_model(path: Path, *, unsafe: bool = False) -> keras.Model:
     try:
         config, version = _read_config(path)
         with _rewritten(path, config, _translate(config, version)) as readable:
-            model = keras.models.load_model(readable, compile=False, safe_mode=not unsafe)
+            model = keras.models.load_model(
+                readable, compile=False, safe_mode=not trusts_model_files()
+            )
     except Exception as error:  # Zip, HDF5, JSON and Keras have different exceptions.
-        raise _explain_load_error(path, version, error, unsafe=unsafe) from error
+        if isinstance(error, MemoryError) or _NO_MEMORY in str(error):
+            raise MemoryError(f"--classifier={path}: {_innermost(str(error))}") from error
+        raise _explain_load_error(path, version, error) from error
     require(
         isinstance(model, keras.Model),
         f"--classifier={path}: holds a {type(model).__name__}, not a model.",
     )
+    try:
+        require_safe_layers(model)
+    except UserError as error:
+        raise UserError(f"--classifier={path}: {error}") from error
     return model
 
 
@@ -66,7 +79,9 @@ def _read_config(path: Path) -> tuple[dict[str, Any], str]:
     """Return the configuration of the model, and the version of Keras that wrote it ("2" if none)."""
     if path.suffix == ".keras":
         with zipfile.ZipFile(path) as archive:
-            metadata = json.loads(archive.read("metadata.json"))
+            for name in (_METADATA, _CONFIG):
+                _require_config_size(path, archive.getinfo(name).file_size)
+            metadata = json.loads(archive.read(_METADATA))
             return json.loads(archive.read(_CONFIG)), str(metadata["keras_version"])
     with h5py.File(path) as file:
         require(
@@ -74,7 +89,18 @@ def _read_config(path: Path) -> tuple[dict[str, Any], str]:
             f"--classifier={path}: holds weights without a model. Save the model with"
             " model.save('model.keras').",
         )
-        return json.loads(file.attrs["model_config"]), _text(file.attrs.get("keras_version", "2"))
+        config = _text(file.attrs["model_config"])
+        _require_config_size(path, len(config))
+        return json.loads(config), _text(file.attrs.get("keras_version", "2"))
+
+
+def _require_config_size(path: Path, size: int) -> None:
+    """Raise `UserError` if the configuration of a model is too large to be one."""
+    require(
+        size <= _MAX_CONFIG_BYTES,
+        f"--classifier={path}: its configuration has {size:,} bytes; at most {_MAX_CONFIG_BYTES:,} are"
+        " accepted.",
+    )
 
 
 def _text(value: Any) -> str:
@@ -117,16 +143,19 @@ def _copy_archive(path: Path, copy: Path, config: Mapping[str, Any]) -> None:
         target.writestr(_CONFIG, json.dumps(config))
 
 
-def _explain_load_error(
-    path: Path, version: str | None, error: Exception, *, unsafe: bool
-) -> UserError:
+def _explain_load_error(path: Path, version: str | None, error: Exception) -> UserError:
     """Return an error that tells the user what to do about an exception of `load_model`."""
     if isinstance(error, UserError):
         return error
     text = " ".join(str(error).split())
     if isinstance(error, UnknownConfigError | UnknownFunctionError):
         return UserError(f"--classifier={path}: written by Keras {version}: {text}.{_WAY_OUT}")
-    if not unsafe and re.search(r"\bLambda\b|\blambda\b|safe_mode|unsafe", text):
+    if not trusts_model_files() and re.search(r"vocabulary file|TFSMLayer", text):
+        return UserError(
+            f"--classifier={path}: a layer of it reads another file of this computer. If you trust it:"
+            " --unsafe_load."
+        )
+    if not trusts_model_files() and re.search(r"\bLambda\b|\blambda\b|safe_mode|unsafe", text):
         return UserError(
             f"--classifier={path}: contains a Lambda layer, or other Python code, which would run"
             " here. If you trust it: --unsafe_load."

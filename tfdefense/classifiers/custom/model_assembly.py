@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfdefense.classifiers.custom.input_format import InputFormat
 from tfdefense.classifiers.custom.logits import (
@@ -41,18 +42,13 @@ def assemble(
     Raises:
       UserError: the network cannot take such images, or its outputs are not those of a classifier.
     """
-    images = keras.Input(data.image_shape, name="images")
-    convert = input_format.make_layer(data.image_shape[-1])
     try:
-        outputs = _single(
-            network.layer(images if convert is None else convert(images), training=False)
-        )
-        if keras.backend.standardize_dtype(outputs.dtype) != "float32":
-            outputs = keras.ops.cast(outputs, "float32")
-        name = graph_name(path.stem)
-        model = keras.Model(images, outputs, name=name)
+        model = connect(path, network, data.image_shape, input_format)
         given = _sample(data)
-        sample, alone = model.predict_on_batch(given), model.predict_on_batch(given[:1])
+        # `predict_on_batch` would compile every model, and TensorFlow warns of retracing.
+        sample, alone = (
+            np.asarray(model(tf.constant(images), training=False)) for images in (given, given[:1])
+        )
     except UserError:
         raise
     except Exception as error:  # The model was never built, or takes something else after all.
@@ -63,9 +59,33 @@ def assemble(
         return model  # An error of `FrozenClassifier`.
     _require_independence(path, sample[:1], alone)
     layers = _logit_layers(path, network, sample, data.num_classes, verbose=verbose)
+    outputs = model.outputs[0]
     for layer in layers:
         outputs = layer(outputs)
-    return keras.Model(images, outputs, name=name) if layers else model
+    return keras.Model(model.inputs[0], outputs, name=model.name) if layers else model
+
+
+def connect(
+    path: Path, network: Network, image_shape: tuple[int, ...], input_format: InputFormat
+) -> keras.Model:
+    """Return a model from images [N, H, W, C] in [0, 1] to the float32 outputs of the network.
+
+    Args:
+      path: of the model, whose name it gets.
+      network: the custom model.
+      image_shape: (H, W, C).
+      input_format: the images that the network takes.
+
+    Raises:
+      Exception: the network cannot take such images; there is another type for each reason.
+    """
+    images = keras.Input(image_shape, name="images")
+    convert = input_format.make_layer(image_shape[-1])
+    given = images if convert is None else convert(images)
+    outputs = _single(network.layer(given, training=False))
+    if keras.backend.standardize_dtype(outputs.dtype) != "float32":
+        outputs = keras.ops.cast(outputs, "float32")
+    return keras.Model(images, outputs, name=graph_name(path.stem))
 
 
 def _logit_layers(
@@ -103,7 +123,7 @@ def _require_independence(path: Path, among_others: np.ndarray, alone: np.ndarra
         bool(np.all(np.abs(among_others - alone) <= _LARGEST_DIFFERENCE * largest)),
         f"--classifier={path}: outputs for an image change with the other images of the batch; a"
         " BatchNormalization was saved in training mode. Give the .keras file, or export the model with"
-        " training=False.",
+        " training=False, in PyTorch after model.eval().",
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from tfdefense.classifiers.custom.saved_model_file import SavedModelFile, Signature, TensorInfo
+from tfdefense.data.core.file_listing import shorten_list
 from tfdefense.errors import require
 
 _DEFAULT_SIGNATURE = "serving_default"
@@ -42,7 +43,7 @@ class OutputSelection:
         """
         signature = self._select_signature(saved)
         images = next(iter(signature.inputs.values()), None)
-        takes = ", ".join(f"{name}: {info}" for name, info in signature.inputs.items())
+        takes = shorten_list([f"{name}: {info}" for name, info in signature.inputs.items()])
         require(
             images is not None and len(signature.inputs) == 1 and images.dtype.is_floating,
             f"--classifier={saved.path}: its signature {signature.name!r} takes {takes or 'nothing'};"
@@ -83,7 +84,7 @@ class OutputSelection:
         return model if is_plain else keras.Model(model.inputs[0], selected, name=model.name)
 
     def _select_signature(self, saved: SavedModelFile) -> Signature:
-        names = ", ".join(sorted(saved.signatures)) or "(none)"
+        names = shorten_list(sorted(saved.signatures)) or "(none)"
         wanted = self.signature
         if wanted is None and _DEFAULT_SIGNATURE in saved.signatures:
             wanted = _DEFAULT_SIGNATURE
@@ -110,7 +111,7 @@ class OutputSelection:
         return ""
 
     def _select_name(self, names: list[str], where: str) -> str:
-        listed = ", ".join(sorted(names)) or "(none)"
+        listed = shorten_list(sorted(names)) or "(none)"
         if self.output_name is not None:
             require(
                 self.output_name in names,

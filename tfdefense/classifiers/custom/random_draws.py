@@ -1,13 +1,17 @@
 """Replacement of random draws in a graph by their means.
 
 `model.export` of Keras 3 leaves RandomFlip, RandomRotation and similar layers in training mode. Their
-mean does nothing to an image: no flip, a rotation by 0.
+mean does nothing to an image: no flip, a rotation by 0. The mean of a dropout in training mode is not
+the dropout of inference, so such a dropout is found.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from tfdefense.classifiers.custom.graph_pruning import node_of
 
 _FLOATS = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 _UNIFORM = ("RandomUniform", "StatelessRandomUniform", "StatelessRandomUniformV2")
@@ -36,6 +40,36 @@ def has_replaced_draws(graph: Any) -> bool:
     """Return whether `replace_random_draws` replaced a node that is still in the graph."""
     functions = (function.node_def for function in graph.library.function)
     return any(node.name.endswith(_SUFFIX) for nodes in (graph.node, *functions) for node in nodes)
+
+
+def has_dropout(graph: Any) -> bool:
+    """Return whether a graph drops activations at random, as `tf.nn.dropout` in training mode.
+
+    Args:
+      graph: a GraphDef from `replace_random_draws`, without function calls.
+    """
+    nodes = {node.name: node for node in graph.node}
+
+    def is_mask(tensor: str) -> bool:
+        """Return whether a tensor is true where a draw is at least the rate of a dropout."""
+        node = nodes.get(node_of(tensor))
+        if node is not None and node.op == "Cast":
+            node = nodes.get(node_of(node.input[0]))
+        return node is not None and node.op == "GreaterEqual" and _is_draw(node.input[0], nodes)
+
+    for node in graph.node:
+        selects = node.op in ("Select", "SelectV2") and is_mask(node.input[0])
+        if selects or (node.op == "Mul" and any(map(is_mask, node.input))):
+            return True
+    return False
+
+
+def _is_draw(tensor: str, nodes: Mapping[str, Any]) -> bool:
+    """Return whether a tensor is a replaced draw, perhaps scaled and shifted."""
+    node = nodes.get(node_of(tensor))
+    while node is not None and node.op in ("Identity", "Mul", "AddV2"):
+        node = nodes.get(node_of(node.input[0]))
+    return node is not None and node.op == "Fill" and node_of(node.input[1]).endswith(_SUFFIX)
 
 
 def _replace(nodes: Any, output: str) -> None:

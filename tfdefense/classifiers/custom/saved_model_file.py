@@ -14,10 +14,14 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tfdefense.classifiers.custom.graph_loops import BOUND, MAX_STEPS
+from tfdefense.classifiers.custom.graph_pruning import node_of
 from tfdefense.errors import UserError, require
 
 _INTERNAL = ("__saved_model_init_op", "__saved_model_train_op")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+_NO_REASONS = ("Graph execution error", "Detected at node", "File ", "<stack traces")
+_MAX_BYTES = 2**31  # The limit of protobuf.
 _ASSIGNMENTS = ("Assign", "AssignVariableOp")
 
 
@@ -100,28 +104,54 @@ def read_saved_model(path: Path) -> SavedModelFile:
     Raises:
       UserError: it is damaged, or not for inference.
     """
-    try:
-        saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
-    except Exception as error:  # Protobuf's DecodeError, or the file system's.
-        raise UserError(f"--classifier={path}: saved_model.pb is damaged.") from error
+    saved = parse_saved_model(path, f"--classifier={path}")
     metas = [meta for meta in saved.meta_graphs if "serve" in meta.meta_info_def.tags]
     require(
         len(metas) == 1,
         f"--classifier={path}: holds {len(metas)} graphs with the tag 'serve', one needed.",
     )
     (meta,) = metas
-    signatures = {
-        name: Signature(name, _infos(signature.inputs), _infos(signature.outputs))
-        for name, signature in meta.signature_def.items()
-        if name not in _INTERNAL
-    }
-    return SavedModelFile(path, meta.graph_def, signatures, _checkpoint_keys(meta))
+    try:
+        signatures = {
+            name: Signature(name, _infos(signature.inputs), _infos(signature.outputs))
+            for name, signature in meta.signature_def.items()
+            if name not in _INTERNAL
+        }
+        return SavedModelFile(path, meta.graph_def, signatures, _checkpoint_keys(meta))
+    except Exception as error:  # There is another exception for each kind of damage.
+        raise UserError(
+            f"--classifier={path}: its signatures cannot be read: {one_line(error)}"
+        ) from error
+
+
+def parse_saved_model(path: Path, place: str) -> Any:
+    """Return the SavedModel message in `saved_model.pb` of a directory.
+
+    Args:
+      path: the directory.
+      place: start of the error message, such as "--classifier=DIR".
+
+    Raises:
+      UserError: the file is damaged, or larger than protobuf allows.
+    """
+    file = path / "saved_model.pb"
+    try:
+        size = file.stat().st_size
+        require(size < _MAX_BYTES, f"{place}: saved_model.pb has {size:,} bytes, 2 GiB or more.")
+        return saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    except UserError:
+        raise
+    except Exception as error:  # Protobuf's DecodeError, or the file system's.
+        raise UserError(f"{place}: cannot be loaded: saved_model.pb is damaged.") from error
 
 
 def one_line(error: Exception) -> str:
     """Return the first line of an exception's text that says something."""
+    if BOUND in str(error):
+        return f"a loop of it has more than {MAX_STEPS:,} steps"
     lines = (line.strip() for line in str(error).splitlines())
-    return next((line for line in lines if line), type(error).__name__)
+    told = (line for line in lines if line and not line.startswith(_NO_REASONS))
+    return next(told, type(error).__name__)
 
 
 def _infos(tensors: Mapping[str, Any]) -> dict[str, TensorInfo]:
@@ -144,7 +174,7 @@ def _checkpoint_keys(meta: Any) -> dict[str, str]:
     for function in meta.graph_def.library.function:
         if function.signature.name == called:
             arguments = [argument.name for argument in function.signature.input_arg]
-            variables = dict(zip(arguments, map(_node_name, restore.input), strict=False))
+            variables = dict(zip(arguments, map(node_of, restore.input), strict=False))
             found = _find_assignments(function.node_def)
             keys = {variables[name]: key for name, key in found if name in variables}
             return _find_copied(meta.graph_def.node, keys) | keys
@@ -160,9 +190,9 @@ def _find_copied(nodes: Iterable[Any], keys: Mapping[str, str]) -> dict[str, str
     found = {}
     for node in by_name.values():
         if node.op in _ASSIGNMENTS and node.input[0] in keys:
-            source = by_name.get(_node_name(node.input[1]))
+            source = by_name.get(node_of(node.input[1]))
             if source is not None and source.op == "ReadVariableOp":
-                found[_node_name(source.input[0])] = keys[node.input[0]]
+                found[node_of(source.input[0])] = keys[node.input[0]]
     return found
 
 
@@ -173,20 +203,19 @@ def _find_assignments(nodes: Iterable[Any]) -> Iterator[tuple[str, str]]:
         if node.op not in _ASSIGNMENTS:
             continue
         source = node.input[1]
-        while _node_name(source) in by_name and by_name[_node_name(source)].op == "Identity":
-            source = by_name[_node_name(source)].input[0]
-        restored = by_name.get(_node_name(source))
+        for _ in by_name:  # Nodes of a damaged graph can need themselves.
+            passed = by_name.get(node_of(source))
+            if passed is None or passed.op != "Identity":
+                break
+            source = passed.input[0]
+        restored = by_name.get(node_of(source))
         if restored is None or restored.op != "RestoreV2":
             continue
-        names = by_name.get(_node_name(restored.input[1]))
+        names = by_name.get(node_of(restored.input[1]))
         if names is not None and names.op == "Const":
             position = source.rpartition(":")[2]
             keys = tf.make_ndarray(names.attr["value"].tensor).reshape(-1)
             yield (
-                _node_name(node.input[0]),
+                node_of(node.input[0]),
                 keys[int(position) if position.isdigit() else 0].decode(),
             )
-
-
-def _node_name(tensor: str) -> str:
-    return tensor.lstrip("^").split(":")[0]

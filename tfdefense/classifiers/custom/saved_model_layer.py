@@ -4,38 +4,35 @@ The layer needs no Python code of the model, can be saved in a `.keras` file, an
 """
 
 import hashlib
-import itertools
-import re
-from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from tfdefense.classifiers.custom.frozen_signature import freeze_signature
+from tfdefense.classifiers.custom.graph_loops import bound_loops
 from tfdefense.classifiers.custom.graph_pruning import canonical_graph
+from tfdefense.classifiers.custom.graph_rules import needed_graph, require_allowed_graph
 from tfdefense.classifiers.custom.logits import Network, before_activation
 from tfdefense.classifiers.custom.output_selection import OutputSelection
 from tfdefense.classifiers.custom.saved_model_file import one_line, read_saved_model
-from tfdefense.errors import UserError, require
-
-# Parts of the names of operations that access files, call Python code or contact other machines (PrintV2
-# can write to any file). Parts, because each operation has several versions and new ones are added.
-_UNSAFE = re.compile(
-    "PyFunc|File|Reader|RecordInput|Summary|Event|Print|Debug|Dump|Dataset|Iterator|Checkpoint|Save|Restore|ImmutableConst"
-    "|LoadAndRemap|FixedUnigram|StoreMinibatch|Rpc|RemoteCall"
+from tfdefense.classifiers.custom.saved_model_rules import (
+    require_safe_loading,
+    require_safe_signature,
 )
-# Operations of the functions that save and restore a SavedModel. Every SavedModel has them, and they are
-# never called here.
-_SAVING_OPERATIONS = {"MergeV2Checkpoints", "RestoreV2", "SaveV2", "ShardedFilename"}
+from tfdefense.errors import UserError, require
+from tfdefense.utils.trust import trusts_model_files
 
 
 @keras.saving.register_keras_serializable("tfdefense")
 class FrozenGraph(keras.Layer):
     """Layer that runs a graph with one input and one output.
+
+    The graph is judged by `graph_rules` when it is read from a file and before it runs, so a file
+    that names this layer cannot run other operations. Its loops have at most `MAX_STEPS` steps. A
+    layer that was made in a block of `trust_model_files` is not judged.
 
     Args:
       feed: name of the input tensor.
@@ -61,7 +58,8 @@ class FrozenGraph(keras.Layer):
         self.batch_size: int | None = keywords.pop("batch_size", None)
         super().__init__(**keywords)
         self.feed, self.fetch, self.outputs, self.graph = feed, fetch, outputs, graph
-        self.digest = digest or hashlib.blake2b(graph, digest_size=16).hexdigest()
+        self.digest = digest or _digest(graph)
+        self._is_trusted = trusts_model_files()
         self._function: Any = None  # A concrete function.
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
@@ -89,7 +87,7 @@ class FrozenGraph(keras.Layer):
         return tf.reshape(logits, [-1, self.outputs])[:count]
 
     def _import_graph(self) -> Any:
-        definition = tf.compat.v1.GraphDef.FromString(self.graph)
+        definition = self._judged_graph()
         wrapped = tf.compat.v1.wrap_function(
             lambda: tf.compat.v1.import_graph_def(definition, name=""), []
         )
@@ -97,6 +95,19 @@ class FrozenGraph(keras.Layer):
         return wrapped.prune(
             graph.get_tensor_by_name(self.feed), graph.get_tensor_by_name(self.fetch)
         )
+
+    def _judged_graph(self) -> Any:
+        """Return the part of the graph that runs, as a GraphDef; raise `UserError` if it may not."""
+        place = f"the graph in layer {self.name!r}"
+        try:
+            graph = tf.compat.v1.GraphDef.FromString(self.graph)
+        except Exception as error:  # Protobuf's DecodeError.
+            raise UserError(f"{place} is damaged.") from error
+        needed = needed_graph(graph, self.fetch)
+        if self._is_trusted:
+            return needed
+        require_allowed_graph(needed, place)
+        return bound_loops(needed)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, int]:
         """Return [N, K]."""
@@ -113,19 +124,27 @@ class FrozenGraph(keras.Layer):
         (Path(directory) / "graph.pb").write_bytes(self.graph)
 
     def load_assets(self, directory: str) -> None:
-        """Load the graph from a `.keras` file."""
+        """Load the graph from a `.keras` file; `require_safe` judges it later."""
         self.graph = (Path(directory) / "graph.pb").read_bytes()
+
+    def require_safe(self) -> None:
+        """Raise `UserError` if the graph is damaged or contains an operation that may not run."""
+        require(_digest(self.graph) == self.digest, f"the graph in layer {self.name!r} is damaged.")
+        self._judged_graph()
+
+
+def _digest(graph: bytes) -> str:
+    return hashlib.blake2b(graph, digest_size=16).hexdigest()
 
 
 def freeze_saved_model(
-    path: Path, outputs: OutputSelection | None = None, *, unsafe: bool = False
+    path: Path, outputs: OutputSelection | None = None
 ) -> tuple[Network, tuple[int | None, ...]]:
     """Make a layer of the signature of a SavedModel that takes images, without its softmax.
 
     Args:
       path: the directory.
       outputs: its signature and output; None means the usual ones.
-      unsafe: accept a graph that accesses files or calls Python code.
 
     Returns:
       The layer, and the shape [N, H, W, C] of its input.
@@ -133,20 +152,21 @@ def freeze_saved_model(
     Raises:
       UserError: the SavedModel is damaged or unsafe, or has no signature from images to logits.
     """
-    if not unsafe:
-        _require_safe(path)
+    place = f"--classifier={path}"
+    if not trusts_model_files():
+        require_safe_loading(path, place)
     saved = read_saved_model(path)
     feed, fetch = (outputs or OutputSelection()).select_tensors(saved)
-    images, output = freeze_signature(saved, feed, fetch)
-    if not unsafe:
-        _require_safe_graphs([output.graph.as_graph_def()], path)
+    if not trusts_model_files():
+        require_safe_signature(saved.graph, fetch.tensor, place)
+    ends = freeze_signature(saved, feed, fetch)
     shape = feed.shape or (None,) * 4
-    network = _make_layer((images, output), fetch.shape, path, batch_size=shape[0])
+    network = _make_layer(ends, fetch.shape, path, batch_size=shape[0])
     return network, shape
 
 
 def freeze_keras_model(model: keras.Model, image_shape: tuple[int, ...], path: Path) -> Network:
-    """Make a layer of a Keras model in inference mode, without its softmax.
+    """Make a layer of a trusted Keras model in inference mode, without its softmax.
 
     The layer needs no Python code of the model.
 
@@ -158,7 +178,7 @@ def freeze_keras_model(model: keras.Model, image_shape: tuple[int, ...], path: P
     Raises:
       UserError: its output is not [N, K], or it cannot be called with such images.
     """
-    function = tf.function(lambda images: model(images, training=False))
+    function = tf.function(lambda images: model(images, training=False), autograph=False)
     try:
         concrete = function.get_concrete_function(tf.TensorSpec([None, *image_shape], tf.float32))
         frozen = convert_variables_to_constants_v2(concrete)
@@ -173,9 +193,17 @@ def _make_layer(
     ends: tuple[tf.Tensor, tf.Tensor],
     declared: tuple[int | None, ...] | None,
     path: Path,
+    *,
     batch_size: int | None = None,
 ) -> Network:
-    """Make a layer of the graph between two tensors; `declared` is the output's stated shape."""
+    """Make a layer of the graph between two tensors.
+
+    Args:
+      ends: the input and the output.
+      declared: the stated shape of the output; None if there is none.
+      path: the model, for error messages.
+      batch_size: see `FrozenGraph`.
+    """
     feed, output = ends
     fetch = before_activation(output)
     shapes = [fetch.shape, output.shape, tf.TensorShape(declared)]
@@ -190,23 +218,3 @@ def _make_layer(
         feed_name, fetch_name, shape[1], graph, batch_size=batch_size, name="frozen_graph"
     )
     return Network(layer, has_logits=fetch is not output, dtype=output.dtype.name)
-
-
-def _require_safe(path: Path) -> None:
-    try:
-        saved = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
-    except Exception as error:  # Protobuf's DecodeError, or the file system's.
-        raise UserError(f"--classifier={path}: saved_model.pb is damaged.") from error
-    _require_safe_graphs([meta.graph_def for meta in saved.meta_graphs], path, _SAVING_OPERATIONS)
-
-
-def _require_safe_graphs(graphs: Iterable[Any], path: Path, allowed: Collection[str] = ()) -> None:
-    for graph in graphs:
-        functions = (function.node_def for function in graph.library.function)
-        nodes = itertools.chain(graph.node, *functions)
-        found = sorted({node.op for node in nodes if _UNSAFE.search(node.op)} - set(allowed))
-        require(
-            not found,
-            f"--classifier={path}: contains {', '.join(found)}, which access files or call Python code. If"
-            " you trust it: --unsafe_load.",
-        )

@@ -33,8 +33,10 @@ def number_labels(
     """
     matches = [_NUMBER.fullmatch(label) for label in labels]
     if not all(matches):
-        class_names, numbers = np.unique(np.array(labels), return_inverse=True)
-        found = tuple(str(class_name) for class_name in class_names)
+        # Not an array of strings, in which every label takes the memory of the longest one.
+        found = tuple(sorted(set(labels)))
+        number_of = {class_name: number for number, class_name in enumerate(found)}
+        numbers = np.array([number_of[label] for label in labels])
     else:
         numbers = np.array([int(match[1]) for match in matches if match])
         highest = int(numbers.max())

@@ -21,6 +21,7 @@ _COLUMNS = {
     "class_name": ("classname", "labelname", "categoryname"),
     "split": ("split", "subset", "set", "partition", "fold", "usage"),
 }
+_MAX_BYTES = 2**30
 _DELIMITERS = ",;\t|"
 
 
@@ -59,6 +60,11 @@ def read_table(path: Path, name: str) -> list[CsvRow]:
         lacks a file name or label.
     """
     try:
+        size = path.stat().st_size
+        require(
+            size <= _MAX_BYTES,
+            f"--dataset={name}: {size:,} bytes; at most {_MAX_BYTES:,} are accepted.",
+        )
         text = path.read_text(encoding="utf-8-sig")
         # A separator inside the first name would be quoted, so the first line tells it.
         header = text.partition("\n")[0]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfdefense.errors import UserError
+from tfdefense.errors import UserError, cut_text, require
 
 # Folders and files that systems and programs create, in lower case.
 _SYSTEM_NAMES = frozenset(
@@ -23,6 +23,9 @@ _SYSTEM_NAMES = frozenset(
     }
 )
 _NAMES_SHOWN = 10
+# A folder with more other files than this, and more than images, is not one of images.
+_MAX_LEFT_OUT = 100_000
+_MAX_DEPTH = 64
 
 
 def is_hidden(name: str) -> bool:
@@ -37,7 +40,7 @@ def list_folders(folder: Path) -> list[Path]:
       UserError: the folder cannot be read.
     """
     return sorted(
-        path for path in _list_entries(folder) if path.is_dir() and not is_hidden(path.name)
+        path for path in _list_entries(folder) if not is_hidden(path.name) and _is_folder(path)
     )
 
 
@@ -53,21 +56,32 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> tuple[list[Path], list[
       another suffix, links to folders, and what is not a regular file.
 
     Raises:
-      UserError: a folder cannot be read.
+      UserError: a folder cannot be read, folders are nested too deep, or most of very many files are
+        left out, as in a folder of a system.
     """
     chosen: list[Path] = []
     left_out: list[Path] = []
-    folders = [folder]
+    folders = [(folder, 0)]
     while folders:
-        for path in _list_entries(folders.pop()):
-            if is_hidden(path.name) or (path.is_dir() and path.is_symlink()):
+        inside, depth = folders.pop()
+        require(
+            depth <= _MAX_DEPTH,
+            f"{folder}: its folders are nested more than {_MAX_DEPTH} deep: a folder of images is not.",
+        )
+        for path in _list_entries(inside):
+            if is_hidden(path.name) or (path.is_symlink() and _is_folder(path)):
                 left_out.append(path)
-            elif path.is_dir():
-                folders.append(path)
+            elif _is_folder(path):
+                folders.append((path, depth + 1))
             elif path.suffix.lower() in suffixes and path.is_file():
                 chosen.append(path)
             else:
                 left_out.append(path)
+        require(
+            len(left_out) <= max(_MAX_LEFT_OUT, len(chosen)),
+            f"{folder}: holds {len(left_out):,} files that are not images, and {len(chosen):,} images. Give"
+            " a folder of images.",
+        )
     return sorted(chosen), sorted(left_out)
 
 
@@ -87,8 +101,20 @@ def _count(names: Sequence[str]) -> str:
     return "1 file or folder" if len(names) == 1 else f"{len(names):,} files and folders"
 
 
+def _is_folder(path: Path) -> bool:
+    """Return whether a path is a folder, or a link to one.
+
+    Raises:
+      UserError: the folder that it is in may not be read.
+    """
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise UserError(f"{cut_text(str(path))}: cannot be read ({error.strerror}).") from error
+
+
 def _list_entries(folder: Path) -> list[Path]:
     try:
         return [folder / name for name in os.listdir(folder)]
     except OSError as error:
-        raise UserError(f"{folder}: cannot be read ({error.strerror}).") from error
+        raise UserError(f"{cut_text(str(folder))}: cannot be read ({error.strerror}).") from error

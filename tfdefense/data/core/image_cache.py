@@ -72,7 +72,7 @@ class ImageCache:
           UserError: TFDEFENSE_CACHE_GIB is not a number, or is negative.
         """
         text = os.environ.get("TFDEFENSE_CACHE_GIB") or _DEFAULT_GIB
-        valid = re.fullmatch(r"\d+(\.\d*)?|\.\d+", text.strip())
+        valid = re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", text.strip())
         require(valid, f"TFDEFENSE_CACHE_GIB={text}: a number of GiB needed, 0 for no cache.")
         place = _cache_home()
         return cls(place / "images", float(text) * _GIB) if float(text) > 0 and place else None

@@ -27,6 +27,7 @@ from tfdefense.data.core.image_decoding import (
 )
 from tfdefense.errors import UserError, require
 from tfdefense.utils.graph_checks import rejection_reason
+from tfdefense.utils.untrusted_file import irregular_kind
 
 # Formats by their names in Pillow, and the suffixes of their files.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
@@ -39,6 +40,7 @@ _DECODER_VERSION = 2
 _CODECS = ("webp", "libtiff", "zlib")
 # The limit of Pillow, from which it refuses an image as a decompression bomb.
 _MAX_PIXELS = 178_956_970
+_MAX_BYTES = 2**31
 _GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L")
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L")
 _NOT_AN_IMAGE = "not an image, or a damaged one"
@@ -68,6 +70,9 @@ def read_encoded(path: Path) -> bytes:
       UserError: it cannot be read, is not an image, or is damaged; the message has no path.
     """
     try:
+        kind, size = irregular_kind(path), path.stat().st_size
+        require(not kind, f"{kind}; a regular file is needed")
+        require(size <= _MAX_BYTES, f"{size:,} bytes; at most {_MAX_BYTES:,} are accepted")
         encoded = path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot be read ({error.strerror})") from error

@@ -18,6 +18,7 @@ from tfdefense.data.core.fingerprint import data_fingerprint
 from tfdefense.errors import require
 from tfdefense.training.distribute.batching import iterate_batches, split_over_replicas
 from tfdefense.training.replica import Replica
+from tfdefense.utils.batch_size import fitting_batch_size
 
 _BATCH = 500
 _STORED = "adversarial_"
@@ -43,12 +44,14 @@ def make_fgsm_pairs(model: Model, split: Split) -> dict[str, np.ndarray | DiskAr
     def gradient_sign(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.sign(cross_entropy_gradient(model, images, labels)), tf.int8)
 
-    compiled = tf.function(split_over_replicas(gradient_sign)).get_concrete_function(*signature)
+    compiled = tf.function(
+        split_over_replicas(gradient_sign), autograph=False
+    ).get_concrete_function(*signature)
     directions = empty_array(split.images.shape, np.int8)
     batches = iterate_batches(
         lambda part: compiled(tf.constant(split.images[part]), tf.constant(split.labels[part])),
         len(split),
-        _BATCH,
+        fitting_batch_size(split.image_shape, _BATCH),
         f"FGSM directions of {split.dataset}",
     )
     for part, values in batches:

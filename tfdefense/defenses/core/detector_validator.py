@@ -15,8 +15,6 @@ from tfdefense.defenses.core.purifier_validator import PurifierValidator
 from tfdefense.training.distribute.batching import map_batches
 from tfdefense.training.task import ImageGrids, Scalars
 
-_BATCH = 500
-
 
 class DetectorValidator(PurifierValidator):
     """`PurifierValidator` that first calibrates the detector, and counts the images that it refuses.
@@ -30,7 +28,7 @@ class DetectorValidator(PurifierValidator):
     def __init__(self, defense: Defense, split: Split, calibrate: Callable[[], None]) -> None:
         super().__init__(defense, split, (default_epsilon(split.image_shape),))
         self._calibrate = calibrate
-        self._score = tf.function(defense.detector_score, reduce_retracing=True)
+        self._score = tf.function(defense.detector_score, autograph=False, reduce_retracing=True)
 
     def __call__(self) -> tuple[Scalars, ImageGrids]:
         self._calibrate()
@@ -49,7 +47,8 @@ class DetectorValidator(PurifierValidator):
             batch = {name: array[part] for name, array in self.fgsm_pairs.items()}
             return self._score(make_images(batch))
 
-        return float(np.mean(map_batches(score, len(self.fgsm_pairs["labels"]), _BATCH) > 0))
+        scores = map_batches(score, len(self.fgsm_pairs["labels"]), self.batch_size)
+        return float(np.mean(scores > 0))
 
 
 def _clean_images(batch: Mapping[str, np.ndarray | DiskArray]) -> tf.Tensor:

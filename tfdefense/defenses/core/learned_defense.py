@@ -15,7 +15,7 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.disk_array import DiskArray
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
-from tfdefense.training import LoopConfig, Replica, Trainer, epochs_to_show
+from tfdefense.training import LoopConfig, Replica, Trainer, epochs_to_show, usual_batch_size
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.training.task import Validate
@@ -27,12 +27,13 @@ class LoopOptions(TypedDict, total=False):
     """Options of the training loop; defaults are those of `LoopConfig`.
 
     Keys:
-      batch_size: examples in a step, over all replicas.
+      batch_size: examples in a step, over all replicas; by default 128, or fewer if the images are
+        large.
       seed: seed of the order of the data and of all random draws. Initial weights depend on the
         constructor's seed.
       mixed_precision: "float32" or "bfloat16", in which networks compute while they learn. Weights
         and losses, and all that is evaluated or exported, are float32 in either case.
-      steps_per_loop: steps in one call of the compiled loop.
+      steps_per_loop: see `LoopConfig`.
     """
 
     batch_size: int
@@ -149,12 +150,17 @@ class LearnedDefense(Defense):
     ) -> LoopConfig:
         """Return the training loop that `fit` uses for these arguments."""
         epochs = cls.default_epochs(train) if epochs is None else epochs
+        if "batch_size" not in options:
+            options["batch_size"] = usual_batch_size(train.image_shape)
         return LoopConfig(epochs, **options)
 
     @classmethod
     def default_epochs(cls, train: Split) -> int:
-        """Return the number of passes that show about 450,000 images: minutes on two CPU cores."""
-        return epochs_to_show(450_000, len(train), minimum=8, maximum=64)
+        """Return the number of passes that show about 450,000 images: minutes on two CPU cores.
+
+        Of large images fewer are shown: see `epochs_to_show`.
+        """
+        return epochs_to_show(450_000, len(train), 8, 64, train.image_shape)
 
     def fit(
         self,

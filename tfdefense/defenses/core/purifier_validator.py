@@ -13,6 +13,7 @@ from tfdefense.defenses.core.defense import Defense
 from tfdefense.training.distribute.batching import map_batches
 from tfdefense.training.summaries import image_grid
 from tfdefense.training.task import ImageGrids, Scalars
+from tfdefense.utils.batch_size import fitting_batch_size
 
 _GRID_IMAGES = 8
 _BIM_IMAGES = 500
@@ -29,6 +30,9 @@ class PurifierValidator:
       defense: defence that is being trained.
       split: held-out clean images.
       strengths: epsilons of the FGSM examples. BIM has the default epsilon of reports.
+
+    Attributes:
+      batch_size: number of images in a batch.
     """
 
     def __init__(self, defense: Defense, split: Split, strengths: tuple[float, ...]) -> None:
@@ -37,12 +41,20 @@ class PurifierValidator:
         self.fgsm_pairs = make_fgsm_pairs(defense.classifier, split)
         few = split.take(_BIM_IMAGES)
         attack = BIM(epsilon=default_epsilon(split.image_shape))
-        images = attack(defense.classifier, few.images, few.labels)
+        self.batch_size = fitting_batch_size(split.image_shape, _BATCH)
+        images = map_batches(
+            lambda part: attack(defense.classifier, few.images[part], few.labels[part]),
+            len(few),
+            self.batch_size,
+            f"BIM examples of {split.dataset}",
+        )
         no_direction = tf.zeros(few.images.shape, tf.int8)
         self._bim_pairs = {"clean": images, "labels": few.labels, "direction": no_direction}
         self._bim_name = f"accuracy_bim_{attack.epsilon:.3g}"
         self._pipeline = defense.defend()
-        self._is_correct = tf.function(self._compute_correct, reduce_retracing=True)
+        self._is_correct = tf.function(
+            self._compute_correct, autograph=False, reduce_retracing=True
+        )
 
     def __call__(self) -> tuple[Scalars, ImageGrids]:
         scalars = {"accuracy_clean": self._accuracy(self.fgsm_pairs, 0.0)}
@@ -64,7 +76,7 @@ class PurifierValidator:
             batch = {name: array[part] for name, array in pairs.items()}
             return self._is_correct(batch, tf.constant(strength))
 
-        return float(np.mean(map_batches(is_correct, len(pairs["labels"]), _BATCH)))
+        return float(np.mean(map_batches(is_correct, len(pairs["labels"]), self.batch_size)))
 
     def _compute_correct(self, batch: Mapping[str, tf.Tensor], strength: tf.Tensor) -> tf.Tensor:
         logits = self._pipeline(apply_fgsm(batch, strength))

@@ -14,6 +14,7 @@ from scipy import stats
 
 from tfdefense.attacks.core import per_image_random
 from tfdefense.errors import require
+from tfdefense.utils.batch_size import fitting_batch_size
 
 ABSTAINS = -1
 _BLOCK = 250
@@ -49,9 +50,10 @@ class SmoothedClassifier:
         keys = per_image_random.image_keys(images, self.seed)
         image_count = tf.shape(images)[0]
         end = first_draw + draws
+        largest_block = fitting_batch_size(tuple(images.shape[1:]), _BLOCK)
 
         def count_block(number: tf.Tensor, counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            block = tf.minimum(_BLOCK, end - number)
+            block = tf.minimum(largest_block, end - number)
             repeated, repeated_keys = tf.repeat(images, block, axis=0), tf.repeat(keys, block)
             numbers = tf.tile(number + tf.range(block), [image_count])
             logits = self.classifier(add_noise(repeated, repeated_keys, self.sigma, numbers))

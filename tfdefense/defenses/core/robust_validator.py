@@ -8,8 +8,10 @@ import tensorflow as tf
 from tfdefense.attacks import Attack
 from tfdefense.attacks.core.model import Model
 from tfdefense.data.core.dataset import Split
+from tfdefense.training.distribute.batching import map_batches
 from tfdefense.training.summaries import image_grid
 from tfdefense.training.task import ImageGrids, Scalars, Validate
+from tfdefense.utils.batch_size import fitting_batch_size
 
 _IMAGES = 500
 _GRID_IMAGES = 8
@@ -30,24 +32,29 @@ def make_robust_validator(
       purify: if given, the picture also shows purified images.
     """
     few = validation.take(_IMAGES)
-    images, labels = tf.constant(few.images[:]), tf.constant(few.labels)
+    images, labels = few.images[:], few.labels
+    batch_size = fitting_batch_size(few.image_shape, _IMAGES)
 
-    @tf.function
-    def attack_and_classify() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    @tf.function(autograph=False, reduce_retracing=True)
+    def attack_and_classify(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
         adversarial = attack.craft_in_graph(model, images, labels, None).images
         return adversarial, model(images), model(adversarial)
 
     def validate() -> tuple[Scalars, ImageGrids]:
-        adversarial, clean_logits, adversarial_logits = attack_and_classify()
+        adversarial, clean_logits, adversarial_logits = map_batches(
+            lambda part: attack_and_classify(tf.constant(images[part]), tf.constant(labels[part])),
+            len(few),
+            batch_size,
+        )
         scalars = {
             "accuracy_clean": _accuracy(clean_logits, few.labels),
             f"accuracy_{attack.name}": _accuracy(adversarial_logits, few.labels),
         }
         rows, name = [], "clean_then_adversarial"
         for shown in (images[:_GRID_IMAGES], adversarial[:_GRID_IMAGES]):
-            rows.append(shown.numpy())
+            rows.append(shown)
             if purify is not None:
-                rows.append(purify(shown).numpy())
+                rows.append(purify(tf.constant(shown)).numpy())
                 name = "clean_then_adversarial_and_purified"
         return scalars, {name: image_grid(rows)}
 

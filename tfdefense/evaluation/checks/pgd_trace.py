@@ -16,6 +16,7 @@ from tfdefense.attacks.core.masked_loop import masked_while_loop
 from tfdefense.attacks.core.model import Model
 from tfdefense.attacks.pgd import random_perturbation
 from tfdefense.data.core.dataset import Split
+from tfdefense.utils.batch_size import fitting_batch_size
 
 CLEAN_START = -1
 
@@ -77,7 +78,7 @@ class PGDTracer:
 
     Args:
       model: images float32 [N, H, W, C] in [0, 1] -> logits [N, K].
-      batch_size: largest number of images in a batch.
+      batch_size: largest number of images in a batch; large images have smaller batches.
     """
 
     def __init__(self, model: Model, batch_size: int = 250) -> None:
@@ -87,10 +88,9 @@ class PGDTracer:
 
     def run(self, split: Split, run: PGDRun) -> PGDTrace:
         """Return the trace of all images of a split."""
-        parts = range(0, len(split), self.batch_size)
-        traces = [
-            self._run_batch(split, slice(start, start + self.batch_size), run) for start in parts
-        ]
+        batch_size = fitting_batch_size(split.image_shape, self.batch_size)
+        parts = range(0, len(split), batch_size)
+        traces = [self._run_batch(split, slice(start, start + batch_size), run) for start in parts]
         joined = [np.concatenate(field) for field in zip(*traces, strict=True)]
         return PGDTrace(joined[0].T, joined[1].T, *joined[2:])
 

@@ -17,6 +17,7 @@ from tfdefense.evaluation.threat_models import ANY_WHITE_BOX
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.tables import latex_table
+from tfdefense.utils.untrusted_file import read_text_file
 
 UNDEFENDED = "undefended"  # Column of the classifier alone.
 
@@ -177,8 +178,8 @@ def _load_report(run: RunDirectory) -> Report:
         f"--compare={run.path}: has no report yet. To make one: bin/evaluate --run={run.path}",
     )
     try:
-        return Report.from_json(path.read_text(encoding="utf-8"))
-    except (ValueError, KeyError, TypeError) as error:
+        return Report.from_json(read_text_file(path))
+    except Exception as error:  # There is another exception for each kind of damage.
         raise UserError(
             f"{path}: damaged, or written by another version. To make it again: bin/evaluate"
             f" --run={run.path}"

@@ -3,10 +3,12 @@
 import base64
 import functools
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
 from tfdefense.evaluation.report.page import Page
+from tfdefense.utils.visible_text import visible_text
 
 
 def page_html(page: Page, directory: Path) -> str:
@@ -25,11 +27,17 @@ def _environment() -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.PackageLoader("tfdefense.evaluation.report"),
         autoescape=True,
+        finalize=_without_hidden_characters,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+
+
+def _without_hidden_characters(value: Any) -> Any:
+    """Return a text with control characters and direction marks as escapes."""
+    return visible_text(value) if type(value) is str else value
 
 
 def _data_uri(path: Path) -> str:

@@ -3,7 +3,8 @@
 import dataclasses
 from collections.abc import Sequence
 
-from tfdefense.utils.tables import markdown_table
+from tfdefense.utils.tables import escape_markdown, markdown_table
+from tfdefense.utils.visible_text import visible_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,9 +72,9 @@ class Page:
 
 
 def page_markdown(page: Page) -> str:
-    """Return a page as Markdown."""
-    lines = [f"# {page.title}", ""]
-    lines += [page.summary, ""] if page.summary else []
+    """Return a page as Markdown. Texts cannot contain HTML, links or line breaks."""
+    lines = [f"# {escape_markdown(page.title)}", ""]
+    lines += [escape_markdown(page.summary), ""] if page.summary else []
     lines += warning_lines(page.warnings)
     for section in page.sections:
         lines += section_lines(section)
@@ -82,18 +83,23 @@ def page_markdown(page: Page) -> str:
 
 def warning_lines(warnings: Sequence[Term]) -> list[str]:
     """Return warnings as Markdown quotations."""
-    return [line for each in warnings for line in (f"> ✗ **{each.name}** {each.text}", "")]
+    return [line for each in warnings for line in (_warning_line(each), "")]
+
+
+def _warning_line(warning: Term) -> str:
+    return f"> ✗ **{escape_markdown(warning.name)}** {escape_markdown(warning.text)}"
 
 
 def section_lines(section: Section) -> list[str]:
     """Return the Markdown lines of a section; the last one is empty."""
     lines: list[str] = []
     if section.title:
-        lines += [f"## {section.title}", ""]
+        lines += [f"## {escape_markdown(section.title)}", ""]
     for paragraph in section.paragraphs:
-        lines += [paragraph, ""]
+        lines += [escape_markdown(paragraph), ""]
     if section.picture is not None:
-        lines += [f"![{section.picture.title}]({section.picture.file})", ""]
+        title = escape_markdown(section.picture.title)
+        lines += [f"![{title}]({section.picture.file})", ""]
     if section.table:
         lines += [*markdown_table(section.table), ""]
     if section.terms:
@@ -102,5 +108,7 @@ def section_lines(section: Section) -> list[str]:
 
 
 def _term_line(term: Term) -> str:
-    text = f"`{term.text}`" if term.is_code else term.text
-    return f"- **{term.name}**: {text}" if term.name else f"- {text}"
+    text = escape_markdown(term.text)
+    if term.is_code:
+        text = "`" + visible_line(term.text).replace("`", "'") + "`"
+    return f"- **{escape_markdown(term.name)}**: {text}" if term.name else f"- {text}"

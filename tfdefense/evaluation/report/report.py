@@ -22,7 +22,10 @@ from tfdefense.evaluation.threat_models import (
     THREAT_MODEL_TITLES,
     WHITE_BOX_EOT,
 )
+from tfdefense.utils.csv_cells import visible_row
+from tfdefense.utils.json_types import typed_items, typed_value
 from tfdefense.utils.package_versions import package_versions
+from tfdefense.utils.untrusted_file import parse_json
 
 SCHEMA = 1
 
@@ -49,6 +52,8 @@ class Report:
         declares no choice.
       fingerprints: hashes of "classifier" and "images", which tell apart others of the same name. A
         classifier that is not a Keras model has none.
+      largest_class: share of the most frequent class among the test images; None in a report of an
+        earlier version.
       labels: true classes int32 [N]; None in a report that was read from a file.
       per_image: "defense/attack/threat_model" -> results per image; empty in a report that was read
         from a file.
@@ -67,6 +72,7 @@ class Report:
     check_effort: dict[str, Any] = dataclasses.field(default_factory=dict)
     surrogates: tuple[SurrogateFinding, ...] = ()
     fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
+    largest_class: float | None = None
     labels: np.ndarray | None = dataclasses.field(default=None, repr=False)
     per_image: dict[str, PerImageResults] = dataclasses.field(default_factory=dict, repr=False)
     worst_cases: dict[str, PerImageResults] = dataclasses.field(default_factory=dict, repr=False)
@@ -167,7 +173,7 @@ class Report:
         names = [field.name for field in dataclasses.fields(ResultRow)]
         writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(dataclasses.asdict(row) for row in self.rows)
+        writer.writerows(visible_row(dataclasses.asdict(row)) for row in self.rows)
         return text.getvalue()
 
     def to_json(self) -> str:
@@ -186,6 +192,7 @@ class Report:
             "check_effort": self.check_effort,
             "surrogates": [dataclasses.asdict(each) for each in self.surrogates],
             "fingerprints": self.fingerprints,
+            "largest_class": self.largest_class,
             "made_with": package_versions(),
         }
         return json.dumps(content, indent=2) + "\n"
@@ -197,17 +204,28 @@ class Report:
         Raises:
           ValueError, KeyError or TypeError: the text is damaged or has another schema.
         """
-        content = json.loads(text)
-        return cls(
-            tuple(ResultRow(**row) for row in content["rows"]),
-            tuple(content["attacks"]),
-            tuple(CheckResult(**each) for each in content["sanity"]),
-            tuple(content["notes"]),
-            content["settings"],
-            tuple(Detection(**each) for each in content["detections"]),
-            tuple(Recovery(**each) for each in content["restored"]),
-            content["curve"],
-            content.get("check_effort", {}),
-            tuple(SurrogateFinding(**each) for each in content.get("surrogates", [])),
-            content.get("fingerprints", {}),
+        content = typed_value(parse_json(text), dict)
+        report = cls(
+            typed_items(content["rows"], ResultRow),
+            typed_value(content["attacks"], tuple[str, ...]),
+            typed_items(content["sanity"], CheckResult),
+            typed_value(content["notes"], tuple[str, ...]),
+            typed_value(content["settings"], dict),
+            typed_items(content["detections"], Detection),
+            typed_items(content["restored"], Recovery),
+            typed_value(content["curve"], dict),
+            typed_value(content.get("check_effort", {}), dict),
+            typed_items(content.get("surrogates", []), SurrogateFinding),
+            typed_value(content.get("fingerprints", {}), dict),
+            typed_value(content.get("largest_class"), float | None),
         )
+        for value in report.fingerprints.values():
+            typed_value(value, str)
+        if not report.rows:
+            raise ValueError("no rows")
+        for row in report.rows:
+            shares = (row.accuracy, row.ci_low, row.ci_high, row.clean_accuracy)
+            if row.n < 0 or not all(0 <= share <= 1 for share in shares):
+                raise ValueError("a share outside [0, 1], or a negative number of images")
+        _ = report.summary, report.table()  # Raises if rows contradict each other.
+        return report

@@ -6,6 +6,7 @@ from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES, WHITE_BOXES
 
 if TYPE_CHECKING:
     from tfdefense.evaluation.report.report import Report
+    from tfdefense.evaluation.result import ResultRow
 
 _KNOWLEDGE = {
     "grey_box": "knows only the classifier",
@@ -35,12 +36,18 @@ def summarize(report: "Report") -> str:
     return (
         f"With {report.defense}, {clean.accuracy:.1%} of {clean.n:,} clean test images are classified"
         f" correctly. The share of images that stay correct under every attack is {_joined(shares)}."
-        f" {_verdict(report, rows['white_box'].accuracy)}"
+        f" {_verdict(report, clean, rows['white_box'].accuracy)}"
         f"{_detector_sentences(report)}"
     )
 
 
-def _verdict(report: "Report", white_box_accuracy: float) -> str:
+def _verdict(report: "Report", clean: "ResultRow", white_box_accuracy: float) -> str:
+    if report.largest_class is not None and clean.ci_low <= report.largest_class:
+        return (
+            "This is no better than the same class for every image"
+            f" ({report.largest_class:.1%} correct), so robustness means nothing here. Train the"
+            " defence longer, or choose another."
+        )
     if white_box_accuracy < _STOPPED_SHARE:
         return "The defence does not stop an attacker who knows it."
     if report.failed_checks:

@@ -12,9 +12,11 @@ from tfdefense.data.core.image_reader import SUFFIXES, read_upright
 from tfdefense.errors import UserError, WorkFailedError, require
 from tfdefense.serving.client.model_client import ModelClient, RequestRejected
 from tfdefense.serving.client.npz_purify import Outputs, purify_archive, split_outputs
-from tfdefense.serving.client.predictions_file import PredictionsFile, source_hash_of
+from tfdefense.serving.client.predictions_file import PredictionsFile, hash_source, read_rows
+from tfdefense.serving.client.written_files import require_writable_targets
 from tfdefense.utils.atomic_write import atomic_write
 from tfdefense.utils.progress import ProgressBar, print_line
+from tfdefense.utils.untrusted_file import require_regular_file
 
 _ARCHIVE_SUFFIX = ".npz"
 _JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
@@ -34,11 +36,12 @@ class BatchPurifier:
       source: a folder, searched recursively, or one file.
       target: the folder to write.
       batch_size: images per request.
-      overwrite: purify finished files again.
+      overwrite: purify finished files again, and replace files that no call has written.
 
     Raises:
-      UserError: the source does not exist or has no images, or the target is inside it or cannot be
-        written.
+      UserError: the source does not exist or has no images; the target is inside it or cannot be
+        written, or a file that would be written is an input, is behind a link, or was not written by a
+        `BatchPurifier`.
     """
 
     def __init__(
@@ -63,12 +66,13 @@ class BatchPurifier:
         self.root = source if source.is_dir() else source.parent
         self.files = _image_files(source)
         self.skipped = 0
+        sources = {self._name(path): path for path in self.files}
+        stored = _read_stored(target, overwrite=overwrite)
+        written = {row.get("file", "") for row in stored}
+        require_writable_targets(target, sources, written, overwrite=overwrite)
         try:
             target.mkdir(parents=True, exist_ok=True)
-            sources = {self._name(path): path for path in self.files}
-            self.predictions = PredictionsFile(
-                target, model.version, sources, model.class_names, overwrite=overwrite
-            )
+            self.predictions = PredictionsFile(target, model, sources, stored, overwrite=overwrite)
         except OSError as error:
             raise UserError(f"--output={target}: cannot be written ({error.strerror}).") from error
 
@@ -102,9 +106,9 @@ class BatchPurifier:
         encoded: list[bytes] = []
         for path in paths:
             try:
-                source_hash = source_hash_of(path.read_bytes())
-                encoded.append(read_upright(path))
-                hashes[path] = source_hash
+                content = read_upright(path)  # First, because images have a lower limit.
+                hashes[path] = hash_source(path)
+                encoded.append(content)
             except OSError as error:
                 self._skip(path, f"cannot be read ({error.strerror})")
             except UserError as error:
@@ -115,13 +119,12 @@ class BatchPurifier:
                 self._add_predictions(path, [("", outputs)], hashes[path])
 
     def _purify_archive(self, path: Path) -> None:
-        source = self._read(path)
-        if source is None:
-            return
-        source_hash = source_hash_of(source)
-        del source  # Free the bytes, which may be many: the archive is read again.
         try:
+            source_hash = hash_source(path)
             arrays, outputs = purify_archive(self.model, path, self.batch_size)
+        except OSError as error:
+            self._skip(path, f"cannot be read ({error.strerror})")
+            return
         except UserError as error:
             self._skip(path, str(error))
             return
@@ -156,13 +159,6 @@ class BatchPurifier:
             return
         yield from zip(paths, split_outputs(outputs, len(paths)), strict=True)
 
-    def _read(self, path: Path) -> bytes | None:
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            self._skip(path, f"cannot be read ({error.strerror})")
-            return None
-
     def _skip(self, path: Path, reason: str) -> None:
         self.skipped += 1
         print_line(f"Skipped {path}: {' '.join(reason.split())}")
@@ -176,6 +172,16 @@ class BatchPurifier:
         return path.relative_to(self.root).as_posix()
 
 
+def _read_stored(target: Path, *, overwrite: bool) -> list[dict[str, str]]:
+    """Return the lines of `predictions.csv`; none if it is damaged and replaced anyway."""
+    try:
+        return read_rows(target)
+    except UserError:
+        if not overwrite:
+            raise
+        return []
+
+
 def _save_image(image: np.ndarray, path: Path) -> None:
     """Write a float image [H, W, C] in [0, 1] in the format of the suffix, lossless if it can be."""
     pixels = np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
@@ -187,6 +193,8 @@ def _save_image(image: np.ndarray, path: Path) -> None:
 
 def _image_files(source: Path) -> list[Path]:
     suffixes = (*SUFFIXES, _ARCHIVE_SUFFIX)
+    if not source.is_dir():
+        require_regular_file(source, f"--input={source}")
     files, left_out = list_files(source, suffixes) if source.is_dir() else ([source], [])
     files = [path for path in files if path.suffix.lower() in suffixes]
     others = f"; {describe_left_out(left_out, source)}" if left_out else "."

@@ -1,19 +1,22 @@
 """Client of a model behind the gRPC port of TF Serving."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from tfdefense.errors import UserError
+from tfdefense.data.core.class_labels import MAX_CLASSES
+from tfdefense.errors import UserError, short_reason
 from tfdefense.serving.client.model_client import (
     RequestRejected,
     ServerUnreachable,
     call_with_retries,
     image_shape_from_signature,
 )
+from tfdefense.serving.client.output_checks import require_sound_outputs
 from tfdefense.utils.graph_checks import rejection_reason
 
-_UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", 2**30)]
 
 
 class GrpcClient:
@@ -42,7 +45,7 @@ class GrpcClient:
         self.name = name
         self.class_names: tuple[str, ...] = ()
         self.timeout = timeout
-        channel = grpc.insecure_channel(address, options=_UNLIMITED)
+        channel = grpc.insecure_channel(address, options=_OPTIONS)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         self.image_shape, self.version = self._read_metadata()
 
@@ -57,7 +60,17 @@ class GrpcClient:
         input_name = "image_bytes" if values.dtype == object else "images"
         request.inputs[input_name].CopyFrom(tf.make_tensor_proto(values))
         response = self._call(self._stub.Predict, request)
-        return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+        largest = len(values) * max(math.prod(self.image_shape), MAX_CLASSES)
+        try:
+            for value in response.outputs.values():
+                sizes = [dimension.size for dimension in value.tensor_shape.dim]
+                if min(sizes, default=0) < 0 or math.prod(sizes) > largest:
+                    raise ValueError(f"an output of shape {sizes}")
+            outputs = {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+        except (TypeError, ValueError, KeyError) as error:
+            raise self._not_a_server(error) from error
+        require_sound_outputs(outputs, len(values), self.image_shape, self.location)
+        return outputs
 
     def _read_metadata(self) -> tuple[tuple[int, int, int], str]:
         """Ask the server for the model's image shape and version."""
@@ -67,12 +80,20 @@ class GrpcClient:
         request.model_spec.name = self.name
         response = self._call(self._stub.GetModelMetadata, request)
         signatures = get_model_metadata_pb2.SignatureDefMap()
-        response.metadata["signature_def"].Unpack(signatures)
+        try:
+            response.metadata["signature_def"].Unpack(signatures)
+        except Exception as error:  # Protobuf's DecodeError.
+            raise self._not_a_server(error) from error
         default = signatures.signature_def["serving_default"]
         shape = image_shape_from_signature(
             _shapes(default.inputs), _shapes(default.outputs), self.location
         )
         return shape, f"{self.name}/{response.model_spec.version.value}"
+
+    def _not_a_server(self, error: Exception) -> UserError:
+        return UserError(
+            f"{self.location}: not a TF Serving server: its answer cannot be read ({short_reason(error)})."
+        )
 
     def _call(self, method: Any, request: Any) -> Any:
         import grpc

@@ -7,12 +7,18 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tfdefense.classifiers.custom.saved_model_rules import (
+    require_safe_loading,
+    require_safe_signatures,
+)
 from tfdefense.errors import UserError, require, short_reason
 from tfdefense.serving.client.model_client import (
     ModelClient,
     RequestRejected,
     image_shape_from_signature,
 )
+from tfdefense.serving.client.output_checks import require_sound_outputs
+from tfdefense.serving.client.tflite_rules import require_safe_tflite
 from tfdefense.serving.core.input_checks import check_images, decode_images
 from tfdefense.serving.core.model_directory import (
     CLASS_NAMES_FILE,
@@ -20,8 +26,11 @@ from tfdefense.serving.core.model_directory import (
     TFLITE_FILE,
     latest_version,
 )
+from tfdefense.utils.file_trial import try_file
 from tfdefense.utils.graph_checks import rejection_reason
 from tfdefense.utils.hashing import hash_path
+from tfdefense.utils.trust import trusts_model_files
+from tfdefense.utils.untrusted_file import read_text_file, require_regular_tree
 
 
 def open_model(path: str | Path, flag: str = "model") -> ModelClient:
@@ -63,6 +72,7 @@ class _LocalClient(abc.ABC):
 
     def __init__(self, path: Path, location: str) -> None:
         self.location = location
+        require_regular_tree(path, location, allow_links=trusts_model_files())
         # A path alone is not enough: the first export of every run ends in "export/1".
         self.version = f"{'/'.join(path.resolve().parts[-2:])}@{hash_path(path)[:12]}"
         self.class_names = _read_class_names(path)
@@ -81,6 +91,10 @@ class SavedModelClient(_LocalClient):
     """Client of a SavedModel; see `ModelClient`."""
 
     def _open(self, path: Path) -> None:
+        if not trusts_model_files():
+            require_safe_loading(path, self.location)
+            require_safe_signatures(path, self.location)
+        try_file(path, _run_saved_model, (path,), self.location)
         try:
             # Keep the loaded object: the signatures alone do not keep the variables alive.
             self._loaded = tf.saved_model.load(str(path))
@@ -103,7 +117,9 @@ class SavedModelClient(_LocalClient):
             outputs = function(**{name: tf.constant(values)})
         except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
             raise RequestRejected(rejection_reason(error)) from error
-        return {name: outputs[name].numpy() for name in sorted(outputs)}
+        arrays = {name: outputs[name].numpy() for name in sorted(outputs)}
+        require_sound_outputs(arrays, len(values), self.image_shape, self.location)
+        return arrays
 
 
 class TFLiteClient(_LocalClient):
@@ -113,10 +129,11 @@ class TFLiteClient(_LocalClient):
     """
 
     def _open(self, path: Path) -> None:
+        if not trusts_model_files():
+            require_safe_tflite(path / TFLITE_FILE, self.location)
+        try_file(path, _run_tflite, (path,), self.location)
         try:
-            with warnings.catch_warnings():  # TensorFlow announces that tf.lite will move.
-                warnings.simplefilter("ignore")
-                self._interpreter = tf.lite.Interpreter(str(path / TFLITE_FILE))
+            self._interpreter = _open_interpreter(path)
             self._run = self._interpreter.get_signature_runner("serving_default")
             inputs, outputs = self._run.get_input_details(), self._run.get_output_details()
         except (ValueError, RuntimeError) as error:
@@ -129,10 +146,12 @@ class TFLiteClient(_LocalClient):
         limits = {"image_shape": self.image_shape, "max_batch": tf.int32.max}
         self._check = tf.function(
             lambda images: check_images(images, **limits),
+            autograph=False,
             input_signature=[tf.TensorSpec([None, None, None, None], tf.float32)],
         )
         self._decode = tf.function(
             lambda image_bytes: decode_images(image_bytes, **limits),
+            autograph=False,
             input_signature=[tf.TensorSpec([None], tf.string)],
         )
 
@@ -142,7 +161,32 @@ class TFLiteClient(_LocalClient):
             images = prepare(tf.constant(values))
         except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
             raise RequestRejected(rejection_reason(error)) from error
-        return self._run(images=images.numpy())
+        outputs = self._run(images=images.numpy())
+        require_sound_outputs(outputs, len(values), self.image_shape, self.location)
+        return outputs
+
+
+def _run_saved_model(path: Path) -> None:
+    """Load a SavedModel and purify one black image: the work of a trial."""
+    loaded = tf.saved_model.load(str(path))
+    function = loaded.signatures["serving_default"]
+    ((name, spec),) = function.structured_input_signature[1].items()
+    shape = [1, *(size or 1 for size in spec.shape[1:])]
+    function(**{name: tf.zeros(shape, spec.dtype)})
+
+
+def _open_interpreter(path: Path) -> tf.lite.Interpreter:
+    with warnings.catch_warnings():  # TensorFlow announces that tf.lite will move.
+        warnings.simplefilter("ignore")
+        return tf.lite.Interpreter(str(path / TFLITE_FILE))
+
+
+def _run_tflite(path: Path) -> None:
+    """Load a TFLite file and purify one black image: the work of a trial."""
+    run = _open_interpreter(path).get_signature_runner("serving_default")
+    ((name, details),) = run.get_input_details().items()
+    sizes = [abs(int(size)) for size in details["shape_signature"]]
+    run(**{name: np.zeros(sizes, details["dtype"])})
 
 
 def _spec_shapes(specs: dict[str, tf.TensorSpec]) -> dict[str, tuple[int | None, ...]]:
@@ -152,7 +196,7 @@ def _spec_shapes(specs: dict[str, tf.TensorSpec]) -> dict[str, tuple[int | None,
 def _read_class_names(path: Path) -> tuple[str, ...]:
     for file in (path / "assets" / CLASS_NAMES_FILE, path / CLASS_NAMES_FILE):
         if file.is_file():
-            return tuple(file.read_text(encoding="utf-8").splitlines())
+            return tuple(read_text_file(file).splitlines())
     return ()
 
 

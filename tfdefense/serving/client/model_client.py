@@ -1,8 +1,10 @@
 """Interface of all clients of an exported model, and the errors that their requests raise."""
 
+import queue
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from tfdefense.errors import UserError, require
 _REQUIRED_OUTPUTS = ("purified", "classes", "probabilities", "perturbation_norm")
 
 _ATTEMPTS = 4
+_LARGEST_SIDE = 4096
 
 T = TypeVar("T")
 
@@ -67,7 +70,7 @@ def image_shape_from_signature(
       location: start of the error message.
 
     Raises:
-      UserError: `bin/export` did not write this model.
+      UserError: `bin/export` did not write this model, or it takes images of an impossible size.
     """
     missing = [name for name in _REQUIRED_OUTPUTS if name not in outputs]
     is_ours = not missing and list(inputs) == ["images"] and len(outputs["purified"]) == 4
@@ -80,7 +83,43 @@ def image_shape_from_signature(
     (input_shape,) = inputs.values()
     shape = outputs["purified"] if None in input_shape else input_shape
     _, height, width, channels = (int(size or 0) for size in shape)
+    require(
+        min(height, width) > 0 and max(height, width) <= _LARGEST_SIDE and channels in (1, 3),
+        f"{location}: takes images of {height}x{width}x{channels}; 1 or 3 channels and sides of at most"
+        f" {_LARGEST_SIDE} are needed.",
+    )
     return height, width, channels
+
+
+def call_within(call: Callable[[], T], seconds: float) -> T:
+    """Return the result of `call`, which another thread runs.
+
+    The timeouts of sockets limit each byte, not the answer: a server could send one now and then for
+    ever.
+
+    Args:
+      call: raises any exception.
+      seconds: time for the call.
+
+    Raises:
+      ServerUnreachable: it has not returned in time. It is left alone, and ends with the process.
+    """
+    results: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue()
+
+    def run() -> None:
+        try:
+            results.put((call(), None))
+        except BaseException as error:
+            results.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        result, error = results.get(timeout=seconds)
+    except queue.Empty:
+        raise ServerUnreachable(f"no answer within {seconds:g} seconds") from None
+    if error is not None:
+        raise error
+    return cast(T, result)
 
 
 def call_with_retries(call: Callable[[], T], location: str, name: str) -> T:

@@ -7,7 +7,9 @@ import numpy as np
 
 from tfdefense.errors import UserError, require
 from tfdefense.serving.client.model_client import ModelClient, RequestRejected
+from tfdefense.utils.npz_archive import require_declared_sizes
 from tfdefense.utils.progress import ProgressBar
+from tfdefense.utils.untrusted_file import require_archive_size
 
 Outputs = dict[str, np.ndarray]
 
@@ -31,7 +33,9 @@ def purify_archive(
       UserError: the archive is damaged or has no images of the model's size, or the model rejects
         an image.
     """
+    require_archive_size(path, path.name)
     try:
+        require_declared_sizes(path)
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:  # The exception type of NumPy and zipfile depends on the damage.

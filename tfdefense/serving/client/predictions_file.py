@@ -1,17 +1,25 @@
 """`predictions.csv`: one line per purified image, which also marks a file as finished."""
 
 import csv
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
+from tfdefense.errors import UserError, require
+from tfdefense.serving.client.model_client import ModelClient
 from tfdefense.utils.atomic_write import atomic_write
+from tfdefense.utils.csv_cells import escape_row, unescape_cell
 from tfdefense.utils.hashing import hash_parts
+from tfdefense.utils.untrusted_file import irregular_kind, read_text_file
+from tfdefense.utils.visible_text import visible_text
 
 FILE = "predictions.csv"
 _ERRORS = "surrogateescape"  # File names that are not valid UTF-8 keep their bytes.
+_MAX_BYTES = 2**30
+_MAX_SOURCE_BYTES = 16 * 2**30
 _COLUMNS = (
     "file",
     "index",
@@ -25,16 +33,55 @@ _COLUMNS = (
 )
 
 
-def source_hash_of(source: bytes) -> str:
-    """Return the hash of a source file's bytes."""
-    return hash_parts([source])
+def hash_source(path: Path) -> str:
+    """Return the hash of the bytes of a file that is to be purified.
+
+    Raises:
+      OSError: the file cannot be read.
+      UserError: it is not a regular file, or too large; the message has no path.
+    """
+    kind, size = irregular_kind(path), path.stat().st_size
+    require(not kind, f"{kind}; a regular file is needed")
+    require(
+        size <= _MAX_SOURCE_BYTES, f"{size:,} bytes; at most {_MAX_SOURCE_BYTES:,} are accepted"
+    )
+    with path.open("rb") as file:
+        return hash_parts(iter(lambda: file.read(2**20), b""))
 
 
 def _hash_of_file(path: Path) -> str | None:
     try:
-        return source_hash_of(path.read_bytes())
-    except OSError:  # The purification of this file reports the error.
+        return hash_source(path)
+    except (OSError, UserError):  # The purification of this file reports the error.
         return None
+
+
+def read_rows(directory: Path) -> list[dict[str, str]]:
+    """Return the lines of `predictions.csv` in a directory, also incomplete ones; none without a file.
+
+    Raises:
+      UserError: the file is damaged or too large.
+    """
+    path = directory / FILE
+    if not path.is_file():
+        return []
+    lines = io.StringIO(read_text_file(path, limit=_MAX_BYTES, errors=_ERRORS), newline="")
+    try:
+        return [
+            {name: unescape_cell(value) for name, value in row.items() if isinstance(value, str)}
+            for row in csv.DictReader(lines)
+        ]
+    except csv.Error as error:
+        raise UserError(f"{path}: damaged ({error}). Remove it, or give --overwrite.") from error
+
+
+def _write_rows(file: TextIO, rows: Iterable[Mapping[str, Any]]) -> None:
+    plain = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
+    quoted = csv.DictWriter(file, _COLUMNS, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in rows:
+        # Python's writer leaves a carriage return as it is, and its reader ends the line there.
+        has_return = any("\r" in str(value) for value in row.values())
+        (quoted if has_return else plain).writerow(escape_row(row))
 
 
 class PredictionsFile:
@@ -45,9 +92,9 @@ class PredictionsFile:
 
     Args:
       directory: directory of the file.
-      model: version of the model; lines of other models are dropped.
+      model: the client; lines of other versions of the model are dropped.
       sources: files to purify, by name; lines are dropped if the bytes of their file have changed.
-      class_names: K names; empty if they are unknown.
+      stored: the lines that the file has, see `read_rows`.
       overwrite: drop all lines.
 
     Attributes:
@@ -58,16 +105,16 @@ class PredictionsFile:
     def __init__(
         self,
         directory: Path,
-        model: str,
+        model: ModelClient,
         sources: Mapping[str, Path],
-        class_names: Sequence[str],
+        stored: Sequence[dict[str, str]],
         *,
         overwrite: bool = False,
     ) -> None:
         self.path = directory / FILE
         self.model = model
-        self.class_names = class_names
-        rows = [] if overwrite else self._read_rows()
+        complete = [row for row in stored if row.get("source_hash") and row.keys() == set(_COLUMNS)]
+        rows = [] if overwrite else [row for row in complete if row["model"] == model.version]
         hashes = {row["file"]: row["source_hash"] for row in rows}
         self.finished = {
             name
@@ -75,14 +122,17 @@ class PredictionsFile:
             if (directory / name).is_file()
             and (name not in sources or _hash_of_file(sources[name]) == source_hash)
         }
+        # A file of another model or of other bytes is made again. Without a line it would look as if
+        # someone else had written it.
+        for name in sources.keys() & ({row["file"] for row in complete} - self.finished):
+            (directory / name).unlink(missing_ok=True)
         # Rewrite the file to remove a line that a killed call left incomplete.
         with (
             atomic_write(self.path) as partial,
             partial.open("w", encoding="utf-8", errors=_ERRORS, newline="") as file,
         ):
-            writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(row for row in rows if row["file"] in self.finished)
+            _write_rows(file, [{name: name for name in _COLUMNS}])
+            _write_rows(file, [row for row in rows if row["file"] in self.finished])
 
     def add(
         self, file: str, outputs: Sequence[tuple[str, dict[str, np.ndarray]]], source_hash: str
@@ -92,11 +142,11 @@ class PredictionsFile:
         Args:
           file: name of the file.
           outputs: (index, the model's outputs) for each image in the file.
-          source_hash: `source_hash_of` the bytes that were purified.
+          source_hash: `hash_source` of the file that were purified.
         """
         with self.path.open("a", encoding="utf-8", errors=_ERRORS, newline="") as lines:
-            writer = csv.DictWriter(lines, _COLUMNS, lineterminator="\n")
-            writer.writerows(self._row(file, index, each, source_hash) for index, each in outputs)
+            rows = [self._row(file, index, each, source_hash) for index, each in outputs]
+            _write_rows(lines, rows)
 
     def _row(
         self, file: str, index: str, outputs: dict[str, np.ndarray], source_hash: str
@@ -105,18 +155,15 @@ class PredictionsFile:
         return {
             "file": file,
             "index": index,
-            "model": self.model,
+            "model": self.model.version,
             "class": number,
-            "class_name": self.class_names[number] if number < len(self.class_names) else "",
+            "class_name": self._class_name(number),
             "probability": f"{float(outputs['probabilities'][number]):.6f}",
             "perturbation_norm": f"{float(outputs['perturbation_norm']):.6f}",
             "refused": int(outputs["refused"]) if "refused" in outputs else "",
             "source_hash": source_hash,
         }
 
-    def _read_rows(self) -> list[dict[str, str]]:
-        if not self.path.is_file():
-            return []
-        with self.path.open(encoding="utf-8", errors=_ERRORS, newline="") as file:
-            rows = list(csv.DictReader(file))
-        return [row for row in rows if row.get("model") == self.model and row.get("source_hash")]
+    def _class_name(self, number: int) -> str:
+        names = self.model.class_names
+        return visible_text(names[number], keep="") if 0 <= number < len(names) else ""

@@ -11,6 +11,7 @@ import keras
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import UserError, require
 from tfdefense.serving.core.model_directory import (
+    MAX_VERSION,
     SAVED_MODEL_FILE,
     TFLITE_FILE,
     latest_version,
@@ -25,6 +26,7 @@ from tfdefense.serving.exporter.variant import Variant
 from tfdefense.serving.exporter.variant_accuracy import measure_variant_accuracy
 from tfdefense.serving.exporter.warmup import save_warmup_requests
 from tfdefense.utils.atomic_write import write_text_file
+from tfdefense.utils.file_trial import skip_trial
 
 _ABANDONED_SECONDS = 24 * 3600
 
@@ -86,6 +88,7 @@ def export(
             card = model_card(signatures, variant, final, facts, accuracies)
             write_text_file(partial / "model_card.md", card)
             partial.rename(final)
+            skip_trial(final)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
@@ -103,8 +106,15 @@ def _version_directory(directory: Path, version: int | None, variant: Variant) -
     )
     free = 1 if newest is None else int(newest.name) + 1
     if version is None:
+        require(
+            free <= MAX_VERSION,
+            f"--output={directory}: has the version {MAX_VERSION}, the largest. Give another directory.",
+        )
         return directory / str(free)
-    require(version >= 1, f"--version={version}: at least 1 is needed.")
+    require(
+        1 <= version <= MAX_VERSION,
+        f"--version={version}: a number from 1 to {MAX_VERSION} is needed.",
+    )
     require(
         version not in list_versions(directory),
         f"--version={version}: exists in {directory}, and a server may have loaded it. Leave --version out to write"

@@ -12,6 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tfdefense.serving.core.model_directory import CLASS_NAMES_FILE, SAVED_MODEL_FILE
 from tfdefense.serving.exporter.signatures import Signatures
 from tfdefense.training.mixed_precision import compute_in
+from tfdefense.utils.visible_text import visible_text
 
 
 def write_saved_model(
@@ -58,9 +59,10 @@ def write_saved_model(
 
 
 def save_class_names(directory: Path, class_names: Sequence[str]) -> Path:
-    """Write `class_names.txt`, one name per line."""
+    """Write `class_names.txt`, one name per line; line breaks in a name become escapes."""
     path = directory / CLASS_NAMES_FILE
-    path.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+    lines = (visible_text(name, keep="") + "\n" for name in class_names)
+    path.write_text("".join(lines), encoding="utf-8")
     return path
 
 

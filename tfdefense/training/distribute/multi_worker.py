@@ -17,8 +17,13 @@ import tensorflow as tf
 
 from tfdefense import errors
 from tfdefense.utils.cluster import is_chief, local_replicas, worker_count
+from tfdefense.utils.interruptible_wait import interruptible_wait
 
 Result = TypeVar("Result")
+# After a signal the other workers have this long to arrive. After SIGTERM all save a checkpoint
+# together, and one of them can be in a slow step, or work alone.
+_GRACE_SECONDS = 15.0
+_GRACE_SECONDS_OF_SIGTERM = 600.0
 
 
 def any_worker(condition: object) -> bool:
@@ -53,8 +58,9 @@ def gather_arrays(array: np.ndarray) -> np.ndarray:
         )
         return _concatenate_replicas(distributed).numpy()
 
-    sizes = gather([[len(part)] for part in parts])
-    gathered = np.split(gather(parts), np.cumsum(sizes)[:-1])
+    with interruptible_wait("the other workers", _GRACE_SECONDS, _GRACE_SECONDS_OF_SIGTERM):
+        sizes = gather([[len(part)] for part in parts])
+        gathered = np.split(gather(parts), np.cumsum(sizes)[:-1])
     return np.concatenate([part[1:] for part in gathered]).astype(array.dtype)
 
 
@@ -89,6 +95,6 @@ def run_on_chief(work: Callable[[], Result]) -> Result | None:
     return result
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(autograph=False, reduce_retracing=True)
 def _concatenate_replicas(parts: Any) -> tf.Tensor:
     return tf.distribute.get_strategy().gather(parts, axis=0)

@@ -1,13 +1,17 @@
 """`tf.distribute` strategies by name: one device, all devices of a machine, or several machines."""
 
-import json
 import os
+import re
+import textwrap
 
 import tensorflow as tf
 
 from tfdefense.errors import UserError, require, unknown_name
 from tfdefense.training.distribute import multi_worker
+from tfdefense.utils.interruptible_wait import interruptible_wait
+from tfdefense.utils.json_types import typed_value
 from tfdefense.utils.progress import print_line
+from tfdefense.utils.untrusted_file import parse_json
 
 STRATEGIES = ("mirrored", "one_device", "multi_worker")
 _JOBS = ("chief", "worker")
@@ -38,16 +42,24 @@ def make_strategy(name: str = "mirrored") -> tf.distribute.Strategy:
     raise unknown_name("strategy", name, STRATEGIES)
 
 
+def _is_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    is_number = port.isascii() and port.isdecimal() and len(port) < 6
+    has_host = re.fullmatch(r"[0-9A-Za-z._:\[\]-]+", host) is not None
+    return has_host and is_number and 0 < int(port) < 2**16
+
+
 def _make_multi_worker_strategy() -> tf.distribute.Strategy:
     cluster, job, index = _parse_tf_config(os.environ.get("TF_CONFIG", ""))
     addresses = [address for known in _JOBS for address in cluster.get(known, ())]
     print_line(
         f"{job} {index} of {len(addresses)} workers ({cluster[job][index]}): waiting for all"
-        " workers."
+        f" workers: {', '.join(addresses)}."
     )
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    with strategy.scope():
-        multi_worker.wait_for_workers()
+    with interruptible_wait(f"all workers ({', '.join(addresses)})", grace=1.0):
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        with strategy.scope():
+            multi_worker.wait_for_workers()
     return strategy
 
 
@@ -56,12 +68,22 @@ def _parse_tf_config(text: str) -> tuple[dict[str, list[str]], str, int]:
     prefix = "--strategy=multi_worker: TF_CONFIG"
     require(text, f"{prefix} is not set. Set it to JSON such as {_EXAMPLE}.")
     try:
-        content = json.loads(text)
-        cluster, task = content["cluster"], content["task"]
-        job, index = task["type"], int(task["index"])
+        content = parse_json(text)
+        cluster = {
+            typed_value(name, str): list(typed_value(addresses, tuple[str, ...]))
+            for name, addresses in typed_value(content["cluster"], dict).items()
+        }
+        job, index = typed_value(content["task"]["type"], str), int(content["task"]["index"])
         sizes = {name: len(addresses) for name, addresses in cluster.items()}
+        malformed = [each for names in cluster.values() for each in names if not _is_address(each)]
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{prefix}={text} is invalid. Set it to JSON such as {_EXAMPLE}.") from None
+        shown = textwrap.shorten(text, 200, placeholder=" ...")
+        raise UserError(
+            f"{prefix}={shown} is invalid. Set it to JSON such as {_EXAMPLE}."
+        ) from None
+    require(not malformed, f"{prefix}: the address {malformed[:1]} given; HOST:PORT is needed.")
+    everyone = [each for names in cluster.values() for each in names]
+    require(len(set(everyone)) == len(everyone), f"{prefix}: an address is given twice.")
     for name in (*sizes, job):
         if name not in _JOBS:
             raise unknown_name("job in TF_CONFIG", name, _JOBS)
