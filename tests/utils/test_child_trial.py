@@ -10,7 +10,7 @@ import pytest
 
 from tfdefense.errors import UserError, WorkFailedError
 from tfdefense.utils import child_trial
-from tfdefense.utils.child_trial import TrialLimits, TrialRaised, try_in_child
+from tfdefense.utils.child_trial import WAIT_FACTOR, TrialLimits, TrialRaised, try_in_child
 
 LIMITS = TrialLimits(30.0, 2**30)
 
@@ -34,6 +34,11 @@ def leave():
 def never_end():
     while True:
         time.sleep(0.01)
+
+
+def compute_for_ever():
+    while True:
+        pass
 
 
 def take_memory():
@@ -61,6 +66,7 @@ def test_work_that_returns_or_raises_is_reported():
         (abort, LIMITS, r"x: ended the process \(SIGABRT\)"),
         (leave, LIMITS, r"x: ended the process \(status 0\)"),
         (never_end, TrialLimits(1.0, 2**30), "x: did not finish within 1 seconds"),
+        (compute_for_ever, TrialLimits(1.0, 2**30), "x: did not finish within 1 seconds"),
         (take_memory, LIMITS, "x: needs more than 1.0 GiB of memory"),
     ],
 )
@@ -100,7 +106,7 @@ def test_the_text_of_an_exception_is_cut():
 def test_a_late_answer_is_not_taken_for_that_of_the_next_request(monkeypatch):
     try_in_child(finish, (), LIMITS, "--classifier=x")
     with monkeypatch.context() as patched:
-        patched.setattr(child_trial, "_EXTRA_SECONDS", -29.5)
+        patched.setattr(child_trial, "_EXTRA_SECONDS", 0.5 - WAIT_FACTOR * LIMITS.seconds)
         with pytest.raises(UserError, match="did not finish"):
             try_in_child(finish_late, (), LIMITS, "--classifier=x")
     time.sleep(1.5)

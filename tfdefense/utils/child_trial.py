@@ -26,6 +26,8 @@ from tfdefense.errors import UserError, WorkFailedError
 
 # It registers all layers that a model file can name.
 _PRELOADED = "tfdefense.classifiers"
+# A busy machine gives a trial few of its processors.
+WAIT_FACTOR = 3
 _SAY_AFTER_SECONDS = 2.0
 _START_SECONDS = 300.0
 _EXTRA_SECONDS = 10.0  # The server itself ends a trial in time, unless it hangs.
@@ -46,7 +48,7 @@ class TrialLimits(NamedTuple):
     """Limits of a trial.
 
     Attributes:
-      seconds: time.
+      seconds: processor time; a trial that waits ends after three times as long.
       memory: bytes of memory beyond those of the server process. Enforced on Linux.
     """
 
@@ -141,7 +143,7 @@ class _Server:
         try:
             self._wait_until_ready(place)
             self._send([self._number, call, *limits])
-            answer = self._receive(limits.seconds + _EXTRA_SECONDS, place)
+            answer = self._receive(WAIT_FACTOR * limits.seconds + _EXTRA_SECONDS, place)
         except OSError:  # The server has ended.
             pass
         finally:  # Also if it is interrupted.

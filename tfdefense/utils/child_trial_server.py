@@ -9,6 +9,7 @@ is one line on standard output, a JSON object with the number and one of the key
 import base64
 import importlib
 import json
+import math
 import os
 import pickle
 import resource
@@ -17,6 +18,8 @@ import signal
 import sys
 import time
 from typing import Any, BinaryIO
+
+from tfdefense.utils.child_trial import WAIT_FACTOR
 
 _MAX_TEXT = 2_000
 # A character takes up to 12 bytes in JSON.
@@ -51,15 +54,16 @@ def _try(call: str, seconds: float, memory: int) -> dict[str, Any]:
     child = os.fork()
     if child == 0:
         os.close(readable)
-        _run(call, memory, writable)
+        _run(call, (seconds, memory), writable)
     os.close(writable)
     try:
-        text = _read_answer(readable, time.monotonic() + seconds)
+        text = _read_answer(readable, time.monotonic() + WAIT_FACTOR * seconds)
     finally:
         os.close(readable)
     os.kill(child, signal.SIGKILL)  # It has ended, or is late, or has closed the pipe and goes on.
     _, status = os.waitpid(child, 0)
-    if text is None:
+    used_up = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
+    if text is None or used_up:
         return {"timeout": True}
     try:
         return dict(json.loads(text))
@@ -84,10 +88,18 @@ def _read_answer(readable: int, deadline: float) -> bytes | None:
     return b""
 
 
-def _run(call: str, memory: int, writable: int) -> None:
-    """Run a call in the forked process, write the answer and end the process."""
+def _run(call: str, limits: tuple[float, int], writable: int) -> None:
+    """Run a call in the forked process, write the answer and end the process.
+
+    Args:
+      call: the pickled call.
+      limits: seconds of processor time, and bytes of memory.
+      writable: the pipe for the answer.
+    """
     try:
-        _limit_memory(memory)
+        seconds = math.ceil(limits[0])
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        _limit_memory(limits[1])
         work, arguments = pickle.loads(base64.b64decode(call))
         try:
             work(*arguments)
