@@ -86,9 +86,10 @@ def require_time(
       count_flags: flags that give the number of images, for the message.
     """
     limit = min(_TOLD_SECONDS, 3600 * max_hours)
-    seconds = estimate_seconds(planned)
+    timed: dict[int, _ModelSeconds] = {}
+    seconds = estimate_seconds(planned, timed)
     if sum(seconds.values()) > limit:
-        seconds = estimate_seconds(_without_stored(planned))
+        seconds = estimate_seconds(_without_stored(planned), timed)
     total = sum(seconds.values())
     if total <= limit:
         return
@@ -104,7 +105,9 @@ def require_time(
     )
 
 
-def estimate_seconds(planned: Iterable[PlannedAttack]) -> dict[str, float]:
+def estimate_seconds(
+    planned: Iterable[PlannedAttack], timed: dict[int, _ModelSeconds] | None = None
+) -> dict[str, float]:
     """Return the largest number of seconds of the attacks of each label.
 
     Attacks of unknown cost, and models with few computations, count as 0. All workers get the
@@ -112,17 +115,22 @@ def estimate_seconds(planned: Iterable[PlannedAttack]) -> dict[str, float]:
 
     Args:
       planned: the attacks.
+      timed: ID of a model -> its seconds, for models that are timed already; others are added.
     """
+    timed = {} if timed is None else timed
     groups: dict[int, list[PlannedAttack]] = {}
     for each in planned:
         groups.setdefault(id(each.model), []).append(each)
     totals: dict[str, float] = {}
-    for group in groups.values():
+    for model_id, group in groups.items():
         costs = [each.cost for each in group]
         computations = sum(cost.gradients + cost.predictions for cost in costs)
         seconds = _ModelSeconds(0.0, 0.0)
         if computations > _FEW_COMPUTATIONS:
-            seconds = _measure(group[0].model, max((each.split for each in group), key=len))
+            if model_id not in timed:
+                largest = max((each.split for each in group), key=len)
+                timed[model_id] = _measure(group[0].model, largest)
+            seconds = timed[model_id]
         for each, cost in zip(group, costs, strict=True):
             label = format_attack(each.attack)
             spent = cost.gradients * seconds.gradient + cost.predictions * seconds.prediction

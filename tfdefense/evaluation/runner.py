@@ -93,7 +93,7 @@ class ModelRunner(Generic[M]):
         return map_batches(
             lambda part: compiled(*(tf.constant(array[part]) for array in arrays)),
             len(split),
-            fitting_batch_size(split.image_shape, self.batch_size),
+            self.fitting_batch_size(split),
             title,
         )
 
@@ -124,10 +124,13 @@ class ModelRunner(Generic[M]):
             return {name: getattr(result, name) for name in ("images", *COST_NAMES)}
 
         title = f"{attack.name} on {self.model.name}" if show_progress else None
-        batch_size = fitting_batch_size(split.image_shape, self.batch_size)
-        results = map_batches(craft, len(split), batch_size, title)
+        results = map_batches(craft, len(split), self.fitting_batch_size(split), title)
         names = surrogate_names(attack, self.model, split.image_shape)
         return attacked_images(split, results.pop("images"), results, names)
+
+    def fitting_batch_size(self, split: Split) -> int:
+        """Return the number of images in a batch of a split."""
+        return fitting_batch_size(split.image_shape, self.batch_size)
 
     def _predict(self, images: tf.Tensor) -> tf.Tensor:
         return tf.argmax(self.model(images), -1, output_type=tf.int32)

@@ -20,7 +20,6 @@ from tfdefense.defenses.core.defense import DefendedClassifier
 from tfdefense.errors import DirectoryLockedError
 from tfdefense.evaluation.attacked_images import COST_NAMES, AttackedImages, attacked_images
 from tfdefense.evaluation.runner import ModelRunner
-from tfdefense.utils.batch_size import fitting_batch_size
 
 AttackedModel = FrozenClassifier | DefendedClassifier | Expectation
 
@@ -85,5 +84,4 @@ def _storage(
     _, networks = runner.model.identity()
     if runs_dir is None or not isinstance(networks["classifier"], keras.Model):
         return None
-    batch_size = fitting_batch_size(split.image_shape, runner.batch_size)
-    return AdversarialStorage(batch_size=batch_size, runs_dir=runs_dir)
+    return AdversarialStorage(batch_size=runner.fitting_batch_size(split), runs_dir=runs_dir)

@@ -29,6 +29,9 @@ def lock_directory(directory: Path, flag: str) -> None:
       UserError: the lock file is a link or not a regular file, or a folder in the directory is a link.
     """
     require_own_folders(directory, flag)
+    irregular = UserError(
+        f"--{flag}={directory}: {directory / '.lock'} is not a regular file. Remove it."
+    )
     try:
         # A link would make this process write its ID into the file that the link names.
         options = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -36,15 +39,11 @@ def lock_directory(directory: Path, flag: str) -> None:
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise
-        raise UserError(
-            f"--{flag}={directory}: {directory / '.lock'} is not a regular file. Remove it."
-        ) from error
+        raise irregular from error
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode):
         os.close(handle)
-        raise UserError(
-            f"--{flag}={directory}: {directory / '.lock'} is not a regular file. Remove it."
-        )
+        raise irregular
     file = status.st_dev, status.st_ino
     if file in _held:
         os.close(handle)
@@ -78,10 +77,10 @@ def require_own_folders(directory: Path, flag: str) -> None:
       directory: the directory, which need not exist.
       flag: the command-line flag that named it, for the error message.
     """
-    links = [
-        path for path in (directory.iterdir() if directory.is_dir() else ()) if path.is_symlink()
+    entries = sorted(directory.iterdir()) if directory.is_dir() else []
+    folders = [
+        path for path in entries if path.is_symlink() and (path.is_dir() or not path.exists())
     ]
-    folders = sorted(path for path in links if path.is_dir() or not path.exists())
     if folders:
         raise UserError(
             f"--{flag}={directory}: {folders[0]} is a link to another place. Remove it, or move the folder"
