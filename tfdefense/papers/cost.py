@@ -10,6 +10,7 @@ import keras
 
 from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.classifiers import CLASSIFIERS
+from tfdefense.classifiers.core.architecture import Architecture, ImageShape
 from tfdefense.papers.measurements import PaperCell
 from tfdefense.papers.store import TargetStore
 from tfdefense.papers.stored_target import StoredTarget
@@ -96,7 +97,7 @@ class CostEstimator:
 
     def _classifier_macs(self, classifier: ClassifierTarget) -> float:
         image_shape = self.store.dataset(classifier.dataset).image_shape
-        return _forward_macs(classifier.name, image_shape)
+        return _forward_macs(CLASSIFIERS.get(classifier.name), image_shape)
 
     def _train_images(self, classifier: ClassifierTarget) -> int:
         return len(self.store.dataset(classifier.dataset).train)
@@ -112,9 +113,9 @@ class CostEstimator:
 
 
 @functools.cache
-def _forward_macs(classifier: str, image_shape: tuple[int, int, int]) -> float:
+def _forward_macs(architecture: Architecture, image_shape: ImageShape) -> float:
     """Return the MACs of the convolutions and dense layers in a forward pass of one image."""
-    model = CLASSIFIERS.get(classifier).build(image_shape, 10)
+    model = architecture.build(image_shape, 10)
     total = 0.0
     for layer in _all_layers(model):
         if isinstance(layer, keras.layers.Dense):
