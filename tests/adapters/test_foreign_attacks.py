@@ -87,6 +87,7 @@ def test_text_gives_the_attack_and_the_attack_its_text(label):
         assert dataclasses.replace(attack, epsilon=0.1).epsilon == 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", PLAIN, ids=str, indirect=True)
 def test_targets_are_approached(attack, toy_model, toy_split):
     targets = (toy_split.labels + 1) % 3
@@ -113,6 +114,7 @@ def test_it_cannot_be_part_of_a_graph(attack, toy_model, toy_split):
         StrongestOf([attack])(toy_model, toy_split.images, toy_split.labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", PLAIN, ids=str, indirect=True)
 def test_images_are_stored_under_the_version_of_the_library(attack, toy_model, toy_split, tmp_path):
     from tfdefense.classifiers import FrozenClassifier

@@ -167,6 +167,7 @@ def test_targeted_dlr_loss_needs_four_classes(linear_images):
     assert np.mean(APGDDLR(epsilon=0.3).run(three, images, labels).success) == 1
 
 
+@pytest.mark.slow
 def test_each_target_class_has_a_start_of_its_own(linear, linear_images, monkeypatch):
     images, labels = linear_images
     starts = []

@@ -40,6 +40,7 @@ def test_it_is_the_attack_of_cleverhans(victim, victim_images, victim_labels):
     np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_stop_at_success_keeps_every_success(victim, victim_images, victim_labels):
     """A successful iterate is kept, so at least as many images fool the model."""
     plain = BIM(epsilon=0.4, steps=10, relative_step_size=1.0)

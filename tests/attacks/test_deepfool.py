@@ -26,6 +26,7 @@ def test_overshoot_lengthens_the_perturbation(linear, linear_images):
     np.testing.assert_allclose(further, 1.5 * exact, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_it_is_the_algorithm_of_the_paper(norm, victim, victim_images, victim_labels):
     found = DeepFool(norm=norm)(victim, victim_images, victim_labels).numpy()

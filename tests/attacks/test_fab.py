@@ -6,6 +6,7 @@ import pytest
 from tfdefense.attacks import FABT, DeepFool
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_on_a_linear_model_it_finds_the_nearest_boundary(norm, linear, linear_images):
     images, labels = linear_images

@@ -53,6 +53,7 @@ def test_it_is_the_algorithm_of_the_paper(theta, saliency, victim, victim_images
         np.testing.assert_allclose(found[index], expected, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theta", [1.0, 0.3, -0.3])
 @pytest.mark.parametrize("gamma", [0.05, 0.2])
 def test_changed_values_stay_within_gamma_and_have_the_sign_of_theta(
@@ -81,6 +82,7 @@ def test_targets_are_random_repeatable_and_never_the_label(victim, victim_images
     np.testing.assert_array_equal(second, np.argsort(logits, 1)[:, -2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theta", [1.0, 0.5])
 def test_the_largest_cost_is_that_of_an_image_that_withstands(theta):
     """No image of a model with a constant lead is ever fooled."""

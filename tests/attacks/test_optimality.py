@@ -107,6 +107,7 @@ def test_the_scale_of_the_logits_does_not_matter(attack, scale):
     check_ratio(attack, model, *make_images(model, SHAPES[0], contrast=0.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_jsma_changes_the_fewest_values_between_two_classes(shape):
     """The fewest are those of the largest weights, if all can rise by the same amount."""

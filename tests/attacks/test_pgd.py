@@ -9,6 +9,7 @@ from tfdefense.attacks.core import per_image_random
 from tfdefense.attacks.pgd import block_signs
 
 
+@pytest.mark.slow
 def test_results_repeat_and_depend_on_the_seed(victim, victim_images, victim_labels):
     def craft(seed):
         return PGD(epsilon=0.1, steps=2, seed=seed)(victim, victim_images, victim_labels)
@@ -17,6 +18,7 @@ def test_results_repeat_and_depend_on_the_seed(victim, victim_images, victim_lab
     assert np.abs(craft(0) - craft(1)).max() > 0
 
 
+@pytest.mark.slow
 def test_more_restarts_are_never_weaker(victim, victim_images, victim_labels):
     def success_and_loss(restarts):
         attack = PGD(epsilon=0.15, steps=3, restarts=restarts)

@@ -11,6 +11,7 @@ from tfdefense.attacks.core import per_image_random
 from tfdefense.attacks.core.square_l2_moves import random_starts
 
 
+@pytest.mark.slow
 def test_it_needs_no_gradient(victim, victim_images, victim_labels):
     def rounded(images):
         return victim(tf.round(8 * images) / 8)
@@ -33,6 +34,7 @@ def test_more_queries_are_never_weaker(victim, victim_images, victim_labels):
     assert success_rates[-1] > success_rates[0]
 
 
+@pytest.mark.slow
 def test_values_are_at_epsilon_or_at_the_ends_of_the_range(victim, victim_images, victim_labels):
     found = Square(epsilon=0.2, queries=100).run(victim, victim_images, victim_labels)
     images, moved = found.images.numpy(), np.asarray(found.linf) > 0

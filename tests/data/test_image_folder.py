@@ -34,6 +34,7 @@ def values(split):
     return set(np.round(255 * split.images[:, 0, 0, 0]).astype(int).tolist())
 
 
+@pytest.mark.slow
 def test_folders_are_classes_and_a_seed_draws_the_splits(folder):
     data = tfdefense.data.load(f"dir:{folder}")
     assert data.name == "dir-pets"

@@ -38,6 +38,7 @@ def test_names_of_splits(name, split):
     assert split_of_name(name) == split
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nested", [False, True])
 def test_training_and_testing_are_splits(tmp_path, nested):
     places = [

@@ -71,6 +71,7 @@ def test_a_prepared_dataset_is_read_and_split(prepared):
     assert data.train.note == "", "PNG is lossless"
 
 
+@pytest.mark.slow
 def test_a_validation_split_is_used(prepared):
     data = tfdefense.data.load("three", prepared)
     assert (len(data.train), len(data.validation), len(data.test)) == (24, 8, 12)
@@ -97,6 +98,7 @@ def test_images_of_different_sizes_need_image_size(prepared):
     np.testing.assert_allclose(data.train.images[0], 50 / 255, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_images_on_disk_equal_images_in_memory(prepared, monkeypatch):
     in_memory = tfdefense.data.load("tiny", prepared)
     monkeypatch.setattr(disk_array, "MEMORY_LIMIT", 0)

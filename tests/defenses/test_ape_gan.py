@@ -19,6 +19,7 @@ def paper_losses(defense, batch, adversarial):
     return 0.7 * squared - 0.3 * tf.reduce_mean(log_sigmoid(fake)), discriminator
 
 
+@pytest.mark.slow
 def test_a_step_updates_both_networks_on_the_papers_losses(toy_model, toy_split):
     """Gradients are compared by Adam's first moments, because one step changes weights by little more than signs."""
     batch = {name: tf.constant(a) for name, a in make_fgsm_pairs(toy_model, toy_split).items()}

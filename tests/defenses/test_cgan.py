@@ -75,6 +75,7 @@ def test_it_learns_to_purify_and_a_finished_run_is_loaded(toy_model, toy_split, 
     assert RunDirectory(tmp_path / "run").read_config().settings["defense"] == "cgan"
 
 
+@pytest.mark.slow
 def test_the_result_for_an_image_does_not_depend_on_its_batch(toy_model, toy_split):
     defense = ConditionalGAN(toy_model)
     together = defense.purify(toy_split.images[:6]).numpy()

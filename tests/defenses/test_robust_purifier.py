@@ -88,6 +88,7 @@ def test_a_drawn_half_of_the_images_is_attacked_by_the_square_attack(toy_model, 
     np.testing.assert_allclose(one.numpy(), adversarial[:1], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_gan_weight_adds_a_critic_that_is_not_exported(toy_model, toy_split):
     defense = RobustPurifier(toy_model, **SMALL, gan_weight=0.5, inner_steps=1)
     defense.prepare(10)

@@ -128,6 +128,7 @@ def test_fixed_randomness_is_a_function_of_image_and_seed():
     assert not np.allclose(fixed.purify(images, 0), fixed.purify(images))
 
 
+@pytest.mark.slow
 def test_it_removes_noise():
     clean = np.zeros((8, 28, 28, 1), np.float32)
     clean[:, 8:20, 8:20] = 1.0
@@ -143,6 +144,7 @@ def test_it_removes_noise():
     assert np.mean(purified.numpy()[inside]) - np.mean(purified.numpy()[background]) > 0.5
 
 
+@pytest.mark.slow
 def test_its_gradient_is_the_identity():
     images = tf.constant(RNG.random((2, 8, 9, 3)).astype(np.float32))
     direction = RNG.standard_normal(images.shape).astype(np.float32)

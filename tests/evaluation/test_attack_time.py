@@ -49,6 +49,7 @@ def test_few_computations_are_not_timed(toy_split):
     assert sum(estimate_seconds([plan(toy_split, steps=10)]).values()) == 0
 
 
+@pytest.mark.slow
 def test_attacks_of_the_same_label_and_of_other_models_add_up(toy_split):
     def other_model(images):
         return slow_model(images)
@@ -59,6 +60,7 @@ def test_attacks_of_the_same_label_and_of_other_models_add_up(toy_split):
     assert 1.5 * one < both < 3 * one
 
 
+@pytest.mark.slow
 def test_too_long_attacks_are_refused_and_long_ones_announced(toy_split, capsys):
     planned = [plan(toy_split, steps=100_000)]
     with pytest.raises(UserError, match=r"--max_hours=0.1: the attacks may take .*\(pgd.*--images"):

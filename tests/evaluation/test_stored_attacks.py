@@ -3,9 +3,10 @@ import pytest
 
 import tfdefense
 from tests.reports import NO_CHECKS, evaluate_without_checks
-from tfdefense.attacks import BIM
-from tfdefense.evaluation import AttackPlan
+from tfdefense.attacks import BIM, Square
+from tfdefense.evaluation import AttackPlan, stored_attacks
 from tfdefense.evaluation.evaluate_defense import evaluate_plan
+from tfdefense.evaluation.runner import ModelRunner
 
 
 @pytest.mark.slow
@@ -35,3 +36,15 @@ def test_stored_images_are_reused_by_other_defences_too(
     assert again.row(*row).seconds >= 0.5 * first.row(*row).seconds, (
         "the row has the time of the attack, although its images were stored"
     )
+
+
+@pytest.mark.parametrize(("queries", "files"), [(2, 1), (1_000_000, 3)])
+def test_long_attacks_are_stored_a_few_images_at_a_time(
+    bit_depth, toy_split, tmp_path, queries, files
+):
+    """An interruption of a long attack costs one file, not all images."""
+    attack, runner = Square(epsilon=1.0, queries=queries), ModelRunner(bit_depth.defend())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stored_attacks, "_FEWEST_IMAGES", 4)
+        stored_attacks.attack_split(runner, attack, toy_split.take(9), tmp_path)
+    assert len(list(tmp_path.glob("attacks/*/shards/*.npz"))) == files

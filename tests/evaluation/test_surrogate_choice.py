@@ -61,6 +61,7 @@ def test_all_is_the_default_and_stands_alone():
         EvaluationConfig(surrogates=())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("defense", "message"),
     [

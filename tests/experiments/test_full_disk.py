@@ -130,6 +130,7 @@ def test_event_files_name_the_reason(small):
     message_of_full_disk(error)
 
 
+@pytest.mark.slow
 def test_adversarial_images_are_made_afterwards(small, toy_split, toy_model):
     def craft():
         model = FrozenClassifier(toy_model, toy_split.image_shape)

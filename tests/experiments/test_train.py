@@ -111,6 +111,7 @@ def test_the_default_run_directory_is_in_runs_dir(plain, tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["npz-toy-toy-bit_depth"]
 
 
+@pytest.mark.slow
 def test_a_run_without_its_classifier_finds_it_again_by_its_path(plain, tmp_path, monkeypatch):
     run = RunDirectory(tmp_path / "run")
     train_defense(plain, run=run)

@@ -132,6 +132,7 @@ def test_functions_that_call_themselves_or_unfold_are_refused(calls):
         require_allowed_graph(needed_graph(definition, "out:0"), "--classifier=x")
 
 
+@pytest.mark.slow
 def test_a_graph_in_a_run_directory_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save_keras_file(tmp_path / "classifier.keras", ACTS["WriteFile"])

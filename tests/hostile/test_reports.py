@@ -117,6 +117,7 @@ class _Elements(html.parser.HTMLParser):
         }
 
 
+@pytest.mark.slow
 def test_a_page_with_texts_from_outside_has_no_other_elements(report, tmp_path):
     def pages(text):
         def change(content):
@@ -153,6 +154,7 @@ def _damage(value, rng):
     return rng.choice([None, True, -1, 1.5, 10**18, "text", [], {}, ["x"], {"x": 1}, "\ud800"])
 
 
+@pytest.mark.slow
 def test_every_damage_of_a_report_is_one_line(report, tmp_path):
     rng = random.Random(0)
     refused = 0

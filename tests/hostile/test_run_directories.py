@@ -20,6 +20,7 @@ from tfdefense.training.checkpoints import Checkpoints
 from tfdefense.training.run_directory import RunDirectory
 
 
+@pytest.mark.slow
 def test_every_damage_of_a_configuration_is_one_line(tmp_path):
     rng, refused = random.Random(0), 0
     path = tmp_path / "config.json"

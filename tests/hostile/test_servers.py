@@ -96,6 +96,7 @@ def test_a_sound_answer_is_returned(ask):
     assert ask(_outputs())["classes"].tolist() == [1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "message"),
     [

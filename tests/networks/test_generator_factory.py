@@ -7,6 +7,7 @@ from tfdefense.errors import UserError
 from tfdefense.networks.generator_factory import GENERATORS, check_generator, make_generator
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GENERATORS)
 def test_a_generator_with_thresholds_trains_them_and_is_saved_with_them(name, tmp_path):
     shape = (7, 7, 1)

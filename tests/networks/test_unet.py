@@ -18,6 +18,7 @@ def test_default_levels_go_down_to_one_pixel(size, levels):
     assert default_levels(size) == levels
 
 
+@pytest.mark.slow
 def test_at_256_pixels_the_network_is_the_generator_of_pix2pix():
     """Filters and inputs of each layer, from the paper's text: C64-...-C512, CD512-...-C128."""
     unet = UNet(3, image_size=(256, 256))
@@ -29,6 +30,7 @@ def test_at_256_pixels_the_network_is_the_generator_of_pix2pix():
     assert (len(unet.encoder_norms), len(unet.decoder_norms), len(unet.dropouts)) == (6, 7, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (17, 30, 3), (5, 5, 1)])
 def test_purified_images_have_the_shape_of_the_input_and_are_in_range(shape):
     unet = UNet(shape[-1], image_size=shape[:2])
@@ -66,6 +68,7 @@ def test_a_loaded_network_equals_the_saved_one(tmp_path):
     np.testing.assert_allclose(loaded(images), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_innermost_layers_leave_out_only_padding(monkeypatch):
     """Values and gradients are those of the plain convolutions."""
     unet = UNet(1, image_size=(16, 16))

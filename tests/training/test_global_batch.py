@@ -73,6 +73,7 @@ DROPOUT_LAYERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DROPOUT_LAYERS)
 def test_two_replicas_draw_the_mask_of_one(two_replicas, name):
     ones = tf.ones([6, 5, 4, 7])

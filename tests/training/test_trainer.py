@@ -57,6 +57,7 @@ def test_training_converges_and_validates_at_most_once_per_epoch():
     assert len(calls) == 6
 
 
+@pytest.mark.slow
 def test_steps_per_loop_does_not_change_the_result():
     weights = []
     for steps_per_loop in (1, 5, 100):
@@ -110,6 +111,7 @@ def test_damaged_checkpoints_and_those_of_other_networks_raise_an_error(tmp_path
         Checkpoints(Fit().checkpoint_items(), tmp_path).restore()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["data", "index"])
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path, capsys, part):
     Trainer(Fit(), config(), tmp_path).fit(ARRAYS)
@@ -133,6 +135,7 @@ def test_checkpoints_are_found_if_the_list_of_tensorflow_is_lost(tmp_path):
     assert Trainer(Fit(), config(), tmp_path).is_finished(32)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_a_checkpoint_and_raises_an_error(tmp_path):
     def send_sigterm():
         os.kill(os.getpid(), signal.SIGTERM)

@@ -23,6 +23,11 @@ from tfdefense.evaluation.runner import ModelRunner
 
 AttackedModel = FrozenClassifier | DefendedClassifier | Expectation
 
+# An interrupted attack goes on at the last whole file. A file of AutoAttack on ten classes has 80
+# images, which a small network needs minutes for, not hours.
+_PASSES_PER_FILE = 1_000_000
+_FEWEST_IMAGES = 25
+
 
 class AttackedSplit(NamedTuple):
     """Result of an attack on a split.
@@ -50,7 +55,7 @@ def attack_split(
         either if the classifier is not a Keras model, because its weights cannot be compared.
     """
     model = runner.model
-    storage = _storage(runner, split, runs_dir)
+    storage = _storage(runner, attack, split, runs_dir)
     if storage is None:
         return AttackedSplit(runner.attack(attack, split), 0.0)
     start = time.monotonic()
@@ -71,17 +76,25 @@ def count_missing(
     runner: ModelRunner[AttackedModel], attack: Attack, split: Split, runs_dir: str | Path | None
 ) -> int:
     """Return how many images `attack_split` would attack; arguments as there."""
-    storage = _storage(runner, split, runs_dir)
+    storage = _storage(runner, attack, split, runs_dir)
     if storage is None:
         return len(split)
     return count_missing_images(runner.model, split, attack, storage)
 
 
 def _storage(
-    runner: ModelRunner[AttackedModel], split: Split, runs_dir: str | Path | None
+    runner: ModelRunner[AttackedModel], attack: Attack, split: Split, runs_dir: str | Path | None
 ) -> AdversarialStorage | None:
     """Return where the images are stored; None if they are not."""
     _, networks = runner.model.identity()
     if runs_dir is None or not isinstance(networks["classifier"], keras.Model):
         return None
-    return AdversarialStorage(batch_size=runner.fitting_batch_size(split), runs_dir=runs_dir)
+    images = min(runner.fitting_batch_size(split), _most_images_in_a_file(attack, split))
+    return AdversarialStorage(batch_size=images, runs_dir=runs_dir)
+
+
+def _most_images_in_a_file(attack: Attack, split: Split) -> int:
+    """Return the number of images whose attack takes `_PASSES_PER_FILE` forward passes at most."""
+    cost = attack.largest_cost(split.image_shape, split.num_classes)
+    passes = 1 if cost is None else 3 * cost.gradients + cost.predictions
+    return max(_FEWEST_IMAGES, _PASSES_PER_FILE // max(1, passes))

@@ -3,12 +3,14 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 import tfdefense
 from tfdefense.attacks import BIM, FGSM
 from tfdefense.attacks.core.compile_cache import clear_compile_cache, count_compiled
 
 
+@pytest.mark.slow
 def test_a_defended_pipeline_is_attacked_like_any_model(toy_model, toy_split):
     pipeline = tfdefense.defenses.APEGANPlusPlus(toy_model).defend()
     labels = np.argmax(pipeline(toy_split.images), 1).astype(np.int32)

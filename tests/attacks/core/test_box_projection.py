@@ -34,6 +34,7 @@ def smallest_step_by_scipy(x, w, value, norm):
     return found.fun if found.success else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_step_is_the_optimum(norm):
     rng = np.random.default_rng(0)

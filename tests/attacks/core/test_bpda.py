@@ -26,6 +26,7 @@ def test_values_are_of_forward_and_gradients_of_backward(victim_images):
     np.testing.assert_allclose(gradient(squared, victim_images), 6 * victim_images, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_forward_can_be_python_code_with_variables(victim, victim_images, victim_labels):
     scale = tf.Variable(1.0)
 

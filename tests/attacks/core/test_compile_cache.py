@@ -59,6 +59,7 @@ def test_many_datasets_warn_of_no_retracing(toy_split, tmp_path, tensorflow_log)
     assert not [message for message in tensorflow_log if "retracing" in message]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["keras", "bit_depth", pytest.param("robust_purifier", marks=pytest.mark.slow)]
 )

@@ -82,6 +82,7 @@ def test_the_estimate_points_along_the_normal(norm, oracle, batch, normal):
     assert cosines[2] > 0.97
 
 
+@pytest.mark.slow
 def test_the_estimate_does_not_depend_on_the_size_of_a_call(oracle, batch, monkeypatch):
     points = tf.constant(np.full((4, *SHAPE), 0.5, np.float32))
     samples = NoiseSamples(tf.fill([4], 0.05), tf.constant([7, 90, 33, 1]), tf.range(4))

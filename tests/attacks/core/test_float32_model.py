@@ -6,6 +6,7 @@ from tfdefense.attacks import FGSM, PGD
 from tfdefense.classifiers import FrozenClassifier
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16, tf.float64])
 def test_callables_of_any_floating_dtype_are_attacked(dtype, toy_model, toy_split):
     def model(images):

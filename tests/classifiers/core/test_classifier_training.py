@@ -47,6 +47,7 @@ def test_given_hyperparameters_replace_those_of_the_recipe(digits):
     assert settings["augmentation"] == LINEAR.grey.augmentation
 
 
+@pytest.mark.slow
 def test_the_learning_rate_of_sgd_warms_up_and_falls_to_zero(digits):
     given = ClassifierConfig(epochs=40, optimizer="sgd", learning_rate=0.3)
     training = ClassifierTraining(LINEAR, digits, config=given)

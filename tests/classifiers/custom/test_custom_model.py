@@ -51,6 +51,7 @@ def softmax_ends(trained):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["keras", "h5", "saved_model"])
 @pytest.mark.parametrize("end", ["logits", "dense", "layer", "activation", "nested"])
 def test_logits_and_gradients_equal_those_of_the_saved_model(trained, digits, tmp_path, end, form):
@@ -80,6 +81,7 @@ def test_logits_and_gradients_equal_those_of_the_saved_model(trained, digits, tm
     np.testing.assert_allclose(ours, theirs, rtol=1e-2, atol=1e-3 * np.abs(theirs).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["keras", "saved_model"])
 def test_a_saved_classifier_equals_the_loaded_one(trained, digits, tmp_path, form):
     path = tmp_path / ("theirs.keras" if form == "keras" else "theirs")
@@ -93,6 +95,7 @@ def test_a_saved_classifier_equals_the_loaded_one(trained, digits, tmp_path, for
     assert model_fingerprint(again) == model_fingerprint(classifier)
 
 
+@pytest.mark.slow
 def test_different_graphs_have_different_fingerprints(trained, digits, tmp_path):
     trained.export(tmp_path / "one", verbose=False)
     other = network(keras.layers.Dense(10))
@@ -104,6 +107,7 @@ def test_different_graphs_have_different_fingerprints(trained, digits, tmp_path)
     assert model_fingerprint(one) != model_fingerprint(two)
 
 
+@pytest.mark.slow
 def test_a_missing_input_range_is_found(trained, digits, tmp_path, capsys):
     trained.save(tmp_path / "theirs.keras")
     with pytest.raises(UserError, match=r"in \[0, 1\], and \d\d% given in \[0, 255\].*--input_"):
@@ -189,6 +193,7 @@ def test_unsafe_code_runs_once_and_is_not_in_the_classifier(with_lambda, trained
     assert not (with_lambda / "ran").exists()
 
 
+@pytest.mark.slow
 def test_exports_of_this_library_are_loaded(trained, digits, tmp_path):
     """A SavedModel with several outputs gives its logits."""
     archive = keras.export.ExportArchive()

@@ -38,6 +38,7 @@ def save_colour_model(path, preset):
     model.save(path)
 
 
+@pytest.mark.slow
 def test_the_preset_is_found_and_accepted(tmp_path, capsys):
     save_colour_model(tmp_path / "theirs.keras", "caffe")
     data = colours(30)
@@ -80,6 +81,7 @@ def test_a_wrong_range_is_found_for_two_balanced_classes(tmp_path):
         load_custom_model(tmp_path / "theirs.keras", data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["sigmoid", "linear"])
 def test_one_unit_gives_two_logits(tmp_path, end):
     save_halves_model(tmp_path / "theirs.keras", end)
@@ -98,6 +100,7 @@ def test_the_sign_test_counts_only_images_that_differ():
     assert _sign_test(np.append(ones, False), np.append(zeros, True)) == 7 / 64
 
 
+@pytest.mark.slow
 def test_a_model_that_has_learned_nothing_is_accepted_in_any_format(tmp_path):
     """It returns the last class for dark images and the first one, the largest, for bright ones."""
     rng = np.random.default_rng(0)

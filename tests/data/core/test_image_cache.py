@@ -318,6 +318,7 @@ def reads(monkeypatch):
     return files
 
 
+@pytest.mark.slow
 def test_a_folder_is_decoded_once_for_all_splits_and_seeds(folder, reads):
     first = tfdefense.data.load(f"dir:{folder}")
     assert len(reads) == 10

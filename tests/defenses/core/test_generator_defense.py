@@ -11,6 +11,7 @@ from tfdefense.training import Replica
 from tfdefense.training.run_directory import RunDirectory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [

@@ -52,6 +52,7 @@ def test_noise_is_gaussian_and_differs_between_draws(toy_images):
     assert np.mean(np.abs(noise) > 1) == pytest.approx(2 * norm.sf(2), rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_linear_classifier_is_certified_up_to_its_boundary(toy_images):
     """The distance to its boundary is known: certified radii are below it and close to it."""
     rng = np.random.default_rng(0)

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from tests.evaluation.checks.planted_flaws import identity
 from tfdefense.evaluation.checks.fitted_sizes import ProbePlan, fit_sizes, measure_seconds
@@ -7,6 +8,7 @@ from tfdefense.evaluation.checks.sizes import PROBES, CheckSizes
 LARGEST = CheckSizes(images=24, steps=40, draws=10_000)
 
 
+@pytest.mark.slow
 def test_measured_seconds_are_those_of_warm_functions(attacked_models, toy_split):
     models = attacked_models(identity)
     measure_seconds(models, toy_split)

@@ -1,3 +1,5 @@
+import pytest
+
 from tfdefense.evaluation.checks.loss_rises import LOSS_RISES
 
 
@@ -7,10 +9,12 @@ def test_pipeline_with_true_gradients_passes(evidence_of, clean_diagnostics):
     assert "over 12 PGD steps" in result.verdict
 
 
+@pytest.mark.slow
 def test_masked_gradients_fail(evidence_of, masked_diagnostics):
     assert not LOSS_RISES.run(evidence_of(masked_diagnostics)).passed
 
 
+@pytest.mark.slow
 def test_gradients_with_the_wrong_sign_fail(evidence_of, reversed_diagnostics):
     result = LOSS_RISES.run(evidence_of(reversed_diagnostics))
     assert not result.passed

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from tests.evaluation.checks.planted_flaws import identity, thin_out_gradient
 from tfdefense.evaluation.checks.optimization_finished import (
@@ -30,6 +31,7 @@ def test_pgd_that_reaches_the_corners_of_the_ball_passes(evidence_of, diagnose):
     assert "still rises at 0 of the 24 images that withstand" in result.verdict
 
 
+@pytest.mark.slow
 def test_loss_that_rises_far_from_any_border_passes(evidence_of, diagnose):
     diagnostics = diagnose(thin_out_gradient, epsilon=0.02, steps=40)
     result = OPTIMIZATION_FINISHED.run(evidence_of(diagnostics))

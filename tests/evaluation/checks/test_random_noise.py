@@ -47,6 +47,7 @@ def counting_model():
     return CountingModel()
 
 
+@pytest.mark.slow
 def test_strong_attack_passes(evidence_of, clean_diagnostics):
     result = RANDOM_NOISE.run(evidence_of(clean_diagnostics))
     assert result.passed

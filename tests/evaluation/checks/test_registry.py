@@ -94,6 +94,7 @@ def test_report_on_a_reversed_gradient_fails(evaluate_planted):
     assert {"Accuracy falls to chance", "White box is the strongest attacker"} <= names
 
 
+@pytest.mark.slow
 def test_purifier_without_any_gradient_is_an_error(evaluate_planted):
     with pytest.raises(UserError, match=r"has no gradient by its images.*bpda"):
         evaluate_planted(lambda images: tf.round(3 * images) / 3)

@@ -30,6 +30,7 @@ def evaluate_with(planted_defense, toy_split):
     return evaluate_with
 
 
+@pytest.mark.slow
 def test_without_checks_a_report_says_so(evaluate_with, capsys):
     report = evaluate_with("none")
     assert report.checks == ()

@@ -27,6 +27,7 @@ def run_check(evidence_of, diagnose, run_planted, toy_split):
     return run_check
 
 
+@pytest.mark.slow
 def test_attack_that_returns_only_its_last_image_fails(run_check):
     result = run_check(stop_at_success=False)
     assert not result.passed

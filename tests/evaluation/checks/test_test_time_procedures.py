@@ -20,6 +20,7 @@ def run_check(measure, diagnose):
     return run_check
 
 
+@pytest.mark.slow
 def test_ordinary_network_passes(run_check):
     result = run_check(identity, PGD(epsilon=0.1, steps=2))
     assert result.passed
@@ -36,6 +37,7 @@ def test_loop_with_a_declared_gradient_needs_an_attack_without_gradients(run_che
     assert run_check(smooth_in_a_loop, gradient, square).passed
 
 
+@pytest.mark.slow
 def test_random_numbers_need_attacks_in_expectation(measure, diagnose):
     measurements = measure(draw_noise, [PGD(epsilon=0.1, steps=2)])
     evidence = CheckEvidence(measurements, diagnose(draw_noise), ("planted",))

@@ -46,6 +46,7 @@ def purified(model_flags, folder, tmp_path, capsys):
     return target, CLASS_NAMES if len(model_flags) == 1 else ("",)
 
 
+@pytest.mark.slow
 def test_a_folder_is_purified(purified, exported, toy_images):
     target, class_names = purified
     model = open_model(exported)

@@ -28,6 +28,7 @@ def test_versions_count_up_and_no_partial_directory_is_left(small_defense, tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == ["12", "13", "7", "8"]
 
 
+@pytest.mark.slow
 def test_formats_do_not_share_a_directory(small_defense, tmp_path):
     export(small_defense, tmp_path)
     with pytest.raises(UserError, match="not of --format=tflite"):
@@ -35,6 +36,7 @@ def test_formats_do_not_share_a_directory(small_defense, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
+@pytest.mark.slow
 def test_the_files_of_a_killed_export_are_removed_after_a_day(small_defense, tmp_path):
     for name, age in (("partial-1", 25 * 3600), ("partial-2", 3600)):
         (tmp_path / name).mkdir()
@@ -43,6 +45,7 @@ def test_the_files_of_a_killed_export_are_removed_after_a_day(small_defense, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "partial-2"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_export_leaves_no_files(small_defense, tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt

@@ -139,6 +139,7 @@ def test_saved_model_cli_prints_the_mistake_in_invalid_images(saved_model_cli, m
     assert sentence in saved_model_cli[mistake].stderr
 
 
+@pytest.mark.slow
 def test_openvino_agrees(exported, toy_images, expected):
     openvino = pytest.importorskip("openvino")
     exact = {"INFERENCE_PRECISION_HINT": "f32"}  # By default it may compute in bfloat16.

@@ -39,5 +39,6 @@ def test_float16_agrees_with_the_defence(served_defense, expected, toy_images, p
     assert_agrees_and_checks(path, expected, toy_images, pngs, 0.01)
 
 
+@pytest.mark.slow
 def test_int8_agrees_with_the_defence(exported_int8, expected, toy_images, pngs):
     assert_agrees_and_checks(exported_int8, expected, toy_images, pngs, 0.3)

@@ -1,11 +1,13 @@
 """Warm-up requests of an exported model."""
 
+import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tests.serving.fake_server import SessionModel
 
 
+@pytest.mark.slow
 def test_the_model_answers_its_warm_up_requests(exported):
     model = SessionModel(exported)
     requests = set()

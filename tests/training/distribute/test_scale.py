@@ -1,5 +1,6 @@
 """Contracts of every defence that learns: on two replicas, and in bfloat16."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -16,6 +17,9 @@ from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.errors import UserError
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.training import Replica, Trainer
+
+# TensorFlow says that functions of tf.data are still compiled.
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the .*run_functions_eagerly")
 
 LEARNED = [name for name in DEFENSES.names() if issubclass(DEFENSES.get(name), LearnedDefense)]
 FEW = {
@@ -62,6 +66,16 @@ def fit(name, split, rates=None, **options):
     return defense.fit(split, epochs=1, validation=validation, steps_per_loop=2, **options)
 
 
+@contextlib.contextmanager
+def eager_functions():
+    """Run functions operation by operation: to trace one step takes three times as long."""
+    tf.config.run_functions_eagerly(run_eagerly=True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(run_eagerly=False)
+
+
 def train_one_step(name, split, strategy, **options):
     logged = []
     run_steps = Trainer.run_steps
@@ -75,7 +89,7 @@ def train_one_step(name, split, strategy, **options):
     rates = {"learning_rate": 1e-7}
     if name == "defense_gan":
         rates["critic_learning_rate"] = 1e-7
-    with pytest.MonkeyPatch.context() as patch, strategy.scope():
+    with pytest.MonkeyPatch.context() as patch, strategy.scope(), eager_functions():
         patch.setattr(Trainer, "run_steps", record)
         defense = fit(name, split, rates, batch_size=24, **options)
         logits = defense.defend()(split.images[:4]).numpy()
