@@ -1,7 +1,18 @@
-"""Classifiers from PyTorch: logits and input gradients are those of the original."""
+"""Classifiers from PyTorch: logits and input gradients are those of the original.
 
-import importlib.metadata
-import importlib.util
+The packages of the guide do not fit into the environment of the suite. To try the guide, make the
+two environments that it describes, and name their interpreters:
+
+    export TFDEFENSE_PYTORCH_PYTHON=exporter/bin/python
+    export TFDEFENSE_ONNX2TF_PYTHON=converter/bin/python
+    make test ARGS=tests/classifiers/custom/test_from_pytorch.py
+
+Otherwise `test_the_guide_converts` is skipped.
+"""
+
+import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -63,19 +74,54 @@ def test_the_guides_comparison_finds_differences(tmp_path):
     assert logits < TOLERANCE < gradients
 
 
+def versions(python, packages):
+    """Return the versions of packages in the environment of an interpreter, None if missing."""
+    script = """
+import importlib.metadata, importlib.util, json, sys
+installed = [name for name in sys.argv[1:] if importlib.util.find_spec(name)]
+print(json.dumps({name: importlib.metadata.version(name) for name in installed}))
+"""
+    command = [python, "-c", script, *packages]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return {package: found.get(package) for package in packages}
+
+
+def interpreter(variable, packages):
+    """Return the interpreter that has the packages, or skip.
+
+    It is named by an environment variable, otherwise it is that of the suite. A named interpreter
+    without the packages fails the test.
+
+    Args:
+      variable: name of the environment variable.
+      packages: names of packages, each with the oldest version that fits, as a tuple.
+    """
+    given = os.environ.get(variable)
+    refuse = pytest.fail if given else pytest.skip
+    found = shutil.which(given or sys.executable)
+    assert found, f"{variable}={given}: no such program"
+    python = os.path.abspath(found)
+    for package, version in versions(python, packages).items():
+        if version is None:
+            refuse(f"{package} is not installed in {python}: set {variable}")
+        if tuple(map(int, version.split(".")[:2])) < packages[package]:
+            needed = ".".join(map(str, packages[package]))
+            refuse(f"{package} {version} of {python} is older than {needed}: set {variable}")
+    return python
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["convolutions", "mobile_block", "residual_block"])
 def test_the_guide_converts(model, tmp_path):
-    for package in ("torch", "onnxscript", "onnx2tf"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed: see docs/guides/from-pytorch.md")
-    version = importlib.metadata.version("onnxscript")
-    if tuple(map(int, version.split(".")[:2])) < (0, 7):
-        pytest.skip(f"onnxscript {version} exports Flatten in a form that is converted wrong")
+    # onnxscript 0.6 exports Flatten in a form that is converted wrong.
+    exporter = interpreter(
+        "TFDEFENSE_PYTORCH_PYTHON", {"torch": (2,), "onnx": (1, 23), "onnxscript": (0, 7)}
+    )
+    converter = interpreter("TFDEFENSE_ONNX2TF_PYTHON", {"onnx2tf": (2, 6)})
     name = str(tmp_path / "mine")
-    exporter = "tests.classifiers.custom.pytorch_models"
-    subprocess.run([sys.executable, "-m", exporter, model, name], cwd=ROOT, check=True)
-    command = guide("sh")[0].splitlines()[-1].removeprefix("converter/bin/python ")
-    subprocess.run([sys.executable, *command.split()], cwd=tmp_path, check=True)
+    export = [exporter, "-m", "tests.classifiers.custom.pytorch_models", model, name]
+    subprocess.run(export, cwd=ROOT, check=True)
+    arguments = guide("sh")[0].splitlines()[-1].removeprefix("converter/bin/python ")
+    subprocess.run([converter, *arguments.split()], cwd=tmp_path, check=True)
     assert max(compare(name)) < TOLERANCE
     require_original(name)
