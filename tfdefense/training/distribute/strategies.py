@@ -32,7 +32,8 @@ def make_strategy(name: str = "mirrored") -> tf.distribute.Strategy:
         started.
 
     Raises:
-      UserError: an unknown name, or an invalid `TF_CONFIG`.
+      UserError: an unknown name, an invalid `TF_CONFIG`, or a port that is in use.
+      PreemptedError: SIGTERM arrived while this worker waited for the others.
     """
     if name == "multi_worker":
         return _make_multi_worker_strategy()
@@ -65,7 +66,9 @@ def _make_multi_worker_strategy() -> tf.distribute.Strategy:
     with interruptible_wait(f"all workers ({', '.join(addresses)})", grace=1.0):
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, sigterm)  # TensorFlow replaces it by one that does nothing.
+            signal.signal(
+                signal.SIGTERM, sigterm
+            )  # TensorFlow replaces it by one that does nothing.
         with strategy.scope():
             multi_worker.wait_for_workers()
     return strategy
