@@ -77,10 +77,9 @@ def _run_command(arguments: list[str]) -> int:
             " given may fail on some images.",
             1,
         )
-    except KeyboardInterrupt:
-        return _fail(
-            "interrupted. Repeat the command to resume from the last checkpoint.", _INTERRUPTED
-        )
+    except KeyboardInterrupt as interruption:
+        default = "interrupted. Repeat the command to resume from the last checkpoint."
+        return _fail(str(interruption) or default, _INTERRUPTED)
 
 
 def _run_module(command: str, flags: list[str]) -> None:

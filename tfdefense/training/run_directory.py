@@ -81,6 +81,8 @@ class RunDirectory:
           UserError: the directory is not a run directory or has other settings (the message lists
             them), it cannot be written, or another worker does not see it.
         """
+        # A slow worker must not see now what the chief writes, and take the run for an older one.
+        multi_worker.wait_for_workers()
         multi_worker.run_on_chief(lambda: self._create_or_reuse(config, overwrite=overwrite))
         require(
             not multi_worker.any_worker(not self.exists()),
@@ -130,6 +132,10 @@ class RunDirectory:
             f"{self}: the run has other settings: {', '.join(differences)}. Give the same settings,"
             f" choose another --{self.flag}{overwrite}.",
         )
+
+    def has_classifier(self) -> bool:
+        """Return whether `classifier.keras` exists for all workers; all must call this function."""
+        return not multi_worker.any_worker(not self.classifier_path.is_file())
 
     def save_classifier(self, model: Any) -> None:
         """Save the Keras model under attack as `classifier.keras`.

@@ -105,6 +105,30 @@ def test_two_workers_resume_after_one_died_and_end_as_one_process(place, uninter
         assert np.mean(close) >= (0.97 if name == "white" else 1), name
 
 
+@pytest.mark.slow
+def test_sigterm_ends_a_worker_whose_others_have_not_started(tmp_path):
+    """TensorFlow's own wait would hold Python's lock and ignore the signal."""
+    own, other = (f"localhost:{port}" for port in free_ports(2))
+    task = {"type": "worker", "index": 1}
+    config = json.dumps({"cluster": {"worker": [other, own]}, "task": task})
+    log = tmp_path / "log"
+    command = ["train", "--defense=apeganpp", "--strategy=multi_worker", f"--run={tmp_path}/run"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tfdefense.cli.main", *command],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CONFIG": config},
+        stdout=log.open("w"),
+        stderr=subprocess.STDOUT,
+    )
+    while process.poll() is None and "waiting for all workers" not in log.read_text():
+        time.sleep(0.1)
+    time.sleep(1.0)
+    process.terminate()
+    assert process.wait(timeout=60) == 143, log.read_text()
+    message = f"tfdefense: stopped by SIGTERM while waiting for the worker on {other}."
+    assert log.read_text().splitlines()[-1] == message
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [

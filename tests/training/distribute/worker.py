@@ -68,6 +68,13 @@ def attack_results(defense, output):
     }
 
 
+def is_sigterm_caught():
+    """Return whether SIGTERM has a handler, of Python or of C++, in this process (Linux)."""
+    status = Path("/proc/self/status").read_text()
+    caught = int(status.split("SigCgt:")[1].split()[0], 16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
 def main(classifier, run, output, die_at=None):
     save = Checkpoints.save
     Checkpoints.save = lambda self, step, **_: save(self, step)  # Without a minimum interval.
@@ -84,6 +91,7 @@ def main(classifier, run, output, die_at=None):
 
     Trainer.run_steps = run_or_die
     with selected_devices({"strategy": "multi_worker"}):
+        assert not is_sigterm_caught()
         defense = train(classifier, run)
         results = {**training_state(defense), **attack_results(defense, f"{run}-attack")}
     np.savez(output, **results)

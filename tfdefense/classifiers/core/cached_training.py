@@ -57,7 +57,7 @@ def train_classifier(
     }
     config = StoredConfig("classifier", settings, {"data_dir": data.data_dir})
     run.create_or_reuse(config, overwrite=overwrite)
-    if not run.classifier_path.is_file():
+    if not run.has_classifier():
         print_line(f"Training the classifier {training.name} into {run.path}.")
         training.fit(run.path)
         _save_summary(training, run)

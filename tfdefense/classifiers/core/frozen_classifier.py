@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfdefense.data.core.dataset import check_logits
 from tfdefense.errors import require
 from tfdefense.networks.upcast import cast_to_float32
+from tfdefense.training.mixed_precision import compute_in_float32
 
 
 class FrozenClassifier:
@@ -51,9 +52,13 @@ class FrozenClassifier:
         )
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        """Return logits float32 [N, K] of images float32 [N, H, W, C] in [0, 1]."""
+        """Return logits float32 [N, K] of images float32 [N, H, W, C] in [0, 1].
+
+        Layers of mixed precision compute in float32.
+        """
         if isinstance(self.model, keras.Model):
-            return cast_to_float32(self.model(images, training=False))
+            with compute_in_float32(self.model):
+                return cast_to_float32(self.model(images, training=False))
         return cast_to_float32(self.model(images))
 
     def identity(self) -> tuple[list[Any], dict[str, Any]]:

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants
 
 from tfdefense.classifiers.custom.graph_inlining import inline_calls, result_node
+from tfdefense.classifiers.custom.graph_precision import compute_graph_in_float32
 from tfdefense.classifiers.custom.graph_pruning import node_of, prune_to_output, replace_nodes
 from tfdefense.classifiers.custom.graph_rules import require_allowed_graph
 from tfdefense.classifiers.custom.random_draws import (
@@ -28,7 +29,8 @@ def freeze_signature(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the input and the output of a signature in a `tf.Graph` with constants for variables.
 
-    Nothing of the SavedModel runs. The graph holds only what the output is computed from. It is judged
+    Nothing of the SavedModel runs. The graph holds only what the output is computed from. It computes in
+    float32 where the SavedModel computes in 16 bits, because small gradients are 0 there. It is judged
     before TensorFlow reads it, because TensorFlow computes constant parts of a graph while it reads it.
 
     Args:
@@ -82,6 +84,7 @@ def _freeze(
     )
     if not trusts_model_files():
         require_allowed_graph(pruned, f"--classifier={saved.path}")
+    pruned = compute_graph_in_float32(pruned)
     with tf.Graph().as_default() as graph:
         tf.compat.v1.import_graph_def(pruned, name="")
     return graph.get_tensor_by_name(feed.tensor), graph.get_tensor_by_name(output)

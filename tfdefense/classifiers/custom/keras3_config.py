@@ -62,9 +62,9 @@ def _is_operation(layer: Mapping[str, Any]) -> bool:
 
 
 def compute_in_float32(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration whose layers of mixed precision compute in float32.
+    """Return a configuration whose layers of float16 or bfloat16 compute in float32.
 
-    Their weights are float32 anyway. In float16 small gradients are 0, which would make attacks weak.
+    Weights keep their values. In float16 small gradients are 0, which would make attacks weak.
     """
 
     def visit(value: Any) -> Any:
@@ -73,7 +73,7 @@ def compute_in_float32(config: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping):
             return {
                 key: "float32"
-                if key in ("dtype", "dtype_policy") and _is_mixed(each)
+                if key in ("dtype", "dtype_policy") and _is_short(each)
                 else visit(each)
                 for key, each in value.items()
             }
@@ -83,8 +83,8 @@ def compute_in_float32(config: dict[str, Any]) -> dict[str, Any]:
     return translated
 
 
-def _is_mixed(dtype: Any) -> bool:
+def _is_short(dtype: Any) -> bool:
     if isinstance(dtype, Mapping):
         inner = dtype.get("config")
         dtype = inner.get("name") if isinstance(inner, Mapping) else None
-    return dtype in ("mixed_float16", "mixed_bfloat16")
+    return dtype in ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")

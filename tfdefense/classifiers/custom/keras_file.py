@@ -34,8 +34,8 @@ def read_keras_model(path: Path) -> keras.Model:
     """Read a model from a `.keras` or `.h5` file, without its optimizer.
 
     A model of Keras 2 is translated. Python code in Lambda layers runs only if this process trusts
-    model files. Layers that compute in float16 or bfloat16 with float32 weights
-    compute in float32, because small gradients are 0 in 16 bits.
+    model files. Layers of float16 or bfloat16 compute in float32, because small gradients are 0 in 16
+    bits.
 
     Args:
       path: the file.

@@ -238,5 +238,5 @@ class LearnedDefense(Defense):
     def _create_run(self, run: RunDirectory, config: StoredConfig) -> None:
         """Create or reuse the run directory, with the guarded classifier in it."""
         run.create_or_reuse(config)
-        if isinstance(self.classifier.model, keras.Model) and not run.classifier_path.is_file():
+        if isinstance(self.classifier.model, keras.Model) and not run.has_classifier():
             run.save_classifier(self.classifier.model)

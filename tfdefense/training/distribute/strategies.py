@@ -2,12 +2,15 @@
 
 import os
 import re
+import signal
 import textwrap
+import threading
 
 import tensorflow as tf
 
 from tfdefense.errors import UserError, require, unknown_name
 from tfdefense.training.distribute import multi_worker
+from tfdefense.training.distribute.rendezvous import wait_for_addresses
 from tfdefense.utils.interruptible_wait import interruptible_wait
 from tfdefense.utils.json_types import typed_value
 from tfdefense.utils.progress import print_line
@@ -29,7 +32,8 @@ def make_strategy(name: str = "mirrored") -> tf.distribute.Strategy:
         started.
 
     Raises:
-      UserError: an unknown name, or an invalid `TF_CONFIG`.
+      UserError: an unknown name, an invalid `TF_CONFIG`, or a port that is in use.
+      PreemptedError: SIGTERM arrived while this worker waited for the others.
     """
     if name == "multi_worker":
         return _make_multi_worker_strategy()
@@ -56,8 +60,15 @@ def _make_multi_worker_strategy() -> tf.distribute.Strategy:
         f"{job} {index} of {len(addresses)} workers ({cluster[job][index]}): waiting for all"
         f" workers: {', '.join(addresses)}."
     )
+    own = cluster[job][index]
+    wait_for_addresses(own, [each for each in addresses if each != own])
+    sigterm = signal.getsignal(signal.SIGTERM)
     with interruptible_wait(f"all workers ({', '.join(addresses)})", grace=1.0):
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(
+                signal.SIGTERM, sigterm
+            )  # TensorFlow replaces it by one that does nothing.
         with strategy.scope():
             multi_worker.wait_for_workers()
     return strategy
