@@ -38,7 +38,7 @@ def test_it_is_the_algorithm_of_the_paper(norm, victim, victim_images, victim_la
 def deepfool_in_numpy(model, image, label, norm, overshoot=0.02):
     """Run algorithm 2 of the paper on one image, one class at a time."""
     total, x = np.zeros_like(image), image
-    for _ in range(50):
+    for number in range(50):
         logits = model(x[None]).numpy()[0]
         if np.argmax(logits) != label:
             break
@@ -49,11 +49,24 @@ def deepfool_in_numpy(model, image, label, norm, overshoot=0.02):
             distance = abs(logits[other] - logits[label]) / dual
             if distance < best:
                 direction = w / dual if norm == "l2" else np.sign(w)
-                beyond = np.clip(distance / 10, 1e-6, 1e-4)
+                beyond = np.clip(distance / 10, min(1e-6 * 2**number, 1e-4), 1e-4)
                 best, step = distance, (distance + beyond) * direction
         total = total + step
         x = np.clip(image + (1 + overshoot) * total, 0, 1).astype(np.float32)
     return x
+
+
+def test_an_image_that_clipping_holds_up_crosses_the_boundary():
+    """Every step has pixels that are black already, so that it covers a fifth of its way."""
+    weights = tf.constant([[-2.0, 0.0], [1.0, 0.0]])
+
+    def model(images):
+        return tf.reshape(images, [-1, 2]) @ weights + [[0.0, 0.5]]
+
+    images = np.array([0.0, 0.0], np.float32).reshape(1, 1, 2, 1)
+    result = DeepFool(overshoot=0.0).run(model, images, [1])
+    assert bool(result.success[0])
+    np.testing.assert_allclose(result.l2, 0.5, atol=1e-3)
 
 
 def logit_gradient(model, image, output):

@@ -21,6 +21,10 @@ from tfdefense.attacks.core.model import Model
 from tfdefense.attacks.core.targets import most_likely_wrong_classes
 from tfdefense.errors import require
 
+# Distance that a step goes beyond the boundary. The published code adds 1e-4, which is many times the
+# distance of an image that is closer to the boundary: the first steps add less.
+_LEAST_BEYOND, _MOST_BEYOND = 1e-6, 1e-4
+
 
 class _DeepFoolState(NamedTuple):
     """State of each image; `total` is r_0 + ... + r_i. Tensors of N rows."""
@@ -84,7 +88,10 @@ class DeepFool(Attack):
             images, labels, directions = constants
             logits, gradients = class_gradients(model, state.adversarial, lambda _: directions)
             leads = tf.einsum("nvk,nk->nv", directions, logits)
-            smallest, gradient = step_to_nearest_boundary(leads, gradients, self.norm)
+            # An image that clipping to [0, 1] holds up comes nearer to the boundary, and never crosses
+            # it unless its steps end well beyond.
+            least = tf.minimum(_LEAST_BEYOND * 2.0 ** tf.cast(number, tf.float32), _MOST_BEYOND)
+            smallest, gradient = step_to_nearest_boundary(leads, gradients, self.norm, least)
             total = state.total + smallest
             adversarial = tf.clip_by_value(images + (1 + self.overshoot) * total, 0.0, 1.0)
             no_gradient = tf.where(number == 0, is_zero(gradient), state.no_gradient)
@@ -117,7 +124,7 @@ def candidate_directions(logits: tf.Tensor, labels: tf.Tensor, candidates: int) 
 
 
 def step_to_nearest_boundary(
-    leads: tf.Tensor, gradients: tf.Tensor, norm: str
+    leads: tf.Tensor, gradients: tf.Tensor, norm: str, least: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the smallest step to any of V linearised boundaries, and the gradient that it follows.
 
@@ -125,6 +132,7 @@ def step_to_nearest_boundary(
       leads: float32 [N, V], the logit of each candidate minus that of the label.
       gradients: float32 [N, V, H, W, C], the gradients of `leads`.
       norm: "l2" or "linf".
+      least: smallest distance that a step goes beyond the boundary, float32 [].
 
     Returns:
       Two tensors float32 [N, H, W, C].
@@ -136,8 +144,7 @@ def step_to_nearest_boundary(
     nearest = tf.argmin(distances, axis=1)
     gradient = tf.gather(gradients, nearest, batch_dims=1)
     distance = tf.gather(distances, nearest, batch_dims=1)
-    # A little beyond the boundary. Otherwise an image exactly on it would not move. The published
-    # code adds 1e-4, which is many times the distance of an image that is closer to the boundary.
-    beyond = tf.clip_by_value(distance / 10, 1e-6, 1e-4)
+    # A little beyond the boundary. Otherwise an image exactly on it would not move.
+    beyond = tf.clip_by_value(distance / 10, least, _MOST_BEYOND)
     distance = tf.where(is_zero(gradient), 0.0, distance + beyond)
     return norms.expand_per_image(distance) * norms.steepest_direction(gradient, norm), gradient
