@@ -7,6 +7,7 @@ from tests.conftest import SHAPE, make_toy_model
 from tests.small_classifier import train_small_classifier
 from tfdefense.classifiers import FrozenClassifier, default_for, mnist_cnn
 from tfdefense.errors import UserError
+from tfdefense.training.mixed_precision import compute_in
 
 
 def test_the_error_names_images_that_are_too_small():
@@ -53,6 +54,24 @@ def test_any_callable_is_accepted_and_dropout_is_off(toy_images):
     model = keras.Sequential([make_toy_model(), keras.layers.Dropout(0.9)])
     frozen = FrozenClassifier(model, SHAPE)
     np.testing.assert_array_equal(frozen(toy_images), frozen(toy_images))
+
+
+def test_training_in_bfloat16_also_computes_attacks_in_bfloat16(toy_images):
+    model = make_toy_model()
+    classifier = FrozenClassifier(model, SHAPE)
+    exact = classifier(toy_images).numpy()
+    with compute_in([model], "bfloat16"):
+        rounded = classifier(toy_images).numpy()
+    assert not np.array_equal(rounded, exact)
+    np.testing.assert_allclose(rounded, exact, atol=0.05)
+
+
+def test_a_model_given_in_mixed_precision_is_computed_in_float32(toy_images):
+    model = make_toy_model()
+    exact = FrozenClassifier(model, SHAPE)(toy_images)
+    with compute_in([model], "bfloat16"):
+        given = FrozenClassifier(model, SHAPE)
+        np.testing.assert_array_equal(given(toy_images), exact)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Classifier in inference mode that returns logits, as attacks and defences use it."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import tensorflow as tf
 from tfdefense.data.core.dataset import check_logits
 from tfdefense.errors import require
 from tfdefense.networks.upcast import cast_to_float32
-from tfdefense.training.mixed_precision import compute_in_float32
+from tfdefense.training.mixed_precision import compute_in_float32, has_mixed_layers
 
 
 class FrozenClassifier:
@@ -45,6 +46,8 @@ class FrozenClassifier:
         self.image_shape = (height, width, channels)
         name = getattr(self.model, "name", None) or getattr(self.model, "__name__", None)
         self.name = name or type(self.model).__name__
+        # Training in bfloat16 makes a model mixed later, and so does not lose its speed here.
+        self._is_mixed = has_mixed_layers(self.model)
         self.num_classes = self._probe().shape[-1]
         require(
             num_classes in (None, self.num_classes),
@@ -54,12 +57,13 @@ class FrozenClassifier:
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         """Return logits float32 [N, K] of images float32 [N, H, W, C] in [0, 1].
 
-        Layers of mixed precision compute in float32.
+        The layers of a model that was given in mixed precision compute in float32.
         """
-        if isinstance(self.model, keras.Model):
-            with compute_in_float32(self.model):
-                return cast_to_float32(self.model(images, training=False))
-        return cast_to_float32(self.model(images))
+        if not isinstance(self.model, keras.Model):
+            return cast_to_float32(self.model(images))
+        context = compute_in_float32(self.model) if self._is_mixed else contextlib.nullcontext()
+        with context:
+            return cast_to_float32(self.model(images, training=False))
 
     def identity(self) -> tuple[list[Any], dict[str, Any]]:
         """Return no settings, and the model as the network "classifier": see `Identifiable`."""
