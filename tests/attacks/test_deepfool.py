@@ -56,7 +56,7 @@ def deepfool_in_numpy(model, image, label, norm, overshoot=0.02):
     return x
 
 
-def test_an_image_that_clipping_holds_up_crosses_the_boundary():
+def test_an_image_whose_steps_are_clipped_crosses_the_boundary():
     """Every step has pixels that are black already, so that it covers a fifth of its way."""
     weights = tf.constant([[-2.0, 0.0], [1.0, 0.0]])
 

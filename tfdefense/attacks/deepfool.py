@@ -88,10 +88,12 @@ class DeepFool(Attack):
             images, labels, directions = constants
             logits, gradients = class_gradients(model, state.adversarial, lambda _: directions)
             leads = tf.einsum("nvk,nk->nv", directions, logits)
-            # An image that clipping to [0, 1] holds up comes nearer to the boundary, and never crosses
-            # it unless its steps end well beyond.
-            least = tf.minimum(_LEAST_BEYOND * 2.0 ** tf.cast(number, tf.float32), _MOST_BEYOND)
-            smallest, gradient = step_to_nearest_boundary(leads, gradients, self.norm, least)
+            # Where clipping to [0, 1] shortens every step, an image comes nearer to the boundary and
+            # crosses it only if its steps aim well beyond.
+            least_beyond = tf.minimum(
+                _LEAST_BEYOND * 2.0 ** tf.cast(number, tf.float32), _MOST_BEYOND
+            )
+            smallest, gradient = step_to_nearest_boundary(leads, gradients, self.norm, least_beyond)
             total = state.total + smallest
             adversarial = tf.clip_by_value(images + (1 + self.overshoot) * total, 0.0, 1.0)
             no_gradient = tf.where(number == 0, is_zero(gradient), state.no_gradient)
@@ -124,7 +126,7 @@ def candidate_directions(logits: tf.Tensor, labels: tf.Tensor, candidates: int) 
 
 
 def step_to_nearest_boundary(
-    leads: tf.Tensor, gradients: tf.Tensor, norm: str, least: tf.Tensor
+    leads: tf.Tensor, gradients: tf.Tensor, norm: str, least_beyond: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the smallest step to any of V linearised boundaries, and the gradient that it follows.
 
@@ -132,7 +134,7 @@ def step_to_nearest_boundary(
       leads: float32 [N, V], the logit of each candidate minus that of the label.
       gradients: float32 [N, V, H, W, C], the gradients of `leads`.
       norm: "l2" or "linf".
-      least: smallest distance that a step goes beyond the boundary, float32 [].
+      least_beyond: smallest distance that a step goes beyond the boundary, float32 [].
 
     Returns:
       Two tensors float32 [N, H, W, C].
@@ -145,6 +147,6 @@ def step_to_nearest_boundary(
     gradient = tf.gather(gradients, nearest, batch_dims=1)
     distance = tf.gather(distances, nearest, batch_dims=1)
     # A little beyond the boundary. Otherwise an image exactly on it would not move.
-    beyond = tf.clip_by_value(distance / 10, least, _MOST_BEYOND)
+    beyond = tf.clip_by_value(distance / 10, least_beyond, _MOST_BEYOND)
     distance = tf.where(is_zero(gradient), 0.0, distance + beyond)
     return norms.expand_per_image(distance) * norms.steepest_direction(gradient, norm), gradient

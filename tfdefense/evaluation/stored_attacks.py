@@ -23,9 +23,9 @@ from tfdefense.evaluation.runner import ModelRunner
 
 AttackedModel = FrozenClassifier | DefendedClassifier | Expectation
 
-# An interrupted attack goes on at the last whole file. A file of AutoAttack on ten classes has 80
-# images, which a small network needs minutes for, not hours.
-_PASSES_PER_FILE = 1_000_000
+# An interrupted attack resumes at the next shard. A shard of AutoAttack on ten classes has 80 images,
+# which take minutes on a small network.
+_PASSES_PER_SHARD = 1_000_000
 _FEWEST_IMAGES = 25
 
 
@@ -89,12 +89,16 @@ def _storage(
     _, networks = runner.model.identity()
     if runs_dir is None or not isinstance(networks["classifier"], keras.Model):
         return None
-    images = min(runner.fitting_batch_size(split), _most_images_in_a_file(attack, split))
-    return AdversarialStorage(batch_size=images, runs_dir=runs_dir)
+    size = min(runner.fitting_batch_size(split), _fitting_shard_size(runner.model, attack, split))
+    return AdversarialStorage(batch_size=size, runs_dir=runs_dir)
 
 
-def _most_images_in_a_file(attack: Attack, split: Split) -> int:
-    """Return the number of images whose attack takes `_PASSES_PER_FILE` forward passes at most."""
+def _fitting_shard_size(model: AttackedModel, attack: Attack, split: Split) -> int:
+    """Return the number of images whose attack takes `_PASSES_PER_SHARD` forward passes at most.
+
+    The cost of attacks of other libraries is not known: it counts as nothing.
+    """
     cost = attack.largest_cost(split.image_shape, split.num_classes)
     passes = 1 if cost is None else 3 * cost.gradients + cost.predictions
-    return max(_FEWEST_IMAGES, _PASSES_PER_FILE // max(1, passes))
+    passes *= max(1, len(surrogate_names(attack, model, split.image_shape)))
+    return max(_FEWEST_IMAGES, _PASSES_PER_SHARD // max(1, passes))

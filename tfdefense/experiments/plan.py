@@ -138,7 +138,8 @@ def create_run(plan: TrainingPlan, context: ExperimentContext) -> None:
         opened = _open_classifier(plan, classifier, context)
     run.create_or_reuse(plan.to_stored(), overwrite=context.overwrite)
     print_line(f"Run directory: {run.path}")
-    if classifier and not run.has_classifier():
+    is_missing = not run.has_classifier()  # All workers must ask.
+    if classifier and is_missing:
         opened = opened or _open_classifier(plan, classifier, context)
         run.save_classifier(opened.model)
 

@@ -81,7 +81,7 @@ class RunDirectory:
           UserError: the directory is not a run directory or has other settings (the message lists
             them), it cannot be written, or another worker does not see it.
         """
-        # A slow worker must not see now what the chief writes, and take the run for an older one.
+        # All workers look for an existing run before the chief writes a new one.
         multi_worker.wait_for_workers()
         multi_worker.run_on_chief(lambda: self._create_or_reuse(config, overwrite=overwrite))
         require(

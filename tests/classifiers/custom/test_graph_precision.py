@@ -105,8 +105,41 @@ def test_functions_and_loops_are_converted():
     np.testing.assert_allclose(outputs, exact, rtol=1e-5, atol=1e-5)
 
 
-def test_a_graph_that_reads_bits_does_not_change():
+def test_a_graph_that_reads_bits_does_not_change_and_a_line_says_so(capsys):
     with tf.Graph().as_default() as graph:
         tf.bitcast(tf.constant([1.0], tf.float16), tf.uint16)
     definition = graph.as_graph_def()
     assert compute_graph_in_float32(definition) is definition
+    assert "reads them (Bitcast)" in "".join(capsys.readouterr())
+
+
+def test_bits_of_integers_do_not_matter():
+    with tf.Graph().as_default() as graph:
+        tf.bitcast(tf.constant([1]), tf.uint32)
+        tf.constant([1.0], tf.float16)
+    assert "DT_HALF" not in str(compute_graph_in_float32(graph.as_graph_def()))
+
+
+@pytest.mark.parametrize("dtype", [None, "float16"])
+def test_inputs_of_16_bits_do_not_round_gradients(dtype):
+    """A `Sequential` without `Input` has an input of the dtype of its first layer."""
+    layers = [keras.layers.Flatten(dtype="mixed_float16")]
+    layers += [keras.layers.Dense(2, kernel_initializer="ones", dtype="mixed_float16")]
+    first = [keras.Input(SHAPE, dtype=dtype)] if dtype else []
+    model = keras.Sequential(first + layers)
+    model.build((None, *SHAPE))
+    classifier = FrozenClassifier(model, SHAPE)
+    images = tf.constant(IMAGES)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        small = 1e-9 * tf.reduce_sum(classifier(images))
+    np.testing.assert_allclose(tape.gradient(small, images), 2e-9, rtol=1e-3)
+    np.testing.assert_allclose(classifier(IMAGES)[:, 0], IMAGES.reshape(12, -1).sum(1), rtol=1e-6)
+    assert model.inputs[0].dtype == "float16"
+
+
+def test_quantised_layers_keep_their_precision():
+    model = model_of("mixed_bfloat16")
+    model.quantize("int8")
+    expected = tf.cast(model(IMAGES), tf.float32)
+    np.testing.assert_array_equal(FrozenClassifier(model, SHAPE)(IMAGES), expected)

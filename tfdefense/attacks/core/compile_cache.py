@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks.core.expectation import Expectation
-from tfdefense.attacks.core.float32_model import with_float32_logits
+from tfdefense.attacks.core.float32_model import in_float32
 from tfdefense.attacks.core.model import Model
 from tfdefense.attacks.core.weak_model_cache import WeakModelCache, weak_reference
 from tfdefense.data.core.dataset import check_logits
@@ -91,7 +91,7 @@ class CompiledFunction:
                 tf.TensorSpec([None, *self._image_shape], tf.float32),
                 *[classes] * (2 if targeted else 1),
             ]
-            model = with_float32_logits(self._model(), self._dtype)
+            model = in_float32(self._model(), self._dtype)
             function = split_over_replicas(self._make_function(self._settings, model))
             # Without AutoGraph, so that exceptions during tracing keep their type and message.
             # The concrete function, unlike the `tf.function`, does not refer to the model.
@@ -126,7 +126,8 @@ def compile_logits(
 
     def make() -> Callable[[np.ndarray | tf.Tensor], tf.Tensor]:
         signature = tf.TensorSpec([None, *image_shape], tf.float32)
-        concrete = tf.function(lambda images: cast_to_float32(model(images)), autograph=False)
+        computed = in_float32(model)
+        concrete = tf.function(lambda images: cast_to_float32(computed(images)), autograph=False)
         compiled = concrete.get_concrete_function(signature)
         return lambda images: compiled(tf.constant(images))
 
@@ -149,7 +150,7 @@ def _probe(model: Model, image_shape: tuple[int, ...]) -> tuple[int, str]:
     """Return the number and the dtype of the model's logits on random images, and check them."""
     images = tf.random.stateless_uniform([_PROBED_IMAGES, *image_shape], seed=[0, 0])
     probed = model.model if isinstance(model, Expectation) else model
-    outputs = probed(images)
+    outputs = in_float32(probed)(images)
     logits = np.asarray(cast_to_float32(outputs))
     check_logits(logits, _PROBED_IMAGES)
     return int(logits.shape[1]), tf.as_dtype(outputs.dtype).name

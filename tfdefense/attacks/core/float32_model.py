@@ -1,12 +1,14 @@
 """Models that return float32 logits, and compute in float32 where that is possible."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
 from tfdefense.attacks.core.expectation import Expectation
 from tfdefense.attacks.core.model import Model
+from tfdefense.classifiers.core.float32_inference import compute_in_float32, is_mixed
 from tfdefense.networks.upcast import cast_to_float32
-from tfdefense.training.mixed_precision import compute_in_float32, has_mixed_layers
 
 
 class Float32Model:
@@ -21,19 +23,18 @@ class Float32Model:
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         """Return logits float32 [N, K] of images float32 [N, H, W, C]."""
-        if not isinstance(self.model, keras.Model):
-            return cast_to_float32(self.model(images))
-        with compute_in_float32(self.model):
+        is_keras = isinstance(self.model, keras.Model)
+        with compute_in_float32(self.model) if is_keras else contextlib.nullcontext():
             return cast_to_float32(self.model(images))
 
 
-def with_float32_logits(model: Model, dtype: str) -> Model:
-    """Return `model`, or a `Float32Model` of it if it is not computed in float32.
+def in_float32(model: Model, dtype: str = "float32") -> Model:
+    """Return `model`, or a `Float32Model` of it if it does not compute in float32.
 
     Args:
       model: the model.
       dtype: the dtype of its logits.
     """
-    if isinstance(model, Expectation) or (dtype == "float32" and not has_mixed_layers(model)):
+    if isinstance(model, Expectation) or (dtype == "float32" and not is_mixed(model)):
         return model
     return Float32Model(model)

@@ -80,10 +80,10 @@ def load_or_train(
       WorkFailedError: see `train_classifier`.
     """
     run = locate_run(architecture, data, runs_dir)
-    if not run.exists():
+    if multi_worker.any_worker(not run.exists()):
         return train_classifier(ClassifierTraining(architecture, data, seed), run)
     require_matching_run(run, data)
-    if run.classifier_path.is_file():
+    if run.has_classifier():
         return _load_frozen(run, data)
     stored = run.require_kind("classifier")
     seed, config = stored.setting("seed", int), stored.read_dataclass(ClassifierConfig)

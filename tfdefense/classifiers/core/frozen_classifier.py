@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfdefense.classifiers.core.float32_inference import compute_in_float32, is_mixed
 from tfdefense.data.core.dataset import check_logits
 from tfdefense.errors import require
 from tfdefense.networks.upcast import cast_to_float32
-from tfdefense.training.mixed_precision import compute_in_float32, has_mixed_layers
 
 
 class FrozenClassifier:
@@ -46,8 +46,9 @@ class FrozenClassifier:
         self.image_shape = (height, width, channels)
         name = getattr(self.model, "name", None) or getattr(self.model, "__name__", None)
         self.name = name or type(self.model).__name__
-        # Training in bfloat16 makes a model mixed later, and so does not lose its speed here.
-        self._is_mixed = has_mixed_layers(self.model)
+        # Of the model as it is given. Training in bfloat16 changes its layers later; attacks on it
+        # then also compute in bfloat16.
+        self._is_mixed = is_mixed(self.model)
         self.num_classes = self._probe().shape[-1]
         require(
             num_classes in (None, self.num_classes),

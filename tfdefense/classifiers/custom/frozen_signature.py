@@ -30,7 +30,7 @@ def freeze_signature(
     """Return the input and the output of a signature in a `tf.Graph` with constants for variables.
 
     Nothing of the SavedModel runs. The graph holds only what the output is computed from. It computes in
-    float32 where the SavedModel computes in 16 bits, because small gradients are 0 there. It is judged
+    float32 where the SavedModel computes in 16 bits. It is judged
     before TensorFlow reads it, because TensorFlow computes constant parts of a graph while it reads it.
 
     Args:

@@ -61,10 +61,11 @@ def _is_operation(layer: Mapping[str, Any]) -> bool:
     return isinstance(config, Mapping) and not {"dtype", "trainable", "layers"} & config.keys()
 
 
-def compute_in_float32(config: dict[str, Any]) -> dict[str, Any]:
+def config_in_float32(config: dict[str, Any]) -> dict[str, Any]:
     """Return a configuration whose layers of float16 or bfloat16 compute in float32.
 
-    Weights keep their values. In float16 small gradients are 0, which would make attacks weak.
+    Weights keep their values. In float16 small gradients are 0 and bfloat16 rounds values to 8 bits,
+    which would make attacks weak.
     """
 
     def visit(value: Any) -> Any:
@@ -73,7 +74,7 @@ def compute_in_float32(config: dict[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping):
             return {
                 key: "float32"
-                if key in ("dtype", "dtype_policy") and _is_short(each)
+                if key in ("dtype", "dtype_policy") and _is_sixteen_bit(each)
                 else visit(each)
                 for key, each in value.items()
             }
@@ -83,7 +84,7 @@ def compute_in_float32(config: dict[str, Any]) -> dict[str, Any]:
     return translated
 
 
-def _is_short(dtype: Any) -> bool:
+def _is_sixteen_bit(dtype: Any) -> bool:
     if isinstance(dtype, Mapping):
         inner = dtype.get("config")
         dtype = inner.get("name") if isinstance(inner, Mapping) else None

@@ -15,7 +15,7 @@ import keras
 
 from tfdefense.classifiers.custom.keras2_config import UnknownConfigError, translate_keras2_config
 from tfdefense.classifiers.custom.keras2_functions import UnknownFunctionError
-from tfdefense.classifiers.custom.keras3_config import compute_in_float32, name_operations
+from tfdefense.classifiers.custom.keras3_config import config_in_float32, name_operations
 from tfdefense.errors import UserError, require
 from tfdefense.training.loaded_model import require_safe_layers
 from tfdefense.utils.trust import trusts_model_files
@@ -34,8 +34,7 @@ def read_keras_model(path: Path) -> keras.Model:
     """Read a model from a `.keras` or `.h5` file, without its optimizer.
 
     A model of Keras 2 is translated. Python code in Lambda layers runs only if this process trusts
-    model files. Layers of float16 or bfloat16 compute in float32, because small gradients are 0 in 16
-    bits.
+    model files. Layers of float16 or bfloat16 compute in float32: see `config_in_float32`.
 
     Args:
       path: the file.
@@ -114,7 +113,7 @@ def _is_keras2(version: str | None) -> bool:
 def _translate(config: dict[str, Any], version: str) -> dict[str, Any]:
     if _is_keras2(version):
         config = translate_keras2_config(config)
-    return compute_in_float32(name_operations(config))
+    return config_in_float32(name_operations(config))
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from tfdefense.classifiers.custom.frozen_signature import freeze_signature
 from tfdefense.classifiers.custom.graph_loops import bound_loops
+from tfdefense.classifiers.custom.graph_precision import compute_graph_in_float32
 from tfdefense.classifiers.custom.graph_pruning import canonical_graph
 from tfdefense.classifiers.custom.graph_rules import needed_graph, require_allowed_graph
 from tfdefense.classifiers.custom.logits import Network, before_activation
@@ -87,7 +88,8 @@ class FrozenGraph(keras.Layer):
         return tf.reshape(logits, [-1, self.outputs])[:count]
 
     def _import_graph(self) -> Any:
-        definition = self._judged_graph()
+        # Runs of version 0.2.0 hold graphs that compute in 16 bits.
+        definition = compute_graph_in_float32(self._judged_graph())
         wrapped = tf.compat.v1.wrap_function(
             lambda: tf.compat.v1.import_graph_def(definition, name=""), []
         )

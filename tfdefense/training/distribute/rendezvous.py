@@ -5,6 +5,7 @@ no other thread runs. It also replaces the handler of SIGTERM.
 """
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -35,26 +36,32 @@ def wait_for_addresses(own: str, others: Sequence[str]) -> None:
     """
     missing = list(others)
     say_at = time.monotonic() + _SAY_EVERY_SECONDS
-    with PreemptionHandler() as preemption, _listen(own):
+    with PreemptionHandler() as preemption, _listen(own) as server:
         try:
-            while missing := [each for each in missing if not _is_reachable(each)]:
+            while missing := [
+                each for each in missing if preemption.requested or not _is_reachable(each, server)
+            ]:
+                waited_for = _describe_workers(missing)
                 if preemption.requested:
-                    raise PreemptedError(f"stopped by SIGTERM while waiting for {_names(missing)}.")
+                    raise PreemptedError(f"stopped by SIGTERM while waiting for {waited_for}.")
                 if time.monotonic() >= say_at:
-                    print_line(f"still waiting for {_names(missing)} ...")
+                    print_line(f"still waiting for {waited_for} ...")
                     say_at += _SAY_EVERY_SECONDS
                 time.sleep(_SECONDS_BETWEEN_TRIES)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted while waiting for {_names(missing)}.") from None
+            waited_for = _describe_workers(missing)
+            raise KeyboardInterrupt(f"interrupted while waiting for {waited_for}.") from None
         if preemption.requested:
             raise PreemptedError("stopped by SIGTERM before the training began.")
 
 
-def _names(addresses: Sequence[str]) -> str:
+def _describe_workers(addresses: Sequence[str]) -> str:
     return f"the worker{'s' if len(addresses) > 1 else ''} on {', '.join(addresses)}"
 
 
-def _is_reachable(address: str) -> bool:
+def _is_reachable(address: str, server: socket.socket) -> bool:
+    """Return whether a worker listens on an address; let `server` answer who asked meanwhile."""
+    _accept_all(server)
     try:
         with socket.create_connection(_host_and_port(address), timeout=_TIMEOUT_SECONDS):
             return True
@@ -62,9 +69,16 @@ def _is_reachable(address: str) -> bool:
         return False
 
 
+def _accept_all(server: socket.socket) -> None:
+    """Accept and close all connections. A server whose queue is full looks as if it had ended."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            server.accept()[0].close()
+
+
 @contextlib.contextmanager
-def _listen(address: str) -> Iterator[None]:
-    """Accept connections on the port of an address inside this context."""
+def _listen(address: str) -> Iterator[socket.socket]:
+    """Listen on the port of an address inside this context, without waiting for connections."""
     _, port = _host_and_port(address)
     try:
         if socket.has_dualstack_ipv6():
@@ -76,10 +90,12 @@ def _listen(address: str) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"--strategy=multi_worker: port {port} of this worker ({address}) cannot be used:"
-            f" {error.strerror}. End the process that uses it, or give other ports in TF_CONFIG."
+            f" {os.strerror(error.errno or 0)}. End the process that uses it, or give other ports in"
+            " TF_CONFIG."
         ) from error
+    server.settimeout(0)
     with server:
-        yield
+        yield server
 
 
 def _host_and_port(address: str) -> tuple[str, int]:

@@ -65,10 +65,9 @@ def _make_multi_worker_strategy() -> tf.distribute.Strategy:
     sigterm = signal.getsignal(signal.SIGTERM)
     with interruptible_wait(f"all workers ({', '.join(addresses)})", grace=1.0):
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(
-                signal.SIGTERM, sigterm
-            )  # TensorFlow replaces it by one that does nothing.
+        if sigterm is not None and threading.current_thread() is threading.main_thread():
+            # TensorFlow replaces the handler by one that does nothing.
+            signal.signal(signal.SIGTERM, sigterm)
         with strategy.scope():
             multi_worker.wait_for_workers()
     return strategy
