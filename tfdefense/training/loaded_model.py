@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from tfdefense.training.keras_archive import readable_archive
+
 
 def load_stored_model(path: Path) -> Any:
     """Return the Keras model of a `.keras` file, which runs no Python code of the file.
@@ -13,7 +15,8 @@ def load_stored_model(path: Path) -> Any:
     """
     import keras
 
-    model = keras.models.load_model(path, compile=False, safe_mode=True)
+    with readable_archive(path) as readable:
+        model = keras.models.load_model(readable, compile=False, safe_mode=True)
     require_safe_layers(model)
     return model
 

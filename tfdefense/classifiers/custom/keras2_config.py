@@ -1,12 +1,12 @@
 """Translation of the configuration of a model that Keras 2 wrote to one that Keras 3 reads."""
 
-import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from tfdefense.classifiers.custom.keras2_functions import function_call, is_function_layer
+from tfdefense.training.keras_archive import known_arguments
 
 _MODELS = ("Functional", "Model", "Sequential")
 # These layers return their input in inference mode. Some are missing in Keras 3, and the random
@@ -162,7 +162,7 @@ def _is_reference(value: list[Any]) -> bool:
 def _translate_arguments(kind: type, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a layer of Keras 3 with the meaning of those of Keras 2."""
     renamed = _RENAMED.get(kind.__name__, {})
-    known = _known_arguments(kind)
+    known = known_arguments(kind)
     found = {}
     for given, value in config.items():
         name = renamed.get(given, given)
@@ -187,16 +187,3 @@ def _translate_arguments(kind: type, config: Mapping[str, Any]) -> dict[str, Any
 def _has_no_effect(name: str, value: Any) -> bool:
     neutral = value is None or value is False or value == 1 or value == []
     return neutral or name in _WITHOUT_EFFECT or name.endswith(_TRAINING_SUFFIXES)
-
-
-def _known_arguments(kind: type) -> set[str]:
-    """Return the names of the arguments of a class; those of its base classes if it passes them on."""
-    known: set[str] = set()
-    for base in kind.__mro__:
-        parameters: Iterable[inspect.Parameter] = inspect.signature(
-            vars(base).get("__init__", object.__init__)
-        ).parameters.values()
-        known |= {each.name for each in parameters if each.kind is not each.VAR_KEYWORD}
-        if not any(each.kind is each.VAR_KEYWORD for each in parameters):
-            break
-    return known

@@ -17,11 +17,18 @@ from tfdefense.classifiers.custom.keras2_config import UnknownConfigError, trans
 from tfdefense.classifiers.custom.keras2_functions import UnknownFunctionError
 from tfdefense.classifiers.custom.keras3_config import config_in_float32, name_operations
 from tfdefense.errors import UserError, require
+from tfdefense.training.keras_archive import (
+    CONFIG_FILE,
+    METADATA_FILE,
+    copy_with_config,
+    drop_newer_arguments,
+    is_newer,
+    read_archive_config,
+)
 from tfdefense.training.loaded_model import require_safe_layers
 from tfdefense.utils.trust import trusts_model_files
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
-_CONFIG, _METADATA = "config.json", "metadata.json"
 _MAX_CONFIG_BYTES = 64 * 2**20
 _NO_MEMORY = "OOM when allocating"  # Keras wraps TensorFlow's ResourceExhaustedError.
 _WAY_OUT = (
@@ -78,10 +85,9 @@ def _read_config(path: Path) -> tuple[dict[str, Any], str]:
     """Return the configuration of the model, and the version of Keras that wrote it ("2" if none)."""
     if path.suffix == ".keras":
         with zipfile.ZipFile(path) as archive:
-            for name in (_METADATA, _CONFIG):
+            for name in (METADATA_FILE, CONFIG_FILE):
                 _require_config_size(path, archive.getinfo(name).file_size)
-            metadata = json.loads(archive.read(_METADATA))
-            return json.loads(archive.read(_CONFIG)), str(metadata["keras_version"])
+        return read_archive_config(path)
     with h5py.File(path) as file:
         require(
             "model_config" in file.attrs,
@@ -113,7 +119,7 @@ def _is_keras2(version: str | None) -> bool:
 def _translate(config: dict[str, Any], version: str) -> dict[str, Any]:
     if _is_keras2(version):
         config = translate_keras2_config(config)
-    return config_in_float32(name_operations(config))
+    return config_in_float32(name_operations(drop_newer_arguments(config, version)))
 
 
 @contextlib.contextmanager
@@ -125,21 +131,12 @@ def _rewritten(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> It
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory) / f"model{path.suffix}"
         if path.suffix == ".keras":
-            _copy_archive(path, copy, new)
+            copy_with_config(path, copy, new)
         else:
             shutil.copyfile(path, copy)
             with h5py.File(copy, "r+") as file:
                 file.attrs["model_config"] = json.dumps(new).encode()
         yield copy
-
-
-def _copy_archive(path: Path, copy: Path, config: Mapping[str, Any]) -> None:
-    with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w") as target:
-        for entry in source.infolist():
-            if entry.filename != _CONFIG:
-                with source.open(entry) as content, target.open(entry.filename, "w") as written:
-                    shutil.copyfileobj(content, written)
-        target.writestr(_CONFIG, json.dumps(config))
 
 
 def _explain_load_error(path: Path, version: str | None, error: Exception) -> UserError:
@@ -162,6 +159,12 @@ def _explain_load_error(path: Path, version: str | None, error: Exception) -> Us
     reason = _innermost(text)
     if _is_keras2(version):
         return UserError(f"--classifier={path}: written by Keras {version}: {reason}.{_WAY_OUT}")
+    if version is not None and is_newer(version):
+        return UserError(
+            f"--classifier={path}: written by Keras {version}, which is newer than Keras"
+            f" {keras.__version__} here: {reason}. Update Keras, or save the model with"
+            " model.export(DIR) and give that directory."
+        )
     missing = re.search(r"(?:locate (?:class|function)|Unknown layer:?) '?(\w+)'?", text)
     if missing:
         return UserError(
