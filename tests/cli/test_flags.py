@@ -34,7 +34,7 @@ def test_words_belong_to_the_list_flag(flags):
     ("arguments", "message"),
     [
         (["--widths=8,x"], "--widths=8,x: whole numbers separated by commas are needed."),
-        (["--rum=a"], "Unknown command line flag 'rum'. Did you mean: run"),
+        (["--rum=a"], "unknown flag '--rum'. Did you mean '--run'? "),
         (["stray"], "'stray': not a flag. See: bin/certify --help"),
         (["--draws=7"], "--draws: renamed to --estimation_samples."),
         (["--draws", "7"], "--draws: renamed to --estimation_samples."),

@@ -45,7 +45,10 @@ BAD = [
         ["train", "--defense=apeganpp", "--mixed_precision=float16"],
         "unknown --mixed_precision 'float16'",
     ),
-    (["train", "--defense=apeganpp", "--epohcs=3"], "Unknown command line flag 'epohcs'"),
+    (
+        ["train", "--defense=apeganpp", "--epohcs=3"],
+        "unknown flag '--epohcs'. Did you mean '--epochs'?",
+    ),
     (["train", "--defense=apeganpp", "now"], "'now': not a flag"),
     (["train", "--defense=apeganpp", "--run=notes"], "notes: exists and is not a run directory"),
     (["train", "--defense=apeganpp", "--run=/proc/nothing"], "/proc/nothing: cannot be written"),

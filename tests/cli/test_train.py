@@ -51,6 +51,11 @@ def test_other_settings_are_listed_by_flag(run, capsys):
 
 
 @pytest.mark.slow
+def test_the_training_figure_has_plain_numbers(run):
+    assert "mathdefault" not in (run / "training.svg").read_text()
+
+
+@pytest.mark.slow
 def test_train_learns_from_the_images_that_attack_made(run, tmp_path, capsys):
     examples = tmp_path / "bim"
     flags = ["--split=train", "--steps=2", f"--output={examples}"]

@@ -122,6 +122,16 @@ def test_an_unknown_dataset_suggests_a_similar_one(prepared):
         tfdefense.data.load("minst", prepared)
 
 
+def test_a_folder_or_file_without_its_prefix_is_named(prepared, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Straßen schilder").mkdir()
+    (tmp_path / "list.csv").touch()
+    with pytest.raises(UserError, match=r"is a folder, .* --dataset='dir:Straßen schilder'"):
+        tfdefense.data.load("Straßen schilder", prepared)
+    with pytest.raises(UserError, match=r"is a file, .* --dataset=csv:list.csv"):
+        tfdefense.data.load("list.csv", prepared)
+
+
 def test_the_error_names_a_missing_data_dir(tmp_path):
     with pytest.raises(UserError, match=r"--data_dir=.*nowhere: no such directory"):
         tfdefense.data.load("mnist", str(tmp_path / "nowhere"))

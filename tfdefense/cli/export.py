@@ -1,5 +1,6 @@
 """bin/export: export the defence of a run as a SavedModel or a TFLite model."""
 
+import shlex
 from pathlib import Path
 
 from tfdefense.cli.flags import CommandFlags, FlagValues
@@ -64,6 +65,9 @@ def run(given: FlagValues) -> None:
         "Model card": path / "model_card.md",
     }
     if servable:
-        paths["Inspect it"] = f"{installed_command('saved_model_cli')} show --dir {path} --all"
-    paths["Use it"] = f"bin/purify --model={output} --input=FOLDER --output=FOLDER"
+        paths["Inspect it"] = (
+            f"{installed_command('saved_model_cli')} show --dir {shlex.quote(str(path))} --all"
+        )
+    model = shlex.quote(f"--model={output}")
+    paths["Use it"] = f"bin/purify {model} --input=FOLDER --output=FOLDER"
     print_paths(paths)

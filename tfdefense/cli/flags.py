@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import flags
 
-from tfdefense.errors import UserError, require
+from tfdefense.errors import UserError, require, unknown_name
 
 # Flag name -> value, of the flags that were given.
 FlagValues = dict[str, Any]
@@ -109,6 +109,10 @@ class CommandFlags:
         self._refuse_renamed(arguments)
         try:
             rest = self.values([self.command, *arguments])[1:]
+        except flags.UnrecognizedFlagError as error:
+            known = [f"--{name}" for group in self.groups.values() for name in group]
+            message = unknown_name("flag", f"--{error.flagname}", known)
+            raise UserError(f"{message} See: {self.command} --help") from error
         except flags.Error as error:
             raise UserError(f"{str(error).rstrip('.')}. See: {self.command} --help") from error
         names = [name for group in self.groups.values() for name in group]
@@ -147,8 +151,9 @@ def parse_numbers(values: list[str], flag: str, kind: type = float) -> tuple[Any
         return tuple(kind(_require_ascii(value)) for value in values)
     except ValueError:
         needed = "whole numbers" if kind is int else "numbers"
+        example = "1,2" if kind is int else "0,255"
         raise UserError(
-            f"--{flag}={','.join(values)}: {needed} separated by commas are needed."
+            f"--{flag}={','.join(values)}: {needed} separated by commas are needed, such as {example}."
         ) from None
 
 

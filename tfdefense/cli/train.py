@@ -1,6 +1,7 @@
 """bin/train: train a defence, evaluate it and export it; or train a classifier alone."""
 
 import dataclasses
+import shlex
 
 from tfdefense.classifiers import CLASSIFIERS, ClassifierConfig
 from tfdefense.classifiers.core.augmentation import AUGMENTATIONS
@@ -166,7 +167,7 @@ def _train_defense(given: FlagValues, context: ExperimentContext, run: RunDirect
             "Report": path / "report.html",
             "Gallery": path / "gallery.png",
             "SavedModel": trained.export,
-            "TensorBoard": f"{installed_command('tensorboard')} --logdir {path}",
+            "TensorBoard": f"{installed_command('tensorboard')} --logdir {shlex.quote(str(path))}",
         }
     )
 
@@ -203,6 +204,6 @@ def _train_classifier(
         {
             "Run directory": run.path,
             "Keras model": run.classifier_path,
-            "TensorBoard": f"{installed_command('tensorboard')} --logdir {run.path}",
+            "TensorBoard": f"{installed_command('tensorboard')} --logdir {shlex.quote(str(run.path))}",
         }
     )

@@ -40,13 +40,18 @@ def load_image_folder(name: str, options: DataOptions) -> Dataset:
         splits.
     """
     root = Path(name.removeprefix("dir:"))
-    require(root.is_dir(), f"--dataset={name}: no such directory.")
+    require(
+        root.is_dir(),
+        f"--dataset={name}: is a file; dir: takes a folder, csv: and npz: take files."
+        if root.exists()
+        else f"--dataset={name}: no such directory.",
+    )
     folders = find_split_folders(root, name)
     training = folders.get("train", root)
     class_names = tuple(path.name for path in list_folders(training))
     require(
         len(class_names) >= 2,
-        f"--dataset={name}: {len(class_names)} folders in {training}; two or more are needed, one per"
+        f"--dataset={name}: {len(class_names) or 'no'} folder{'s' * (len(class_names) != 1)} in {training}; two or more are needed, one per"
         f" class.{guess_folder(root)}",
     )
     by_class = {

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import socket
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,7 @@ def prepare_builder(name: str, data_dir: str | None) -> Any:
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except (tfds.core.DatasetNotFoundError, ValueError):
+        _require_no_path(name)
         raise unknown_name("dataset", name, [*SOURCES.names(), *tfds.list_builders()]) from None
     if builder.is_prepared():
         return builder
@@ -145,3 +147,15 @@ def _make_split(source: TFDSImages, note: str, images: DecodedImages, rows: np.n
 def _make_directory_name(name: str) -> str:
     """Replace "/" and ":", which a TFDS name with a config or version has: "name/config:1.0.0"."""
     return name.replace("/", "-").replace(":", "-")
+
+
+def _require_no_path(name: str) -> None:
+    """Raise `UserError` if the name of a dataset is that of a file or folder without its prefix."""
+    path = Path(name)
+    prefix = "dir:" if path.is_dir() else {".csv": "csv:", ".npz": "npz:"}.get(path.suffix.lower())
+    if path.exists() and prefix is not None:
+        kind = "folder" if path.is_dir() else "file"
+        raise UserError(
+            f"--dataset={name}: is a {kind}, not a dataset of TFDS. To use its images:"
+            f" --dataset={shlex.quote(prefix + name)}"
+        )

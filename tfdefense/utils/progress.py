@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from typing import ClassVar
 
 from tqdm import tqdm
 
@@ -22,6 +23,8 @@ class ProgressBar:
       done: the number of images that were done before a resume.
     """
 
+    _open: ClassVar[set[tqdm]] = set()
+
     def __init__(self, title: str, total: int, done: int = 0) -> None:
         interactive = sys.stderr.isatty()
         self._bar = tqdm(
@@ -37,6 +40,7 @@ class ProgressBar:
             ascii=not interactive,
             disable=not cluster.is_chief(),
         )
+        self._open.add(self._bar)
 
     def advance(self, images: int, values: Mapping[str, float] | None = None) -> None:
         """Add `images` to the number of images done, and show `values` after the bar."""
@@ -47,6 +51,7 @@ class ProgressBar:
 
     def close(self) -> None:
         """End the bar; its last state stays on the terminal."""
+        self._open.discard(self._bar)
         self._bar.close()
 
     def __enter__(self) -> "ProgressBar":
@@ -55,10 +60,18 @@ class ProgressBar:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @classmethod
+    def show_all(cls) -> None:
+        """Show the open bars now, and not after their first second."""
+        for bar in cls._open:
+            bar.delay = 0.0
+
 
 def print_line(line: str) -> None:
     """Print one line to standard output, above any progress bar."""
     tqdm.write(line, file=sys.stdout)
+    # This shows a bar that would appear later; without a delay it ends with a line break.
+    ProgressBar.show_all()
     sys.stdout.flush()
 
 

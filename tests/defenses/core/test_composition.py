@@ -121,7 +121,8 @@ def test_the_default_epochs_are_those_of_the_part_that_needs_most(toy_model, toy
         ("adversarial_training+bit_depth", "so it must come last"),
         ("bit_depth+bit_depth", "allowed only once"),
         ("bit_depth+apegam", "Did you mean 'apegan'"),
-        ("bit_depth+", "unknown defense ''"),
+        ("bit_depth+", r"--defense=bit_depth\+: a defence is missing beside a '\+'. Known: "),
+        ("apegan++", "Did you mean 'apeganpp'"),
     ],
 )
 def test_an_error_names_parts_that_cannot_be_combined(name, message):

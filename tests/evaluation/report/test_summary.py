@@ -47,6 +47,13 @@ def test_summary_has_clean_accuracy_and_both_robust_accuracies(report):
     )
 
 
+def test_attacks_that_do_not_fool_the_classifier_alone_are_mentioned(report):
+    warning = "No attack fools the classifier without the defence"
+    clean = report.row("none", "none", "none")
+    assert warning not in with_worst_case(report, clean.accuracy - 0.01).summary
+    assert warning in with_worst_case(report, clean.accuracy).summary
+
+
 def test_refused_clean_images_are_mentioned(report):
     detection = Detection("none", "none", 0.125, 24, 0.04, 0.3, None)
     summary = dataclasses.replace(report, detections=(detection,)).summary

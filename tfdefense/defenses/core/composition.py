@@ -22,7 +22,7 @@ from tfdefense.defenses.core.pair_trained_purifier import PairTrainedPurifier
 from tfdefense.defenses.core.purifier_validator import PurifierValidator
 from tfdefense.defenses.core.randomized_defense import RandomizedDefense
 from tfdefense.defenses.registry import DEFENSES
-from tfdefense.errors import require
+from tfdefense.errors import UserError, require
 from tfdefense.training.replica import Replica
 from tfdefense.training.task import ImageGrids, Scalars, Validate
 
@@ -156,7 +156,15 @@ def make_composition_class(name: str) -> type[Composition]:
     Raises:
       UserError: an unknown name, or an order that `check_order` rejects.
     """
-    kinds: list[type[Defense]] = [DEFENSES.get(part) for part in name.split("+")]
+    parts = name.split("+")
+    if "" in parts:
+        meant = name.replace("++", "pp")
+        raise UserError(
+            f"--defense={name}: a defence is missing beside a '+'."
+            + (f" Did you mean {meant!r}?" if meant in DEFENSES.names() else "")
+            + f" Known: {', '.join(DEFENSES.names())}."
+        )
+    kinds: list[type[Defense]] = [DEFENSES.get(part) for part in parts]
     check_order(kinds)
     learned = [kind for kind in kinds if issubclass(kind, LearnedDefense)]
     base: type[Composition] = LearnedComposition if learned else Composition

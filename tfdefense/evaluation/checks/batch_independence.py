@@ -10,7 +10,7 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
     return conclude(
         passed=changed == 0 and difference <= MAX_LOGIT_DIFFERENCE,
         finding=f"Alone instead of in a batch, {changed} of {evidence.diagnostics.n:,} images get another class,"
-        f" and logits differ by at most {difference:.1e} of the largest logit.",
+        f" and logits differ by at most {difference:.1g} of the largest logit.",
         warning="A layer does not run in inference mode.",
     )
 

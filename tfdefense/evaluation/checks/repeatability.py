@@ -10,7 +10,7 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
     return conclude(
         passed=changed == 0 and difference <= MAX_LOGIT_DIFFERENCE,
         finding=f"In a second call, {changed} of {evidence.diagnostics.n:,} images get another class, and"
-        f" logits differ by at most {difference:.1e} of the largest logit.",
+        f" logits differ by at most {difference:.1g} of the largest logit.",
         warning="The pipeline draws random numbers, and an attack that sees one draw says little."
         " Attack its mean over draws (attacks.Expectation), and count resubmissions.",
     )

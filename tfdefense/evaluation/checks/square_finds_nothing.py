@@ -44,8 +44,8 @@ SQUARE_FINDS_NOTHING = Check(
     name="Square finds nothing more",
     question="By how much does Square lower the robust accuracy that gradient attacks leave?",
     source="AutoAttack (Croce, Hein 2020), whose program warns from this drop; Carlini et al. 2019",
-    rule=f"it is at most {100 * MAX_DROP:.1f} points, with less than {round(1 / MAX_DROP)} images"
-    " none at all",
+    rule=f"it is at most {100 * MAX_DROP:.1f} points; with fewer than {round(1 / MAX_DROP)}"
+    " images it is 0",
     examine=_examine,
     probes=("square",),
 )

@@ -60,7 +60,7 @@ def report_page(report: Report, pictures: tuple[str, ...]) -> Page:
     if report.curve:
         shown.append(sections.epsilon_section(report))
     shown.append(sections.perturbation_section(report))
-    if report.recoveries:
+    if any(each.n for each in report.recoveries):
         shown.append(sections.recovery_section(report))
     if report.surrogates:
         shown.append(surrogate_section(report))

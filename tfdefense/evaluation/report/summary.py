@@ -37,7 +37,20 @@ def summarize(report: "Report") -> str:
         f"With {report.defense}, {clean.accuracy:.1%} of {clean.n:,} clean test images are classified"
         f" correctly. The share of images that stay correct under every attack is {_joined(shares)}."
         f" {_verdict(report, clean, rows['white_box'].accuracy)}"
-        f"{_detector_sentences(report)}"
+        f"{_detector_sentences(report)}{_epsilon_sentence(report)}"
+    )
+
+
+def _epsilon_sentence(report: "Report") -> str:
+    """Return a warning if no attack fools the classifier alone; else ""."""
+    clean, attacked = (
+        report.row("none", *key) for key in (("none", "none"), ("worst_case", "white_box"))
+    )
+    if clean is None or attacked is None or attacked.accuracy < clean.accuracy:
+        return ""
+    return (
+        " No attack fools the classifier without the defence, so this report cannot show that the"
+        " defence helps. Try a larger --epsilon."
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import tensorflow as tf
+from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tfdefense.training.run_directory import RunDirectory
@@ -60,10 +61,14 @@ def save_training_figure(run: RunDirectory, path: Path) -> bool:
                     label=label,
                 )
             axis.set_xlabel("epoch")
+            axis.set_xlim(left=0)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             axis.legend(fontsize=7)
         axes[0, 0].set_ylabel("loss")
         # Losses of a critic have both signs; others span several powers of ten.
         axes[0, 0].set_yscale("symlog", linthresh=0.01)
+        # The formatter of this scale writes formulas, which the style does not set.
+        axes[0, 0].yaxis.set_major_formatter(FormatStrFormatter("%g"))
         if accuracies:
             axes[0, 1].set_ylabel("validation accuracy")
         figure.tight_layout()

@@ -55,11 +55,17 @@ class BatchPurifier:
     ) -> None:
         require(batch_size >= 1, f"--batch_size={batch_size}: at least 1 is needed.")
         require(source.exists(), f"--input={source}: no such file or folder.")
-        is_inside = (
-            target.resolve() == source.resolve() or source.resolve() in target.resolve().parents
+        require(
+            target.resolve() != source.resolve(),
+            f"--output={target}: is --input itself. Give another folder.",
         )
         require(
-            not is_inside, f"--output={target}: is inside --input={source}. Give another folder."
+            source.resolve() not in target.resolve().parents,
+            f"--output={target}: is inside --input={source}. Give another folder.",
+        )
+        require(
+            target.is_dir() or not target.exists(),
+            f"--output={target}: is a file. Give a folder.",
         )
         self.model, self.source, self.target = model, source, target
         self.batch_size = batch_size
@@ -95,9 +101,14 @@ class BatchPurifier:
                     self._purify_archive(path)
                     progress.advance(1)
         if self.skipped:
+            others = (
+                f"The others are in {self.target}."
+                if self.skipped < len(self.files)
+                else "None was purified."
+            )
             raise WorkFailedError(
-                f"--input={self.source}: {self.skipped} of {len(self.files):,} files skipped, for the reasons above. The"
-                f" others are in {self.target}."
+                f"--input={self.source}: {self.skipped} of {len(self.files):,} files skipped, for the"
+                f" reasons above. {others}"
             )
         return len(self.files)
 

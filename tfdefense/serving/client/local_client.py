@@ -11,7 +11,7 @@ from tfdefense.classifiers.custom.saved_model_rules import (
     require_safe_loading,
     require_safe_signatures,
 )
-from tfdefense.errors import UserError, require, short_reason
+from tfdefense.errors import UserError, require, short_reason, unknown_name
 from tfdefense.serving.client.model_client import (
     ModelClient,
     RequestRejected,
@@ -110,11 +110,14 @@ class SavedModelClient(_LocalClient):
         )
 
     def predict(self, signature: str, values: np.ndarray) -> dict[str, np.ndarray]:
-        require(signature in self._signatures, f"{self.location}: has no signature {signature!r}.")
+        if signature not in self._signatures:
+            raise unknown_name(f"signature of {self.location}", signature, self._signatures)
         function = self._signatures[signature]
-        (name,) = function.structured_input_signature[1]
+        ((name, spec),) = function.structured_input_signature[1].items()
         try:
-            outputs = function(**{name: tf.constant(values)})
+            given = tf.constant(values)
+            is_convertible = given.dtype.is_floating and spec.dtype.is_floating
+            outputs = function(**{name: tf.cast(given, spec.dtype) if is_convertible else given})
         except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
             raise RequestRejected(rejection_reason(error)) from error
         arrays = {name: outputs[name].numpy() for name in sorted(outputs)}
