@@ -168,7 +168,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
         (lambda f: (f / "empty").mkdir(), r"no images \(.png, .jpg.*\) in .*empty"),
         (
             lambda f: [p.unlink() for p in (f / "dogs").iterdir()] and (f / "dogs").rmdir(),
-            "1 folders in .*pets; two or more are needed, one per class",
+            "1 folder in .*pets; two or more are needed, one per class",
         ),
         (lambda f: (f / "train").mkdir(), "has a folder train but no folder test"),
     ],

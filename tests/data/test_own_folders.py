@@ -156,7 +156,7 @@ def test_commands_use_utf8_in_an_ascii_locale(tmp_path):
         check=False,
     )
     assert done.returncode == 2
-    assert "Zähler: 0 folders in" in done.stderr.decode("utf-8")
+    assert "Zähler: no folders in" in done.stderr.decode("utf-8")
 
 
 def write_table(folder, text, count=12):

@@ -198,7 +198,7 @@ def places(folder, exported, tmp_path):
         (["--model=M"], "--input: none given"),
         (["--model=nowhere", "--input=I", "--output=O"], "--model=nowhere: no such directory"),
         (["--model=M", "--input=nowhere", "--output=O"], "--input=nowhere: no such file or folder"),
-        (["--model=M", "--input=I", "--output=I"], "--output=I: is --input itself."),
+        (["--model=M", "--input=I", "--output=I"], ": is --input itself."),
         (["--model=M", "--input=I", "--output=I/below/out"], "is inside --input"),
         (["--model=M", "--input=I", "--output=F"], "is a file. Give a folder."),
         (["--model=M", "--input=T", "--output=O"], "no .png, .jpg, .jpeg, .jpe, .jfif, .bmp, .gif"),
