@@ -1,6 +1,5 @@
 """Fixtures that many tests share. Nothing here is downloaded or trained for long."""
 
-import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -25,10 +24,6 @@ tf.config.set_logical_device_configuration(
 # As in the commands on the CPU. Without it, two trainings may differ in their last bits.
 tf.config.experimental.enable_op_determinism()
 tf.random.set_seed(0)
-
-# TensorFlow allocates millions of small objects for its graphs. Python would search all of them for
-# garbage again and again: a tenth of the time of the suite.
-gc.set_threshold(200_000, 50, 100)
 
 SHAPE = (12, 12, 1)
 

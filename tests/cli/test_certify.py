@@ -115,7 +115,7 @@ def test_a_missing_run_is_one_line_with_status_2(capsys, monkeypatch, tmp_path, 
         (["--run={run}", "-first", "5"], "--first: renamed to --selection_samples."),
         (["--run={run}", "--alpha=1"], "--alpha=1.0: a number above 0 and below 1"),
         (["--run={run}", "--images=0"], "--images=0: at least 1"),
-        (["--run={run}", "--alphas=5"], "'alphas'. Did you mean: alpha"),
+        (["--run={run}", "--alphas=5"], "unknown flag '--alphas'. Did you mean '--alpha'?"),
     ],
 )
 def test_wrong_input_is_one_line_with_status_2(run, capsys, monkeypatch, flags, message):
