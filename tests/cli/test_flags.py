@@ -33,7 +33,10 @@ def test_words_belong_to_the_list_flag(flags):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--widths=8,x"], "--widths=8,x: whole numbers separated by commas are needed, such as 1,2."),
+        (
+            ["--widths=8,x"],
+            "--widths=8,x: whole numbers separated by commas are needed, such as 1,2.",
+        ),
         (["--rum=a"], "unknown flag '--rum'. Did you mean '--run'? "),
         (["stray"], "'stray': not a flag. See: bin/certify --help"),
         (["--draws=7"], "--draws: renamed to --estimation_samples."),
