@@ -65,9 +65,7 @@ def run(given: FlagValues) -> None:
         "Model card": path / "model_card.md",
     }
     if servable:
-        paths["Inspect it"] = (
-            f"{installed_command('saved_model_cli')} show --dir {shlex.quote(str(path))} --all"
-        )
+        paths["Inspect it"] = installed_command("saved_model_cli", "show", "--dir", path, "--all")
     model = shlex.quote(f"--model={output}")
     paths["Use it"] = f"bin/purify {model} --input=FOLDER --output=FOLDER"
     print_paths(paths)

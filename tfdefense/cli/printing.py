@@ -1,6 +1,7 @@
 """Lines that commands print at their end."""
 
 import contextlib
+import shlex
 import sys
 from pathlib import Path
 
@@ -38,9 +39,9 @@ def print_paths(paths: dict[str, object]) -> None:
         print(f"{label:14} {path}")
 
 
-def installed_command(name: str) -> str:
-    """Return how to call a command that is installed next to this Python."""
+def installed_command(name: str, *arguments: object) -> str:
+    """Return how to call a command that is installed next to this Python, quoted for a shell."""
     path = Path(sys.executable).with_name(name)
     with contextlib.suppress(ValueError):
-        return str(path.relative_to(Path.cwd()))
-    return str(path)
+        path = path.relative_to(Path.cwd())
+    return shlex.join([str(path), *map(str, arguments)])

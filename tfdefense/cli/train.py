@@ -1,7 +1,6 @@
 """bin/train: train a defence, evaluate it and export it; or train a classifier alone."""
 
 import dataclasses
-import shlex
 
 from tfdefense.classifiers import CLASSIFIERS, ClassifierConfig
 from tfdefense.classifiers.core.augmentation import AUGMENTATIONS
@@ -167,7 +166,7 @@ def _train_defense(given: FlagValues, context: ExperimentContext, run: RunDirect
             "Report": path / "report.html",
             "Gallery": path / "gallery.png",
             "SavedModel": trained.export,
-            "TensorBoard": f"{installed_command('tensorboard')} --logdir {shlex.quote(str(path))}",
+            "TensorBoard": installed_command("tensorboard", "--logdir", path),
         }
     )
 
@@ -204,6 +203,6 @@ def _train_classifier(
         {
             "Run directory": run.path,
             "Keras model": run.classifier_path,
-            "TensorBoard": f"{installed_command('tensorboard')} --logdir {shlex.quote(str(run.path))}",
+            "TensorBoard": installed_command("tensorboard", "--logdir", run.path),
         }
     )

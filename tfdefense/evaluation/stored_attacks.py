@@ -18,6 +18,7 @@ from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import DefendedClassifier
 from tfdefense.errors import DirectoryLockedError
+from tfdefense.evaluation.attack_time import PlannedAttack
 from tfdefense.evaluation.attacked_images import COST_NAMES, AttackedImages, attacked_images
 from tfdefense.evaluation.runner import ModelRunner
 
@@ -98,7 +99,6 @@ def _fitting_shard_size(model: AttackedModel, attack: Attack, split: Split) -> i
 
     The cost of attacks of other libraries is not known: it counts as nothing.
     """
-    cost = attack.largest_cost(split.image_shape, split.num_classes)
-    passes = 1 if cost is None else 3 * cost.gradients + cost.predictions
-    passes *= max(1, len(surrogate_names(attack, model, split.image_shape)))
+    cost = PlannedAttack(attack, model, split.take(1)).cost
+    passes = 3 * cost.gradients + cost.predictions
     return max(_FEWEST_IMAGES, _PASSES_PER_SHARD // max(1, passes))

@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,24 +69,33 @@ def drop_newer_arguments(config: dict[str, Any], version: str) -> dict[str, Any]
       version: of the Keras that wrote it.
     """
 
-    def visit(value: Any) -> Any:
-        if isinstance(value, list):
-            return [visit(each) for each in value]
-        if not isinstance(value, Mapping):
-            return value
-        found = {key: visit(each) for key, each in value.items()}
-        kind = _class_of(value)
-        if kind is not None and isinstance(found.get("config"), Mapping):
-            known, is_free = known_arguments(kind), value["module"] == _WITHOUT_EFFECT
-            found["config"] = {
-                name: each
-                for name, each in found["config"].items()
-                if name in known or not (is_free or each is None or each is False)
-            }
-        return found
+    def drop(part: dict[str, Any]) -> dict[str, Any]:
+        kind = _class_of(part)
+        if kind is None or not isinstance(part.get("config"), Mapping):
+            return part
+        known, is_free = known_arguments(kind), part["module"] == _WITHOUT_EFFECT
+        kept = {
+            name: value
+            for name, value in part["config"].items()
+            if name in known or not (is_free or value is None or value is False)
+        }
+        return {**part, "config": kept}
 
-    readable: dict[str, Any] = visit(config) if is_newer(version) else config
-    return readable
+    return rewrite_config(config, drop) if is_newer(version) else config
+
+
+def rewrite_config(config: Any, rewrite: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """Return a configuration in which `rewrite` replaces every mapping, beginning with the innermost.
+
+    Args:
+      config: any JSON value; it does not change.
+      rewrite: maps a mapping with rewritten values to the mapping that replaces it.
+    """
+    if isinstance(config, list):
+        return [rewrite_config(each, rewrite) for each in config]
+    if isinstance(config, Mapping):
+        return rewrite({key: rewrite_config(each, rewrite) for key, each in config.items()})
+    return config
 
 
 @functools.cache

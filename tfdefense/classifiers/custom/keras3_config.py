@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from tfdefense.classifiers.custom.tensorflow_function import index_spec, layer_config
+from tfdefense.training.keras_archive import rewrite_config
 
 
 def name_operations(config: dict[str, Any]) -> dict[str, Any]:
@@ -17,25 +18,17 @@ def name_operations(config: dict[str, Any]) -> dict[str, Any]:
     """
     operations = {kind.__name__: kind for kind in _operations(keras.Operation)}
 
-    def visit(value: Any) -> Any:
-        if isinstance(value, list):
-            return [visit(each) for each in value]
-        if not isinstance(value, Mapping):
-            return value
-        found = {key: visit(each) for key, each in value.items()}
-        kind = operations.get(str(value.get("class_name")))
-        if not (
-            kind and "inbound_nodes" in value and "module" not in value and _is_operation(value)
-        ):
-            return found
+    def name_operation(part: dict[str, Any]) -> dict[str, Any]:
+        kind = operations.get(str(part.get("class_name")))
+        if not (kind and "inbound_nodes" in part and "module" not in part and _is_operation(part)):
+            return part
         if kind.__name__ == "GetItem":
-            nodes = [_index_node(node) for node in value["inbound_nodes"]]
-            return layer_config("__operators__.getitem", value["name"], nodes)
-        found |= {"module": kind.__module__, "registered_name": kind.__name__}
-        return found
+            nodes = [_index_node(node) for node in part["inbound_nodes"]]
+            return layer_config("__operators__.getitem", part["name"], nodes)
+        return {**part, "module": kind.__module__, "registered_name": kind.__name__}
 
-    translated: dict[str, Any] = visit(config)
-    return translated
+    named: dict[str, Any] = rewrite_config(config, name_operation)
+    return named
 
 
 def _index_node(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,20 +61,12 @@ def config_in_float32(config: dict[str, Any]) -> dict[str, Any]:
     which would make attacks weak.
     """
 
-    def visit(value: Any) -> Any:
-        if isinstance(value, list):
-            return [visit(each) for each in value]
-        if isinstance(value, Mapping):
-            return {
-                key: "float32"
-                if key in ("dtype", "dtype_policy") and _is_sixteen_bit(each)
-                else visit(each)
-                for key, each in value.items()
-            }
-        return value
+    def widen(part: dict[str, Any]) -> dict[str, Any]:
+        short = {key for key in ("dtype", "dtype_policy") if _is_sixteen_bit(part.get(key))}
+        return {**part, **dict.fromkeys(short, "float32")}
 
-    translated: dict[str, Any] = visit(config)
-    return translated
+    widened: dict[str, Any] = rewrite_config(config, widen)
+    return widened
 
 
 def _is_sixteen_bit(dtype: Any) -> bool:
