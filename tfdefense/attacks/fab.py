@@ -93,7 +93,7 @@ class FABT(Attack):
 
     def __post_init__(self) -> None:
         norms.check_norm(self.norm, self.name, self.allowed_norms)
-        if self.epsilon is not None and not tf.is_tensor(self.epsilon):
+        if self.epsilon is not None and not norms.has_radius_per_image(self.epsilon):
             norms.check_radius(self.epsilon, self.norm, self.name)
         for field in ("steps", "target_classes", "eta"):
             value = getattr(self, field)

@@ -43,7 +43,7 @@ class StrongestOf(Attack):
         require(len(self.attacks) > 0, f"{self.name}: no attacks given, at least one needed.")
         for attack in self.attacks:
             require(
-                not tf.is_tensor(getattr(attack, "epsilon", None)),
+                not norms.has_radius_per_image(getattr(attack, "epsilon", None)),
                 f"{self.name}: {attack.name} with an epsilon for each image given, one number"
                 " needed.",
             )

@@ -90,8 +90,7 @@ def choose(
     if RunDirectory(path).exists():
         _require_not_custom(given, input_format, outputs)
         return _reference_to_run(RunDirectory(path, flag))
-    if not (path.exists() or path.suffix in SUFFIXES or "/" in given):
-        raise unknown_name(flag, given, CLASSIFIERS.entries)
+    require_known(given, flag)
     require(path.exists(), f"--{flag}={given}: no such file or directory.")
     require(
         path.is_dir() or path.suffix in SUFFIXES,
@@ -100,6 +99,15 @@ def choose(
     with trust_model_files(trusted=unsafe):
         require_readable_model(path, f"--{flag}={given}")
     return _reference_to_custom(path, input_format, outputs, unsafe=unsafe)
+
+
+def require_known(given: str, flag: str = "classifier") -> None:
+    """Raise `UserError` for a word that is neither a registered classifier nor a path."""
+    path = Path(given)
+    if not (
+        given in CLASSIFIERS.entries or path.exists() or path.suffix in SUFFIXES or "/" in given
+    ):
+        raise unknown_name(flag, given, CLASSIFIERS.entries)
 
 
 def _reference_to_registered(architecture: Architecture) -> ClassifierReference:

@@ -1,6 +1,8 @@
 """bin/attack: make adversarial images and save them."""
 
+import dataclasses
 import functools
+from collections.abc import Callable
 
 from tfdefense.attacks import ATTACKS, Attack, default_epsilon, make_attack
 from tfdefense.attacks.core.adversarial_dataset_maker import (
@@ -9,7 +11,8 @@ from tfdefense.attacks.core.adversarial_dataset_maker import (
     make_adversarial_dataset,
 )
 from tfdefense.attacks.core.hyperparameters import Hyperparameter, list_hyperparameters
-from tfdefense.cli.devices import add_device_flags, selected_devices
+from tfdefense.attacks.core.radius import with_epsilon
+from tfdefense.cli.devices import add_device_flags, pop_device_flags, selected_devices
 from tfdefense.cli.evaluation_flags import add_max_hours_flag, pop_max_hours
 from tfdefense.cli.flags import CommandFlags, FlagValues
 from tfdefense.cli.input_flags import add_classifier_flags, add_data_flags, parse_inputs
@@ -80,14 +83,39 @@ def _help(option: Hyperparameter) -> str:
     return f"{option.help[:1].upper()}{option.help[1:]} (default: {defaults})"
 
 
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    """What the flags ask for.
+
+    Attributes:
+      attack: the attack; without `--epsilon`, with the radius of its class.
+      own_epsilon: whether `--epsilon` gives its radius.
+      part: name of the split.
+      images: number of images; None for all.
+      storage: where the images go.
+      max_hours: the limit of `--max_hours`.
+      load_target: loads the model and the images.
+    """
+
+    attack: Attack
+    own_epsilon: bool
+    part: str
+    images: int | None
+    storage: AdversarialStorage
+    max_hours: float
+    load_target: Callable[[], AttackTarget]
+
+
 def run(given: FlagValues) -> None:
     """Attack; print the summary and where the images are."""
     given = parse_inputs(given)
-    with selected_devices(given):
-        _attack(given)
+    devices = pop_device_flags(given)
+    request = _parse_request(given)
+    with selected_devices(devices):
+        _attack(request)
 
 
-def _attack(given: FlagValues) -> None:
+def _parse_request(given: FlagValues) -> _Request:
     require("attack" in given, f"--attack: none given. Known: {', '.join(ATTACKS.names())}.")
     name = ATTACKS.check(given.pop("attack"))
     part, count = given.pop("split", "test"), given.pop("images", None)
@@ -97,17 +125,28 @@ def _attack(given: FlagValues) -> None:
     output, batch_size = given.pop("output", None), given.pop("batch_size", None)
     max_hours = pop_max_hours(given)
     target_flags = {key: given.pop(key) for key in _TARGET_FLAGS if key in given}
-    attack = make_attack(name, **given)  # A bad number is an error before anything is loaded.
-    target = _load_target(target_flags, attack)
-    split = getattr(target.dataset, part)
-    split = split if count is None else split.take(count)
-    if "epsilon" not in given and getattr(attack, "epsilon", None) is not None:
+    attack = make_attack(name, **given)
+    return _Request(
+        attack,
+        "epsilon" in given,
+        part,
+        count,
+        AdversarialStorage(part, batch_size, output),
+        max_hours,
+        _target_loader(target_flags, attack),
+    )
+
+
+def _attack(request: _Request) -> None:
+    target, attack, storage = request.load_target(), request.attack, request.storage
+    split = getattr(target.dataset, request.part)
+    split = split if request.images is None else split.take(request.images)
+    if not request.own_epsilon and getattr(attack, "epsilon", None) is not None:
         radius = default_epsilon(target.dataset.image_shape, getattr(attack, "norm", "linf"))
-        attack = make_attack(name, **given, epsilon=radius)
-    storage = AdversarialStorage(part, batch_size, output)
+        attack = with_epsilon(attack, radius)
     missing = functools.partial(count_missing_images, target.model, split, attack, storage)
     planned = PlannedAttack(attack, target.model, split, missing)
-    require_time([planned], max_hours, "--images")
+    require_time([planned], request.max_hours, "--images")
     examples = make_adversarial_dataset(target.model, split, attack, storage)
     save_attack_summary(examples, split)
     print(f"\n{format_attack_summary(examples, split)}\n")
@@ -115,15 +154,14 @@ def _attack(given: FlagValues) -> None:
     print_paths({"Examples": path / "shards", "Summary": path / "summary.json"})
 
 
-def _load_target(given: FlagValues, attack: Attack) -> AttackTarget:
-    """Load the model and the images that the flags name."""
+def _target_loader(given: FlagValues, attack: Attack) -> Callable[[], AttackTarget]:
+    """Return a function that loads the model and the images that the flags name."""
     directory, data_dir = given.pop("run", None), given.pop("data_dir", None)
     unsafe_load = given.pop("unsafe_load", False)
     if directory is None:
         context = ExperimentContext(data_dir, unsafe_load=unsafe_load)
-        return load_classifier_target(
-            data_from_flags(given), classifier_from_flags(given), context, attack
-        )
+        images, classifier = data_from_flags(given), classifier_from_flags(given)
+        return lambda: load_classifier_target(images, classifier, context, attack)
     for key in given:
         raise UserError(f"--{key}: --run has its own. Give one or the other.")
-    return load_pipeline(RunDirectory(directory), data_dir)
+    return lambda: load_pipeline(RunDirectory(directory), data_dir)

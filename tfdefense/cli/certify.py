@@ -3,6 +3,7 @@
 from tfdefense.cli.flags import CommandFlags, FlagValues
 from tfdefense.cli.input_flags import add_trust_flag
 from tfdefense.cli.printing import print_paths
+from tfdefense.cli.tensorflow_stand_in import require_tensorflow
 from tfdefense.errors import require
 from tfdefense.evaluation.certification import CERTIFICATES_FILE, CertificationConfig, certify
 from tfdefense.evaluation.report.certificate_report import certificate_table, save_certificate
@@ -58,10 +59,12 @@ def run(given: FlagValues) -> None:
     if "output" not in given:
         require_own_folders(directory.path, directory.flag)
     output = RunDirectory(given.get("output", directory.path / "certified"), "output")
-    defense = load_defense(directory)
-    test = load_dataset(directory, given.get("data_dir")).test.take(count)
     names = ("estimation_samples", "selection_samples", "alpha")
     config = CertificationConfig(**{name: given[name] for name in names if name in given})
+    directory.require_kind("defense")
+    require_tensorflow()
+    defense = load_defense(directory)
+    test = load_dataset(directory, given.get("data_dir")).test.take(count)
     certificate = certify(defense, test, output, config, overwrite=given.get("overwrite", False))
     save_certificate(certificate, output.path)
     width = max(len(line[0]) for line in certificate_table(certificate))

@@ -1,13 +1,15 @@
 """Flags that select devices, and the strategy that they select."""
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator
 
 import tensorflow as tf
 
 from tfdefense.cli.flags import CommandFlags, FlagValues
-from tfdefense.errors import WorkFailedError, short_reason
+from tfdefense.cli.tensorflow_stand_in import require_tensorflow
+from tfdefense.errors import WorkFailedError, short_reason, unknown_name
 from tfdefense.training.distribute import strategies
 from tfdefense.utils import cluster
 
@@ -38,21 +40,51 @@ def add_device_flags(flags: CommandFlags) -> None:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class DeviceSelection:
+    """What the flags say about devices.
+
+    Attributes:
+      strategy: name of a strategy.
+      deterministic: whether to use only deterministic operations; None: unless there is a GPU.
+
+    Raises:
+      UserError: an unknown strategy.
+    """
+
+    strategy: str = "mirrored"
+    deterministic: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.strategy not in strategies.STRATEGIES:
+            raise unknown_name("strategy", self.strategy, strategies.STRATEGIES)
+
+
+def pop_device_flags(given: FlagValues) -> DeviceSelection:
+    """Remove the flags of `add_device_flags` from `given`; return what they select."""
+    names = [field.name for field in dataclasses.fields(DeviceSelection)]
+    return DeviceSelection(**{name: given.pop(name) for name in names if name in given})
+
+
 @contextlib.contextmanager
-def selected_devices(given: FlagValues) -> Iterator[None]:
-    """Enter the strategy that the flags select; remove these flags from `given`.
+def selected_devices(selection: DeviceSelection) -> Iterator[None]:
+    """Enter the strategy that is selected: from here on a command needs TensorFlow.
 
     Of several workers, only the chief prints to standard output. Each prints its own errors.
 
     Raises:
-      UserError: an unknown strategy.
+      UserError: the strategy cannot be made.
       WorkFailedError: another worker has stopped.
     """
-    if given.pop("deterministic", not tf.config.list_physical_devices("GPU")):
+    require_tensorflow()
+    deterministic = selection.deterministic
+    if deterministic is None:
+        deterministic = not tf.config.list_physical_devices("GPU")
+    if deterministic:
         tf.config.experimental.enable_op_determinism()
         tf.random.set_seed(0)  # For custom models that draw random numbers without a seed.
     with contextlib.ExitStack() as entered:
-        strategy = strategies.make_strategy(given.pop("strategy", "mirrored"))
+        strategy = strategies.make_strategy(selection.strategy)
         entered.enter_context(strategy.scope())
         if not cluster.is_chief():
             nowhere = entered.enter_context(open(os.devnull, "w", encoding="utf-8"))

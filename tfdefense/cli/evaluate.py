@@ -1,9 +1,10 @@
 """bin/evaluate: attack a trained defence and report; or compare reports."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tfdefense import data, zoo
-from tfdefense.cli.devices import add_device_flags, selected_devices
+from tfdefense.cli.devices import add_device_flags, pop_device_flags, selected_devices
 from tfdefense.cli.evaluation_flags import (
     add_evaluation_flags,
     evaluation_from_flags,
@@ -87,9 +88,7 @@ def run(given: FlagValues) -> None:
     if "compare" in given or "output" in given:
         _compare(given)
         return
-    given = parse_inputs(given)
-    with selected_devices(given):
-        _evaluate(given)
+    _evaluate(parse_inputs(given))
 
 
 def _compare(given: FlagValues) -> None:
@@ -107,42 +106,50 @@ def _compare(given: FlagValues) -> None:
 
 
 def _evaluate(given: FlagValues) -> None:
+    devices = pop_device_flags(given)
     evaluation, max_hours = evaluation_from_flags(given) or EvaluationConfig(), pop_max_hours(given)
     data_dir, unsafe_load = given.pop("data_dir", None), given.pop("unsafe_load", False)
-    target = _find(given, evaluation, ExperimentContext(data_dir, unsafe_load=unsafe_load))
-    require_evaluation_time(target.defense, target.dataset, evaluation, max_hours=max_hours)
-    print_report(evaluate_run(target.run, target.defense, target.dataset, evaluation))
-    print()
-    print_paths({"Report": target.run.path / "report.html"})
+    load = _target_loader(given, evaluation, ExperimentContext(data_dir, unsafe_load=unsafe_load))
+    with selected_devices(devices):
+        target = load()
+        require_evaluation_time(target.defense, target.dataset, evaluation, max_hours=max_hours)
+        print_report(evaluate_run(target.run, target.defense, target.dataset, evaluation))
+        print()
+        print_paths({"Report": target.run.path / "report.html"})
 
 
-def _find(
+def _target_loader(
     given: FlagValues, evaluation: EvaluationConfig, context: ExperimentContext
-) -> EvaluationTarget:
-    """Return the defence that the flags name."""
+) -> Callable[[], EvaluationTarget]:
+    """Return a function that loads the defence that the flags name."""
     name, directory = given.pop("pretrained", None), given.pop("run", None)
     if name is not None:
         require(directory is None, f"--pretrained={name}: --run given too. Give one or the other.")
         for other in given:
             raise UserError(f"--{other}: --pretrained has its own. Leave it out.")
-        return _find_pretrained(name, context)
+        pretrained = zoo.load(name)
+        return lambda: _put_before_classifier(pretrained, context)
     if directory is None:
         require("defense" in given, "--run: none given, and no --defense instead of it.")
         experiment = experiment_from_flags(given, evaluation=evaluation)
-        return find_target(experiment, context, given.keys())
+        return lambda: find_target(experiment, context, given.keys())
+    run = RunDirectory(directory)
+    run.require_kind("defense")
     for name in given.keys() - set(CLASSIFIER_FLAGS):
         raise UserError(f"--{name}: --run has its own. Give one or the other.")
     if not given:
-        return load_target(RunDirectory(directory), context.data_dir)
+        return lambda: load_target(run, context.data_dir)
     require("classifier" in given, f"--{min(given)}: needs --classifier, which it describes.")
-    return load_target_before(RunDirectory(directory), classifier_from_flags(given), context)
+    classifier = classifier_from_flags(given)
+    return lambda: load_target_before(run, classifier, context)
 
 
-def _find_pretrained(name: str, context: ExperimentContext) -> EvaluationTarget:
-    """Return a purifier of the package and its dataset; the run directory need not exist."""
-    pretrained = zoo.load(name)
-    dataset = data.load(name.split("/")[1], context.data_dir)
-    directory = Path(context.runs_dir) / f"pretrained-{name.replace('/', '-')}"
+def _put_before_classifier(
+    pretrained: zoo.Pretrained, context: ExperimentContext
+) -> EvaluationTarget:
+    """Return a purifier of the package with its dataset; the run directory need not exist."""
+    dataset = data.load(pretrained.name.split("/")[1], context.data_dir)
+    directory = Path(context.runs_dir) / f"pretrained-{pretrained.name.replace('/', '-')}"
     multi_worker.run_on_chief(lambda: directory.mkdir(parents=True, exist_ok=True))
     defense = pretrained.before(pretrained.classifier())
     return EvaluationTarget(RunDirectory(directory), defense, dataset)

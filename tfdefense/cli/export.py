@@ -6,6 +6,7 @@ from pathlib import Path
 from tfdefense.cli.flags import CommandFlags, FlagValues
 from tfdefense.cli.input_flags import add_trust_flag
 from tfdefense.cli.printing import installed_command, print_paths
+from tfdefense.cli.tensorflow_stand_in import require_tensorflow
 from tfdefense.errors import require
 from tfdefense.experiments.export import export_run
 from tfdefense.serving.exporter.variant import Variant
@@ -59,6 +60,8 @@ def run(given: FlagValues) -> None:
     if "output" not in given:
         require_own_folders(directory.path, directory.flag)
     output = Path(given.get("output", directory.path / ("export" if servable else variant.format)))
+    directory.require_kind("defense")
+    require_tensorflow()
     path = export_run(directory, output, variant, given.get("version"), given.get("data_dir"))
     paths: dict[str, object] = {
         "SavedModel" if servable else "TFLite": path,

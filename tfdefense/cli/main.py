@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from tfdefense.cli.tensorflow_stand_in import TensorFlowNeededError, tensorflow_stand_in
 from tfdefense.cli.terminal import safe_streams
 from tfdefense.cli.text_encoding import use_utf8
 from tfdefense.errors import (
@@ -86,11 +87,18 @@ def _run_module(command: str, flags: list[str]) -> None:
     """Run the module of a command, or print its help."""
     if command not in COMMANDS:
         raise unknown_name("command", command, COMMANDS)
-    if not _asks_for_help(flags):
+    if "tensorflow" not in sys.modules:
+        with contextlib.suppress(TensorFlowNeededError), tensorflow_stand_in():
+            _parse_and_run(command, flags)
+            return
         _start_trials_early(flags)
-    _import_tensorflow_quietly()
+        _import_tensorflow_quietly()
+    _parse_and_run(command, flags)
+
+
+def _parse_and_run(command: str, flags: list[str]) -> None:
     module = importlib.import_module(f"tfdefense.cli.{command}")
-    if _asks_for_help(flags):
+    if any(word in ("--help", "-h", "-help") for word in flags):
         print(module.command_flags().help())
         return
     given = module.command_flags().parse(flags)
@@ -112,10 +120,6 @@ def _import_tensorflow_quietly() -> None:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-
-
-def _asks_for_help(words: list[str]) -> bool:
-    return any(word in ("--help", "-h", "-help") for word in words)
 
 
 def _start_trials_early(words: list[str]) -> None:

@@ -1,10 +1,12 @@
 """bin/purify: send images through an exported model."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tfdefense.cli.flags import CommandFlags, FlagValues
 from tfdefense.cli.input_flags import add_trust_flag
 from tfdefense.cli.printing import print_paths
+from tfdefense.cli.tensorflow_stand_in import require_tensorflow
 from tfdefense.errors import require
 from tfdefense.serving.client.batch_purify import BatchPurifier
 from tfdefense.serving.client.grpc_client import GrpcClient
@@ -53,7 +55,9 @@ def run(given: FlagValues) -> None:
     """Purify; print where the images are."""
     for name in ("model", "input", "output"):
         require(name in given, f"--{name}: none given.")
-    model = _open_model(given)
+    open_given = _model_opener(given)
+    require_tensorflow()
+    model = open_given()
     source, target = Path(given["input"]), Path(given["output"])
     settings = {name: given[name] for name in ("batch_size", "overwrite") if name in given}
     count = BatchPurifier(model, source, target, **settings).run()
@@ -65,12 +69,13 @@ def run(given: FlagValues) -> None:
     )
 
 
-def _open_model(given: FlagValues) -> ModelClient:
+def _model_opener(given: FlagValues) -> Callable[[], ModelClient]:
+    """Return a function that opens the model, or connects to the server, that the flags name."""
     timeout = given.get("timeout", 60.0)
     require(timeout > 0, f"--timeout={timeout}: more than 0 is needed.")
     if "server" not in given:
         require("timeout" not in given, "--timeout: only --server takes it.")
-        return open_model(given["model"])
+        return lambda: open_model(given["model"])
     address = given["server"]
     host, _, port = address.removeprefix("http://").removeprefix("https://").rpartition(":")
     require(
@@ -78,4 +83,4 @@ def _open_model(given: FlagValues) -> ModelClient:
         f"--server={address}: HOST:PORT (gRPC) or http://HOST:PORT (REST) is needed.",
     )
     client = RestClient if address.startswith("http") else GrpcClient
-    return client(address, given["model"], timeout)
+    return lambda: client(address, given["model"], timeout)

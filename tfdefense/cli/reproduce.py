@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tfdefense.cli.devices import add_device_flags, selected_devices
+from tfdefense.cli.devices import add_device_flags, pop_device_flags, selected_devices
 from tfdefense.cli.flags import CommandFlags, FlagValues
 from tfdefense.errors import UserError, require
 from tfdefense.papers import budget, paper
@@ -50,12 +50,14 @@ def command_flags() -> CommandFlags:
 
 def run(given: FlagValues) -> None:
     """Reproduce; print where the tables are."""
-    with selected_devices(given):
-        for each in _reproductions(given):
-            if given.get("dry_run"):
-                print(each.plan())
-            else:
-                each.run()
+    devices = pop_device_flags(given)
+    reproductions = _reproductions(given)
+    if given.get("dry_run"):
+        print("\n".join([each.plan() for each in reproductions]))
+        return
+    with selected_devices(devices):
+        for each in reproductions:
+            each.run()
 
 
 def _reproductions(given: FlagValues) -> list[Reproduction]:

@@ -4,7 +4,12 @@ import dataclasses
 
 from tfdefense.classifiers import CLASSIFIERS, ClassifierConfig
 from tfdefense.classifiers.core.augmentation import AUGMENTATIONS
-from tfdefense.cli.devices import add_device_flags, selected_devices
+from tfdefense.cli.devices import (
+    DeviceSelection,
+    add_device_flags,
+    pop_device_flags,
+    selected_devices,
+)
 from tfdefense.cli.evaluation_flags import (
     add_evaluation_flags,
     evaluation_from_flags,
@@ -136,39 +141,38 @@ def run(given: FlagValues) -> None:
     given = parse_inputs(given)
     directory = given.pop("run", None)
     run = RunDirectory(directory) if directory else None
-    with selected_devices(given):
-        overwrite = given.pop("overwrite", False)
-        if _trains_classifier_alone(run, given):
-            context = ExperimentContext(given.pop("data_dir", None), overwrite=overwrite)
-            _train_classifier(given, context, run)
-        else:
-            data_dir, unsafe_load = given.pop("data_dir", None), given.pop("unsafe_load", False)
-            context = ExperimentContext(
-                data_dir,
-                unsafe_load=unsafe_load,
-                overwrite=overwrite,
-                max_hours=pop_max_hours(given),
-            )
-            _train_defense(given, context, run)
+    devices = pop_device_flags(given)
+    if _trains_classifier_alone(run, given):
+        _train_classifier(given, devices, run)
+    else:
+        _train_defense(given, devices, run)
 
 
-def _train_defense(given: FlagValues, context: ExperimentContext, run: RunDirectory | None) -> None:
+def _train_defense(given: FlagValues, devices: DeviceSelection, run: RunDirectory | None) -> None:
+    context = ExperimentContext(
+        given.pop("data_dir", None),
+        unsafe_load=given.pop("unsafe_load", False),
+        overwrite=given.pop("overwrite", False),
+        max_hours=pop_max_hours(given),
+    )
     evaluation = evaluation_from_flags(given)
     resumed = run is not None and run.exists() and not context.overwrite
     stored = load_experiment(run).config if run is not None and resumed else None
-    trained = train(experiment_from_flags(given, stored, evaluation), context, run)
-    path = trained.run.path
-    print_report(trained.report)
-    print()
-    print_paths(
-        {
-            "Run directory": path,
-            "Report": path / "report.html",
-            "Gallery": path / "gallery.png",
-            "SavedModel": trained.export,
-            "TensorBoard": installed_command("tensorboard", "--logdir", path),
-        }
-    )
+    experiment = experiment_from_flags(given, stored, evaluation)
+    with selected_devices(devices):
+        trained = train(experiment, context, run)
+        path = trained.run.path
+        print_report(trained.report)
+        print()
+        print_paths(
+            {
+                "Run directory": path,
+                "Report": path / "report.html",
+                "Gallery": path / "gallery.png",
+                "SavedModel": trained.export,
+                "TensorBoard": installed_command("tensorboard", "--logdir", path),
+            }
+        )
 
 
 def _trains_classifier_alone(run: RunDirectory | None, given: FlagValues) -> bool:
@@ -190,19 +194,22 @@ def _trains_classifier_alone(run: RunDirectory | None, given: FlagValues) -> boo
 
 
 def _train_classifier(
-    given: FlagValues, context: ExperimentContext, run: RunDirectory | None
+    given: FlagValues, devices: DeviceSelection, run: RunDirectory | None
 ) -> None:
+    overwrite = given.pop("overwrite", False)
+    context = ExperimentContext(given.pop("data_dir", None), overwrite=overwrite)
     resumed = run is not None and run.exists() and not context.overwrite
     stored = None
     if run is not None and resumed:
         stored = ClassifierExperiment.from_stored(run.require_kind("classifier"))
     experiment = classifier_experiment_from_flags(given, stored)
-    run, _ = train_classifier(experiment, context, run)
-    print()
-    print_paths(
-        {
-            "Run directory": run.path,
-            "Keras model": run.classifier_path,
-            "TensorBoard": installed_command("tensorboard", "--logdir", run.path),
-        }
-    )
+    with selected_devices(devices):
+        run, _ = train_classifier(experiment, context, run)
+        print()
+        print_paths(
+            {
+                "Run directory": run.path,
+                "Keras model": run.classifier_path,
+                "TensorBoard": installed_command("tensorboard", "--logdir", run.path),
+            }
+        )

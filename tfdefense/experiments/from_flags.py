@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tfdefense.classifiers.resolve import require_known
 from tfdefense.defenses.registry import DEFENSES
 from tfdefense.errors import require
 from tfdefense.evaluation.protocol import EvaluationConfig
@@ -68,6 +69,8 @@ def classifier_experiment_from_flags(
         stored is not None or "classifier" in given,
         "--classifier: none given. Name the one to train; --overwrite keeps nothing of the old run.",
     )
+    if "classifier" in given:
+        require_known(given["classifier"])
     base = stored or ClassifierExperiment(given["classifier"])
     options = _names(base.training)
     for name in given:
@@ -95,7 +98,13 @@ def data_from_flags(given: Mapping[str, Any], stored: DataConfig | None = None) 
 def classifier_from_flags(
     given: Mapping[str, Any], stored: ClassifierSelection | None = None
 ) -> ClassifierSelection:
-    """Return the classifier that flags ask for; that of `stored` if no classifier is given."""
+    """Return the classifier that flags ask for; that of `stored` if no classifier is given.
+
+    Raises:
+      UserError: neither a registered name nor a path, or a value that it does not take.
+    """
+    if "classifier" in given:
+        require_known(given["classifier"])
     base = stored if stored is not None and "classifier" not in given else ClassifierSelection()
     return _replaced(base, given)
 

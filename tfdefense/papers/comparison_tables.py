@@ -7,14 +7,13 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 
 from tfdefense.papers.measurements import CellMeasurement, PaperCell
 from tfdefense.papers.paper import BENIGN, NONE, Paper, PaperFigure
 from tfdefense.papers.store import TargetStore
 from tfdefense.utils.atomic_write import write_text_file
-from tfdefense.utils.figures import STYLE, save_figure, subplots
+from tfdefense.utils.figures import figure_style, save_figure, subplots
 from tfdefense.utils.tables import latex_table, markdown_table
 
 _CSV_COLUMNS = ("ours_percent", "ci_low", "ci_high", "n", "white_box_percent", "white_box_n")
@@ -193,7 +192,7 @@ def _save_heat_map(comparisons: Sequence[FigureComparison], title: str, path: Pa
             name = f"{each.figure.dataset}: {name}"
         rows.setdefault(name, {})[each.figure.attack] = each.difference
     values = np.array([[row.get(attack, math.nan) for attack in attacks] for row in rows.values()])
-    with matplotlib.rc_context(STYLE):
+    with figure_style():
         size = 2.6 + 0.62 * len(attacks), 0.9 + 0.24 * len(rows)
         canvas, axis = subplots(1, 1, size, layout="constrained")
         picture = axis.imshow(

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 
 from tfdefense.evaluation.report.training_curves import load_training_curves
 from tfdefense.papers.store import TargetStore
 from tfdefense.papers.targets import DefenseTarget
 from tfdefense.utils.atomic_write import write_text_file
-from tfdefense.utils.figures import COLORS, STYLE, save_figure, subplots
+from tfdefense.utils.figures import COLORS, figure_style, save_figure, subplots
 from tfdefense.utils.json_types import typed_value
 from tfdefense.utils.untrusted_file import read_json_file
 
@@ -112,7 +111,7 @@ def plot_curves(curves_by_target: Sequence[tuple[DefenseTarget, Curves]], path: 
         rows.setdefault(target.defense, []).append((target.classifier.title, curves))
     if not rows:
         return False
-    with matplotlib.rc_context(STYLE):
+    with figure_style():
         size = 8.5, 2.3 * len(rows)
         figure, axes = subplots(len(rows), 3, size, layout="constrained", squeeze=False)
         for row, (defense, runs) in zip(axes, rows.items(), strict=True):

@@ -6,6 +6,7 @@ hyperparameters enter it as `SCHEMA`; a test notices when one of them changes.
 """
 
 import dataclasses
+import functools
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ class StoredTarget(ABC):
 
     kind: ClassVar[str]
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """Hash of the kind and the fields, in which other targets enter by their keys."""
         return hash_parts(

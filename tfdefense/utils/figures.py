@@ -1,19 +1,20 @@
 """Figures as PNG and SVG files in one style."""
 
+import contextlib
 import warnings
 from pathlib import Path
-from typing import Any, Literal
-
-from matplotlib.figure import Figure
-from matplotlib.text import Text
+from typing import TYPE_CHECKING, Any, Literal
 
 from tfdefense.utils.atomic_write import atomic_write
 from tfdefense.utils.visible_text import visible_text
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # Colours of Okabe and Ito, which colour-blind readers can tell apart. Markers differ too.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 MARKERS = "osD^vPX"
-STYLE = {
+_STYLE = {
     "font.size": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -25,13 +26,20 @@ STYLE = {
 COLUMN = 3.5  # Width of a journal column in inches.
 
 
+def figure_style() -> contextlib.AbstractContextManager[None]:
+    """Return a context in which figures are drawn in the one style."""
+    import matplotlib  # Here and below: it takes a second, and few commands draw.
+
+    return matplotlib.rc_context(_STYLE)
+
+
 def subplots(
     rows: int,
     columns: int,
     figsize: tuple[float, float],
     layout: Literal["constrained", "compressed", "tight"] | None = None,
     **options: Any,
-) -> tuple[Figure, Any]:
+) -> tuple["Figure", Any]:
     """Return a figure and its axes, as `pyplot.subplots` does, without changing the state of pyplot.
 
     Args:
@@ -40,15 +48,19 @@ def subplots(
       layout: layout engine of matplotlib.
       **options: further arguments of `Figure.subplots`.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize, layout=layout)
     return figure, figure.subplots(rows, columns, **options)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: "Figure", path: Path) -> None:
     """Write a figure as a PNG file and an SVG file with the same stem.
 
     Each file is written completely or not at all. Equal figures give equal bytes.
     """
+    from matplotlib.text import Text
+
     for text in figure.findobj(Text):
         shown = visible_text(text.get_text())
         if shown != text.get_text():

@@ -20,7 +20,7 @@ from tfdefense.attacks.core.adversarial_dataset_maker import (
     AdversarialStorage,
     make_adversarial_dataset,
 )
-from tfdefense.cli.devices import selected_devices
+from tfdefense.cli.devices import DeviceSelection, selected_devices
 from tfdefense.defenses import APEGANPlusPlus
 from tfdefense.errors import WorkFailedError
 from tfdefense.evaluation.runner import ModelRunner
@@ -79,7 +79,7 @@ def main(classifier, run, output, die_at=None):
     save = Checkpoints.save
     Checkpoints.save = lambda self, step, **_: save(self, step)  # Without a minimum interval.
     if "TF_CONFIG" not in os.environ:
-        with selected_devices({"strategy": "one_device"}):
+        with selected_devices(DeviceSelection("one_device")):
             np.savez(output, **training_state(train(classifier, run)))
         return
     run_steps = Trainer.run_steps
@@ -90,7 +90,7 @@ def main(classifier, run, output, die_at=None):
         return run_steps(self, batches, first_step, count)
 
     Trainer.run_steps = run_or_die
-    with selected_devices({"strategy": "multi_worker"}):
+    with selected_devices(DeviceSelection("multi_worker")):
         assert not is_sigterm_caught()
         defense = train(classifier, run)
         results = {**training_state(defense), **attack_results(defense, f"{run}-attack")}

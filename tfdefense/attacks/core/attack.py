@@ -227,7 +227,8 @@ class Attack(abc.ABC):
             attack = self if batch.epsilon is None else with_epsilon(self, batch.epsilon)
             return attack.craft(model, batch.images, batch.labels, batch.targets)
 
-        batch = AttackedBatch(images, labels, targets, epsilon if tf.is_tensor(epsilon) else None)
+        radii = epsilon if norms.has_radius_per_image(epsilon) else None
+        batch = AttackedBatch(images, labels, targets, radii)
         return craft_with_each_surrogate(craft, model, batch, names, self.minimized_norm)
 
 
@@ -251,7 +252,7 @@ class BoundedAttack(Attack):
 
     def __post_init__(self) -> None:
         norms.check_norm(self.norm, self.name, self.allowed_norms)
-        if not tf.is_tensor(self.epsilon):
+        if not norms.has_radius_per_image(self.epsilon):
             norms.check_radius(self.epsilon, self.norm, self.name)
 
     def radius_per_image(self, images: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -43,10 +44,15 @@ def broadcast_radius(epsilon: float | tf.Tensor, count: int, norm: str, attack: 
         len(radii) in (1, count),
         f"{attack}: epsilon for {len(radii)} images given, {count} images given.",
     )
-    if tf.is_tensor(epsilon):  # The constructor of the attack has checked a number.
+    if has_radius_per_image(epsilon):  # The constructor of the attack has checked a number.
         for extreme in (tf.reduce_min(radii), tf.reduce_max(radii)):
             check_radius(float(extreme), norm, attack)
     return tf.broadcast_to(radii, [count, 1, 1, 1])
+
+
+def has_radius_per_image(epsilon: Any) -> bool:
+    """Return whether `epsilon` is a tensor; a number is recognized without TensorFlow."""
+    return not isinstance(epsilon, float | int | str | None) and bool(tf.is_tensor(epsilon))
 
 
 def l0(perturbation: tf.Tensor) -> tf.Tensor:

@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 
 from tfdefense.evaluation.certification import Certificate
 from tfdefense.utils.atomic_write import write_text_file
-from tfdefense.utils.figures import STYLE, save_figure, subplots
+from tfdefense.utils.figures import figure_style, save_figure, subplots
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.statistics import wilson_interval
 from tfdefense.utils.tables import format_share, markdown_table
@@ -68,7 +67,7 @@ def _save_figure(certificate: Certificate, path: Path) -> None:
     correct = [certificate.correct_within(radius) for radius in radii]
     percent = 100 * np.array(correct) / n
     low, high = 100 * np.array([wilson_interval(count, n) for count in correct]).T
-    with matplotlib.rc_context(STYLE):
+    with figure_style():
         figure, axis = subplots(1, 1, (4.2, 2.8), layout="constrained")
         axis.fill_between(radii, low, high, step="pre", alpha=0.25, linewidth=0)
         axis.step(radii, percent, where="pre")

@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import matplotlib
-from matplotlib.axes import Axes
-
 from tfdefense.evaluation.result import ResultRow
 from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES, WHITE_BOXES
-from tfdefense.utils.figures import COLORS, MARKERS, STYLE, save_figure, subplots
+from tfdefense.utils.figures import COLORS, MARKERS, figure_style, save_figure, subplots
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from tfdefense.evaluation.report.comparison import Comparison
 
 
@@ -32,7 +31,7 @@ def save_comparison_figure(comparison: "Comparison", path: Path) -> None:
         for name in ("grey_box", *WHITE_BOXES)
         if any(name in report.threat_models() for report in comparison.reports.values())
     ]
-    with matplotlib.rc_context(STYLE):
+    with figure_style():
         size = (max(3.5, 0.45 * len(lines)) * len(threat_models), 3.0)
         figure, axes = subplots(1, len(threat_models), figsize=size, sharey=True, squeeze=False)
         for axis, threat_model in zip(axes[0], threat_models, strict=True):
@@ -48,7 +47,7 @@ def save_comparison_figure(comparison: "Comparison", path: Path) -> None:
         save_figure(figure, path)
 
 
-def _draw(axis: Axes, comparison: "Comparison", threat_model: str) -> None:
+def _draw(axis: "Axes", comparison: "Comparison", threat_model: str) -> None:
     lines = comparison.lines()
     undefended = [comparison.undefended_row(line) for line in lines]
     _plot(axis, undefended, _LineStyle("undefended", "#000000", "x", ":", "#000000"))
@@ -61,7 +60,7 @@ def _draw(axis: Axes, comparison: "Comparison", threat_model: str) -> None:
         _plot(axis, [comparison.row(name, line, threat_model) for line in lines], style)
 
 
-def _plot(axis: Axes, rows: Sequence[ResultRow | None], style: _LineStyle) -> None:
+def _plot(axis: "Axes", rows: Sequence[ResultRow | None], style: _LineStyle) -> None:
     points = [(place, row.accuracy) for place, row in enumerate(rows) if row]
     axis.plot(
         [place for place, _ in points],

@@ -3,9 +3,9 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from tfdefense.attacks import Attack, enable_stop_at_success
 from tfdefense.attacks.core.spec import format_attack
@@ -16,6 +16,9 @@ from tfdefense.evaluation.pipelines import evaluated_pipelines
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.training.distribute import multi_worker
 from tfdefense.utils.figures import save_figure, subplots
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _COLUMNS = 10
 _CORRECT, _WRONG = (
@@ -134,7 +137,7 @@ def _gap(images: np.ndarray) -> int:
 
 
 def _write_classes(
-    axis: Axes, row: _GalleryRow, labels: np.ndarray, class_names: Sequence[str]
+    axis: "Axes", row: _GalleryRow, labels: np.ndarray, class_names: Sequence[str]
 ) -> None:
     """Write the predicted class above each image."""
     if row.predicted is None:

@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from sklearn.metrics import roc_curve
 
 from tfdefense.evaluation.detection import detector_scores, labelled_scores
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES
-from tfdefense.utils.figures import COLORS, COLUMN, MARKERS, STYLE, save_figure, subplots
+from tfdefense.utils.figures import COLORS, COLUMN, MARKERS, figure_style, save_figure, subplots
 
 _MIN_RATE = 1e-4  # Left end of the logarithmic axis of the ROC curves.
 
@@ -18,7 +17,7 @@ def save_epsilon_figure(report: Report, path: Path) -> None:
     """Draw accuracy over epsilon: undefended, grey box and white box."""
     assert report.labels is not None
     curve = report.curve
-    with matplotlib.rc_context(STYLE):
+    with figure_style():
         figure, axis = subplots(1, 1, figsize=(COLUMN, 2.4))
         for name, color, marker in zip(
             ("undefended", "grey_box", "white_box"), ("#000000", *COLORS), MARKERS, strict=False
@@ -40,7 +39,7 @@ def save_perturbation_figure(report: Report, path: Path) -> None:
     """Draw mean L1 norms of the perturbation before and after purification (Yu et al. 2020, figures 7 and 8)."""
     threat_models = [name for name in report.threat_models() if name in ("grey_box", "white_box")]
     pipeline = report.pipeline_names[-1]
-    with matplotlib.rc_context(STYLE):
+    with figure_style():
         size = (COLUMN * len(threat_models), 2.6)
         figure, axes = subplots(1, len(threat_models), figsize=size, sharey=True, squeeze=False)
         for axis, threat_model in zip(axes[0], threat_models, strict=True):

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib.image
 import numpy as np
 
 from tfdefense.evaluation.predictions import save_predictions
@@ -53,4 +52,6 @@ def save_report(report: Report, run: RunDirectory) -> None:
 
 def _load_picture(path: Path) -> np.ndarray:
     """Return a PNG file as float32 [H, W, 3]."""
-    return matplotlib.image.imread(path)[..., :3]
+    from matplotlib.image import imread
+
+    return imread(path)[..., :3]

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import tensorflow as tf
-from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tfdefense.training.run_directory import RunDirectory
-from tfdefense.utils.figures import COLORS, MARKERS, STYLE, save_figure, subplots
+from tfdefense.utils.figures import COLORS, MARKERS, figure_style, save_figure, subplots
 
 
 def load_training_curves(run: RunDirectory) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -43,7 +41,7 @@ def save_training_figure(run: RunDirectory, path: Path) -> bool:
         return False
     config = run.read_config()
     steps_per_epoch = config.metadata_value("steps", int) / config.setting("epochs", int)
-    with matplotlib.rc_context(STYLE):
+    with figure_style():
         figure, axes = subplots(1, 2 if accuracies else 1, figsize=(7, 2.6), squeeze=False)
         for axis, tags, prefix in zip(
             axes[0], (losses, accuracies), ("loss_", "accuracy_"), strict=False
@@ -62,13 +60,13 @@ def save_training_figure(run: RunDirectory, path: Path) -> bool:
                 )
             axis.set_xlabel("epoch")
             axis.set_xlim(left=0)
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axis.xaxis.get_major_locator().set_params(integer=True)
             axis.legend(fontsize=7)
         axes[0, 0].set_ylabel("loss")
         # Losses of a critic have both signs; others span several powers of ten.
         axes[0, 0].set_yscale("symlog", linthresh=0.01)
         # The formatter of this scale writes formulas, which the style does not set.
-        axes[0, 0].yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes[0, 0].yaxis.set_major_formatter("{x:g}")
         if accuracies:
             axes[0, 1].set_ylabel("validation accuracy")
         figure.tight_layout()
