@@ -85,7 +85,7 @@ def _help(option: Hyperparameter) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _Request:
-    """What the flags ask for.
+    """Adversarial images that the flags ask for.
 
     Attributes:
       attack: the attack; without `--epsilon`, with the radius of its class.

@@ -42,7 +42,7 @@ def add_device_flags(flags: CommandFlags) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class DeviceSelection:
-    """What the flags say about devices.
+    """Devices that the flags select.
 
     Attributes:
       strategy: name of a strategy.
