@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from tfdefense.training.nested_layers import collect_nested_layers
+from tfdefense.training.row_draws import Rows, uniform_rows
 
 _SPATIAL = (
     keras.layers.SpatialDropout1D,
@@ -61,15 +62,11 @@ def _drop_out(layer: keras.Layer, inputs: tf.Tensor, *, training: bool = False) 
     context = tf.distribute.get_replica_context()
     count = tf.shape(inputs)[0]
     first, *rest = _mask_shape(layer, inputs)
-    mask_per_example = first is None
-    drawn = tf.random.stateless_uniform(
-        [count * context.num_replicas_in_sync if mask_per_example else first, *rest],
-        # As in Keras: the seed state is int64, and the draw needs int32.
-        tf.cast(tf.math.floormod(layer.seed_generator.next(), tf.int32.max - 1), tf.int32),
-        dtype=inputs.dtype,
-    )
-    offset = context.replica_id_in_sync_group * count
-    keep = (drawn[offset : offset + count] if mask_per_example else drawn) >= layer.rate
+    rows = Rows(context.replica_id_in_sync_group * count, count)
+    # As in Keras: the seed state is int64, and the draw needs int32.
+    seed = tf.cast(tf.math.floormod(layer.seed_generator.next(), tf.int32.max - 1), tf.int32)
+    drawn = uniform_rows(rows if first is None else Rows(0, first), rest, seed, inputs.dtype)
+    keep = drawn >= layer.rate
     return tf.where(keep, inputs / (1 - layer.rate), tf.zeros_like(inputs))
 
 

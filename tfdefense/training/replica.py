@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tfdefense.training.row_draws import Rows, normal_rows, uniform_rows
+
 # The maximum number of draws in one step. The seeds of two steps never overlap.
 _DRAWS_PER_STEP = 1_000
 
@@ -24,8 +26,8 @@ class Replica:
         self.step = step
         self.global_batch = global_batch
         self._seed = seed
-        self._local_batch = global_batch // context.num_replicas_in_sync
-        self._offset = context.replica_id_in_sync_group * self._local_batch
+        local_batch = global_batch // context.num_replicas_in_sync
+        self._rows = Rows(context.replica_id_in_sync_group * local_batch, local_batch)
         self._draws = 0
 
     def mean(self, values: tf.Tensor) -> tf.Tensor:
@@ -67,15 +69,11 @@ class Replica:
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> tf.Tensor:
         """Return one uniform number in [low, high) per example, float32 [n]."""
-        return self._local_rows(
-            tf.random.stateless_uniform([self.global_batch], self._next_seed(), low, high)
-        )
+        return uniform_rows(self._rows, [], self._next_seed()) * (high - low) + low
 
     def normal(self, shape: tuple[int, ...]) -> tf.Tensor:
         """Return standard normal numbers for each example, float32 [n, *shape]."""
-        return self._local_rows(
-            tf.random.stateless_normal([self.global_batch, *shape], self._next_seed())
-        )
+        return normal_rows(self._rows, shape, self._next_seed())
 
     def choice(self, values: tuple[float, ...]) -> tf.Tensor:
         """Return one of `values` per example, float32 [n]; all values are equally likely."""
@@ -92,7 +90,3 @@ class Replica:
         draw = self.step * _DRAWS_PER_STEP + self._draws
         self._draws += 1
         return tf.stack([tf.constant(self._seed, tf.int64), draw])
-
-    def _local_rows(self, numbers: tf.Tensor) -> tf.Tensor:
-        """Return this replica's rows of numbers that were drawn for the global batch."""
-        return numbers[self._offset : self._offset + self._local_batch]
