@@ -135,6 +135,4 @@ def test_recipes_are_valid_command_line_values(name, shape):
     images, _ = given.pop("training_images"), given.pop("most_epochs")
     assert ClassifierConfig(**given).apply_to(recipe) == recipe
     assert images >= 3 * 58_000
-    assert recipe.augmentation != "shift_flip" or shape == CIFAR, (
-        "a mirrored digit is not that digit"
-    )
+    assert not recipe.mirror or shape == CIFAR, "grey images are digits in most cases"

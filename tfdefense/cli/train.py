@@ -41,6 +41,10 @@ _CLASSIFIER_FLAGS = {
     "optimizer": "adam or sgd (default: the recipe of the network).",
     "weight_decay": "Decay of kernels per step and unit of learning rate (default: the recipe).",
     "augmentation": f"{', '.join(AUGMENTATIONS)} (default: the recipe).",
+    "mirror": "Mirror images in every second pass (default: where the dataset is known to keep its"
+    " classes, such as cifar10; never signs or digits).",
+    "cutout": "Side in pixels of a grey square at a random place of each image; 0 for none (default: the"
+    " recipe).",
     "label_smoothing": "Share of the target probability that is spread over all classes, in [0, 1)"
     " (default: the recipe).",
     "patience": "Stop after this number of validations, of 20 in all, without a new lowest loss; 0 never"

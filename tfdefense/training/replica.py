@@ -75,6 +75,11 @@ class Replica:
         """Return standard normal numbers for each example, float32 [n, *shape]."""
         return normal_rows(self._rows, shape, self._next_seed())
 
+    def passes(self, image_count: int) -> tf.Tensor:
+        """Return the pass over `image_count` training images that shows each example, int64 [n]."""
+        first = self.step * self.global_batch + tf.cast(self._rows.first, tf.int64)
+        return (first + tf.range(self._rows.count, dtype=tf.int64)) // image_count
+
     def choice(self, values: tuple[float, ...]) -> tf.Tensor:
         """Return one of `values` per example, float32 [n]; all values are equally likely."""
         index = tf.cast(self.uniform(0.0, float(len(values))), tf.int32)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdefense.classifiers.core.augmentation import AUGMENTATIONS, augment
+from tfdefense.classifiers.core.augmentation import AUGMENTATIONS, Augmentation
 from tfdefense.training import Replica
 
 
@@ -11,7 +11,7 @@ def test_augmentation_keeps_the_range_and_depends_on_seed_and_step(digits, name)
     images = tf.constant(digits.train.images[:32])
 
     def at(step):
-        return augment(images, name, Replica(0, tf.constant(step, tf.int64), 32)).numpy()
+        return Augmentation(name).apply(images, Replica(0, tf.constant(step, tf.int64), 32)).numpy()
 
     first = at(1)
     assert first.shape == images.shape
@@ -24,9 +24,11 @@ def test_augmentation_keeps_the_range_and_depends_on_seed_and_step(digits, name)
 def test_shifts_are_whole_pixels_and_flips_are_mirrors():
     rng = np.random.default_rng(0)
     images = rng.random((64, 16, 16, 3)).astype(np.float32)
-    moved = augment(tf.constant(images), "shift_flip", Replica(0, tf.constant(5, tf.int64), 64))
+    mirrored = tf.constant(rng.integers(0, 2, 64) == 1)
+    replica = Replica(0, tf.constant(5, tf.int64), 64)
+    moved = Augmentation("shift", mirror=True).apply(tf.constant(images), replica, mirrored)
     kinds = set()
-    for image, result in zip(images, moved.numpy(), strict=True):
+    for image, result, is_mirror in zip(images, moved.numpy(), mirrored.numpy(), strict=True):
         matches = [
             (flip, down, right)
             for flip in (False, True)
@@ -37,7 +39,7 @@ def test_shifts_are_whole_pixels_and_flips_are_mirrors():
                 result[3:-3, 3:-3],
             )
         ]
-        assert len(matches) == 1
+        assert [flip for flip, _, _ in matches] == [is_mirror]
         kinds.add(matches[0])
     assert len(kinds) > 15
     assert {flip for flip, _, _ in kinds} == {False, True}
@@ -47,7 +49,7 @@ def test_affine_augmentation_keeps_digits_in_place(digits):
     """The mean of many draws is a blurred image with the same centre."""
     image = digits.train.images[:1]
     batch = tf.constant(np.repeat(image, 400, axis=0))
-    moved = augment(batch, "affine", Replica(0, tf.constant(0, tf.int64), 400)).numpy()
+    moved = Augmentation("affine").apply(batch, Replica(0, tf.constant(0, tf.int64), 400)).numpy()
 
     def centre(image):
         weights = image[..., 0] / image.sum()
@@ -57,3 +59,18 @@ def test_affine_augmentation_keeps_digits_in_place(digits):
     np.testing.assert_allclose(centre(moved.mean(0)), centre(image[0]), atol=0.3)
     assert np.std([centre(picture) for picture in moved], axis=0).min() > 0.5
     assert moved[:, 0].max() < 0.5, "edges are filled with black"
+
+
+def test_a_grey_square_inside_each_image_is_cut_out():
+    images = np.random.default_rng(0).random((200, 9, 12, 3)).astype(np.float32)
+    replica = Replica(0, tf.constant(3, tf.int64), 200)
+    results = Augmentation(cutout=4).apply(tf.constant(images), replica).numpy()
+    places = set()
+    for image, result in zip(images, results, strict=True):
+        rows, columns = np.nonzero(np.any(result != image, axis=-1))
+        top, left = rows.min(), columns.min()
+        assert (rows.max() - top, columns.max() - left, len(rows)) == (3, 3, 16)
+        assert np.all(result[top : top + 4, left : left + 4] == 0.5)
+        places.add((top, left))
+    assert {top for top, _ in places} == set(range(6))
+    assert {left for _, left in places} == set(range(9))

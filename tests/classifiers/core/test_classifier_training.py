@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import keras
 import numpy as np
@@ -9,8 +10,11 @@ import tfdefense
 from tfdefense.classifiers import ClassifierConfig, mnist_cnn
 from tfdefense.classifiers.core import classifier_training
 from tfdefense.classifiers.core.architecture import Architecture, Recipe
+from tfdefense.classifiers.core.augmentation import is_mirrored
 from tfdefense.classifiers.core.classifier_training import ClassifierTraining
+from tfdefense.data.core.batches import shuffled_batches
 from tfdefense.errors import UserError
+from tfdefense.training import Replica
 from tfdefense.training.best_weights import BestWeights
 
 
@@ -26,7 +30,10 @@ LINEAR = Architecture("linear", "for tests", linear, grey=Recipe(training_images
     ("given", "message"),
     [
         ({"optimizer": "sdg"}, "--optimizer 'sdg'. Did you mean 'sgd'"),
-        ({"augmentation": "flip"}, "--augmentation 'flip'. Did you mean 'shift_flip'"),
+        ({"augmentation": "flip"}, r"unknown --augmentation 'flip'.*Known: affine, none, shift"),
+        ({"augmentation": "shift_flip"}, "now --augmentation=shift and --mirror"),
+        ({"schedule": "triangel"}, "--schedule 'triangel'. Did you mean 'triangle'"),
+        ({"cutout": -1}, "--cutout=-1: 0 or more"),
         ({"epochs": 0}, "--epochs=0: 1 or more"),
         ({"patience": -1}, "--patience=-1: 0 or more"),
         ({"label_smoothing": 1.0}, r"--label_smoothing=1.0: a number in \[0, 1\)"),
@@ -57,6 +64,83 @@ def test_the_learning_rate_of_sgd_warms_up_and_falls_to_zero(digits):
     assert max(rates) == pytest.approx(0.3)
     assert np.argmax(rates) == steps // 20
     assert rates[-1] == pytest.approx(0, abs=1e-6)
+
+
+def test_the_triangle_rises_for_a_fifth_of_the_steps_and_falls_to_zero(digits):
+    given = ClassifierConfig(epochs=40, schedule="triangle", learning_rate=0.3)
+    training = ClassifierTraining(LINEAR, digits, config=given)
+    steps = training.loop.total_steps(len(digits.train))
+    rates = [float(training.optimizer._learning_rate(step)) for step in range(steps)]
+    assert 0 < min(rates) < 0.3 / 50
+    assert max(rates) == pytest.approx(0.3, rel=0.02)
+    assert np.argmax(rates) == pytest.approx(steps / 5, abs=1)
+    assert training.settings()["schedule"] == "triangle"
+
+
+def make_small_data(source, count=12):
+    images = np.random.default_rng(0).random((count, 16, 16, 3)).astype(np.float32)
+    split = tfdefense.data.Split(images, np.arange(count) % 2, num_classes=2, dataset="small")
+    return tfdefense.data.Dataset("small", split, split, split, source=source)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"batch_size": 13}, "--batch_size=13: small has 12 training images; 1 to 12 needed"),
+        ({"cutout": 16}, "--cutout=16: images of 16x16 given, a side below 16 needed"),
+        ({"mirror": True}, "--mirror: a mirrored image of small has another class"),
+    ],
+)
+def test_errors_name_settings_that_do_not_fit_the_images(given, message):
+    with pytest.raises(UserError, match=message):
+        ClassifierTraining(LINEAR, make_small_data("gtsrb"), config=ClassifierConfig(**given))
+
+
+@pytest.mark.parametrize(
+    ("source", "given", "expected"),
+    [
+        ("cifar10", None, True),
+        ("cifar10", False, False),
+        ("gtsrb", None, False),
+        ("dir:products", None, False),
+        ("dir:products", True, True),
+    ],
+)
+def test_images_are_mirrored_where_the_data_keep_their_class(source, given, expected):
+    config = ClassifierConfig(mirror=given)
+    training = ClassifierTraining(LINEAR, make_small_data(source), config=config)
+    assert training.augmentation.mirror is training.settings()["mirror"] is expected
+
+
+def test_settings_of_runs_of_older_versions_are_unchanged(digits):
+    settings = ClassifierTraining(LINEAR, digits).settings()
+    assert not settings.keys() & {"schedule", "mirror", "cutout"}
+
+
+def test_every_image_is_mirrored_in_every_second_pass():
+    """Batches of 5 do not divide the 12 images, so a batch has images of two passes."""
+    config = ClassifierConfig(batch_size=5, augmentation="none")
+    training = ClassifierTraining(LINEAR, make_small_data("cifar10"), config=config)
+    arrays = training.training_arrays()
+    shown = {}
+    step = training.augmentation.apply
+    batches = iter(shuffled_batches({**arrays, "index": np.arange(12)}, 5, seed=0))
+    for number in range(12):  # Five passes over 12 images.
+        batch = next(batches)
+        replica = Replica(0, tf.constant(number, tf.int64), 5)
+        mirrored = is_mirrored(batch["mirrored_first"], replica.passes(12))
+        for index, image, result in zip(
+            batch["index"].numpy(),
+            batch["images"],
+            step(batch["images"], replica, mirrored),
+            strict=True,
+        ):
+            is_mirror = np.array_equal(result, image[:, ::-1])
+            assert is_mirror or np.array_equal(result, image)
+            shown.setdefault(index, []).append(is_mirror)
+    assert all(len(each) == 5 for each in shown.values())
+    assert all(a != b for each in shown.values() for a, b in itertools.pairwise(each))
+    assert {each[0] for each in shown.values()} == {True, False}
 
 
 def test_biases_are_not_decayed(digits):
@@ -147,8 +231,8 @@ def test_the_recipe_of_mnist_cnn_is_unchanged(digits):
 
 
 def test_large_images_are_trained_in_the_batches_that_the_settings_name():
-    images = np.zeros((8, 96, 96, 3), np.float32)
-    labels = np.arange(8) % 2
+    images = np.zeros((90, 96, 96, 3), np.float32)
+    labels = np.arange(90) % 2
     split = tfdefense.data.Split(images, labels, num_classes=2, dataset="large")
     data = tfdefense.data.Dataset("large", split, split, split)
     first = ClassifierTraining(LINEAR, data)

@@ -20,23 +20,30 @@ class Recipe:
     Attributes:
       training_images: number of images to show, counting repetitions; `count_epochs` converts it.
       most_epochs: upper limit of the epochs, for small datasets.
-      optimizer: "adam", or "sgd" with Nesterov momentum 0.9. The learning rate falls to zero along a
-        cosine.
-      learning_rate: the highest learning rate. SGD warms up to it in the first 5 % of the steps.
+      optimizer: "adam", or "sgd" with Nesterov momentum 0.9.
+      schedule: "cosine": the learning rate falls to zero along a cosine, with SGD after a warm-up in
+        the first 5 % of the steps; or "triangle": it rises from zero in the first 20 % of the steps
+        and falls to zero in the others.
+      learning_rate: the highest learning rate.
       weight_decay: the share of each kernel that is subtracted per step and unit of learning rate.
         Biases and normalization are not decayed.
       batch_size: examples per step.
-      augmentation: "none", "shift", "shift_flip" or "affine", see `augmentation.augment`.
+      augmentation: name of an `Augmentation`.
+      mirror: mirror images in every second pass, where the data are known to keep their classes.
+      cutout: side of the square that is cut out of each image, see `Augmentation`.
       label_smoothing: the share of the target probability that is spread over all classes, in [0, 1).
     """
 
     training_images: int = 300_000
     most_epochs: int = 60
     optimizer: str = "adam"
+    schedule: str = "cosine"
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     batch_size: int = 128
     augmentation: str = "none"
+    mirror: bool = False
+    cutout: int = 0
     label_smoothing: float = 0.0
 
     def count_epochs(self, count: int) -> int:
@@ -60,7 +67,7 @@ class Architecture:
     summary: str
     build: Callable[[ImageShape, int], keras.Model]
     grey: Recipe = Recipe()
-    color: Recipe = Recipe(training_images=1_000_000, augmentation="shift_flip")
+    color: Recipe = Recipe(training_images=1_000_000, augmentation="shift", mirror=True)
 
     def recipe(self, image_shape: ImageShape) -> Recipe:
         """Return the recipe for images of this shape."""
@@ -88,7 +95,9 @@ def make_sgd_recipes(
     sgd = Recipe(optimizer="sgd", learning_rate=learning_rate, weight_decay=weight_decay)
     return {
         "grey": dataclasses.replace(sgd, training_images=grey_images, augmentation="affine"),
-        "color": dataclasses.replace(sgd, training_images=color_images, augmentation="shift_flip"),
+        "color": dataclasses.replace(
+            sgd, training_images=color_images, augmentation="shift", mirror=True
+        ),
     }
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.classifiers.core.architecture import Architecture, Recipe
-from tfdefense.classifiers.core.augmentation import augment, check_augmentation
+from tfdefense.classifiers.core.augmentation import Augmentation, is_mirrored
+from tfdefense.classifiers.core.classifier_optimizer import OPTIMIZERS, SCHEDULES, make_optimizer
 from tfdefense.classifiers.core.inference import compile_inference, measure_split
 from tfdefense.data.core.dataset import Dataset
+from tfdefense.data.core.disk_array import DiskArray
 from tfdefense.errors import require, unknown_name
 from tfdefense.networks.upcast import upcast_bfloat16
 from tfdefense.training import LoopConfig, Replica, Trainer, usual_batch_size
@@ -20,9 +22,8 @@ from tfdefense.training.best_weights import BestWeights
 from tfdefense.training.seeding import seed_layers
 from tfdefense.training.summaries import image_grid
 
-_OPTIMIZERS = ("adam", "sgd")
 _GRID_IMAGES = 16
-_NOT_DECAYED = ["bias", "gamma", "beta"]
+_NEW_SETTINGS = ("schedule", "mirror", "cutout")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,9 @@ class ClassifierConfig:
       learning_rate: see `Recipe`.
       weight_decay: see `Recipe`.
       augmentation: see `Recipe`.
+      mirror: True mirrors images of data that nobody has judged too; False mirrors none. See `Recipe`.
+      schedule: see `Recipe`.
+      cutout: see `Recipe`.
       label_smoothing: see `Recipe`.
       patience: stop after this number of validations (of 20 in total) without a loss as low as the
         lowest one; 0 means never.
@@ -51,15 +55,19 @@ class ClassifierConfig:
     learning_rate: float | None = None
     weight_decay: float | None = None
     augmentation: str | None = None
+    mirror: bool | None = None
+    schedule: str | None = None
+    cutout: int | None = None
     label_smoothing: float | None = None
     patience: int = 8
     mixed_precision: str = "float32"
 
     def __post_init__(self) -> None:
-        if self.optimizer not in (None, *_OPTIMIZERS):
-            raise unknown_name("--optimizer", self.optimizer, _OPTIMIZERS)
-        if self.augmentation is not None:
-            check_augmentation(self.augmentation)
+        if self.optimizer not in (None, *OPTIMIZERS):
+            raise unknown_name("--optimizer", self.optimizer, OPTIMIZERS)
+        if self.schedule not in (None, *SCHEDULES):
+            raise unknown_name("--schedule", self.schedule, SCHEDULES)
+        Augmentation(self.augmentation or "none", cutout=self.cutout or 0)
         for name, low, high in (
             ("epochs", 1, None),
             ("batch_size", 1, None),
@@ -100,7 +108,7 @@ class ClassifierTraining:
       seconds: duration of the training, including the time before resumes.
 
     Raises:
-      UserError: images that the network cannot take.
+      UserError: images that the network cannot take, or settings that do not fit them.
     """
 
     def __init__(
@@ -115,16 +123,19 @@ class ClassifierTraining:
         self.name = f"{architecture.name} on {data.name}"
         self.data = data
         self.patience = config.patience
-        self.recipe = config.apply_to(architecture.recipe(data.image_shape))
+        self.recipe = _fit_to_data(
+            config.apply_to(architecture.recipe(data.image_shape)), config, data
+        )
         count = len(data.train)
         epochs = config.epochs or self.recipe.count_epochs(count)
-        if config.batch_size is None:
-            usual = usual_batch_size(data.image_shape, self.recipe.batch_size)
-            self.recipe = dataclasses.replace(self.recipe, batch_size=usual)
+        self.augmentation = Augmentation(
+            self.recipe.augmentation, self.recipe.mirror, self.recipe.cutout
+        )
+        self.augmentation.require_fits(data.image_shape)
         self.loop = LoopConfig(epochs, self.recipe.batch_size, seed, config.mixed_precision)
         with seed_layers(seed):
             self.model = architecture.build(data.image_shape, data.num_classes)
-        self.optimizer = _make_optimizer(self.recipe, self.loop.total_steps(count))
+        self.optimizer = make_optimizer(self.recipe, self.loop.total_steps(count))
         self.optimizer.build(self.model.trainable_variables)
         self.best = BestWeights(self.model)
         self._infer = compile_inference(self.model)
@@ -134,6 +145,10 @@ class ClassifierTraining:
         """Return flag name -> value of everything except data and network that changes the weights."""
         recipe = dataclasses.asdict(self.recipe)
         del recipe["training_images"], recipe["most_epochs"]  # `epochs` follows from them.
+        usual = self.architecture.recipe(self.data.image_shape)
+        for name in _NEW_SETTINGS:  # Runs of older versions have none of them.
+            if recipe[name] == getattr(usual, name) == getattr(Recipe(), name):
+                del recipe[name]
         return {
             **recipe,
             "epochs": self.loop.epochs,
@@ -153,11 +168,22 @@ class ClassifierTraining:
         """
         describe = {"classifier": self.name, **self.settings()}
         trainer = Trainer(self, self.loop, directory, describe)
-        train = self.data.train
-        trainer.fit({"images": train.images, "labels": train.labels}, self._validate)
+        trainer.fit(self.training_arrays(), self._validate)
         self.seconds = trainer.checkpoints.seconds
         self.best.restore()
         return self.model
+
+    def training_arrays(self) -> dict[str, np.ndarray | DiskArray]:
+        """Return name -> [N, ...] of what `train_step` needs of each training image."""
+        train = self.data.train
+        arrays: dict[str, np.ndarray | DiskArray] = {
+            "images": train.images,
+            "labels": train.labels,
+        }
+        if self.augmentation.mirror:
+            draws = np.random.default_rng(self.loop.seed)
+            arrays["mirrored_first"] = draws.integers(0, 2, len(train), np.uint8)
+        return arrays
 
     @property
     def should_stop(self) -> bool:
@@ -171,8 +197,11 @@ class ClassifierTraining:
         """Do nothing: `fit` restores the best weights."""
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
-        labels = batch["labels"]
-        images = augment(batch["images"], self.recipe.augmentation, replica)
+        labels, mirrored = batch["labels"], None
+        if self.augmentation.mirror:
+            passes = replica.passes(len(self.data.train))
+            mirrored = is_mirrored(batch["mirrored_first"], passes)
+        images = self.augmentation.apply(batch["images"], replica, mirrored)
         with tf.GradientTape() as tape:
             logits = upcast_bfloat16(self.model(images, training=True))
             targets = tf.one_hot(labels, self.data.num_classes)
@@ -202,18 +231,21 @@ class ClassifierTraining:
         }
 
 
-def _make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
-    if recipe.optimizer == "adam":
-        rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, steps)
-        optimizer = keras.optimizers.Adam(rate, weight_decay=recipe.weight_decay or None)
-    else:
-        warmup = max(1, steps // 20)
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0, max(1, steps - warmup), warmup_target=recipe.learning_rate, warmup_steps=warmup
-        )
-        optimizer = keras.optimizers.SGD(
-            rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None
-        )
-    if recipe.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
-    return optimizer
+def _fit_to_data(recipe: Recipe, config: ClassifierConfig, data: Dataset) -> Recipe:
+    """Return `recipe` with the batch size and the mirroring that these images allow."""
+    count, mirror = len(data.train), recipe.mirror
+    if config.batch_size is None:
+        usual = usual_batch_size(data.image_shape, min(recipe.batch_size, count))
+        recipe = dataclasses.replace(recipe, batch_size=usual)
+    require(
+        config.batch_size is None or config.batch_size <= count,
+        f"--batch_size={config.batch_size}: {data.name} has {count:,} training images; 1 to {count:,}"
+        " needed.",
+    )
+    require(
+        not (config.mirror and data.keeps_class_mirrored is False),
+        f"--mirror: a mirrored image of {data.name} has another class. Leave it out.",
+    )
+    if config.mirror is None:
+        mirror = recipe.mirror and data.keeps_class_mirrored is True
+    return dataclasses.replace(recipe, mirror=mirror)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfdefense.data.core.disk_array import DiskArray
+from tfdefense.data.core.mirroring import keeps_class_mirrored
 from tfdefense.errors import UserError, require
 
 # Flag names. Those after the first are the keys of `DataOptions.settings`.
@@ -145,6 +146,11 @@ class Dataset:
     def image_shape(self) -> tuple[int, int, int]:
         """The shape (H, W, C) of one image."""
         return self.train.image_shape
+
+    @property
+    def keeps_class_mirrored(self) -> bool | None:
+        """Whether mirrored images keep their class; None for data that nobody has judged."""
+        return keeps_class_mirrored(self.source)
 
     @property
     def num_classes(self) -> int:

@@ -1,0 +1,36 @@
+"""The optimizer of a classifier's recipe, with its learning rate and weight decay."""
+
+import keras
+
+from tfdefense.classifiers.core.architecture import Recipe
+from tfdefense.training.learning_rates import Triangle
+
+OPTIMIZERS = ("adam", "sgd")
+SCHEDULES = ("cosine", "triangle")
+_NOT_DECAYED = ["bias", "gamma", "beta"]
+
+
+def make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+    """Return the optimizer of a recipe, not yet built, for a training of `steps` steps."""
+    rate = _make_schedule(recipe, steps)
+    if recipe.optimizer == "adam":
+        optimizer = keras.optimizers.Adam(rate, weight_decay=recipe.weight_decay or None)
+    else:
+        optimizer = keras.optimizers.SGD(
+            rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None
+        )
+    if recipe.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    return optimizer
+
+
+def _make_schedule(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    peak = recipe.learning_rate
+    if recipe.schedule == "triangle":
+        return Triangle(peak, steps)
+    if recipe.optimizer == "adam":
+        return keras.optimizers.schedules.CosineDecay(peak, steps)
+    warmup = max(1, steps // 20)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - warmup), warmup_target=peak, warmup_steps=warmup
+    )

@@ -1,0 +1,51 @@
+"""Whether the mirror image of a picture has the same class: a fact about the data, by its name."""
+
+# A mirrored 2 is no digit, and a mirrored "keep left" is "keep right".
+_DIFFERENT = frozenset(
+    {
+        "binary_alpha_digits",
+        "digits",
+        "emnist",
+        "gtsrb",
+        "kmnist",
+        "mnist",
+        "mnist_corrupted",
+        "omniglot",
+        "svhn_cropped",
+    }
+)
+_SAME = frozenset(
+    {
+        "beans",
+        "caltech101",
+        "cats_vs_dogs",
+        "cifar10",
+        "cifar100",
+        "cifar10_1",
+        "cifar10_corrupted",
+        "eurosat",
+        "fashion_mnist",
+        "food101",
+        "imagenet2012",
+        "imagenet_resized",
+        "imagenet_v2",
+        "imagenette",
+        "imagewang",
+        "oxford_flowers102",
+        "oxford_iiit_pet",
+        "stl10",
+        "tf_flowers",
+    }
+)
+
+
+def keeps_class_mirrored(source: str) -> bool | None:
+    """Return whether mirrored images keep their class; None for data that nobody has judged.
+
+    Args:
+      source: a value of `--dataset`, such as "cifar10", "imagenet_resized/32x32" or "dir:signs".
+    """
+    name = source.partition("/")[0].partition(":")[0]
+    if name in _DIFFERENT:
+        return False
+    return True if name in _SAME else None
