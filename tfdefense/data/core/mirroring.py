@@ -1,4 +1,4 @@
-"""Whether the mirror image of a picture has the same class: a fact about the data, by its name."""
+"""Datasets by whether the mirror image of a picture has the same class: a fact about the data."""
 
 # A mirrored 2 is no digit, and a mirrored "keep left" is "keep right".
 _DIFFERENT = frozenset(
