@@ -180,3 +180,12 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     resumed = fit(tmp_path / "b", 4, [1, 1])
     for a, b in zip(uninterrupted, resumed, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_few_training_images_have_small_batches_and_fewer_passes(toy_split):
+    loop = APEGANPlusPlus.loop_config(toy_split)
+    assert (loop.epochs, loop.batch_size) == (24, 32)
+    many = toy_split.select(np.arange(5_000) % len(toy_split))
+    loop = APEGANPlusPlus.loop_config(many)
+    assert (loop.epochs, loop.batch_size) == (64, 128)
+    assert APEGANPlusPlus.loop_config(toy_split, 3, batch_size=8) == LoopConfig(3, 8)

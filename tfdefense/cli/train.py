@@ -103,7 +103,7 @@ def _add_training_flags(flags: CommandFlags) -> None:
         "epochs",
         int,
         "Passes over the training images (default: for a defence, enough for about 450,000 images, 8 to"
-        " 64; for a classifier, its recipe).",
+        " 64, but 24 of apeganpp over fewer than 5,000; for a classifier, its recipe).",
     )
     flags.add(
         "how",
@@ -123,7 +123,8 @@ def _add_training_flags(flags: CommandFlags) -> None:
         "how",
         "batch_size",
         int,
-        "Images in a step, over all replicas (default: 128, or fewer if the images are large).",
+        "Images in a step, over all replicas (default: 128, or fewer if the images are large; 32 of"
+        " apeganpp with fewer than 5,000 training images).",
     )
     flags.add(
         "how", "seed", int, "Seed of initial weights, order of data and random draws (default: 0)."

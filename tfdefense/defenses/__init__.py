@@ -6,8 +6,9 @@ A new defence is one file here and one line in `registry.py`.
 from collections.abc import Sequence
 from typing import Any
 
-from tfdefense.defenses.core.composition import Composition, make_composition_class
+from tfdefense.defenses.core.composition import Composition
 from tfdefense.defenses.core.defense import Defense
+from tfdefense.defenses.core.named_composition import make_composition_class
 from tfdefense.defenses.registry import DEFENSES
 
 

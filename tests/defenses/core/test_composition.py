@@ -111,6 +111,8 @@ def test_a_purifier_learns_from_images_purified_by_earlier_parts(toy_model, toy_
 def test_the_default_epochs_are_those_of_the_part_that_needs_most(toy_model, toy_split):
     kind = get_defense_class("magnet+apegan")
     assert kind.default_epochs(toy_split) == MagNet.default_epochs(toy_split)
+    kind = get_defense_class("magnet+apeganpp")
+    assert kind.default_batch_size(toy_split) == 32
 
 
 @pytest.mark.parametrize(

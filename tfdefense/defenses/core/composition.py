@@ -1,10 +1,9 @@
 """Defences in sequence: each one purifies the images that the one before it returned."""
 
-import dataclasses
 import functools
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -16,13 +15,11 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.defenses.core.generator_defense import GeneratorDefense
-from tfdefense.defenses.core.hyperparameters import hyperparameter
 from tfdefense.defenses.core.learned_defense import Arrays, LearnedDefense
 from tfdefense.defenses.core.pair_trained_purifier import PairTrainedPurifier
 from tfdefense.defenses.core.purifier_validator import PurifierValidator
 from tfdefense.defenses.core.randomized_defense import RandomizedDefense
-from tfdefense.defenses.registry import DEFENSES
-from tfdefense.errors import UserError, require
+from tfdefense.errors import require
 from tfdefense.training.replica import Replica
 from tfdefense.training.task import ImageGrids, Scalars, Validate
 
@@ -146,53 +143,6 @@ class LearnedComposition(Composition, LearnedDefense):
         return validate
 
 
-@functools.cache
-def make_composition_class(name: str) -> type[Composition]:
-    """Return the class of "a+b", the registered defences a and then b.
-
-    Its configuration has the hyperparameters of all parts; one that several parts have is set for
-    all of them. None means the part's default.
-
-    Raises:
-      UserError: an unknown name, or an order that `check_order` rejects.
-    """
-    parts = name.split("+")
-    if "" in parts:
-        meant = name.replace("++", "pp")
-        raise UserError(
-            f"--defense={name}: a defence is missing beside a '+'."
-            + (f" Did you mean {meant!r}?" if meant in DEFENSES.names() else "")
-            + f" Known: {', '.join(DEFENSES.names())}."
-        )
-    kinds: list[type[Defense]] = [DEFENSES.get(part) for part in parts]
-    check_order(kinds)
-    learned = [kind for kind in kinds if issubclass(kind, LearnedDefense)]
-    base: type[Composition] = LearnedComposition if learned else Composition
-
-    def create(self: Composition, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
-        Defense.__init__(self, classifier, seed, **hyperparameters)
-        config = self.config
-        parts = [
-            kind(self.classifier, seed, **_select_fields(kind, vars(config))) for kind in kinds
-        ]
-        base.__init__(self, parts, config)
-
-    def default_epochs(cls: type[Composition], train: Split) -> int:
-        """Return the number of epochs of the part that needs most."""
-        return max(kind.default_epochs(train) for kind in learned)
-
-    members = {
-        "__doc__": f"Sequence of {', '.join(kind.name for kind in kinds)}.",
-        "__module__": __name__,
-        "__init__": create,
-        "name": "+".join(kind.name for kind in kinds),
-        "config_type": _make_config_type(kinds),
-        "is_randomized": any(kind.is_randomized for kind in kinds),
-        "default_epochs": classmethod(default_epochs),
-    }
-    return cast(type[Composition], type("NamedComposition", (base,), members))
-
-
 def check_order(kinds: Sequence[type[Defense]]) -> None:
     """Raise `UserError` unless defences of these classes can be applied in this order."""
     names = [kind.name for kind in kinds]
@@ -224,32 +174,6 @@ def purify_in_order(
         draws = {"draw": draw} if part.is_randomized else {}
         images = part.purify(images, **draws)
     return images
-
-
-def _make_config_type(kinds: Sequence[type[Defense]]) -> type:
-    """Return a dataclass with the hyperparameters of all `kinds`, each None by default."""
-    fields = {
-        field.name: (field.name, field.type, hyperparameter(None, field.metadata["help"]))
-        for kind in kinds
-        for field in dataclasses.fields(kind.config_type)
-    }
-
-    def check_parts(config: Any) -> None:
-        for kind in kinds:
-            kind.config_type(**_select_fields(kind, vars(config)))
-
-    return dataclasses.make_dataclass(
-        "CompositionConfig",
-        fields.values(),
-        namespace={"__post_init__": check_parts},
-        frozen=True,
-    )
-
-
-def _select_fields(kind: type[Defense], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the hyperparameters of `kind` that have a value."""
-    names = [field.name for field in dataclasses.fields(kind.config_type)]
-    return {name: values[name] for name in names if values.get(name) is not None}
 
 
 def _merge(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -151,8 +151,13 @@ class LearnedDefense(Defense):
         """Return the training loop that `fit` uses for these arguments."""
         epochs = cls.default_epochs(train) if epochs is None else epochs
         if "batch_size" not in options:
-            options["batch_size"] = usual_batch_size(train.image_shape)
+            options["batch_size"] = cls.default_batch_size(train)
         return LoopConfig(epochs, **options)
+
+    @classmethod
+    def default_batch_size(cls, train: Split) -> int:
+        """Return the examples in a step: see `usual_batch_size`."""
+        return usual_batch_size(train.image_shape)
 
     @classmethod
     def default_epochs(cls, train: Split) -> int:

@@ -40,7 +40,8 @@ def make_strategy(name: str = "mirrored") -> tf.distribute.Strategy:
     gpus = tf.config.list_logical_devices("GPU")
     device = "GPU:0" if gpus else "CPU:0"
     if name == "mirrored":
-        return tf.distribute.MirroredStrategy(None if gpus else [device])
+        # One replica needs no mirrored variables, which cost a tenth of the speed on a CPU.
+        return tf.distribute.MirroredStrategy() if gpus else tf.distribute.get_strategy()
     if name == "one_device":
         return tf.distribute.OneDeviceStrategy(device)
     raise unknown_name("strategy", name, STRATEGIES)
