@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 import tfdefense
-from tests.eager import eager_functions
+from tests.graphs import eager_functions
 
 # Two logical CPU devices, so that two replicas can be compared with one; most tests use the first.
 tf.config.set_logical_device_configuration(
