@@ -5,20 +5,12 @@ import pytest
 
 import tfdefense
 from tests.conftest import SHAPE, fit_batch
-from tests.graphs import unoptimized_graphs
 from tests.once import compute_once
 from tests.reports import evaluate_without_checks
 from tfdefense.attacks import BIM, FGSM
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.evaluation import ThreatModels, evaluate
-
-
-@pytest.fixture(scope="module", autouse=True)
-def traced_graphs_only():
-    """Each test traces the attacks and checks of a tiny model. Tests of commands and of exports optimise their graphs."""
-    with unoptimized_graphs():
-        yield
 
 
 @pytest.fixture(scope="session")
