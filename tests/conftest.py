@@ -1,5 +1,6 @@
 """Fixtures that many tests share. Nothing here is downloaded or trained for long."""
 
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import pytest
 import tensorflow as tf
 
 import tfdefense
+from tests.graphs import eager_functions
 
 # Two logical CPU devices, so that two replicas can be compared with one; most tests use the first.
 tf.config.set_logical_device_configuration(
@@ -36,6 +38,21 @@ def temporary_image_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFDEFENSE_CACHE", str(tmp_path_factory.mktemp("image_cache")))
         patch.delenv("TFDEFENSE_CACHE_GIB", raising=False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def quick_garbage_collection() -> Iterator[None]:
+    """Let `gc.collect` visit only objects of this module: those of all tests before take it seconds."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def short_training() -> Iterator[None]:
+    """Run the few steps of a training without tracing them. Other tests of the defence trace them."""
+    with eager_functions():
         yield
 
 
@@ -75,11 +92,24 @@ def toy_split(toy_images: np.ndarray) -> tfdefense.data.Split:
 
 
 @pytest.fixture(scope="session")
+def repeated_toy_split(toy_split: tfdefense.data.Split) -> tfdefense.data.Split:
+    """`toy_split` ten times: a training on it has a tenth of the epochs, and of their validations."""
+    images, labels = np.tile(toy_split.images, (10, 1, 1, 1)), np.tile(toy_split.labels, 10)
+    return tfdefense.data.Split(images, labels, num_classes=3, dataset="toy")
+
+
+def fit_batch(model: keras.Model, images: np.ndarray, labels: np.ndarray, steps: int) -> None:
+    """Train on one batch; `fit` would make a new iterator for each step, which takes longer."""
+    for _ in range(steps):
+        model.train_on_batch(images, labels)
+
+
+@pytest.fixture(scope="session")
 def toy_model(toy_split: tfdefense.data.Split) -> keras.Model:
     """A small smooth classifier of `toy_split`, trained until it makes no errors."""
     model = make_toy_model()
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    model.fit(toy_split.images, toy_split.labels, epochs=60, batch_size=24, verbose=0)
+    fit_batch(model, toy_split.images, toy_split.labels, steps=60)
     return model
 
 

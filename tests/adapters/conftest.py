@@ -8,10 +8,10 @@ import tfdefense
 
 
 @pytest.fixture(scope="session")
-def trained_purifier(toy_model, toy_split):
+def trained_purifier(toy_model, repeated_toy_split):
     """A purifier trained for a moment, so that a part of each image passes."""
     defense = tfdefense.defenses.APEGANPlusPlus(toy_model)
-    return defense.fit(toy_split, epochs=20, batch_size=24)
+    return defense.fit(repeated_toy_split, epochs=2, batch_size=24)
 
 
 @pytest.fixture(

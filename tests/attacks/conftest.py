@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.conftest import fit_batch
+from tests.graphs import unoptimized_graphs
+
 SHAPE = (10, 10, 2)
 CLASSES = 5
 
@@ -74,6 +77,13 @@ class CountingModel:
         self.gradients.assign(0)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def traced_graphs_only():
+    """Each test traces attacks of a tiny model. Tests of commands and of exports optimise their graphs."""
+    with unoptimized_graphs():
+        yield
+
+
 @pytest.fixture(scope="session")
 def victim_images():
     """float32 [20, 10, 10, 2]: noise with a bright bar whose row is the class."""
@@ -102,7 +112,7 @@ def victim(victim_images, victim_labels):
     model = keras.Sequential([keras.Input(SHAPE), *layers], name="victim")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(0.01), loss)
-    model.fit(victim_images, victim_labels, epochs=80, batch_size=20, verbose=0)
+    fit_batch(model, victim_images, victim_labels, steps=80)
     assert np.all(np.argmax(model(victim_images), 1) == victim_labels)
     return model
 

@@ -14,8 +14,8 @@ from tfdefense.cli.main import main
 from tfdefense.utils.file_lock import lock_directory
 
 QUICK = [
-    *("train", "--defense=apeganpp", "--epochs=1", "--images=20", "--white_box_images=4"),
-    *("--attacks=fgsm,pgd",),
+    *("train", "--defense=apeganpp", "--epochs=1", "--train_images=256"),
+    *("--images=20", "--white_box_images=4", "--attacks=fgsm,pgd"),
 ]
 
 

@@ -10,6 +10,8 @@ from tests.conftest import make_toy_model
 from tfdefense.cli.main import main
 from tfdefense.defenses import DenoisedSmoothing
 from tfdefense.defenses.core import randomized_smoothing
+from tfdefense.experiments.from_flags import experiment_from_flags
+from tfdefense.experiments.train import train_defense
 from tfdefense.training.run_directory import RunDirectory
 
 
@@ -23,14 +25,16 @@ def run(tmp_path_factory, toy_split):
     )
     make_toy_model().save(place / "toy.keras")
     path = place / "run"
-    arguments = ["--sigma=0.3", "--votes=2", "--widths=4,8", "--epochs=2", "--batch_size=16"]
-    data = [f"--dataset=npz:{place / 'toy.npz'}", f"--classifier={place / 'toy.keras'}"]
-    few = ["--attacks=fgsm", "--images=3", "--white_box_images=1", "--checks=none"]
-    assert (
-        main(["train", "--defense=denoised_smoothing", *arguments, *data, *few, f"--run={path}"])
-        == 0
-    )
+    flags = {"sigma": 0.3, "votes": 2, "widths": (4, 8), "epochs": 2, "batch_size": 16}
+    train(path, defense="denoised_smoothing", **flags)
     return path
+
+
+def train(path, **flags):
+    """Train a defence of the toy data and classifier next to the run `path`, without a report."""
+    place = path.parent
+    data = {"dataset": f"npz:{place / 'toy.npz'}", "classifier": str(place / "toy.keras")}
+    train_defense(experiment_from_flags({**flags, **data}), run=RunDirectory(path))
 
 
 def rows(path):
@@ -142,10 +146,7 @@ def test_other_settings_and_other_defenses_are_refused(run, tmp_path, capsys, mo
     assert main([*command, "--estimation_samples=20"]) == 2
     assert "holds certificates of other weights with the same settings" in capsys.readouterr().err
     monkeypatch.undo()
-    settings = RunDirectory(run).read_config().settings
-    other = ["train", "--defense=bit_depth", f"--dataset={settings['dataset']}"]
-    place = run.parent
-    flags = [f"--classifier={place / 'toy.keras'}", f"--run={tmp_path / 'bits'}", "--attacks=fgsm"]
-    assert main([*other, *flags, "--images=2", "--white_box_images=1", "--checks=none"]) == 0
-    assert main(["certify", f"--run={tmp_path / 'bits'}"]) == 2
+    bits = run.parent / "bits"
+    train(bits, defense="bit_depth")
+    assert main(["certify", f"--run={bits}"]) == 2
     assert "bit_depth cannot certify" in capsys.readouterr().err

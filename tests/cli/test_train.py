@@ -58,7 +58,7 @@ def test_the_training_figure_has_plain_numbers(run):
 @pytest.mark.slow
 def test_train_learns_from_the_images_that_attack_made(run, tmp_path, capsys):
     examples = tmp_path / "bim"
-    flags = ["--split=train", "--steps=2", f"--output={examples}"]
+    flags = ["--split=train", "--images=256", "--steps=2", f"--output={examples}"]
     assert main(["attack", "--attack=bim", *flags]) == 0
     trained = tmp_path / "run"
     command = [*QUICK, "--checks=none", f"--run={trained}", f"--pairs={examples}"]
@@ -89,7 +89,7 @@ def test_a_classifier_alone_is_trained_and_then_named(run, capsys):
 
 @pytest.mark.slow
 def test_a_defence_that_does_not_learn_is_evaluated_and_exported(run, capsys):
-    command = ["train", "--defense=bit_depth", *QUICK[3:], "--attacks=fgsm", "--checks=none"]
+    command = ["train", "--defense=bit_depth", *QUICK[4:], "--attacks=fgsm", "--checks=none"]
     assert main(command) == 0
     printed = capsys.readouterr().out
     for needed in ("bit_depth, grey box", "bit_depth, white box", "export/1"):

@@ -41,11 +41,12 @@ def test_a_step_is_the_papers(toy_model, toy_split, inner, share):
 
 
 @pytest.mark.slow
-def test_it_is_robust_to_pgd(toy_model, toy_split, tmp_path):
+def test_it_is_robust_to_pgd(toy_model, toy_split, repeated_toy_split, tmp_path):
     epsilon, given = 0.15, {"inner_epsilon": 0.15, "learning_rate": 1e-2, "inner_steps": 5}
     before = [weight.numpy() for weight in toy_model.weights]
     defense = AdversarialTraining(toy_model, **given)
-    defense.fit(toy_split, epochs=80, batch_size=24, validation=toy_split, run=tmp_path / "run")
+    run = tmp_path / "run"
+    defense.fit(repeated_toy_split, epochs=8, batch_size=24, validation=toy_split, run=run)
     for weight, value in zip(toy_model.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value, "the guarded classifier is never changed")
 
@@ -58,7 +59,7 @@ def test_it_is_robust_to_pgd(toy_model, toy_split, tmp_path):
         > robust_accuracy(FrozenClassifier(toy_model, SHAPE)) + 0.3
     )
     again = AdversarialTraining(toy_model, seed=9, **given)
-    again.fit(toy_split, epochs=80, batch_size=24, run=tmp_path / "run")
+    again.fit(repeated_toy_split, epochs=8, batch_size=24, run=run)
     np.testing.assert_array_equal(
         again.defend()(toy_split.images), defense.defend()(toy_split.images)
     )

@@ -13,6 +13,19 @@ from tfdefense.training import LoopConfig, Replica, Trainer
 from tfdefense.training.checkpoints import Checkpoints
 
 
+@pytest.fixture(scope="module")
+def trained(toy_model, toy_split, tmp_path_factory):
+    """Defence after two epochs with seed 1, its run, and the weights of the classifier before."""
+    classifier_weights = [v.numpy() for v in toy_model.weights]
+    run = tmp_path_factory.mktemp("ape_gan_pp") / "run"
+    return fit(toy_model, toy_split, 1, run), run, classifier_weights
+
+
+def fit(toy_model, toy_split, seed, run=None):
+    defense = APEGANPlusPlus(toy_model, seed=seed)
+    return defense.fit(toy_split, epochs=2, batch_size=8, seed=seed, run=run)
+
+
 def network_weights(defense):
     return [v.numpy() for network in (defense.generator, defense.critic) for v in network.weights]
 
@@ -59,30 +72,26 @@ def test_a_step_is_the_textbook_step(toy_model, toy_split):
 
 
 @pytest.mark.slow
-def test_training_does_not_change_the_classifier(toy_model, toy_split):
-    before = [v.numpy() for v in toy_model.weights]
-    APEGANPlusPlus(toy_model).fit(toy_split, epochs=2, batch_size=8)
+def test_training_does_not_change_the_classifier(trained, toy_model):
+    _, _, before = trained
     for variable, value in zip(toy_model.weights, before, strict=True):
         np.testing.assert_array_equal(variable, value)
 
 
 @pytest.mark.slow
-def test_the_seed_determines_the_weights(toy_model, toy_split):
-    def fit(seed):
-        defense = APEGANPlusPlus(toy_model, seed=seed)
-        return network_weights(defense.fit(toy_split, epochs=2, batch_size=8, seed=seed))
-
-    first, again, other = fit(1), fit(1), fit(2)
+def test_the_seed_determines_the_weights(trained, toy_model, toy_split):
+    first = network_weights(trained[0])
+    again, other = (network_weights(fit(toy_model, toy_split, seed)) for seed in (1, 2))
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.allclose(first[0], other[0])
 
 
 @pytest.mark.slow
-def test_it_learns_to_remove_fgsm_perturbations(toy_model, toy_split):
+def test_it_learns_to_remove_fgsm_perturbations(toy_model, toy_split, repeated_toy_split):
     """Purified FGSM examples are closer to the clean images and have their classes."""
     defense = APEGANPlusPlus(toy_model, strengths=(0.3,), learning_rate=2e-3)
-    defense.fit(toy_split, epochs=80, batch_size=24)
+    defense.fit(repeated_toy_split, epochs=5, batch_size=24)
     adversarial = apply_fgsm(make_fgsm_pairs(toy_model, toy_split), tf.constant(0.3))
     purified = defense.purify(adversarial)
     error = losses.mean_squared_error(toy_split.images, purified)
@@ -139,28 +148,27 @@ def test_default_strengths_depend_on_the_channels():
 
 
 @pytest.mark.slow
-def test_a_checkpoint_restores_every_variable(toy_model, toy_split, tmp_path):
+def test_a_checkpoint_restores_every_variable(trained, toy_model, toy_split):
     """Networks, moving averages, Adam's moments and counters."""
-    trained = APEGANPlusPlus(toy_model, seed=1)
-    trained.fit(toy_split, epochs=2, batch_size=8, run=tmp_path / "run")
+    defense, run, _ = trained
     fresh = prepared(APEGANPlusPlus, toy_model, seed=2)
-    assert Checkpoints(fresh.checkpoint_items(), tmp_path / "run").restore() == 6
-    items = zip(trained.checkpoint_items().values(), fresh.checkpoint_items().values(), strict=True)
+    assert Checkpoints(fresh.checkpoint_items(), run).restore() == 6
+    items = zip(defense.checkpoint_items().values(), fresh.checkpoint_items().values(), strict=True)
     for ours, restored in items:
         assert len(ours.variables) > 0
         for a, b in zip(ours.variables, restored.variables, strict=True):
             np.testing.assert_array_equal(a, b, err_msg=a.path)
     only_networks = APEGANPlusPlus(toy_model, seed=3)
-    Checkpoints(only_networks.networks(), tmp_path / "run").restore()
+    Checkpoints(only_networks.networks(), run).restore()
     images = toy_split.images
-    np.testing.assert_array_equal(only_networks.purify(images), trained.purify(images))
+    np.testing.assert_array_equal(only_networks.purify(images), defense.purify(images))
 
 
 @pytest.mark.slow
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
     toy_model, toy_split, tmp_path
 ):
-    def fit(run, epochs, validations):
+    def fit_and_count(run, epochs, validations):
         defense = APEGANPlusPlus(toy_model)
         loop = LoopConfig(epochs=epochs, batch_size=8, checkpoint_seconds=0.0, steps_per_loop=1)
         defense.prepare(loop.total_steps(len(toy_split)))
@@ -174,10 +182,10 @@ def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
         Trainer(defense, loop, run).fit(make_fgsm_pairs(toy_model, toy_split), stop)
         return network_weights(defense)
 
-    uninterrupted = fit(tmp_path / "a", 4, [1, 1])
+    uninterrupted = fit_and_count(tmp_path / "a", 4, [1, 1])
     with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path / "b", 4, [])
-    resumed = fit(tmp_path / "b", 4, [1, 1])
+        fit_and_count(tmp_path / "b", 4, [])
+    resumed = fit_and_count(tmp_path / "b", 4, [1, 1])
     for a, b in zip(uninterrupted, resumed, strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -12,10 +12,10 @@ SMALL = {"code_size": 8, "generator_filters": 8, "restarts": 3, "search_steps": 
 
 
 @pytest.fixture(scope="module")
-def trained(toy_model, toy_split, tmp_path_factory):
+def trained(toy_model, toy_split, repeated_toy_split, tmp_path_factory):
     run = tmp_path_factory.mktemp("defense_gan") / "run"
     defense = DefenseGAN(toy_model, **SMALL, learning_rate=5e-3, critic_learning_rate=1e-2)
-    return defense.fit(toy_split, epochs=300, batch_size=24, validation=toy_split, run=run), run
+    return defense.fit(repeated_toy_split, 30, toy_split, batch_size=24, run=run), run
 
 
 @pytest.mark.slow
@@ -92,10 +92,10 @@ def test_its_gradient_is_the_identity(trained, toy_split):
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_loaded(trained, toy_model, toy_split):
+def test_a_finished_run_is_loaded(trained, toy_model, toy_split, repeated_toy_split):
     defense, run = trained
     again = DefenseGAN(toy_model, 3, **SMALL, learning_rate=5e-3, critic_learning_rate=1e-2)
-    again.fit(toy_split, epochs=300, batch_size=24, validation=toy_split, run=run)
+    again.fit(repeated_toy_split, 30, toy_split, batch_size=24, run=run)
     for a, b in zip(again.generator.get_weights(), defense.generator.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 

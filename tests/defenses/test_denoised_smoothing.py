@@ -51,9 +51,9 @@ def test_a_draw_is_a_set_of_noisy_copies(toy_model, toy_split, draw):
 
 
 @pytest.fixture(scope="module")
-def trained(toy_model, toy_split):
+def trained(toy_model, toy_split, repeated_toy_split):
     defense = DenoisedSmoothing(toy_model, widths=(8, 16), learning_rate=1e-2, sigma=0.2, votes=8)
-    return defense.fit(toy_split, epochs=100, batch_size=24, validation=toy_split)
+    return defense.fit(repeated_toy_split, epochs=10, batch_size=24, validation=toy_split)
 
 
 @pytest.mark.slow

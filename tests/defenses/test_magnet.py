@@ -11,7 +11,9 @@ from tfdefense.defenses import MagNet
 from tfdefense.defenses.core.defense import RejectingClassifier
 from tfdefense.defenses.magnet import calibrate_thresholds
 from tfdefense.errors import UserError
-from tfdefense.evaluation import ThreatModels, evaluate
+from tfdefense.evaluation import AttackPlan, ThreatModels, evaluate
+from tfdefense.evaluation.checks.settings import CheckSettings
+from tfdefense.evaluation.evaluate_defense import evaluate_plan
 from tfdefense.evaluation.report.render import to_markdown
 from tfdefense.evaluation.report.report_files import save_report
 from tfdefense.serving import export
@@ -20,13 +22,13 @@ from tfdefense.utils.figures import save_figure, subplots
 
 
 @pytest.fixture(scope="module")
-def trained(toy_model, toy_split, tmp_path_factory):
+def trained(toy_model, toy_split, repeated_toy_split, tmp_path_factory):
     """Also with divergence detectors, so that there are detectors of every kind."""
     defense = MagNet(
         toy_model, temperatures=(10, 40), false_positive_rate=0.1, filters=8, learning_rate=1e-2
     )
     run = tmp_path_factory.mktemp("magnet") / "run"
-    return defense.fit(toy_split, epochs=150, batch_size=8, validation=toy_split, run=run), run
+    return defense.fit(repeated_toy_split, 15, toy_split, batch_size=8, run=run), run
 
 
 @pytest.mark.slow
@@ -67,14 +69,16 @@ def test_noise_is_refused(trained, toy_split):
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_loaded_with_its_thresholds(trained, toy_model, toy_split):
+def test_a_finished_run_is_loaded_with_its_thresholds(
+    trained, toy_model, toy_split, repeated_toy_split
+):
     defense, run = trained
     again = MagNet(
         toy_model, 5, temperatures=(10, 40), false_positive_rate=0.1, filters=8, learning_rate=1e-2
     )
     with pytest.raises(UserError, match=r"other settings: --seed=0 \(1 now\)"):
-        again.fit(toy_split, epochs=150, batch_size=8, validation=toy_split, run=run, seed=1)
-    again.fit(toy_split, epochs=150, batch_size=8, validation=toy_split, run=run)
+        again.fit(repeated_toy_split, 15, toy_split, batch_size=8, run=run, seed=1)
+    again.fit(repeated_toy_split, 15, toy_split, batch_size=8, run=run)
     np.testing.assert_array_equal(
         again.detector_score(toy_split.images), defense.detector_score(toy_split.images)
     )
@@ -153,7 +157,8 @@ def test_a_report_uses_targeted_variants_against_the_detector(trained, toy_split
 
 @pytest.fixture(scope="module")
 def report(trained, toy_split):
-    return evaluate(trained[0], toy_split, [PGD(epsilon=0.5)])
+    checks = CheckSettings(("label_leaking",))
+    return evaluate_plan(trained[0], toy_split, AttackPlan((PGD(epsilon=0.5),), checks=checks))
 
 
 @pytest.mark.slow

@@ -68,9 +68,10 @@ def test_a_drawn_half_of_the_images_is_attacked_by_the_square_attack(toy_model, 
     defense = RobustPurifier(toy_model, **SMALL, inner_start="blocks", inner_queries=12)
     images, labels = tf.constant(toy_split.images), tf.constant(toy_split.labels)
     step, fraction = tf.constant(4, tf.int64), tf.constant(0.5)
-    adversarial = tf.function(defense._attack, autograph=False)(
-        images, labels, step, fraction
-    ).numpy()
+    shapes = ([None, *SHAPE], tf.float32), ([None], tf.int32), ([], tf.int64), ([], tf.float32)
+    signature = [tf.TensorSpec(*each) for each in shapes]
+    compiled = tf.function(defense._attack, signature, autograph=False)
+    adversarial = compiled(images, labels, step, fraction).numpy()
     inner = PGD(epsilon=0.15, steps=5, relative_step_size=0.5, start="blocks", seed=4)
     square = Square(epsilon=0.15, queries=12, seed=4)
     alone = [attack(defense.defend(), images, labels) for attack in (inner, square)]
@@ -84,7 +85,7 @@ def test_a_drawn_half_of_the_images_is_attacked_by_the_square_attack(toy_model, 
         assert set(first[fit]) == {-1.0, 1.0}
     few = defense._attack(images[5:9], labels[5:9], step, fraction).numpy()
     np.testing.assert_allclose(few, adversarial[5:9], atol=1e-5)
-    one = tf.function(defense._attack, autograph=False)(images[:1], labels[:1], step, fraction)
+    one = compiled(images[:1], labels[:1], step, fraction)
     np.testing.assert_allclose(one.numpy(), adversarial[:1], atol=1e-5)
 
 
@@ -108,12 +109,13 @@ def test_gan_weight_adds_a_critic_that_is_not_exported(toy_model, toy_split):
 
 
 @pytest.mark.slow
-def test_it_is_robust_to_white_box_pgd(toy_model, toy_split, tmp_path):
+def test_it_is_robust_to_white_box_pgd(toy_model, toy_split, repeated_toy_split, tmp_path):
     epsilon = 0.15
     before = [weight.numpy() for weight in toy_model.weights]
     given = {"widths": (8, 16), "learning_rate": 1e-2, "inner_epsilon": epsilon}
     defense = RobustPurifier(toy_model, **given)
-    defense.fit(toy_split, epochs=150, batch_size=24, validation=toy_split, run=tmp_path / "run")
+    run = tmp_path / "run"
+    defense.fit(repeated_toy_split, epochs=12, batch_size=24, validation=toy_split, run=run)
     for weight, value in zip(toy_model.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value, "the guarded classifier is never changed")
 

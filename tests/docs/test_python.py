@@ -49,7 +49,7 @@ def test_the_readmes_python_runs(small_classifier, tmp_path, capsys, monkeypatch
     (code,) = python_of("README.md")
     for long, short in (
         ('"mnist_cnn"', f'"{small_classifier}"'),
-        ("epochs=20", "epochs=1"),
+        ("data.train, epochs=20", "data.train.take(256), epochs=1"),
         ("data.test)", "data.test.take(20))"),
     ):
         assert code.count(long) == 1

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 import tfdefense
-from tests.conftest import SHAPE
+from tests.conftest import SHAPE, fit_batch
 from tests.once import compute_once
 from tests.reports import evaluate_without_checks
 from tfdefense.attacks import BIM, FGSM
@@ -38,7 +38,7 @@ def other_model(toy_split):
     model.compile(
         keras.optimizers.Adam(1e-2), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
-    model.fit(toy_split.images, toy_split.labels, epochs=60, batch_size=24, verbose=0)
+    fit_batch(model, toy_split.images, toy_split.labels, steps=60)
     return FrozenClassifier(model, SHAPE)
 
 

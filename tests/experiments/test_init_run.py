@@ -36,6 +36,7 @@ def weights(defense):
     return np.concatenate([each.numpy().ravel() for each in defense.generator.trainable_variables])
 
 
+@pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
 def test_training_begins_with_the_weights_of_the_other(flags, tmp_path):
     first = fit(flags, tmp_path / "first", defense="apegan")
@@ -58,6 +59,7 @@ def test_training_begins_with_the_weights_of_the_other(flags, tmp_path):
     np.testing.assert_array_equal(weights(load_defense(run)), weights(begun))
 
 
+@pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
 def test_weights_that_do_not_fit_leave_nothing_behind(flags, tmp_path):
     fit(flags, tmp_path / "first", defense="apegan")

@@ -162,6 +162,7 @@ def test_summary_covers_the_images_that_the_attack_fooled(make, toy_split):
     assert "theta=0.5" in table
 
 
+@pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
 def test_a_defense_trains_on_adversarial_datasets(make, toy_model, toy_split):
     sets = [make(FGSM(epsilon=0.2)), make(BIM(epsilon=0.3))]
@@ -170,10 +171,11 @@ def test_a_defense_trains_on_adversarial_datasets(make, toy_model, toy_split):
     np.testing.assert_array_equal(arrays["adversarial_1"], sets[1].adversarial)
     defense = tfdefense.defenses.APEGANPlusPlus(toy_model)
     before = defense.generator.get_weights()[0].copy()
-    defense.fit(toy_split, epochs=2, batch_size=8, pairs=sets)
+    defense.fit(toy_split, epochs=1, batch_size=8, pairs=sets)
     assert np.abs(defense.generator.get_weights()[0] - before).max() > 0
 
 
+@pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
 def test_a_dataset_too_large_for_memory_stays_on_disk_and_trains_the_same(
     make, toy_model, toy_split, monkeypatch

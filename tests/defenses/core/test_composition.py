@@ -61,6 +61,7 @@ def test_a_name_with_plus_creates_the_parts_with_their_hyperparameters(toy_model
         kind(toy_model, restarts=9)
 
 
+@pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
 def test_parts_are_trained_together_and_loaded_again(toy_model, toy_split, tmp_path):
     kind = get_defense_class("magnet+bit_depth+apegan")
@@ -69,7 +70,7 @@ def test_parts_are_trained_together_and_loaded_again(toy_model, toy_split, tmp_p
     def fitted(seed):
         composition = kind(toy_model, seed, **given)
         return composition.fit(
-            toy_split, epochs=30, batch_size=8, validation=toy_split, run=tmp_path / "run"
+            toy_split, epochs=1, batch_size=8, validation=toy_split, run=tmp_path / "run"
         )
 
     composition = fitted(1)
@@ -80,7 +81,7 @@ def test_parts_are_trained_together_and_loaded_again(toy_model, toy_split, tmp_p
     assert composition.detects
     np.testing.assert_array_equal(composition.detector_score(images), magnet.detector_score(images))
     again = kind(toy_model, 1, **given)
-    again.fit(toy_split, epochs=30, batch_size=8, validation=toy_split, run=tmp_path / "run")
+    again.fit(toy_split, epochs=1, batch_size=8, validation=toy_split, run=tmp_path / "run")
     np.testing.assert_array_equal(again.purify(images), expected)
     np.testing.assert_array_equal(again.detector_score(images), magnet.detector_score(images))
     assert (
@@ -89,6 +90,7 @@ def test_parts_are_trained_together_and_loaded_again(toy_model, toy_split, tmp_p
     )
 
 
+@pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
 def test_a_purifier_learns_from_images_purified_by_earlier_parts(toy_model, toy_split):
     composition = get_defense_class("bit_depth+apegan")(toy_model, bits=1, strengths=(0.2,))

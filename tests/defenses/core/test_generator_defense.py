@@ -37,6 +37,7 @@ def test_the_average_replaces_the_weights_after_training(toy_model, toy_split, k
         np.testing.assert_allclose(variable, value, rtol=1e-4, atol=1e-6, err_msg=variable.path)
 
 
+@pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "given"),
@@ -50,7 +51,7 @@ def test_the_average_replaces_the_weights_after_training(toy_model, toy_split, k
 )
 def test_any_generator_can_be_trained_and_loaded(toy_model, toy_split, kind, given, tmp_path):
     defense = kind(toy_model, average=0.9, **given)
-    defense.fit(toy_split, epochs=3, run=str(tmp_path / "run"), batch_size=8)
+    defense.fit(toy_split, epochs=1, run=str(tmp_path / "run"), batch_size=8)
     assert defense.purify(toy_split.images).shape == toy_split.images.shape
     again = load_defense(RunDirectory(tmp_path / "run"))
     np.testing.assert_array_equal(again.purify(toy_split.images), defense.purify(toy_split.images))

@@ -22,6 +22,7 @@ def test_an_unknown_option_of_fit_is_an_error(toy_model, toy_split):
         APEGAN(toy_model).fit(toy_split, epochs=1, batchsize=8)
 
 
+@pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
 def test_fit_and_run_training_write_the_same_settings(toy_model, toy_split, tmp_path):
     defense = APEGAN(toy_model, seed=2)

@@ -18,6 +18,7 @@ def defense(toy_model):
     return tfdefense.defenses.APEGANPlusPlus(toy_model)
 
 
+@pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
 def test_training_and_loading_weights_keep_the_pipeline(defense, toy_split):
     pipeline = defense.defend()

@@ -1,6 +1,5 @@
 """Contracts of every defence that learns: on two replicas, and in bfloat16."""
 
-import contextlib
 import dataclasses
 import functools
 import json
@@ -11,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import make_toy_model
+from tests.graphs import eager_functions
 from tfdefense.attacks import FGSM, PGD
 from tfdefense.defenses import DEFENSES
 from tfdefense.defenses.core.learned_defense import LearnedDefense
@@ -18,15 +18,14 @@ from tfdefense.errors import UserError
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.training import Replica, Trainer
 
-# TensorFlow says that functions of tf.data are still compiled.
-pytestmark = pytest.mark.filterwarnings("ignore:Even though the .*run_functions_eagerly")
-
 LEARNED = [name for name in DEFENSES.names() if issubclass(DEFENSES.get(name), LearnedDefense)]
 FEW = {
     "apegan": {"average": 0.9},
     "adversarial_training": {"inner_steps": 2},
-    "cgan": {"levels": 3},
+    "cgan": {"levels": 2},
     "defense_gan": {"code_size": 8, "search_steps": 2, "restarts": 2},
+    "denoised_smoothing": {"widths": (8, 16)},
+    "robust_purifier": {"inner_steps": 2, "widths": (8, 16)},
 }
 
 # bfloat16 keeps 8 significant bits, so one rounding changes a value by up to 2^-8 of it.
@@ -64,16 +63,6 @@ def fit(name, split, rates=None, **options):
     defense = DEFENSES.get(name)(make_toy_model(), **FEW.get(name, {}), **(rates or {}))
     validation = split if defense.needs_validation else None
     return defense.fit(split, epochs=1, validation=validation, steps_per_loop=2, **options)
-
-
-@contextlib.contextmanager
-def eager_functions():
-    """Run functions operation by operation: to trace one step takes three times as long."""
-    tf.config.run_functions_eagerly(run_eagerly=True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(run_eagerly=False)
 
 
 def train_one_step(name, split, strategy, **options):
