@@ -1,4 +1,4 @@
-"""Functions that run operation by operation, and graphs that are not optimised."""
+"""Functions that run operation by operation."""
 
 import contextlib
 import warnings
@@ -18,13 +18,3 @@ def eager_functions() -> Iterator[None]:
             yield
     finally:
         tf.config.run_functions_eagerly(run_eagerly=False)
-
-
-@contextlib.contextmanager
-def unoptimized_graphs() -> Iterator[None]:
-    """Leave graphs as they are traced: to optimise a small one takes longer than to run it."""
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    try:
-        yield
-    finally:
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})

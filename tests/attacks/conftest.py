@@ -6,7 +6,6 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import fit_batch
-from tests.graphs import unoptimized_graphs
 
 SHAPE = (10, 10, 2)
 CLASSES = 5
@@ -75,13 +74,6 @@ class CountingModel:
     def reset(self):
         self.queries.assign(0)
         self.gradients.assign(0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def traced_graphs_only():
-    """Each test traces attacks of a tiny model. Tests of commands and of exports optimise their graphs."""
-    with unoptimized_graphs():
-        yield
 
 
 @pytest.fixture(scope="session")
