@@ -4,8 +4,8 @@
 
 TensorFlow uses oneDNN by itself only on processors with AVX-512; `tfdefense` switches it on. Times
 APE-GAN++ on 28x28x1 images in batches of 64, with and without the mirrored variables that the
-commands used on one CPU before version 0.3.0. The four settings run in turn, each in a process of
-its own. The last line is one JSON object.
+commands used on one CPU before version 0.3.0. The four settings run in turn, each in a new
+process. The last line is one JSON object.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ def measure(mirrored):
         print(STEPS * BATCH / training.seconds(STEPS))
 
 
-def run(onednn, mirrored):
+def measure_in_process(onednn, mirrored):
     """Return the images per second of one setting, measured in a new process."""
     environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": onednn, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, __file__, mirrored]
@@ -48,7 +48,7 @@ def main():
     rates = {setting: [] for setting in SETTINGS}
     for number in range(ROUNDS):
         for setting in SETTINGS:
-            rates[setting].append(run(*setting))
+            rates[setting].append(measure_in_process(*setting))
         shown = "  ".join(f"oneDNN {a} {b}: {rates[a, b][-1]:.0f}" for a, b in SETTINGS)
         print(f"{time.strftime('%H:%M')} round {number + 1} of {ROUNDS}: {shown}", flush=True)
     median = {setting: statistics.median(values) for setting, values in rates.items()}

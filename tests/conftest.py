@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# As `tfdefense` sets it, which is imported after TensorFlow here.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# oneDNN makes a kernel for each new shape, which takes longer than the small networks here.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 # Two processes share the cores. Idle threads of OpenBLAS would wait for work in a loop.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 

@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import fit_batch
-
 SHAPE = (10, 10, 2)
 CLASSES = 5
 
@@ -104,7 +102,7 @@ def victim(victim_images, victim_labels):
     model = keras.Sequential([keras.Input(SHAPE), *layers], name="victim")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(0.01), loss)
-    fit_batch(model, victim_images, victim_labels, steps=80)
+    model.fit(victim_images, victim_labels, epochs=80, batch_size=20, verbose=0)
     assert np.all(np.argmax(model(victim_images), 1) == victim_labels)
     return model
 

@@ -127,7 +127,7 @@ def test_unfinished_training_is_not_evaluated(run, tmp_path, capsys):
     config["surroundings"]["steps"] = 490
     (tmp_path / "half" / "config.json").write_text(json.dumps(config))
     assert main(["evaluate", f"--run={tmp_path / 'half'}"]) == 2
-    assert "training is not finished (step 2 of 490)" in capsys.readouterr().err
+    assert "training is not finished (step 8 of 490)" in capsys.readouterr().err
 
 
 def test_pretrained_has_its_own_inputs(capsys):

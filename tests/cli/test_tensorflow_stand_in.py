@@ -14,13 +14,14 @@ ROOT = Path(__file__).parents[2]
 # Runs commands in a fresh process; for each: status, and whether TensorFlow was imported.
 _RUN = """
 import contextlib, io, json, sys
+LIBRARIES = ("cleverhans", "h5py", "keras", "scipy", "sklearn", "tensorboard", "tensorflow")
 from tfdefense.cli.main import main
 results = []
 for words in json.loads(sys.argv[1]):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main(words)
-    left = [name for name in sys.modules if name.split(".")[0] in ("tensorflow", "keras", "sklearn")]
+    left = [name for name in sys.modules if name.split(".")[0] in LIBRARIES]
     results.append([status, out.getvalue(), err.getvalue(), left])
 json.dump(results, sys.stdout)
 """
@@ -118,6 +119,30 @@ except TensorFlowNeededError:
 else:
     raise AssertionError
 ''')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", ["cleverhans:spsa", "art:DeepFool", "foolbox:LinfPGD"])
+def test_libraries_of_other_attacks_never_see_a_stand_in(attack):
+    pytest.importorskip(
+        {"art": "art", "foolbox": "foolbox"}.get(attack.split(":")[0], "cleverhans")
+    )
+    _run_code(f"""
+import sys
+from tfdefense.cli import evaluation_flags, main
+from tfdefense.cli.tensorflow_stand_in import TensorFlowNeededError, tensorflow_stand_in
+try:
+    with tensorflow_stand_in():
+        main._parse_and_run("evaluate", ["--defense=bit_depth", "--attacks={attack}"])
+except TensorFlowNeededError:
+    pass
+else:
+    raise AssertionError
+libraries = ("art", "cleverhans", "foolbox", "scipy", "sklearn", "tensorflow")
+assert not [name for name in sys.modules if name.split(".")[0] in libraries]
+# The same flags with the real libraries.
+assert evaluation_flags.evaluation_from_flags({{"attacks": ["{attack}"]}}).attacks == ("{attack}",)
+""")
 
 
 def _run_code(code):

@@ -35,11 +35,13 @@ def train_adversarially(split, file):
 
 
 def train_classifier(split, file):
-    recipe = Recipe(batch_size=8, learning_rate=1e-7, training_images=len(split))
+    recipe = Recipe(batch_size=8, learning_rate=1e-7, training_images=len(split), mirror=True)
     architecture = Architecture(
         "both", "both layers", make_model_with_dropout_and_norm, grey=recipe
     )
-    training = ClassifierTraining(architecture, Dataset("toy", split, split, split))
+    data = Dataset("toy", split, split, split, source="fashion_mnist")
+    training = ClassifierTraining(architecture, data)
+    assert training.augmentation.mirror
     model = training.fit()
     return [*model.variables, *training.optimizer.variables]
 

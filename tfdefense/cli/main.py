@@ -88,12 +88,27 @@ def _run_module(command: str, flags: list[str]) -> None:
     if command not in COMMANDS:
         raise unknown_name("command", command, COMMANDS)
     if "tensorflow" not in sys.modules:
-        with contextlib.suppress(TensorFlowNeededError), tensorflow_stand_in():
-            _parse_and_run(command, flags)
+        if _runs_without_tensorflow(command, flags):
             return
         _start_trials_early(flags)
         _import_tensorflow_quietly()
     _parse_and_run(command, flags)
+
+
+def _runs_without_tensorflow(command: str, flags: list[str]) -> bool:
+    """Run a command up to its first use of TensorFlow; return whether it came to its end.
+
+    Raises:
+      UserError, WorkFailedError, OSError: from the command.
+    """
+    try:
+        with tensorflow_stand_in():
+            _parse_and_run(command, flags)
+    except (UserError, WorkFailedError, PreemptedError, OSError):
+        raise
+    except (TensorFlowNeededError, Exception):
+        return False  # What fails with a stand-in may do without it.
+    return True
 
 
 def _parse_and_run(command: str, flags: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""A stand-in for TensorFlow, with which a command answers in a second what needs no network.
+"""A stand-in for TensorFlow: with it, a command answers what needs no network in a second.
 
 `import tensorflow` takes seconds. Inside `tensorflow_stand_in`, TensorFlow and the libraries on top of
 it are objects that a module may import, subclass, decorate with and annotate with, as under
@@ -25,6 +25,8 @@ _REPLACED = (
     "tensorflow_datasets",
 )
 _PACKAGE = "tfdefense"
+# They import libraries that use those above, and that must not keep a stand-in.
+_NOT_WITHOUT = f"{_PACKAGE}.adapters"
 
 
 class TensorFlowNeededError(BaseException):
@@ -51,7 +53,7 @@ def tensorflow_stand_in() -> Iterator[None]:
 
 
 def require_tensorflow() -> None:
-    """End the part of a command that does without TensorFlow: flags are right, and work begins.
+    """Leave the block of `tensorflow_stand_in`, if this is one: the flags are right, work begins.
 
     Raises:
       TensorFlowNeededError: in the block of `tensorflow_stand_in`.
@@ -68,12 +70,18 @@ def _forget(name: str) -> None:
 
 
 class _StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds a stand-in for each module of the replaced libraries."""
+    """Finder of a stand-in for each module of the replaced libraries."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Return a specification of a stand-in, or None for a module of another library."""
+        """Return a specification of a stand-in, or None for a module of another library.
+
+        Raises:
+          TensorFlowNeededError: the module is one of the adapters of other libraries.
+        """
+        if fullname == _NOT_WITHOUT or fullname.startswith(f"{_NOT_WITHOUT}."):
+            raise TensorFlowNeededError
         if fullname.partition(".")[0] not in _REPLACED:
             return None
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
@@ -87,7 +95,7 @@ class _StandInFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 class _StandIn:
-    """Stands for a module, class, function or value of a replaced library."""
+    """Stand-in for a module, class, function or value of a replaced library."""
 
     def __getattr__(self, name: str) -> Any:
         caller = sys._getframe(1).f_globals.get("__name__", "")
@@ -121,6 +129,22 @@ class _StandIn:
     def __instancecheck__(self, instance: Any) -> bool:
         _require_import()
         return False
+
+    def __bool__(self) -> bool:
+        _require_import()
+        return True
+
+    def __len__(self) -> int:
+        _require_import()
+        return 0
+
+    def __iter__(self) -> Iterator[Any]:
+        _require_import()
+        return iter(())
+
+    def __format__(self, specification: str) -> str:
+        _require_import()
+        return ""
 
     def __eq__(self, other: object) -> bool:
         if self is not other:

@@ -41,8 +41,8 @@ _CLASSIFIER_FLAGS = {
     "optimizer": "adam or sgd (default: the recipe of the network).",
     "weight_decay": "Decay of kernels per step and unit of learning rate (default: the recipe).",
     "augmentation": f"{', '.join(AUGMENTATIONS)} (default: the recipe).",
-    "mirror": "Mirror images in every second pass (default: where the dataset is known to keep its"
-    " classes, such as cifar10; never signs or digits).",
+    "mirror": "Mirror images in every second pass (default: colour images of a dataset that is known"
+    " to keep its classes, such as cifar10; never signs or digits).",
     "cutout": "Side in pixels of a grey square at a random place of each image; 0 for none (default: the"
     " recipe).",
     "label_smoothing": "Share of the target probability that is spread over all classes, in [0, 1)"
@@ -73,7 +73,8 @@ def command_flags() -> CommandFlags:
     for field in dataclasses.fields(ClassifierConfig):
         if field.name in _CLASSIFIER_FLAGS:
             flags.add_typed(
-                "training of a classifier (with epochs, batch_size, seed, learning_rate)",
+                "training of a classifier (with epochs, batch_size, seed, learning_rate, and schedule: cosine"
+                " or triangle)",
                 field.name,
                 field.type,
                 _CLASSIFIER_FLAGS[field.name],

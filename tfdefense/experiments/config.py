@@ -74,8 +74,7 @@ class TrainingConfig:
 
     Attributes:
       epochs: passes over the training images; None means the defence's default.
-      batch_size: examples in a step, over all replicas; None means 128, or fewer if the images are
-        large.
+      batch_size: examples in a step, over all replicas; None means the defence's default.
       mixed_precision: as in `LoopConfig`.
       train_images: number of training images, the first of their random order; None means all.
       init_run: run of a trained defence whose weights training begins with; None means random

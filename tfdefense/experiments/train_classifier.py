@@ -39,6 +39,11 @@ def train_classifier(
         data_dir = run.require_kind("classifier").metadata_value("data_dir", str | None, None)
     dataset = experiment.data.load_dataset(data_dir)
     run = run or cached_training.locate_run(architecture, dataset, context.runs_dir)
+    size, count = experiment.training.batch_size, len(dataset.train)
+    require(
+        size is None or size <= count or run.exists(),  # Older versions took larger ones.
+        f"--batch_size={size}: {dataset.name} has {count:,} training images; 1 to {count:,} needed.",
+    )
     training = ClassifierTraining(architecture, dataset, experiment.seed, experiment.training)
     classifier = cached_training.train_classifier(training, run, overwrite=context.overwrite)
     return run, classifier

@@ -87,7 +87,7 @@ class StoredConfig:
             _checked(content, key, kind, _REQUIRED, f"{path}: ") for key, kind in types.items()
         ]
         kind, settings, metadata, versions = values
-        return cls(kind, settings, metadata, versions, path)
+        return cls(kind, _translate_old_settings(kind, settings), metadata, versions, path)
 
     @property
     def file(self) -> str:
@@ -172,6 +172,13 @@ def _checked(
     except TypeMismatch as error:
         state = f"is {_shown(content[key])}" if key in content else "is missing"
         raise UserError(f"{place}{key} {state}; {error} is needed.") from error
+
+
+def _translate_old_settings(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings under the names that they have now."""
+    if kind == "classifier" and settings.get("augmentation") == "shift_flip":  # Until 0.2.0.
+        return {**settings, "augmentation": "shift", "mirror": True}
+    return settings
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

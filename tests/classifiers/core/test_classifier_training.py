@@ -86,7 +86,6 @@ def make_small_data(source, count=12):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"batch_size": 13}, "--batch_size=13: small has 12 training images; 1 to 12 needed"),
         ({"cutout": 16}, "--cutout=16: images of 16x16 given, a side below 16 needed"),
         ({"mirror": True}, "--mirror: a mirrored image of small has another class"),
     ],
@@ -123,7 +122,7 @@ def test_every_image_is_mirrored_in_every_second_pass():
     training = ClassifierTraining(LINEAR, make_small_data("cifar10"), config=config)
     arrays = training.training_arrays()
     shown = {}
-    step = training.augmentation.apply
+    augmentation = training.augmentation
     batches = iter(shuffled_batches({**arrays, "index": np.arange(12)}, 5, seed=0))
     for number in range(12):  # Five passes over 12 images.
         batch = next(batches)
@@ -132,7 +131,7 @@ def test_every_image_is_mirrored_in_every_second_pass():
         for index, image, result in zip(
             batch["index"].numpy(),
             batch["images"],
-            step(batch["images"], replica, mirrored),
+            augmentation.apply(batch["images"], replica, mirrored),
             strict=True,
         ):
             is_mirror = np.array_equal(result, image[:, ::-1])
@@ -141,6 +140,34 @@ def test_every_image_is_mirrored_in_every_second_pass():
     assert all(len(each) == 5 for each in shown.values())
     assert all(a != b for each in shown.values() for a, b in itertools.pairwise(each))
     assert {each[0] for each in shown.values()} == {True, False}
+
+
+def test_a_step_mirrors_the_images_by_their_pass(monkeypatch):
+    """Step 3 with batches of 5 shows examples 15 to 19 of the stream over 12 images: pass 1."""
+    config = ClassifierConfig(batch_size=5, augmentation="none")
+    training = ClassifierTraining(LINEAR, make_small_data("cifar10"), config=config)
+    given, seen = [], []
+    model = training.model
+
+    def record(mirrored_first, passes):
+        given.append((mirrored_first.numpy(), passes.numpy()))
+        return tf.constant([True, False, True, False, False])
+
+    def call(images, training):
+        seen.append(images.numpy())
+        return model(images, training=training)
+
+    call.trainable_variables = model.trainable_variables
+    monkeypatch.setattr(classifier_training, "is_mirrored", record)
+    monkeypatch.setattr(training, "model", call)
+    arrays = {name: tf.constant(array[:5]) for name, array in training.training_arrays().items()}
+    training.train_step(arrays, Replica(0, tf.constant(3, tf.int64), 5))
+    ((mirrored_first, passes),) = given
+    np.testing.assert_array_equal(mirrored_first, training.training_arrays()["mirrored_first"][:5])
+    np.testing.assert_array_equal(passes, [1] * 5)
+    images = training.data.train.images[:5]
+    np.testing.assert_array_equal(seen[0][[0, 2]], images[[0, 2], :, ::-1])
+    np.testing.assert_array_equal(seen[0][[1, 3, 4]], images[[1, 3, 4]])
 
 
 def test_biases_are_not_decayed(digits):
@@ -231,8 +258,8 @@ def test_the_recipe_of_mnist_cnn_is_unchanged(digits):
 
 
 def test_large_images_are_trained_in_the_batches_that_the_settings_name():
-    images = np.zeros((90, 96, 96, 3), np.float32)
-    labels = np.arange(90) % 2
+    images = np.zeros((8, 96, 96, 3), np.float32)
+    labels = np.arange(8) % 2
     split = tfdefense.data.Split(images, labels, num_classes=2, dataset="large")
     data = tfdefense.data.Dataset("large", split, split, split)
     first = ClassifierTraining(LINEAR, data)

@@ -61,7 +61,6 @@ def test_a_name_with_plus_creates_the_parts_with_their_hyperparameters(toy_model
         kind(toy_model, restarts=9)
 
 
-@pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
 def test_parts_are_trained_together_and_loaded_again(toy_model, toy_split, tmp_path):
     kind = get_defense_class("magnet+bit_depth+apegan")
@@ -90,7 +89,6 @@ def test_parts_are_trained_together_and_loaded_again(toy_model, toy_split, tmp_p
     )
 
 
-@pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
 def test_a_purifier_learns_from_images_purified_by_earlier_parts(toy_model, toy_split):
     composition = get_defense_class("bit_depth+apegan")(toy_model, bits=1, strengths=(0.2,))
@@ -114,7 +112,8 @@ def test_the_default_epochs_are_those_of_the_part_that_needs_most(toy_model, toy
     kind = get_defense_class("magnet+apegan")
     assert kind.default_epochs(toy_split) == MagNet.default_epochs(toy_split)
     kind = get_defense_class("magnet+apeganpp")
-    assert kind.default_batch_size(toy_split) == 32
+    assert kind.default_batch_size(toy_split) == 128
+    assert get_defense_class("bit_depth+apeganpp").default_batch_size(toy_split) == 32
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,6 @@ def test_the_average_replaces_the_weights_after_training(toy_model, toy_split, k
         np.testing.assert_allclose(variable, value, rtol=1e-4, atol=1e-6, err_msg=variable.path)
 
 
-@pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "given"),

@@ -22,7 +22,7 @@ LEARNED = [name for name in DEFENSES.names() if issubclass(DEFENSES.get(name), L
 FEW = {
     "apegan": {"average": 0.9},
     "adversarial_training": {"inner_steps": 2},
-    "cgan": {"levels": 2},
+    "cgan": {"levels": 3},
     "defense_gan": {"code_size": 8, "search_steps": 2, "restarts": 2},
     "denoised_smoothing": {"widths": (8, 16)},
     "robust_purifier": {"inner_steps": 2, "widths": (8, 16)},

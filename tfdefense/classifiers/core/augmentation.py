@@ -33,8 +33,8 @@ class Augmentation:
         the seed, are mirrored in the first pass (Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single
         GPU", 2024).
       cutout: side in pixels of a grey square at a random place (DeVries and Taylor, "Improved
-        Regularization of Convolutional Neural Networks with Cutout", 2017), which lies wholly inside
-        the image; 0 for none.
+        Regularization of Convolutional Neural Networks with Cutout", 2017), all of it inside the
+        image; 0 for none.
 
     Raises:
       UserError: an unknown name, or a negative side.

@@ -37,7 +37,7 @@ class ClassifierConfig:
       learning_rate: see `Recipe`.
       weight_decay: see `Recipe`.
       augmentation: see `Recipe`.
-      mirror: True mirrors images of data that nobody has judged too; False mirrors none. See `Recipe`.
+      mirror: True mirrors images of unknown data too; False mirrors none. See `Recipe`.
       schedule: see `Recipe`.
       cutout: see `Recipe`.
       label_smoothing: see `Recipe`.
@@ -233,15 +233,10 @@ class ClassifierTraining:
 
 def _fit_to_data(recipe: Recipe, config: ClassifierConfig, data: Dataset) -> Recipe:
     """Return `recipe` with the batch size and the mirroring that these images allow."""
-    count, mirror = len(data.train), recipe.mirror
+    mirror = recipe.mirror
     if config.batch_size is None:
-        usual = usual_batch_size(data.image_shape, min(recipe.batch_size, count))
+        usual = usual_batch_size(data.image_shape, recipe.batch_size)
         recipe = dataclasses.replace(recipe, batch_size=usual)
-    require(
-        config.batch_size is None or config.batch_size <= count,
-        f"--batch_size={config.batch_size}: {data.name} has {count:,} training images; 1 to {count:,}"
-        " needed.",
-    )
     require(
         not (config.mirror and data.keeps_class_mirrored is False),
         f"--mirror: a mirrored image of {data.name} has another class. Leave it out.",

@@ -149,7 +149,7 @@ class Dataset:
 
     @property
     def keeps_class_mirrored(self) -> bool | None:
-        """True if mirrored images keep their class; None for data that nobody has judged."""
+        """True if mirrored images keep their class; None for unknown data."""
         return keeps_class_mirrored(self.source)
 
     @property

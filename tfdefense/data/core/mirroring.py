@@ -1,4 +1,4 @@
-"""Datasets by whether the mirror image of a picture has the same class: a fact about the data."""
+"""Datasets by whether a mirrored image has the same class: a fact about the data."""
 
 # A mirrored 2 is no digit, and a mirrored "keep left" is "keep right".
 _DIFFERENT = frozenset(
@@ -40,7 +40,7 @@ _SAME = frozenset(
 
 
 def keeps_class_mirrored(source: str) -> bool | None:
-    """Return whether mirrored images keep their class; None for data that nobody has judged.
+    """Return whether mirrored images keep their class; None for unknown data.
 
     Args:
       source: a value of `--dataset`, such as "cifar10", "imagenet_resized/32x32" or "dir:signs".

@@ -27,8 +27,7 @@ class LoopOptions(TypedDict, total=False):
     """Options of the training loop; defaults are those of `LoopConfig`.
 
     Keys:
-      batch_size: examples in a step, over all replicas; by default 128, or fewer if the images are
-        large.
+      batch_size: examples in a step, over all replicas; by default `default_batch_size`.
       seed: seed of the order of the data and of all random draws. Initial weights depend on the
         constructor's seed.
       mixed_precision: "float32" or "bfloat16", in which networks compute while they learn. Weights

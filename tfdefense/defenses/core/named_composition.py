@@ -50,8 +50,8 @@ def make_composition_class(name: str) -> type[Composition]:
         return max(kind.default_epochs(train) for kind in learned)
 
     def default_batch_size(cls: type[Composition], train: Split) -> int:
-        """Return the batch size of the part with the smallest batches."""
-        return min(kind.default_batch_size(train) for kind in learned)
+        """Return the batch size of the part with the largest batches."""
+        return max(kind.default_batch_size(train) for kind in learned)
 
     members = {
         "__doc__": f"Sequence of {', '.join(kind.name for kind in kinds)}.",
