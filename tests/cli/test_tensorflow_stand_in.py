@@ -129,7 +129,7 @@ def test_libraries_of_other_attacks_never_see_a_stand_in(attack):
     )
     _run_code(f"""
 import sys
-from tfdefense.cli import evaluation_flags, main
+from tfdefense.cli import main
 from tfdefense.cli.tensorflow_stand_in import TensorFlowNeededError, tensorflow_stand_in
 try:
     with tensorflow_stand_in():
@@ -141,6 +141,7 @@ else:
 libraries = ("art", "cleverhans", "foolbox", "scipy", "sklearn", "tensorflow")
 assert not [name for name in sys.modules if name.split(".")[0] in libraries]
 # The same flags with the real libraries.
+from tfdefense.cli import evaluation_flags
 assert evaluation_flags.evaluation_from_flags({{"attacks": ["{attack}"]}}).attacks == ("{attack}",)
 """)
 
