@@ -49,8 +49,8 @@ __all__ = [
 
 # All networks, attacks and exports use TensorFlow. Keras reads this variable on its first import.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# TensorFlow uses its fast convolutions by itself only on processors with AVX-512. With AVX2 they train
-# a purifier 3.2 times and attack one 2 times as fast.
+# TensorFlow uses its fast convolutions by itself only on processors with AVX-512: see
+# docs/results/speed.md.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 

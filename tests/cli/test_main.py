@@ -75,6 +75,12 @@ BAD = [
     (["train", "--classifier=lenett"], "unknown classifier 'lenett'. Did you mean 'lenet'"),
     (["train", "--classifier=lenet", "--lambda1=1"], "--lambda1: not a setting of a classifier"),
     (["train", "--classifier=lenet", "--optimizer=sdg"], "Did you mean 'sgd'"),
+    (
+        ["train", "--classifier=lenet", "--batch_size=5000"],
+        "--batch_size=5000: digits has 1,257 training images; 1 to 1,257",
+    ),
+    (["train", "--classifier=lenet", "--mirror"], "a mirrored image of digits has another class"),
+    (["train", "--classifier=lenet", "--cutout=28"], "--cutout=28: images of 28x28 given"),
     (["train", "--classifier=custom.keras"], "--classifier=custom.keras: exists already"),
     (["train", "--classifier=resnet18", "--dataset=npz:small.npz"], "images of (8, 8, 1) given"),
     (

@@ -22,6 +22,12 @@ def test_what_is_written_is_read():
     assert read.metadata_value("steps", int) == 3
 
 
+def test_a_classifier_of_version_0_2_has_the_settings_of_today():
+    old = StoredConfig("classifier", {"seed": 0, "augmentation": "shift_flip"}, {}, {})
+    read = StoredConfig.from_json(old.to_json(), Path("run/config.json"))
+    assert read.settings == {"seed": 0, "augmentation": "shift", "mirror": True}
+
+
 def test_keys_of_the_file():
     assert CONFIG.to_json() == (
         '{\n  "schema": 1,\n  "kind": "defense",\n  "settings": {\n    "seed": 0,\n    "widths": [\n'

@@ -40,7 +40,7 @@ def make_strategy(name: str = "mirrored") -> tf.distribute.Strategy:
     gpus = tf.config.list_logical_devices("GPU")
     device = "GPU:0" if gpus else "CPU:0"
     if name == "mirrored":
-        # One replica needs no mirrored variables, which cost a tenth of the speed on a CPU.
+        # One replica needs no mirrored variables: see docs/results/speed.md.
         return tf.distribute.MirroredStrategy() if gpus else tf.distribute.get_strategy()
     if name == "one_device":
         return tf.distribute.OneDeviceStrategy(device)
