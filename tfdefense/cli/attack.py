@@ -89,7 +89,7 @@ class _Request:
 
     Attributes:
       attack: the attack; without `--epsilon`, with the radius of its class.
-      own_epsilon: whether `--epsilon` gives its radius.
+      has_epsilon: whether `--epsilon` gives its radius.
       part: name of the split.
       images: number of images; None for all.
       storage: where the images go.
@@ -98,7 +98,7 @@ class _Request:
     """
 
     attack: Attack
-    own_epsilon: bool
+    has_epsilon: bool
     part: str
     images: int | None
     storage: AdversarialStorage
@@ -133,7 +133,7 @@ def _parse_request(given: FlagValues) -> _Request:
         count,
         AdversarialStorage(part, batch_size, output),
         max_hours,
-        _target_loader(target_flags, attack),
+        _make_target_loader(target_flags, attack),
     )
 
 
@@ -141,7 +141,7 @@ def _attack(request: _Request) -> None:
     target, attack, storage = request.load_target(), request.attack, request.storage
     split = getattr(target.dataset, request.part)
     split = split if request.images is None else split.take(request.images)
-    if not request.own_epsilon and getattr(attack, "epsilon", None) is not None:
+    if not request.has_epsilon and getattr(attack, "epsilon", None) is not None:
         radius = default_epsilon(target.dataset.image_shape, getattr(attack, "norm", "linf"))
         attack = with_epsilon(attack, radius)
     missing = functools.partial(count_missing_images, target.model, split, attack, storage)
@@ -154,7 +154,7 @@ def _attack(request: _Request) -> None:
     print_paths({"Examples": path / "shards", "Summary": path / "summary.json"})
 
 
-def _target_loader(given: FlagValues, attack: Attack) -> Callable[[], AttackTarget]:
+def _make_target_loader(given: FlagValues, attack: Attack) -> Callable[[], AttackTarget]:
     """Return a function that loads the model and the images that the flags name."""
     directory, data_dir = given.pop("run", None), given.pop("data_dir", None)
     unsafe_load = given.pop("unsafe_load", False)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfdefense.cli.flags import CommandFlags, FlagValues
 from tfdefense.cli.tensorflow_stand_in import require_tensorflow
-from tfdefense.errors import WorkFailedError, short_reason, unknown_name
+from tfdefense.errors import WorkFailedError, short_reason
 from tfdefense.training.distribute import strategies
 from tfdefense.utils import cluster
 
@@ -56,8 +56,7 @@ class DeviceSelection:
     deterministic: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.strategy not in strategies.STRATEGIES:
-            raise unknown_name("strategy", self.strategy, strategies.STRATEGIES)
+        strategies.check_strategy(self.strategy)
 
 
 def pop_device_flags(given: FlagValues) -> DeviceSelection:

@@ -109,7 +109,9 @@ def _evaluate(given: FlagValues) -> None:
     devices = pop_device_flags(given)
     evaluation, max_hours = evaluation_from_flags(given) or EvaluationConfig(), pop_max_hours(given)
     data_dir, unsafe_load = given.pop("data_dir", None), given.pop("unsafe_load", False)
-    load = _target_loader(given, evaluation, ExperimentContext(data_dir, unsafe_load=unsafe_load))
+    load = _make_target_loader(
+        given, evaluation, ExperimentContext(data_dir, unsafe_load=unsafe_load)
+    )
     with selected_devices(devices):
         target = load()
         require_evaluation_time(target.defense, target.dataset, evaluation, max_hours=max_hours)
@@ -118,7 +120,7 @@ def _evaluate(given: FlagValues) -> None:
         print_paths({"Report": target.run.path / "report.html"})
 
 
-def _target_loader(
+def _make_target_loader(
     given: FlagValues, evaluation: EvaluationConfig, context: ExperimentContext
 ) -> Callable[[], EvaluationTarget]:
     """Return a function that loads the defence that the flags name."""

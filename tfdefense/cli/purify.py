@@ -55,7 +55,7 @@ def run(given: FlagValues) -> None:
     """Purify; print where the images are."""
     for name in ("model", "input", "output"):
         require(name in given, f"--{name}: none given.")
-    open_given = _model_opener(given)
+    open_given = _make_model_opener(given)
     require_tensorflow()
     model = open_given()
     source, target = Path(given["input"]), Path(given["output"])
@@ -69,7 +69,7 @@ def run(given: FlagValues) -> None:
     )
 
 
-def _model_opener(given: FlagValues) -> Callable[[], ModelClient]:
+def _make_model_opener(given: FlagValues) -> Callable[[], ModelClient]:
     """Return a function that opens the model, or connects to the server, that the flags name."""
     timeout = given.get("timeout", 60.0)
     require(timeout > 0, f"--timeout={timeout}: more than 0 is needed.")

@@ -233,7 +233,6 @@ class ClassifierTraining:
 
 def _fit_to_data(recipe: Recipe, config: ClassifierConfig, data: Dataset) -> Recipe:
     """Return `recipe` with the batch size and the mirroring that these images allow."""
-    mirror = recipe.mirror
     if config.batch_size is None:
         usual = usual_batch_size(data.image_shape, recipe.batch_size)
         recipe = dataclasses.replace(recipe, batch_size=usual)
@@ -241,6 +240,6 @@ def _fit_to_data(recipe: Recipe, config: ClassifierConfig, data: Dataset) -> Rec
         not (config.mirror and data.keeps_class_mirrored is False),
         f"--mirror: a mirrored image of {data.name} has another class. Leave it out.",
     )
-    if config.mirror is None:
-        mirror = recipe.mirror and data.keeps_class_mirrored is True
-    return dataclasses.replace(recipe, mirror=mirror)
+    if config.mirror is None and data.keeps_class_mirrored is not True:
+        recipe = dataclasses.replace(recipe, mirror=False)
+    return recipe

@@ -21,6 +21,13 @@ _JOBS = ("chief", "worker")
 _EXAMPLE = """'{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'"""
 
 
+def check_strategy(name: str) -> str:
+    """Return `name`; raise `UserError` if there is no such strategy."""
+    if name not in STRATEGIES:
+        raise unknown_name("strategy", name, STRATEGIES)
+    return name
+
+
 def make_strategy(name: str = "mirrored") -> tf.distribute.Strategy:
     """Return a `tf.distribute` strategy; create networks inside its `scope()`.
 
@@ -35,16 +42,13 @@ def make_strategy(name: str = "mirrored") -> tf.distribute.Strategy:
       UserError: an unknown name, an invalid `TF_CONFIG`, or a port that is in use.
       PreemptedError: SIGTERM arrived while this worker waited for the others.
     """
-    if name == "multi_worker":
+    if check_strategy(name) == "multi_worker":
         return _make_multi_worker_strategy()
     gpus = tf.config.list_logical_devices("GPU")
-    device = "GPU:0" if gpus else "CPU:0"
     if name == "mirrored":
         # One replica needs no mirrored variables: see docs/results/speed.md.
         return tf.distribute.MirroredStrategy() if gpus else tf.distribute.get_strategy()
-    if name == "one_device":
-        return tf.distribute.OneDeviceStrategy(device)
-    raise unknown_name("strategy", name, STRATEGIES)
+    return tf.distribute.OneDeviceStrategy("GPU:0" if gpus else "CPU:0")
 
 
 def _is_address(text: str) -> bool:
