@@ -73,7 +73,7 @@ def test_it_is_robust_to_pgd(toy_model, toy_split, repeated_toy_split, tmp_path)
     ("given", "message"),
     [
         ({"inner_attack": "pdg"}, "unknown --inner_attack 'pdg'. Did you mean 'pgd'"),
-        ({"inner_epsilon": 2.0}, r"--inner_epsilon=2.0: a number in \[0, 1\]"),
+        ({"inner_epsilon": 2.0}, "--inner_epsilon=2.0: above 0 and up to 1"),
         ({"inner_steps": 0}, "--inner_steps=0: at least 1"),
         ({"adversarial_share": -0.1}, "--adversarial_share=-0.1"),
     ],

@@ -10,6 +10,7 @@ from tfdefense.attacks import FGSM, PGD, Square
 from tfdefense.attacks.core import per_image_random
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import RobustPurifier, get_defense_class
+from tfdefense.defenses.core.noise_fgsm import NoiseFGSM
 from tfdefense.errors import UserError
 from tfdefense.training import Replica
 
@@ -34,6 +35,7 @@ def batch_of(split):
             PGD(epsilon=0.3 * 0.5, steps=1, relative_step_size=1.25, seed=4),
         ),
         ({"inner_attack": "fgsm", "inner_epsilon": 0.2}, FGSM(epsilon=0.2 * 0.5)),
+        ({"inner_attack": "nfgsm"}, NoiseFGSM(epsilon=0.3 * 0.5, seed=4)),
         (
             {"inner_norm": "l2", "inner_steps": 2},
             PGD(epsilon=1.5 * 0.5, steps=2, relative_step_size=1.0, seed=4, norm="l2"),
@@ -155,8 +157,8 @@ def test_earlier_parts_of_a_composition_are_trained_through(toy_model, toy_split
     [
         ({"inner_attack": "fasst"}, "unknown --inner_attack 'fasst'. Did you mean 'fast'"),
         ({"inner_norm": "l1"}, "unknown --inner_norm 'l1'"),
-        ({"inner_epsilon": 1.5}, r"--inner_epsilon=1.5: a number in \[0, 1\]"),
-        ({"inner_norm": "l2", "inner_epsilon": -1.0}, "--inner_epsilon=-1.0: 0 or more"),
+        ({"inner_epsilon": 1.5}, "--inner_epsilon=1.5: above 0 and up to 1"),
+        ({"inner_norm": "l2", "inner_epsilon": -1.0}, "--inner_epsilon=-1.0: more than 0"),
         ({"ramp": 1.5}, r"--ramp=1.5: a number in \[0, 1\]"),
         ({"mask": -0.5}, "--mask=-0.5"),
         ({"noise": -0.5}, "--noise=-0.5: 0 or more"),
@@ -165,6 +167,13 @@ def test_earlier_parts_of_a_composition_are_trained_through(toy_model, toy_split
         ({"inner_start": "block"}, "Did you mean 'blocks'"),
         ({"inner_start": "blocks", "inner_norm": "l2"}, "--inner_start=blocks: only for"),
         ({"inner_queries": -1}, "--inner_queries=-1: 0 or more"),
+        ({"inner_epsilon": 0.0}, "--inner_epsilon=0.0: above 0"),
+        ({"inner_attack": "nfgsm", "inner_norm": "l2"}, "--inner_norm=l2: --inner_attack=nfgsm"),
+        ({"inner_attack": "nfgsm", "inner_queries": 9}, "--inner_queries=9: not with"),
+        ({"auxiliary_weight": 0.5}, "--auxiliary_weight=0.5: --generator=small_unet has no"),
+        ({"blocks": (1, 1)}, "--blocks=1,1: only --generator=residual_unet has blocks"),
+        ({"schedule": "cosinus"}, "--schedule=cosinus: constant, cosine or triangle"),
+        ({"weight_decay": -1.0}, "--weight_decay=-1.0: 0 or more"),
         ({"thresholds": -1}, "--thresholds=-1: 0 to 64"),
         ({"generator": "smal_unet"}, "Did you mean 'small_unet'"),
         ({"learning_rate": 0.0}, "--learning_rate=0.0"),
@@ -173,3 +182,78 @@ def test_earlier_parts_of_a_composition_are_trained_through(toy_model, toy_split
 def test_an_error_names_the_bad_hyperparameter(toy_model, given, message):
     with pytest.raises(UserError, match=message):
         RobustPurifier(toy_model, **given)
+
+
+COLOUR_RECIPE = {
+    "generator": "residual_unet",
+    "widths": (4, 8),
+    "blocks": (0, 1),
+    "inner_attack": "nfgsm",
+    "auxiliary_weight": 0.5,
+    "schedule": "triangle",
+    "weight_decay": 0.01,
+    "average": 0.9,
+    "learning_rate": 1e-2,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("thresholds", [0, 3])
+def test_the_auxiliary_loss_is_that_of_a_linear_layer_on_the_deepest_features(
+    toy_model, toy_split, thresholds
+):
+    given = {**COLOUR_RECIPE, "ramp": 0.0, "mse_weight": 0.0, "thresholds": thresholds}
+    defense = RobustPurifier(toy_model, seed=3, **given)
+    defense.prepare(10)
+    batch = batch_of(toy_split)
+    attacked = NoiseFGSM(epsilon=0.3, seed=4)(defense.defend(), toy_split.images, toy_split.labels)
+    kernel, bias = (np.array(weight) for weight in defense.auxiliary_head.weights)
+    unet, seen = defense.generator, attacked
+    if thresholds:
+        layer, unet = defense.generator.layers
+        seen = layer(attacked)
+    purified, features = unet.purify_and_encode(seen)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    auxiliary = loss(batch["labels"], features.numpy() @ kernel + bias)
+    expected = loss(batch["labels"], toy_model(purified)) + 0.5 * auxiliary
+    scalars = defense.train_step(batch, Replica(0, tf.constant(4, tf.int64), 24))
+    np.testing.assert_allclose(scalars["loss_auxiliary"], auxiliary, rtol=1e-4)
+    np.testing.assert_allclose(scalars["loss"], expected, rtol=1e-4)
+    assert np.any(np.array(defense.auxiliary_head.kernel) != kernel)
+
+
+@pytest.mark.slow
+def test_training_with_the_colour_recipe_resumes_bit_by_bit(toy_model, toy_split, tmp_path):
+    """Also the probe, which keeps the best weights, and the average of the weights."""
+
+    def train(directory, epochs_before_the_interruption=None):
+        defense = RobustPurifier(toy_model, seed=3, **COLOUR_RECIPE)
+        if epochs_before_the_interruption is not None:
+            interrupt_after(defense, epochs_before_the_interruption)
+        return defense.fit(toy_split, epochs=4, validation=toy_split, run=directory, batch_size=8)
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "parts", 2)
+    resumed = train(tmp_path / "parts")
+    for ours, theirs in zip(resumed.generator.weights, whole.generator.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def interrupt_after(defense, validations):
+    """Raise KeyboardInterrupt in the validation after this number of validations."""
+    make_validator, count = defense.make_validator, 0
+
+    def make_interrupted(validation):
+        validate = make_validator(validation)
+
+        def validate_or_interrupt():
+            nonlocal count
+            count += 1
+            if count > validations:
+                raise KeyboardInterrupt
+            return validate()
+
+        return validate_or_interrupt
+
+    defense.make_validator = make_interrupted

@@ -1,18 +1,26 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfdefense.errors import UserError
-from tfdefense.networks.generator_factory import GENERATORS, check_generator, make_generator
+from tfdefense.networks.generator_factory import (
+    GENERATORS,
+    GeneratorArchitecture,
+    check_generator,
+    make_generator,
+)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GENERATORS)
 def test_a_generator_with_thresholds_trains_them_and_is_saved_with_them(name, tmp_path):
     shape = (7, 7, 1)
-    network = make_generator(name, shape, widths=(4, 8), thresholds=6)
-    plain = make_generator(name, shape, widths=(4, 8))
+    small = GeneratorArchitecture(name, widths=(4, 8), blocks=(0, 1))
+    network = make_generator(dataclasses.replace(small, thresholds=6), shape)
+    plain = make_generator(small, shape)
     # Six thresholds and six slopes; the first convolution gets six channels instead of one.
     first = next(weight for weight in plain.weights if len(weight.shape) == 4)
     height, width, _, filters = first.shape
@@ -36,16 +44,23 @@ def test_a_generator_with_thresholds_trains_them_and_is_saved_with_them(name, tm
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("given", "message"),
     [
-        (("unet2", None, (4, 8), 0), "unknown --generator 'unet2'. Did you mean 'unet'"),
-        (("unet", 9, (4, 8), 0), "--levels=9: 1 to 8 needed"),
-        (("small_unet", 3, (4, 8), 0), "--levels=3: only --generator=unet has levels"),
-        (("small_unet", None, (4,), 0), "--widths=4: two or more numbers"),
-        (("small_unet", None, (4, 8), 65), "--thresholds=65: 0 to 64 needed"),
+        ({"name": "unet2"}, "unknown --generator 'unet2'. Did you mean 'unet'"),
+        ({"name": "unet", "levels": 9}, "--levels=9: 1 to 8 needed"),
+        ({"levels": 3}, "--levels=3: only --generator=unet has levels"),
+        ({"widths": (4,)}, "--widths=4: two or more numbers"),
+        ({"thresholds": 65}, "--thresholds=65: 0 to 64 needed"),
+        ({"name": "residual_unet"}, "--blocks=0,1,1,1: 3 numbers from 0 on needed"),
+        ({"name": "residual_unet", "blocks": (0, 1, -1)}, "--blocks=0,1,-1: 3 numbers from 0"),
     ],
 )
-def test_settings_of_no_generator_are_refused(arguments, message):
+def test_settings_of_no_generator_are_refused(given, message):
     with pytest.raises(UserError) as error:
-        check_generator(*arguments)
+        check_generator(GeneratorArchitecture(**{"name": "small_unet", **given}))
     assert message in str(error.value)
+
+
+def test_a_network_narrower_than_the_image_is_refused():
+    with pytest.raises(UserError, match="--widths=2,8: images with 3 channels given, 3 or more"):
+        make_generator(GeneratorArchitecture("small_unet", widths=(2, 8)), (8, 8, 3))

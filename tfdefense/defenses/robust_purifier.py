@@ -6,9 +6,12 @@ G as theta. The attack maximises the cross-entropy of the whole pipeline f(G(x))
 
     min_G E max_{|delta| <= epsilon} [CE(f(G(x + delta)), y)]
         + mse_weight E ||G(x + delta) - x||^2 + gan_weight L_WGAN(G)
+        + auxiliary_weight E CE(h(features of G(x + delta)), y)
 
-The last two terms are those of APE-GAN++, equation (1). Related: Lin et al., "Adversarial Training
-on Purification (AToP)", ICLR 2024, whose random transforms are `noise` and `mask`; here they apply to
+The second and third term are those of APE-GAN++, equation (1). In the last one, h is a linear layer
+on the generator's deepest features that is only used in training: the gradient that passes through
+the frozen classifier alone teaches slowly. Related: Lin et al., "Adversarial Training on
+Purification (AToP)", ICLR 2024, whose random transforms are `noise` and `mask`; here they apply to
 attacked images, in training only. Algorithm, for each batch:
 
     1. Attack f(G(x)); epsilon grows over the first part of the training. Optionally, a drawn half of
@@ -17,91 +20,39 @@ attacked images, in training only. Algorithm, for each batch:
     3. Update G on the objective.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 import tensorflow as tf
 
-from tfdefense.attacks import Attack, Square
-from tfdefense.attacks.core import per_image_random
+from tfdefense.attacks import Square
 from tfdefense.attacks.core.attack import BoundedAttack
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
-from tfdefense.defenses.core.generator_defense import GeneratorConfig, GeneratorDefense
-from tfdefense.defenses.core.hyperparameters import (
-    check_fraction,
-    check_learning_rate,
-    check_not_negative,
-    hyperparameter,
+from tfdefense.defenses.core.generator_defense import GeneratorDefense
+from tfdefense.defenses.core.inner_attack import (
+    make_inner_attack,
+    make_validation_attack,
 )
-from tfdefense.defenses.core.inner_attack import InnerAttackConfig, make_inner_attack
+from tfdefense.defenses.core.mixed_attack import craft_by_drawn_attack
 from tfdefense.defenses.core.optimizer import ADAM_BETAS, make_adam
+from tfdefense.defenses.core.overfitting_probe import OverfittingProbe
+from tfdefense.defenses.core.robust_purifier_config import RobustPurifierConfig
 from tfdefense.defenses.core.robust_validator import make_robust_validator
 from tfdefense.defenses.core.wgan_gp import CriticTrainer
-from tfdefense.errors import require
 from tfdefense.networks.critic import Critic
 from tfdefense.networks.losses import (
     cross_entropy,
     mean_squared_error,
     wasserstein_generator_loss,
 )
+from tfdefense.networks.upcast import upcast_bfloat16
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seed_layers
 from tfdefense.training.task import Validate
 
 _PENALTY_WEIGHT = 10.0
-# Random stream that no attack uses: otherwise the attack of an image and its start would depend on
-# each other.
-_ATTACK_CHOICE_STREAM = 2**31 - 1
-
-
-@dataclasses.dataclass(frozen=True)
-class RobustPurifierConfig(InnerAttackConfig, GeneratorConfig):
-    """Hyperparameters of the robust purifier."""
-
-    inner_steps: int = hyperparameter(5, "steps of the inner attack, if it is pgd")
-    inner_queries: int = hyperparameter(
-        0,
-        "queries of the square attack, which replaces the inner attack for every second image; 0 for"
-        " none. Without it, the purifier may learn to hide its gradient",
-    )
-    ramp: float = hyperparameter(
-        0.2, "fraction of the training during which epsilon of the inner attack grows from 0"
-    )
-    mse_weight: float = hyperparameter(
-        1.0, "weight of the squared error between purified and clean image"
-    )
-    gan_weight: float = hyperparameter(
-        0.0, "weight of the loss from a WGAN-GP critic, as in APE-GAN++; 0 for none"
-    )
-    noise: float = hyperparameter(
-        0.0, "standard deviation of noise that training adds to attacked images"
-    )
-    mask: float = hyperparameter(
-        0.0, "fraction of pixels of attacked images that training sets to 0"
-    )
-    generator: str = hyperparameter("small_unet", "small_unet, encoder_decoder or unet")
-    widths: tuple[int, ...] = hyperparameter(
-        (16, 32, 64, 128), "filters of a small_unet at each resolution, the full one first"
-    )
-    thresholds: int = hyperparameter(
-        6, "number of learned thresholds that each pixel is compared with first; 0 for none"
-    )
-    learning_rate: float = hyperparameter(1e-3, "Adam's")
-    schedule: str = hyperparameter(
-        "cosine", "learning rate over time: cosine (to zero), or constant"
-    )
-    clip: float = hyperparameter(1.0, "largest norm of the gradient of a step; 0 for no limit")
-
-    def __post_init__(self) -> None:
-        InnerAttackConfig.__post_init__(self)
-        GeneratorConfig.__post_init__(self)
-        queries = self.inner_queries
-        require(queries >= 0, f"--inner_queries={queries}: 0 or more is needed.")
-        check_fraction(self, "ramp", "mask")
-        check_not_negative(self, "mse_weight", "gan_weight", "noise", "clip")
-        check_learning_rate(self)
 
 
 class RobustPurifier(GeneratorDefense):
@@ -128,6 +79,18 @@ class RobustPurifier(GeneratorDefense):
             if self.config.gan_weight:
                 self.critic = Critic()
                 self.critic.build((None, *image_shape))
+            if self.config.auxiliary_weight:
+                self.auxiliary_head = keras.layers.Dense(self.classifier.num_classes)
+                self.auxiliary_head.build((None, self.config.widths[-1]))
+
+    @property
+    def should_stop(self) -> bool:  # type: ignore[override]
+        """True if single-step training collapsed: see `OverfittingProbe`."""
+        return self.config.inner_attack == "nfgsm" and self.probe.has_collapsed
+
+    def checkpoint_items(self) -> dict[str, Any]:
+        probe = {"probe": self.probe} if self.config.inner_attack == "nfgsm" else {}
+        return {**super().checkpoint_items(), **probe}
 
     def pipeline_logits(self, images: tf.Tensor) -> tf.Tensor:
         """Return logits float32 [N, K] of the pipeline, in inference mode, for the inner attack."""
@@ -147,6 +110,10 @@ class RobustPurifier(GeneratorDefense):
         )
         if config.gan_weight:
             self.critic_optimizer = make_adam(self.critic, config, steps)
+        if config.auxiliary_weight:
+            self.head_optimizer = make_adam(self.auxiliary_head, config, steps, ADAM_BETAS)
+        if config.inner_attack == "nfgsm":
+            self.probe = OverfittingProbe(self.generator, self.generator_optimizer, steps)
         self._ramp_steps = max(1.0, config.ramp * steps)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
@@ -156,7 +123,7 @@ class RobustPurifier(GeneratorDefense):
         attacked = self._transform(self.preprocess(attacked), replica)
         scalars = self._update_critic(clean, attacked, replica)
         with tf.GradientTape() as tape:
-            purified = self.generator(attacked, training=True)
+            purified, features = self._purify_and_encode(attacked)
             logits = self.classifier(purified)
             classification = replica.mean(cross_entropy(labels, logits))
             squared_error = replica.mean(mean_squared_error(clean, purified))
@@ -165,9 +132,18 @@ class RobustPurifier(GeneratorDefense):
                 adversarial = replica.mean(wasserstein_generator_loss(self.critic(purified)))
                 loss += config.gan_weight * adversarial
                 scalars["loss_adversarial"] = adversarial
+            if config.auxiliary_weight:
+                auxiliary = replica.mean(
+                    cross_entropy(labels, upcast_bfloat16(self.auxiliary_head(features)))
+                )
+                loss += config.auxiliary_weight * auxiliary
+                scalars["loss_auxiliary"] = auxiliary
         variables = self.generator.trainable_variables
-        gradients = tape.gradient(loss, variables)
+        head = self.auxiliary_head.trainable_variables if config.auxiliary_weight else []
+        gradients, head_gradients = tape.gradient(loss, [variables, head])
         self.generator_optimizer.apply(replica.clip(gradients, config.clip), variables)
+        if config.auxiliary_weight:
+            self.head_optimizer.apply(head_gradients, head)
         correct = tf.argmax(logits, -1, output_type=tf.int32) == labels
         return {
             "loss": loss,
@@ -178,13 +154,19 @@ class RobustPurifier(GeneratorDefense):
             "gradient_norm_generator": replica.gradient_norm(gradients),
         }
 
+    def _purify_and_encode(self, attacked: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Return purified images, and the deepest features if there is an auxiliary loss."""
+        if not self.config.auxiliary_weight:
+            return self.generator(attacked, training=True), None
+        if self.config.thresholds:
+            thresholds, unet = self.generator.layers
+            return unet.purify_and_encode(thresholds(attacked))
+        return self.generator.purify_and_encode(attacked)
+
     def _attack(
         self, images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor, fraction: tf.Tensor
     ) -> tf.Tensor:
-        """Return adversarial images, each by the inner attack or, by chance, by the square attack.
-
-        The draw depends on the image and the step, so several replicas draw as one would.
-        """
+        """Return adversarial images, each by the inner attack or, by chance, by the square attack."""
         inner = self.make_inner_attack(step, fraction)
         if not self.config.inner_queries:
             return inner.craft_in_graph(self.pipeline_logits, images, labels, None).images
@@ -194,26 +176,7 @@ class RobustPurifier(GeneratorDefense):
             queries=self.config.inner_queries,
             seed=step,
         )
-        keys = per_image_random.image_keys(images, step)
-        choice = per_image_random.integers(keys, 2, _ATTACK_CHOICE_STREAM)
-        indices = tf.dynamic_partition(tf.range(tf.shape(images)[0]), choice, 2)
-
-        def attack_selected(attack: Attack, selected: tf.Tensor) -> tf.Tensor:
-            clean, true_labels = tf.gather(images, selected), tf.gather(labels, selected)
-            # A convolution of no images fails.
-            return tf.cond(
-                tf.size(selected) > 0,
-                lambda: (
-                    attack.craft_in_graph(self.pipeline_logits, clean, true_labels, None).images
-                ),
-                lambda: clean,
-            )
-
-        adversarial = [
-            attack_selected(attack, selected)
-            for attack, selected in zip((inner, square), indices, strict=True)
-        ]
-        return tf.ensure_shape(tf.dynamic_stitch(indices, adversarial), images.shape)
+        return craft_by_drawn_attack((inner, square), self.pipeline_logits, images, labels, step)
 
     def _update_critic(
         self, clean: tf.Tensor, attacked: tf.Tensor, replica: Replica
@@ -238,6 +201,8 @@ class RobustPurifier(GeneratorDefense):
         return tf.clip_by_value(images, 0.0, 1.0)
 
     def make_validator(self, validation: Split) -> Validate:
-        return make_robust_validator(
-            self.pipeline_logits, self.make_inner_attack(), validation, self.purify
-        )
+        attack = make_validation_attack(self.config, self.classifier.image_shape)
+        validate = make_robust_validator(self.pipeline_logits, attack, validation, self.purify)
+        if self.config.inner_attack != "nfgsm":
+            return validate
+        return self.probe.watch(validate, f"accuracy_{attack.name}")

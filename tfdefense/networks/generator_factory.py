@@ -1,54 +1,82 @@
 """Generators (the networks that purify images) by name."""
 
+import dataclasses
+
 import keras
 
 from tfdefense.errors import require, unknown_name
 from tfdefense.networks.encoder_decoder import EncoderDecoderGenerator
 from tfdefense.networks.pixel_thresholds import PixelThresholds
+from tfdefense.networks.residual_unet import ResidualUNet
 from tfdefense.networks.small_unet import SmallUNet
 from tfdefense.networks.unet import UNet
 
-GENERATORS = ("encoder_decoder", "unet", "small_unet")
+GENERATORS = ("encoder_decoder", "unet", "small_unet", "residual_unet")
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorArchitecture:
+    """A generator's name and sizes.
+
+    Attributes:
+      name: "encoder_decoder" (the generator of APE-GAN++), "unet" (the generator of the conditional
+        GAN), "small_unet", or "residual_unet". The last two have no batch normalization.
+      levels: for "unet", the number of halvings of the image; None means down to one pixel.
+      widths: for "small_unet" and "residual_unet", the number of filters of each level, from the
+        full size down.
+      blocks: for "residual_unet", the number of residual blocks of each level.
+      thresholds: the number of `PixelThresholds` per channel before the network; 0 for none.
+    """
+
+    name: str
+    levels: int | None = None
+    widths: tuple[int, ...] = (32, 64, 128)
+    blocks: tuple[int, ...] = (0, 1, 1, 1)
+    thresholds: int = 0
 
 
 def make_generator(
-    name: str,
-    image_shape: tuple[int, int, int],
-    levels: int | None = None,
-    widths: tuple[int, ...] = (32, 64, 128),
-    thresholds: int = 0,
+    architecture: GeneratorArchitecture, image_shape: tuple[int, int, int]
 ) -> keras.Model:
     """Return a built network from images to images, float32 [N, H, W, C] in [0, 1].
 
     Args:
-      name: "encoder_decoder" (the generator of APE-GAN++), "unet" (the generator of the conditional
-        GAN), or "small_unet" (no batch normalisation).
+      architecture: see `check_generator`.
       image_shape: (H, W, C).
-      levels: for "unet", the number of halvings of the image; None means down to one pixel.
-      widths: for "small_unet", the number of filters of each level, from the full size down.
-      thresholds: the number of `PixelThresholds` per channel before the network; 0 for none.
+
+    Raises:
+      UserError: a level with fewer filters than the image has channels.
     """
     height, width, channels = image_shape
+    name, widths = architecture.name, architecture.widths
+    if name in ("small_unet", "residual_unet"):
+        require(
+            min(widths) >= channels,
+            f"--widths={_join(widths)}: images with {channels} channels given, {channels} or more"
+            " filters needed at each resolution.",
+        )
     if name == "unet":
-        generator = UNet(channels, levels, (height, width))
+        generator = UNet(channels, architecture.levels, (height, width))
     elif name == "small_unet":
         generator = SmallUNet(channels, widths)
+    elif name == "residual_unet":
+        generator = ResidualUNet(channels, widths, architecture.blocks)
     else:
         generator = EncoderDecoderGenerator(channels=channels)
-    if thresholds:
-        return keras.Sequential([keras.Input(image_shape), PixelThresholds(thresholds), generator])
+    if architecture.thresholds:
+        thresholds = PixelThresholds(architecture.thresholds)
+        return keras.Sequential([keras.Input(image_shape), thresholds, generator])
     generator.build((None, *image_shape))
     return generator
 
 
-def check_generator(
-    name: str, levels: int | None, widths: tuple[int, ...], thresholds: int
-) -> None:
-    """Check the arguments of `make_generator`.
+def check_generator(architecture: GeneratorArchitecture) -> None:
+    """Check the sizes of a generator.
 
     Raises:
       UserError: an unknown name, or a number out of range.
     """
+    name, levels, widths = architecture.name, architecture.levels, architecture.widths
     if name not in GENERATORS:
         raise unknown_name("--generator", name, GENERATORS)
     require(levels is None or 1 <= levels <= 8, f"--levels={levels}: 1 to 8 needed.")
@@ -57,6 +85,16 @@ def check_generator(
     )
     require(
         len(widths) >= 2 and min(widths) >= 1,
-        f"--widths={','.join(map(str, widths))}: two or more numbers from 1 on needed.",
+        f"--widths={_join(widths)}: two or more numbers from 1 on needed.",
     )
+    blocks = architecture.blocks
+    require(
+        name != "residual_unet" or (len(blocks) == len(widths) and min(blocks) >= 0),
+        f"--blocks={_join(blocks)}: {len(widths)} numbers from 0 on needed, as many as --widths has.",
+    )
+    thresholds = architecture.thresholds
     require(0 <= thresholds <= 64, f"--thresholds={thresholds}: 0 to 64 needed.")
+
+
+def _join(numbers: tuple[int, ...]) -> str:
+    return ",".join(map(str, numbers))

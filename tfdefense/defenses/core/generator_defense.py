@@ -10,7 +10,14 @@ import tensorflow as tf
 from tfdefense.defenses.core.hyperparameters import hyperparameter
 from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.errors import require
-from tfdefense.networks.generator_factory import check_generator, make_generator
+from tfdefense.networks.generator_factory import (
+    GeneratorArchitecture,
+    check_generator,
+    make_generator,
+)
+
+# Hyperparameters that only some generators have.
+_ONLY_FOR = {"widths": ("small_unet", "residual_unet"), "blocks": ("residual_unet",)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,13 +29,17 @@ class GeneratorConfig:
     """
 
     generator: str = hyperparameter(
-        "encoder_decoder", "the paper's encoder_decoder, unet or small_unet"
+        "encoder_decoder", "the paper's encoder_decoder, unet, small_unet or residual_unet"
     )
     levels: int | None = hyperparameter(
         None, "number of times that the U-Net halves the image (default: down to one pixel)"
     )
     widths: tuple[int, ...] = hyperparameter(
-        (32, 64, 128), "filters of a small_unet at each resolution, the full one first"
+        (32, 64, 128),
+        "filters of a small_unet or residual_unet at each resolution, the full one first",
+    )
+    blocks: tuple[int, ...] = hyperparameter(
+        (0, 1, 1, 1), "residual blocks of a residual_unet at each resolution, the full one first"
     )
     thresholds: int = hyperparameter(
         0,
@@ -44,22 +55,31 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         # The dataclass is frozen.
         object.__setattr__(self, "widths", tuple(self.widths))
-        check_generator(self.generator, self.levels, self.widths, self.thresholds)
-        default = next(
-            field.default for field in dataclasses.fields(self) if field.name == "widths"
-        )
-        require(
-            self.widths == default or self.generator == "small_unet",
-            f"--widths={','.join(map(str, self.widths))}: only --generator=small_unet has widths.",
-        )
+        object.__setattr__(self, "blocks", tuple(self.blocks))
+        check_generator(self.architecture)
+        for name, generators in _ONLY_FOR.items():
+            default = next(
+                field.default for field in dataclasses.fields(self) if field.name == name
+            )
+            given = getattr(self, name)
+            require(
+                given == default or self.generator in generators,
+                f"--{name}={','.join(map(str, given))}: only --generator={' and '.join(generators)}"
+                f" has {name}.",
+            )
         average = self.average
         require(0 <= average < 1, f"--average={average}: 0 or more and below 1 is needed.")
 
+    @property
+    def architecture(self) -> GeneratorArchitecture:
+        """The network and its sizes."""
+        return GeneratorArchitecture(
+            self.generator, self.levels, self.widths, self.blocks, self.thresholds
+        )
+
     def make_generator(self, image_shape: tuple[int, int, int]) -> keras.Model:
         """Return a built generator for images of shape [H, W, C]."""
-        return make_generator(
-            self.generator, image_shape, self.levels, self.widths, self.thresholds
-        )
+        return make_generator(self.architecture, image_shape)
 
 
 class GeneratorDefense(LearnedDefense):

@@ -5,7 +5,7 @@ from typing import Any
 
 from tfdefense.errors import require
 
-SCHEDULES = ("constant", "cosine")
+SCHEDULES = ("constant", "cosine", "triangle")
 
 
 def hyperparameter(default: Any, help: str) -> Any:
@@ -53,7 +53,9 @@ def check_learning_rate(config: Any) -> None:
     """Raise `UserError` if `learning_rate` is not positive or `schedule` is unknown."""
     rate, schedule = config.learning_rate, config.schedule
     require(rate > 0, f"--learning_rate={rate}: more than 0 is needed.")
-    require(schedule in SCHEDULES, f"--schedule={schedule}: constant or cosine is needed.")
+    require(
+        schedule in SCHEDULES, f"--schedule={schedule}: constant, cosine or triangle is needed."
+    )
 
 
 def config_text(config: Any) -> str:

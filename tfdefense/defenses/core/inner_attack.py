@@ -9,9 +9,10 @@ from tfdefense.attacks.core.attack import BoundedAttack
 from tfdefense.attacks.core.norms import NORMS
 from tfdefense.attacks.pgd import PGD_STARTS
 from tfdefense.defenses.core.hyperparameters import hyperparameter
+from tfdefense.defenses.core.noise_fgsm import NoiseFGSM
 from tfdefense.errors import require, unknown_name
 
-INNER_ATTACKS = ("pgd", "fast", "fgsm")
+INNER_ATTACKS = ("pgd", "fast", "fgsm", "nfgsm")
 # Step size over epsilon: Wong, Rice, Kolter, "Fast is Better than Free", ICLR 2020, algorithm 3.
 _FAST_STEP = 1.25
 # Sum of all PGD steps over epsilon, so that PGD can cross the ball.
@@ -29,7 +30,8 @@ class InnerAttackConfig:
     inner_attack: str = hyperparameter(
         "pgd",
         "attack to train against: pgd (Madry et al. 2018), fast (one step from a random start, Wong"
-        " et al. 2020) or fgsm (one step from the image, Goodfellow et al. 2015)",
+        " et al. 2020), fgsm (one step from the image, Goodfellow et al. 2015) or nfgsm (one step from"
+        " a noisy image, de Jorge et al. 2022)",
     )
     inner_norm: str = hyperparameter("linf", "norm of the inner attack: linf or l2")
     inner_epsilon: float | None = hyperparameter(
@@ -51,9 +53,9 @@ class InnerAttackConfig:
             raise unknown_name("--inner_norm", self.inner_norm, NORMS)
         epsilon = self.inner_epsilon
         if self.inner_norm == "linf":
-            in_range, allowed = epsilon is None or 0 <= epsilon <= 1, "a number in [0, 1]"
+            in_range, allowed = epsilon is None or 0 < epsilon <= 1, "above 0 and up to 1"
         else:
-            in_range, allowed = epsilon is None or epsilon >= 0, "0 or more"
+            in_range, allowed = epsilon is None or epsilon > 0, "more than 0"
         require(in_range, f"--inner_epsilon={epsilon}: {allowed} is needed.")
         if self.inner_start not in PGD_STARTS:
             raise unknown_name("--inner_start", self.inner_start, PGD_STARTS)
@@ -63,6 +65,10 @@ class InnerAttackConfig:
             f"--inner_start={self.inner_start}: only for --inner_attack=pgd --inner_norm=linf.",
         )
         require(self.inner_steps >= 1, f"--inner_steps={self.inner_steps}: at least 1 is needed.")
+        require(
+            self.inner_attack != "nfgsm" or self.inner_norm == "linf",
+            f"--inner_norm={self.inner_norm}: --inner_attack=nfgsm needs linf.",
+        )
 
 
 def make_inner_attack(
@@ -87,6 +93,8 @@ def make_inner_attack(
         epsilon = tf.reshape(epsilon * fraction, [1, 1, 1, 1])
     if config.inner_attack == "fgsm":
         return FGSM(epsilon=epsilon, norm=norm)
+    if config.inner_attack == "nfgsm":
+        return NoiseFGSM(epsilon=epsilon, seed=seed)
     if config.inner_attack == "fast":
         return PGD(epsilon=epsilon, norm=norm, steps=1, relative_step_size=_FAST_STEP, seed=seed)
     return PGD(
@@ -97,3 +105,16 @@ def make_inner_attack(
         start=config.inner_start,
         seed=seed,
     )
+
+
+def make_validation_attack(
+    config: InnerAttackConfig, image_shape: tuple[int, int, int]
+) -> BoundedAttack:
+    """Return the attack that validates a network: the inner one, but never N-FGSM.
+
+    N-FGSM leaves the ball, and a network can withstand its single step alone. In its place are ten
+    steps of PGD.
+    """
+    if config.inner_attack == "nfgsm":
+        config = dataclasses.replace(config, inner_attack="pgd", inner_steps=10)
+    return make_inner_attack(config, image_shape)

@@ -69,7 +69,7 @@ class LearnedDefense(Defense):
       needs_validation: whether `fit` needs validation images, to calibrate a detector.
     """
 
-    should_stop = False
+    should_stop: bool = False
     needs_validation = False
 
     @abc.abstractmethod

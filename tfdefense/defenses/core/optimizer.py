@@ -5,6 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdefense.training.learning_rates import Triangle
+
 GAN_BETAS = (0.5, 0.999)  # pix2pix (Isola et al. 2017) and many GANs since.
 ADAM_BETAS = (0.9, 0.999)  # Kingma and Ba, ICLR 2015.
 
@@ -48,7 +50,10 @@ def make_adam(
 
     Args:
       network: built network.
-      config: has `learning_rate` and `schedule` ("constant", or "cosine" to zero).
+      config: has `learning_rate` and `schedule` ("constant", "cosine" to zero, or "triangle": see
+        `Triangle`), and may have `weight_decay`, the share of each kernel that is subtracted per
+        step and unit of learning rate (Loshchilov and Hutter, "Decoupled Weight Decay
+        Regularization", ICLR 2019).
       steps: number of training steps.
       betas: decay rates of Adam's first and second moment.
       average: momentum of a moving average of the weights; 0 for none.
@@ -56,8 +61,21 @@ def make_adam(
     rate = config.learning_rate
     if config.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
+    elif config.schedule == "triangle":
+        rate = Triangle(rate, steps)
+    decay = getattr(config, "weight_decay", 0.0)
     optimizer = AveragingAdam(
-        momentum=average, learning_rate=rate, beta_1=betas[0], beta_2=betas[1]
+        momentum=average,
+        learning_rate=rate,
+        beta_1=betas[0],
+        beta_2=betas[1],
+        weight_decay=decay or None,
     )
+    if decay:
+        optimizer.exclude_from_weight_decay(
+            var_list=[
+                variable for variable in network.trainable_variables if len(variable.shape) < 2
+            ]
+        )
     optimizer.build(network.trainable_variables)
     return optimizer

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfdefense.defenses.core.noise_fgsm import NoiseFGSM
+from tfdefense.errors import UserError
+
+EPSILON = 0.1
+
+
+def linear_model(images):
+    """Two logits of which the first grows with every pixel."""
+    total = tf.reduce_sum(images, axis=[1, 2, 3])
+    return tf.stack([total, -total], axis=1)
+
+
+def test_a_step_of_epsilon_follows_noise_of_twice_epsilon_without_projection():
+    images = np.full((64, 4, 4, 1), 0.5, np.float32)
+    images += np.linspace(0, 0.01, 64, dtype=np.float32)[:, None, None, None]
+    labels = np.zeros(64, np.int32)
+    moved = NoiseFGSM(epsilon=EPSILON, seed=3)(linear_model, images, labels).numpy() - images
+    noise = moved + EPSILON  # The gradient of the loss is negative at every pixel.
+    assert np.abs(noise).max() <= 2 * EPSILON + 1e-6
+    assert np.abs(noise).max() > 1.9 * EPSILON
+    assert np.mean(noise) == pytest.approx(0, abs=0.02)
+    assert np.std(noise) == pytest.approx(4 * EPSILON / np.sqrt(12), rel=0.1)
+    assert np.abs(moved).max() > 2.5 * EPSILON  # It leaves the ball, which is its purpose.
+
+
+def test_images_stay_in_range_and_the_noise_depends_on_image_and_seed_alone():
+    images = np.random.default_rng(0).uniform(size=(6, 4, 4, 1)).astype(np.float32)
+    labels = np.zeros(6, np.int32)
+    attack = NoiseFGSM(epsilon=0.4, seed=1)
+    moved = attack(linear_model, images, labels).numpy()
+    assert moved.min() >= 0
+    assert moved.max() <= 1
+    np.testing.assert_array_equal(attack(linear_model, images[3:], labels[3:]), moved[3:])
+    other = NoiseFGSM(epsilon=0.4, seed=2)(linear_model, images, labels).numpy()
+    assert np.abs(other - moved).max() > 0.01
+
+
+def test_only_linf_is_defined():
+    with pytest.raises(UserError, match="l2"):
+        NoiseFGSM(epsilon=0.1, norm="l2")

@@ -1,0 +1,87 @@
+import keras
+import numpy as np
+import pytest
+
+from tfdefense.defenses.core.optimizer import AveragingAdam
+from tfdefense.defenses.core.overfitting_probe import OverfittingProbe
+
+
+class Training:
+    """A network of one weight whose validation returns given accuracies, one after the other."""
+
+    def __init__(self, accuracies, momentum=0.0):
+        self.network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+        self.optimizer = AveragingAdam(momentum=momentum, learning_rate=1.0)
+        self.optimizer.build(self.network.trainable_variables)
+        self.probe = OverfittingProbe(self.network, self.optimizer, len(accuracies))
+        remaining = iter(accuracies)
+        self.validate = self.probe.watch(
+            lambda: (self.seen.append(self.weight), ({"accuracy_pgd": next(remaining)}, {}))[1],
+            "accuracy_pgd",
+        )
+        self.seen = []
+
+    @property
+    def weight(self):
+        return float(self.network.get_weights()[0][0, 0])
+
+    def run(self, weights):
+        """Validate with each of these weights."""
+        for weight in weights:
+            self.network.set_weights([np.full((1, 1), weight, np.float32)])
+            self.optimizer.iterations.assign_add(1)
+            self.validate()
+
+
+def test_the_most_robust_weights_replace_the_last_ones():
+    training = Training([0.2, 0.4, 0.3])
+    training.run([1.0, 2.0, 3.0])
+    assert training.weight == 2.0
+    assert not training.probe.has_collapsed
+
+
+def test_weights_of_training_go_on_between_validations():
+    training = Training([0.2, 0.4, 0.3])
+    training.run([1.0, 2.0])
+    assert training.weight == 2.0
+    training.run([3.0])
+    assert training.weight == 2.0
+
+
+def test_a_collapse_stops_training_and_is_told(capsys):
+    training = Training([0.4, 0.19, 0.5])
+    training.run([1.0, 2.0])
+    assert training.probe.has_collapsed
+    assert training.weight == 1.0
+    printed = "".join(capsys.readouterr())
+    assert "accuracy under PGD fell to 19.0% from 40.0% (catastrophic overfitting)" in printed
+
+
+def test_a_collapse_at_the_first_validation_cannot_be_seen_but_zero_accuracy_keeps_the_weights():
+    training = Training([0.0, 0.0])
+    training.run([1.0, 2.0])
+    assert training.weight == 2.0
+
+
+def test_the_average_of_the_weights_is_validated_and_kept():
+    training = Training([0.2, 0.4, 0.3], momentum=0.5)
+    average = training.optimizer._model_variables_moving_average[0]
+    average.assign([[7.0]])
+    training.run([1.0])
+    assert training.seen == [7.0]
+    assert training.weight == 1.0
+    average.assign([[8.0]])
+    training.run([2.0])
+    average.assign([[9.0]])
+    training.run([3.0])
+    assert training.weight == 8.0
+
+
+def test_a_resumed_training_knows_the_best_weights():
+    first, second = Training([0.4]), Training([0.1, 0.2])
+    first.run([1.0])
+    for source, target in zip(first.probe.variables, second.probe.variables, strict=True):
+        target.assign(source)
+    second.run([2.0])
+    assert second.probe.has_collapsed
+    assert second.weight == pytest.approx(1.0)

@@ -1,0 +1,46 @@
+"""N-FGSM: one strong step of adversarial training, from a noisy image.
+
+De Jorge, Bibi, Volpi, Sanyal, Torr, Rogez, Dokania, "Make Some Noise: Reliable and Efficient
+Single-Step Adversarial Training", NeurIPS 2022, algorithm 1.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from tfdefense.attacks.core import per_image_random
+from tfdefense.attacks.core.attack import BoundedAttack
+from tfdefense.attacks.core.attack_result import AdversarialBatch
+from tfdefense.attacks.core.cleverhans_backend import cross_entropy_gradient
+from tfdefense.attacks.core.input_gradients import is_zero
+from tfdefense.attacks.core.model import Model
+from tfdefense.attacks.pgd import random_perturbation
+
+# The noise is uniform in [-k * epsilon, k * epsilon], with k = 2 as in section 4 of the paper.
+_NOISE = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseFGSM(BoundedAttack):
+    """x' = clip(z + epsilon * sign(grad_z cross_entropy(f(z), y))), with z = x + uniform noise.
+
+    It is for training only, because it leaves the ball: the noise alone is up to 2 epsilon, and
+    nothing brings x' back. This is what prevents catastrophic overfitting to a single step.
+
+    Attributes:
+      seed: seed of the noise. The noise of an image depends on the seed and the image, not on its
+        batch.
+    """
+
+    name = "nfgsm"
+    allowed_norms = ("linf",)
+    seed: int | tf.Tensor = 0
+
+    def craft(
+        self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
+    ) -> AdversarialBatch:
+        keys = per_image_random.image_keys(images, self.seed)
+        noisy = images + random_perturbation(keys, images, 0, _NOISE * self.epsilon, self.norm)
+        gradient = cross_entropy_gradient(model, noisy, labels, targets)
+        moved = tf.clip_by_value(noisy + self.epsilon * tf.sign(gradient), 0.0, 1.0)
+        return AdversarialBatch(moved, queries=1, gradients=1, no_gradient=is_zero(gradient))

@@ -1,0 +1,89 @@
+"""Hyperparameters of the robust purifier."""
+
+import dataclasses
+
+from tfdefense.defenses.core.generator_defense import GeneratorConfig
+from tfdefense.defenses.core.hyperparameters import (
+    check_fraction,
+    check_learning_rate,
+    check_not_negative,
+    hyperparameter,
+)
+from tfdefense.defenses.core.inner_attack import InnerAttackConfig
+from tfdefense.errors import require
+
+
+@dataclasses.dataclass(frozen=True)
+class RobustPurifierConfig(InnerAttackConfig, GeneratorConfig):
+    """Hyperparameters of `RobustPurifier`.
+
+    Raises:
+      UserError: a number out of range, or an auxiliary loss without features to compute it from.
+    """
+
+    inner_steps: int = hyperparameter(5, "steps of the inner attack, if it is pgd")
+    inner_queries: int = hyperparameter(
+        0,
+        "queries of the square attack, which replaces the inner attack for every second image; 0 for"
+        " none. Without it, the purifier may learn to hide its gradient",
+    )
+    ramp: float = hyperparameter(
+        0.2, "fraction of the training during which epsilon of the inner attack grows from 0"
+    )
+    mse_weight: float = hyperparameter(
+        1.0, "weight of the squared error between purified and clean image"
+    )
+    gan_weight: float = hyperparameter(
+        0.0, "weight of the loss from a WGAN-GP critic, as in APE-GAN++; 0 for none"
+    )
+    auxiliary_weight: float = hyperparameter(
+        0.0,
+        "weight of the cross-entropy of a linear layer on the deepest features of a residual_unet,"
+        " which helps training; 0 for none",
+    )
+    noise: float = hyperparameter(
+        0.0, "standard deviation of noise that training adds to attacked images"
+    )
+    mask: float = hyperparameter(
+        0.0, "fraction of pixels of attacked images that training sets to 0"
+    )
+    generator: str = hyperparameter(
+        "small_unet", "small_unet, residual_unet, encoder_decoder or unet"
+    )
+    widths: tuple[int, ...] = hyperparameter(
+        (16, 32, 64, 128),
+        "filters of a small_unet or residual_unet at each resolution, the full one first",
+    )
+    thresholds: int = hyperparameter(
+        6, "number of learned thresholds that each pixel is compared with first; 0 for none"
+    )
+    learning_rate: float = hyperparameter(1e-3, "Adam's")
+    schedule: str = hyperparameter(
+        "cosine",
+        "learning rate over time: cosine (to zero), triangle (up from zero in the first 20 % of the"
+        " steps, then down to zero) or constant",
+    )
+    weight_decay: float = hyperparameter(
+        0.0, "share of each kernel that is subtracted per step and unit of learning rate"
+    )
+    clip: float = hyperparameter(1.0, "largest norm of the gradient of a step; 0 for no limit")
+
+    def __post_init__(self) -> None:
+        InnerAttackConfig.__post_init__(self)
+        GeneratorConfig.__post_init__(self)
+        queries = self.inner_queries
+        require(queries >= 0, f"--inner_queries={queries}: 0 or more is needed.")
+        check_fraction(self, "ramp", "mask")
+        check_not_negative(self, "mse_weight", "gan_weight", "auxiliary_weight")
+        check_not_negative(self, "noise", "clip", "weight_decay")
+        check_learning_rate(self)
+        require(
+            self.auxiliary_weight == 0 or self.generator == "residual_unet",
+            f"--auxiliary_weight={self.auxiliary_weight}: --generator={self.generator} has no"
+            " features for it. Give --generator=residual_unet, or leave it out.",
+        )
+        require(
+            self.inner_attack != "nfgsm" or self.inner_queries == 0,
+            f"--inner_queries={self.inner_queries}: not with --inner_attack=nfgsm. Leave it out, or"
+            " give --inner_attack=pgd.",
+        )
