@@ -46,15 +46,15 @@ class GrpcAnswer:
 
 
 @contextlib.contextmanager
-def serve_grpc(answer: GrpcAnswer, *, to_metadata: bool = False) -> Iterator[str]:
-    """Serve one wrong answer, to `Predict` or to `GetModelMetadata`; yield the address."""
-    good = GrpcAnswer(metadata())
-    methods = {"Predict": answer, "GetModelMetadata": answer if to_metadata else good}
+def serve_grpc(answer: GrpcAnswer, to_metadata: GrpcAnswer | None = None) -> Iterator[str]:
+    """Give one answer to `Predict`, and one to `GetModelMetadata`, or sound ones; yield the address."""
+    methods = {"Predict": answer, "GetModelMetadata": to_metadata or GrpcAnswer(metadata())}
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(lambda _, context, each=each: each.give(context))
         for name, each in methods.items()
     }
-    server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.max_send_message_length", -1)])
+    limits = ("grpc.max_send_message_length", "grpc.max_receive_message_length")
+    server = grpc.server(ThreadPoolExecutor(2), options=[(name, -1) for name in limits])
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(_SERVICE, handlers)])
     port = server.add_insecure_port("localhost:0")
     server.start()

@@ -41,13 +41,12 @@ class RestAnswer:
 
 
 @contextlib.contextmanager
-def serve_rest(answer: RestAnswer, *, to_metadata: bool = False) -> Iterator[str]:
-    """Serve one wrong answer, to `:predict` or to the question for metadata; yield the address."""
-    good = RestAnswer(metadata())
+def serve_rest(answer: RestAnswer, to_metadata: RestAnswer | None = None) -> Iterator[str]:
+    """Give one answer to `:predict`, and one for metadata, or sound ones; yield the address."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            self._write(answer if to_metadata else good)
+            self._write(to_metadata or RestAnswer(metadata()))
 
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"]))

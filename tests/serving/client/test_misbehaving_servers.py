@@ -12,6 +12,7 @@ from PIL import Image
 from tests.serving.client import misbehaving_rest as rest
 from tests.serving.client.misbehaving_rest import RestAnswer, serve_rest
 from tfdefense.cli.main import main
+from tfdefense.serving.client.grpc_client import GrpcClient
 from tfdefense.serving.client.predictions_file import FILE
 
 grpc = pytest.importorskip("grpc")
@@ -240,7 +241,7 @@ def test_a_wrong_answer_over_rest_is_one_line(answer, message, purify, tmp_path)
 
 @pytest.mark.parametrize(("answer", "message"), REST_METADATA.values(), ids=REST_METADATA)
 def test_wrong_metadata_over_rest_is_one_line(answer, message, purify, tmp_path):
-    with serve_rest(answer, to_metadata=True) as address:
+    with serve_rest(RestAnswer(), answer) as address:
         require_one_line(purify(address, message), message, tmp_path)
     assert not (tmp_path / "out").exists()
 
@@ -253,7 +254,7 @@ def test_a_wrong_answer_over_grpc_is_one_line(answer, message, purify, tmp_path)
 
 @pytest.mark.parametrize(("answer", "message"), GRPC_METADATA.values(), ids=GRPC_METADATA)
 def test_wrong_metadata_over_grpc_is_one_line(answer, message, purify, tmp_path):
-    with serve_grpc(answer, to_metadata=True) as address:
+    with serve_grpc(GrpcAnswer(), answer) as address:
         require_one_line(purify(address, message), message, tmp_path)
     assert not (tmp_path / "out").exists()
 
@@ -288,6 +289,19 @@ def test_a_server_that_rejects_every_image_is_a_list_of_skipped_files(kind, puri
     assert status == 1
     assert "2 of 2 files skipped, for the reasons above. None was purified." in printed
     assert not list(tmp_path.glob("out/*.png"))
+
+
+def test_answers_above_4_mib_are_read_and_other_clients_need_an_option():
+    images = np.zeros((2, 512, 512, 3), np.float32)
+    with serve_grpc(
+        GrpcAnswer(rpc.outputs(purified=images)), GrpcAnswer(rpc.metadata((512, 512, 3)))
+    ) as address:
+        outputs = GrpcClient(address, "m").predict("serving_default", images)
+        assert outputs["purified"].nbytes > 4 * 2**20
+        channel = grpc.insecure_channel(address)
+        call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        with pytest.raises(grpc.RpcError, match="Received message larger than max"):
+            call(b"", timeout=20)
 
 
 def test_sound_answers_may_have_outputs_that_are_not_read(purify):

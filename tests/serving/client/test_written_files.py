@@ -108,6 +108,13 @@ def test_a_folder_in_the_target_that_links_to_the_input_is_refused(source, tmp_p
         BatchPurifier(CountingModel(), source, target, OVERWRITE)
 
 
+def test_a_link_in_place_of_the_stored_answers_is_refused(source, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".answered").symlink_to(source)
+    with pytest.raises(UserError, match=r"\.answered is a link or a file\. Remove it"):
+        BatchPurifier(CountingModel(), source, tmp_path / "out", OVERWRITE)
+
+
 def test_a_table_of_someone_else_is_kept(source, tmp_path):
     target = tmp_path / "out"
     target.mkdir()

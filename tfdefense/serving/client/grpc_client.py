@@ -128,11 +128,9 @@ class GrpcClient:
     def _call(self, method: str, content: bytes, limit: int) -> bytes:
         """Return the bytes that a method answers, of at most about `limit` bytes."""
         call = self._open_method(method, limit)
-        return call_with_retries(
-            lambda: self._call_once(call, content, limit), self.location, self.name
-        )
+        return call_with_retries(lambda: self._call_once(call, content), self.location, self.name)
 
-    def _call_once(self, call: Callable[..., bytes], content: bytes, limit: int) -> bytes:
+    def _call_once(self, call: Callable[..., bytes], content: bytes) -> bytes:
         import grpc
 
         try:
@@ -146,7 +144,7 @@ class GrpcClient:
             if code == grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise deadline_error(self.location, self.timeout) from error
             if code == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
-                details += f". Give a smaller --batch_size; answers of {limit:,} bytes are expected"
+                details += ". Give a smaller --batch_size"
             raise UserError(
                 f"{self.location}: model {cut_text(self.name)!r}: {code.name}: {details}"
             ) from error
