@@ -1,5 +1,7 @@
 """Purification of the images of a folder with an exported model."""
 
+import contextlib
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,29 @@ from PIL import Image
 from tfdefense.data.core.file_listing import describe_left_out, list_files
 from tfdefense.data.core.image_reader import SUFFIXES, read_upright
 from tfdefense.errors import UserError, WorkFailedError, require
+from tfdefense.serving.client.answered_batches import (
+    AnsweredBatches,
+    remove_answers,
+    require_own_folder,
+)
 from tfdefense.serving.client.model_client import ModelClient, RequestRejected
-from tfdefense.serving.client.npz_purify import Outputs, purify_archive, split_outputs
+from tfdefense.serving.client.npz_purify import (
+    Outputs,
+    purify_archive,
+    read_archive,
+    split_outputs,
+)
 from tfdefense.serving.client.predictions_file import PredictionsFile, hash_source, read_rows
-from tfdefense.serving.client.written_files import require_writable_targets
+from tfdefense.serving.client.purify_settings import PurifySettings
+from tfdefense.serving.client.written_files import (
+    name_full_disk,
+    require_separate_folders,
+    require_writable_targets,
+)
 from tfdefense.utils.atomic_write import atomic_write
 from tfdefense.utils.progress import ProgressBar, print_line
 from tfdefense.utils.untrusted_file import require_regular_file
+from tfdefense.utils.visible_text import visible_line
 
 _ARCHIVE_SUFFIX = ".npz"
 _JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
@@ -35,13 +53,12 @@ class BatchPurifier:
       model: the client that purifies.
       source: a folder, searched recursively, or one file.
       target: the folder to write.
-      batch_size: images per request.
-      overwrite: purify finished files again, and replace files that no call has written.
+      settings: see `PurifySettings`; None means the defaults.
 
     Raises:
-      UserError: the source does not exist or has no images; the target is inside it or cannot be
-        written, or a file that would be written is an input, is behind a link, or was not written by a
-        `BatchPurifier`.
+      UserError: the source does not exist or has no images; the target is, holds or is inside the
+        source, cannot be written, or does not fit `settings.resume`; or a file that would be written
+        is an input, is behind a link, or was not written by a `BatchPurifier`.
     """
 
     def __init__(
@@ -49,33 +66,22 @@ class BatchPurifier:
         model: ModelClient,
         source: Path,
         target: Path,
-        batch_size: int = 32,
-        *,
-        overwrite: bool = False,
+        settings: PurifySettings | None = None,
     ) -> None:
-        require(batch_size >= 1, f"--batch_size={batch_size}: at least 1 is needed.")
         require(source.exists(), f"--input={source}: no such file or folder.")
-        require(
-            target.resolve() != source.resolve(),
-            f"--output={target}: is --input itself. Give another folder.",
-        )
-        require(
-            source.resolve() not in target.resolve().parents,
-            f"--output={target}: is inside --input={source}. Give another folder.",
-        )
-        require(
-            target.is_dir() or not target.exists(),
-            f"--output={target}: is a file. Give a folder.",
-        )
+        require_separate_folders(source, target)
         self.model, self.source, self.target = model, source, target
-        self.batch_size = batch_size
+        self.settings = settings or PurifySettings()
         self.root = source if source.is_dir() else source.parent
         self.files = _image_files(source)
         self.skipped = 0
+        overwrite = self.settings.overwrite
         sources = {self._name(path): path for path in self.files}
         stored = _read_stored(target, overwrite=overwrite)
+        self.settings.require_resumable(target, stored, model.version)
         written = {row.get("file", "") for row in stored}
         require_writable_targets(target, sources, written, overwrite=overwrite)
+        require_own_folder(target)
         try:
             target.mkdir(parents=True, exist_ok=True)
             self.predictions = PredictionsFile(target, model, sources, stored, overwrite=overwrite)
@@ -86,31 +92,35 @@ class BatchPurifier:
         """Purify all files that are not finished; return the number of files in the target.
 
         Raises:
-          WorkFailedError: some files were skipped.
+          WorkFailedError: files were skipped, unless `settings.skip_bad` accepts it; none could be
+            used; or the disk is full.
+          UserError: the model or its server fails, or a server returns unsound outputs.
         """
         finished = self.predictions.finished
         waiting = [path for path in self.files if self._name(path) not in finished]
         images = [path for path in waiting if path.suffix.lower() in SUFFIXES]
         with ProgressBar("purifying", len(self.files), len(self.files) - len(waiting)) as progress:
-            for start in range(0, len(images), self.batch_size):
-                batch = images[start : start + self.batch_size]
+            batch_size = self.settings.batch_size
+            for start in range(0, len(images), batch_size):
+                batch = images[start : start + batch_size]
                 self._purify_images(batch)
                 progress.advance(len(batch))
             for path in waiting:
                 if path.suffix.lower() == _ARCHIVE_SUFFIX:
                     self._purify_archive(path)
                     progress.advance(1)
+        remove_answers(self.target)
+        purified = len(self.files) - self.skipped
         if self.skipped:
-            others = (
-                f"The others are in {self.target}."
-                if self.skipped < len(self.files)
-                else "None was purified."
-            )
-            raise WorkFailedError(
+            others = f"The others are in {self.target}." if purified else "None was purified."
+            summary = (
                 f"--input={self.source}: {self.skipped} of {len(self.files):,} files skipped, for the"
                 f" reasons above. {others}"
             )
-        return len(self.files)
+            if not (self.settings.skip_bad and purified):
+                raise WorkFailedError(summary)
+            print_line(summary)
+        return purified
 
     def _purify_images(self, paths: Sequence[Path]) -> None:
         hashes: dict[Path, str] = {}
@@ -125,32 +135,47 @@ class BatchPurifier:
             except UserError as error:
                 self._skip(path, str(error))
         for path, outputs in self._predict_encoded(list(hashes), encoded):
-            with atomic_write(self._target_path(path)) as partial:
+            with self._write(path) as partial:
                 _save_image(outputs["purified"], partial)
                 self._add_predictions(path, [("", outputs)], hashes[path])
 
     def _purify_archive(self, path: Path) -> None:
         try:
             source_hash = hash_source(path)
-            arrays, outputs = purify_archive(self.model, path, self.batch_size)
+            archive = read_archive(path, self.model.image_shape)
         except OSError as error:
             self._skip(path, f"cannot be read ({error.strerror})")
             return
         except UserError as error:
             self._skip(path, str(error))
             return
-        with atomic_write(self._target_path(path)) as partial:
+        answered = AnsweredBatches(self.target, self.model, source_hash, self.settings.batch_size)
+        try:
+            arrays, outputs = purify_archive(archive, answered)
+        except RequestRejected as error:
+            self._skip(path, str(error))
+            return
+        with self._write(path) as partial:
             contents: dict[str, Any] = arrays  # Any, because a name could be a parameter of savez.
             np.savez_compressed(partial, **contents)
             self._add_predictions(path, outputs, source_hash)
+        answered.remove()
+
+    @contextlib.contextmanager
+    def _write(self, path: Path) -> Iterator[Path]:
+        """Yield a temporary path for the purified file of an input file; see `atomic_write`."""
+        target = self._target_path(path)
+        with name_full_disk(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(target) as partial:
+                yield partial
 
     def _add_predictions(
         self, path: Path, outputs: Sequence[tuple[str, Outputs]], source_hash: str
     ) -> None:
         """Write the lines of a file before the file: lines without a file are not finished."""
-        self._target_path(path).unlink(
-            missing_ok=True
-        )  # Made by another model or from other bytes.
+        # What is there was made by another model or from other bytes.
+        self._target_path(path).unlink(missing_ok=True)
         self.predictions.add(self._name(path), outputs, source_hash)
 
     def _predict_encoded(
@@ -171,13 +196,16 @@ class BatchPurifier:
         yield from zip(paths, split_outputs(outputs, len(paths)), strict=True)
 
     def _skip(self, path: Path, reason: str) -> None:
+        reason = visible_line(reason)
+        if self.settings.skip_bad is False:
+            raise WorkFailedError(
+                f"{path}: {reason}. Stopped, because of --noskip_bad; repeat the command to resume."
+            )
         self.skipped += 1
-        print_line(f"Skipped {path}: {' '.join(reason.split())}")
+        print_line(f"Skipped {path}: {reason}")
 
     def _target_path(self, path: Path) -> Path:
-        target = self.target / path.relative_to(self.root)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return target
+        return self.target / path.relative_to(self.root)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -199,7 +227,10 @@ def _save_image(image: np.ndarray, path: Path) -> None:
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     suffix = path.suffix.lower()
     options = {"quality": _JPEG_QUALITY} if suffix in _JPEG_SUFFIXES else {}
-    picture.save(path, **({"lossless": True} if suffix == ".webp" else options))
+    encoded = io.BytesIO()  # Pillow's errors for a full disk do not say that it is full.
+    kind = Image.registered_extensions()[suffix]
+    picture.save(encoded, kind, **({"lossless": True} if suffix == ".webp" else options))
+    path.write_bytes(encoded.getbuffer())
 
 
 def _image_files(source: Path) -> list[Path]:

@@ -1,22 +1,27 @@
 """Client of a model behind the gRPC port of TF Serving."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tfdefense.data.core.class_labels import MAX_CLASSES
-from tfdefense.errors import UserError, short_reason
+from tfdefense.errors import UserError, cut_text, short_reason
 from tfdefense.serving.client.model_client import (
     RequestRejected,
     ServerUnreachable,
     call_with_retries,
+    deadline_error,
     image_shape_from_signature,
+    num_classes_from_signature,
 )
-from tfdefense.serving.client.output_checks import require_sound_outputs
+from tfdefense.serving.client.output_checks import OutputRules
 from tfdefense.utils.graph_checks import rejection_reason
 
-_OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", 2**30)]
+_SERVICE = "/tensorflow.serving.PredictionService"
+_METADATA_BYTES = 16 * 2**20
+_SMALLEST_LIMIT, _LARGEST_LIMIT = 16 * 2**20, 2**31 - 1
+_MESSAGE_CHARACTERS = 2000
 
 
 class GrpcClient:
@@ -25,7 +30,7 @@ class GrpcClient:
     Args:
       address: "host:port".
       name: name under which the server serves the model.
-      timeout: seconds to wait for an answer.
+      timeout: seconds to wait for a complete answer.
 
     Raises:
       UserError: no server answers, the server has no such model, `bin/export` did not write the
@@ -34,20 +39,21 @@ class GrpcClient:
 
     def __init__(self, address: str, name: str, timeout: float = 60.0) -> None:
         try:
-            import grpc
-            from tensorflow_serving.apis import prediction_service_pb2_grpc
+            import grpc  # noqa: F401
+            import tensorflow_serving.apis  # noqa: F401
         except ImportError:
             raise UserError(
                 f"--server={address}: gRPC needs tensorflow-serving-api. Install it with: pip install tfdefense[serving];"
                 " or use the REST port: --server=http://HOST:8501"
             ) from None
+        self.address = address
         self.location = f"--server={address}"
         self.name = name
         self.class_names: tuple[str, ...] = ()
         self.timeout = timeout
-        channel = grpc.insecure_channel(address, options=_OPTIONS)
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        self.image_shape, self.version = self._read_metadata()
+        self._channels: dict[int, Any] = {}
+        self._rules, self.version = self._read_metadata()
+        self.image_shape = self._rules.image_shape
 
     def predict(self, signature: str, values: np.ndarray) -> dict[str, np.ndarray]:
         """See `ModelClient`."""
@@ -58,60 +64,108 @@ class GrpcClient:
         request.model_spec.name = self.name
         request.model_spec.signature_name = signature
         input_name = "image_bytes" if values.dtype == object else "images"
-        request.inputs[input_name].CopyFrom(tf.make_tensor_proto(values))
-        response = self._call(self._stub.Predict, request)
-        largest = len(values) * max(math.prod(self.image_shape), MAX_CLASSES)
         try:
-            for value in response.outputs.values():
-                sizes = [dimension.size for dimension in value.tensor_shape.dim]
-                if min(sizes, default=0) < 0 or math.prod(sizes) > largest:
-                    raise ValueError(f"an output of shape {sizes}")
-            outputs = {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
-        except (TypeError, ValueError, KeyError) as error:
-            raise self._not_a_server(error) from error
-        require_sound_outputs(outputs, len(values), self.image_shape, self.location)
+            request.inputs[input_name].CopyFrom(tf.make_tensor_proto(values))
+            content = request.SerializeToString()
+        except Exception as error:  # Protobuf raises several types for more than 2 GiB.
+            raise UserError(
+                f"{self.location}: {len(values):,} images are too large for one request"
+                f" ({short_reason(error)}). Give a smaller --batch_size."
+            ) from error
+        limit = self._rules.largest_answer(len(values), is_json=False)
+        answer = self._call("Predict", content, limit)
+        response = self._parse(predict_pb2.PredictResponse, answer)
+        outputs = self._read_outputs(response.outputs, len(values))
+        self._rules.require_sound(outputs, signature, len(values))
         return outputs
 
-    def _read_metadata(self) -> tuple[tuple[int, int, int], str]:
-        """Ask the server for the model's image shape and version."""
+    def _read_outputs(self, tensors: Any, count: int) -> dict[str, np.ndarray]:
+        """Return the arrays of `TensorProto` messages, by name."""
+        import tensorflow as tf
+
+        remaining = self._rules.largest_size(count)
+        outputs = {}
+        try:
+            for name, tensor in tensors.items():
+                # A message can declare many more numbers than it has; NumPy allocates them all.
+                sizes = [dimension.size for dimension in tensor.tensor_shape.dim]
+                remaining -= math.prod(sizes)
+                if min(sizes, default=0) < 0 or remaining < 0:
+                    raise ValueError(f"an output of shape {cut_text(str(sizes))}")
+                outputs[name] = tf.make_ndarray(tensor)
+        except (TypeError, ValueError, KeyError) as error:
+            raise self._not_a_server(error) from error
+        return outputs
+
+    def _read_metadata(self) -> tuple[OutputRules, str]:
+        """Ask the server for the model's image shape, number of classes and version."""
         from tensorflow_serving.apis import get_model_metadata_pb2
 
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
         request.model_spec.name = self.name
-        response = self._call(self._stub.GetModelMetadata, request)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        try:
-            response.metadata["signature_def"].Unpack(signatures)
-        except Exception as error:  # Protobuf's DecodeError.
-            raise self._not_a_server(error) from error
+        answer = self._call("GetModelMetadata", request.SerializeToString(), _METADATA_BYTES)
+        response = self._parse(get_model_metadata_pb2.GetModelMetadataResponse, answer)
+        packed = response.metadata["signature_def"].value
+        signatures = self._parse(get_model_metadata_pb2.SignatureDefMap, packed)
         default = signatures.signature_def["serving_default"]
-        shape = image_shape_from_signature(
-            _shapes(default.inputs), _shapes(default.outputs), self.location
-        )
-        return shape, f"{self.name}/{response.model_spec.version.value}"
+        outputs = _shapes(default.outputs)
+        shape = image_shape_from_signature(_shapes(default.inputs), outputs, self.location)
+        rules = OutputRules(self.location, shape, num_classes_from_signature(outputs))
+        return rules, f"{self.name}/{response.model_spec.version.value}"
+
+    def _parse(self, kind: Any, content: bytes) -> Any:
+        """Return a message of a class of protocol buffers."""
+        try:
+            return kind.FromString(content)
+        except Exception as error:  # Protobuf's DecodeError, which has no public type.
+            raise self._not_a_server(error) from error
 
     def _not_a_server(self, error: Exception) -> UserError:
         return UserError(
             f"{self.location}: not a TF Serving server: its answer cannot be read ({short_reason(error)})."
         )
 
-    def _call(self, method: Any, request: Any) -> Any:
+    def _call(self, method: str, content: bytes, limit: int) -> bytes:
+        """Return the bytes that a method answers, of at most about `limit` bytes."""
+        call = self._open_method(method, limit)
+        return call_with_retries(lambda: self._call_once(call, content), self.location, self.name)
+
+    def _call_once(self, call: Callable[..., bytes], content: bytes) -> bytes:
         import grpc
 
-        def call_once() -> Any:
-            try:
-                return method(request, timeout=self.timeout)
-            except grpc.RpcError as error:
-                code, details = error.code(), error.details()
-                if code == grpc.StatusCode.INVALID_ARGUMENT:
-                    raise RequestRejected(rejection_reason(details)) from error
-                if code == grpc.StatusCode.UNAVAILABLE:
-                    raise ServerUnreachable(details) from error
-                raise UserError(
-                    f"{self.location}: model {self.name!r}: {code.name}: {details}"
-                ) from error
+        try:
+            return call(content, timeout=self.timeout)
+        except grpc.RpcError as error:
+            code, details = error.code(), str(error.details())[:_MESSAGE_CHARACTERS]
+            if code == grpc.StatusCode.INVALID_ARGUMENT:
+                raise RequestRejected(rejection_reason(details)) from error
+            if code == grpc.StatusCode.UNAVAILABLE:
+                raise ServerUnreachable(details) from error
+            if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise deadline_error(self.location, self.timeout) from error
+            if code == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
+                details += ". Give a smaller --batch_size"
+            raise UserError(
+                f"{self.location}: model {cut_text(self.name)!r}: {code.name}: {details}"
+            ) from error
 
-        return call_with_retries(call_once, self.location, self.name)
+    def _open_method(self, method: str, limit: int) -> Callable[..., bytes]:
+        """Return a method of the server, from bytes to bytes.
+
+        The library `grpc` would print a traceback for a message that it cannot parse, and it fixes
+        the size limit of a channel when the channel is opened.
+        """
+        import grpc
+
+        rounded = min(max(_SMALLEST_LIMIT, 1 << (limit - 1).bit_length()), _LARGEST_LIMIT)
+        if rounded not in self._channels:
+            options = [
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_receive_message_length", rounded),
+            ]
+            self._channels[rounded] = grpc.insecure_channel(self.address, options)
+        opened: Callable[..., bytes] = self._channels[rounded].unary_unary(f"{_SERVICE}/{method}")
+        return opened
 
 
 def _shapes(tensors: Any) -> dict[str, tuple[int, ...]]:

@@ -2,6 +2,7 @@
 
 import abc
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,9 @@ from tfdefense.serving.client.model_client import (
     ModelClient,
     RequestRejected,
     image_shape_from_signature,
+    num_classes_from_signature,
 )
-from tfdefense.serving.client.output_checks import require_sound_outputs
+from tfdefense.serving.client.output_checks import OutputRules
 from tfdefense.serving.client.tflite_rules import require_safe_tflite
 from tfdefense.serving.core.input_checks import check_images, decode_images
 from tfdefense.serving.core.model_directory import (
@@ -68,7 +70,7 @@ class _LocalClient(abc.ABC):
       location: start of error messages.
     """
 
-    image_shape: tuple[int, int, int]
+    _rules: OutputRules
 
     def __init__(self, path: Path, location: str) -> None:
         self.location = location
@@ -77,10 +79,11 @@ class _LocalClient(abc.ABC):
         self.version = f"{'/'.join(path.resolve().parts[-2:])}@{hash_path(path)[:12]}"
         self.class_names = _read_class_names(path)
         self._open(path)
+        self.image_shape = self._rules.image_shape
 
     @abc.abstractmethod
     def _open(self, path: Path) -> None:
-        """Read the model and set `image_shape`; raise `UserError` if it is unsuitable."""
+        """Read the model and set `_rules`; raise `UserError` if it is unsuitable."""
 
     @abc.abstractmethod
     def predict(self, signature: str, values: np.ndarray) -> dict[str, np.ndarray]:
@@ -103,7 +106,7 @@ class SavedModelClient(_LocalClient):
         self._signatures = self._loaded.signatures
         require("serving_default" in self._signatures, f"{self.location}: has no serving_default.")
         default = self._signatures["serving_default"]
-        self.image_shape = image_shape_from_signature(
+        self._rules = _make_rules(
             _spec_shapes(default.structured_input_signature[1]),
             _spec_shapes(default.structured_outputs),
             self.location,
@@ -121,7 +124,7 @@ class SavedModelClient(_LocalClient):
         except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
             raise RequestRejected(rejection_reason(error)) from error
         arrays = {name: outputs[name].numpy() for name in sorted(outputs)}
-        require_sound_outputs(arrays, len(values), self.image_shape, self.location)
+        self._rules.require_sound(arrays, signature, len(values))
         return arrays
 
 
@@ -141,12 +144,12 @@ class TFLiteClient(_LocalClient):
             inputs, outputs = self._run.get_input_details(), self._run.get_output_details()
         except (ValueError, RuntimeError) as error:
             raise UserError(f"{self.location}: cannot be loaded: {short_reason(error)}") from error
-        self.image_shape = image_shape_from_signature(
+        self._rules = _make_rules(
             {name: tuple(details["shape_signature"]) for name, details in inputs.items()},
             {name: tuple(details["shape_signature"]) for name, details in outputs.items()},
             self.location,
         )
-        limits = {"image_shape": self.image_shape, "max_batch": tf.int32.max}
+        limits = {"image_shape": self._rules.image_shape, "max_batch": tf.int32.max}
         self._check = tf.function(
             lambda images: check_images(images, **limits),
             autograph=False,
@@ -165,7 +168,7 @@ class TFLiteClient(_LocalClient):
         except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
             raise RequestRejected(rejection_reason(error)) from error
         outputs = self._run(images=images.numpy())
-        require_sound_outputs(outputs, len(values), self.image_shape, self.location)
+        self._rules.require_sound(outputs, signature, len(values))
         return outputs
 
 
@@ -190,6 +193,15 @@ def _run_tflite(path: Path) -> None:
     ((name, details),) = run.get_input_details().items()
     sizes = [abs(int(size)) for size in details["shape_signature"]]
     run(**{name: np.zeros(sizes, details["dtype"])})
+
+
+def _make_rules(
+    inputs: Mapping[str, tuple[int | None, ...]],
+    outputs: Mapping[str, tuple[int | None, ...]],
+    location: str,
+) -> OutputRules:
+    shape = image_shape_from_signature(inputs, outputs, location)
+    return OutputRules(location, shape, num_classes_from_signature(outputs))
 
 
 def _spec_shapes(specs: dict[str, tf.TensorSpec]) -> dict[str, tuple[int | None, ...]]:

@@ -8,10 +8,10 @@ from typing import Protocol, TypeVar, cast
 
 import numpy as np
 
-from tfdefense.errors import UserError, require
-
-# Outputs of `serving_default` that the clients read.
-_REQUIRED_OUTPUTS = ("purified", "classes", "probabilities", "perturbation_norm")
+from tfdefense.data.core.class_labels import MAX_CLASSES
+from tfdefense.data.core.file_listing import shorten_list
+from tfdefense.errors import UserError, cut_text, require
+from tfdefense.serving.client.output_checks import NEEDED_OUTPUTS
 
 _ATTEMPTS = 4
 _LARGEST_SIDE = 4096
@@ -72,12 +72,12 @@ def image_shape_from_signature(
     Raises:
       UserError: `bin/export` did not write this model, or it takes images of an impossible size.
     """
-    missing = [name for name in _REQUIRED_OUTPUTS if name not in outputs]
+    missing = [name for name in NEEDED_OUTPUTS if name not in outputs]
     is_ours = not missing and list(inputs) == ["images"] and len(outputs["purified"]) == 4
     require(
         is_ours,
         f"{location}: not a model of bin/export: its serving_default takes {_names(inputs)} and returns {_names(outputs)};"
-        f" images, and {', '.join(_REQUIRED_OUTPUTS)}, needed.",
+        f" images, and {', '.join(NEEDED_OUTPUTS)}, needed.",
     )
     # TensorFlow's Python loader leaves the input sizes open; TFLite leaves the output sizes open.
     (input_shape,) = inputs.values()
@@ -91,6 +91,28 @@ def image_shape_from_signature(
     return height, width, channels
 
 
+def num_classes_from_signature(outputs: Mapping[str, tuple[int | None, ...]]) -> int | None:
+    """Return K from the `serving_default` signature of an exported model.
+
+    Args:
+      outputs: shapes of the signature's outputs, by name.
+
+    Returns:
+      K; None if the signature leaves it open.
+    """
+    shape = outputs["probabilities"]
+    declared = int(shape[1] or 0) if len(shape) == 2 else 0
+    return declared if 0 < declared <= MAX_CLASSES else None
+
+
+def deadline_error(location: str, seconds: float) -> UserError:
+    """Return the error for an answer that is not complete in time."""
+    return UserError(
+        f"{location}: no complete answer within {seconds:g} seconds. If the server is only slow, give a"
+        " smaller --batch_size or a larger --timeout."
+    )
+
+
 def call_within(call: Callable[[], T], seconds: float) -> T:
     """Return the result of `call`, which another thread runs.
 
@@ -102,7 +124,7 @@ def call_within(call: Callable[[], T], seconds: float) -> T:
       seconds: time for the call.
 
     Raises:
-      ServerUnreachable: it has not returned in time. It is left alone, and ends with the process.
+      TimeoutError: it has not returned in time. Its thread ends with the process.
     """
     results: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue()
 
@@ -116,7 +138,7 @@ def call_within(call: Callable[[], T], seconds: float) -> T:
     try:
         result, error = results.get(timeout=seconds)
     except queue.Empty:
-        raise ServerUnreachable(f"no answer within {seconds:g} seconds") from None
+        raise TimeoutError(f"no answer within {seconds:g} seconds") from None
     if error is not None:
         raise error
     return cast(T, result)
@@ -133,17 +155,21 @@ def call_with_retries(call: Callable[[], T], location: str, name: str) -> T:
     Raises:
       UserError: the last attempt fails too.
     """
+    reason = ""
     for attempt in range(_ATTEMPTS):
         try:
             return call()
-        except ServerUnreachable:
-            time.sleep(0.5 * 2**attempt)
+        except ServerUnreachable as error:
+            reason = cut_text(str(error))
+            if attempt < _ATTEMPTS - 1:
+                time.sleep(0.5 * 2**attempt)
+    name = cut_text(name)
     raise UserError(
         f"{location}: no server answers. Start one with: docker run -p 8500:8500 -p 8501:8501"
         f" -v $PWD/models/{name}:/models/{name} -e MODEL_NAME={name} tensorflow/serving"
-        " (gRPC is at HOST:8500, REST at http://HOST:8501)."
+        f" (gRPC is at HOST:8500, REST at http://HOST:8501). The last attempt: {reason}."
     )
 
 
 def _names(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)) or "nothing"
+    return shorten_list([cut_text(name) for name in sorted(names)]) or "nothing"

@@ -1,7 +1,9 @@
 """`predictions.csv`: one line per purified image, which also marks a file as finished."""
 
+import contextlib
 import csv
 import io
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -32,6 +34,9 @@ _COLUMNS = (
     "source_hash",
 )
 
+# Columns of all versions of this file.
+_ALWAYS = frozenset({"file", "model"})
+
 
 def hash_source(path: Path) -> str:
     """Return the hash of the bytes of a file that is to be purified.
@@ -60,16 +65,21 @@ def read_rows(directory: Path) -> list[dict[str, str]]:
     """Return the lines of `predictions.csv` in a directory, also incomplete ones; none without a file.
 
     Raises:
-      UserError: the file is damaged or too large.
+      UserError: the file is damaged, too large, or another table.
     """
     path = directory / FILE
     if not path.is_file():
         return []
     lines = io.StringIO(read_text_file(path, limit=_MAX_BYTES, errors=_ERRORS), newline="")
     try:
+        reader = csv.DictReader(lines)
+        require(
+            set(reader.fieldnames or _ALWAYS) >= _ALWAYS,
+            f"{path}: bin/purify did not write it. Give another folder, or --overwrite to replace it.",
+        )
         return [
             {name: unescape_cell(value) for name, value in row.items() if isinstance(value, str)}
-            for row in csv.DictReader(lines)
+            for row in reader
         ]
     except csv.Error as error:
         raise UserError(f"{path}: damaged ({error}). Remove it, or give --overwrite.") from error
@@ -142,11 +152,20 @@ class PredictionsFile:
         Args:
           file: name of the file.
           outputs: (index, the model's outputs) for each image in the file.
-          source_hash: `hash_source` of the file that were purified.
+          source_hash: `hash_source` of the file that was purified.
+
+        Raises:
+          OSError: the disk is full; no line is left.
         """
-        with self.path.open("a", encoding="utf-8", errors=_ERRORS, newline="") as lines:
-            rows = [self._row(file, index, each, source_hash) for index, each in outputs]
-            _write_rows(lines, rows)
+        rows = [self._row(file, index, each, source_hash) for index, each in outputs]
+        size = self.path.stat().st_size
+        try:
+            with self.path.open("a", encoding="utf-8", errors=_ERRORS, newline="") as lines:
+                _write_rows(lines, rows)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.truncate(self.path, size)  # The disk is full: leave no half line.
+            raise
 
     def _row(
         self, file: str, index: str, outputs: dict[str, np.ndarray], source_hash: str

@@ -1,30 +1,30 @@
 """Client of a model behind the REST port of TF Serving."""
 
 import base64
-import functools
-import http.client
 import json
-import urllib.error
-import urllib.request
+import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tfdefense.errors import UserError, require
+from tfdefense.errors import UserError, cut_text
+from tfdefense.serving.client.http_exchange import HttpExchange, HttpReply
+from tfdefense.serving.client.json_outputs import parse_answer, parse_outputs
 from tfdefense.serving.client.model_client import (
     RequestRejected,
     ServerUnreachable,
     call_with_retries,
-    call_within,
     image_shape_from_signature,
+    num_classes_from_signature,
 )
-from tfdefense.serving.client.output_checks import largest_answer, require_sound_outputs
+from tfdefense.serving.client.output_checks import OutputRules
 from tfdefense.utils.graph_checks import rejection_reason
 
 _METADATA_BYTES = 16 * 2**20
-_ERROR_BYTES, _ERROR_CHARACTERS = 2**20, 2000
-_DTYPES = {"classes": np.int64, "refused": np.bool_}  # All other outputs are float32.
+_MESSAGE_CHARACTERS = 2000
+_TEXT_CHARACTERS = 200
+_MAX_VERSION = 2**63 - 1
 
 
 class RestClient:
@@ -33,7 +33,7 @@ class RestClient:
     Args:
       address: "http://host:port".
       name: name under which the server serves the model.
-      timeout: seconds to wait for an answer.
+      timeout: seconds to wait for a complete answer.
 
     Raises:
       UserError: no server answers, the server has no such model, or `bin/export` did not write the
@@ -44,9 +44,10 @@ class RestClient:
         self.location = f"--server={address}"
         self.name = name
         self.class_names: tuple[str, ...] = ()
-        self.timeout = timeout
-        self._url = f"{address.rstrip('/')}/v1/models/{name}"
-        self.image_shape, self.version = self._read_metadata()
+        self._exchange = HttpExchange(self.location, timeout)
+        self._url = f"{address.rstrip('/')}/v1/models/{urllib.parse.quote(name, safe='')}"
+        self._rules, self.version = self._read_metadata()
+        self.image_shape = self._rules.image_shape
 
     def predict(self, signature: str, values: np.ndarray) -> dict[str, np.ndarray]:
         """See `ModelClient`."""
@@ -54,85 +55,64 @@ class RestClient:
         if values.dtype == object:
             inputs = [{"b64": base64.b64encode(encoded).decode()} for encoded in values]
         body = {"signature_name": signature, "inputs": inputs}
-        limit = largest_answer(len(values), self.image_shape)
+        limit = self._rules.largest_answer(len(values), is_json=True)
         answer = self._call(f"{self._url}:predict", json.dumps(body).encode(), limit)
         try:
-            outputs = answer["outputs"]
-            # TF Serving leaves out the name of an output that is the only one.
-            outputs = outputs if isinstance(outputs, dict) else {"purified": outputs}
-            arrays: dict[str, np.ndarray] = {
-                name: np.array(value, _DTYPES.get(name, np.float32))
-                for name, value in outputs.items()
-            }
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise self._not_a_server(answer) from error
-        require_sound_outputs(arrays, len(values), self.image_shape, self.location)
-        return arrays
+            outputs = parse_outputs(answer)
+        except ValueError as error:
+            raise self._not_a_server(str(error)) from error
+        self._rules.require_sound(outputs, signature, len(values))
+        return outputs
 
-    def _read_metadata(self) -> tuple[tuple[int, int, int], str]:
-        """Ask the server for the model's image shape and version."""
+    def _read_metadata(self) -> tuple[OutputRules, str]:
+        """Ask the server for the model's image shape, number of classes and version."""
         answer = self._call(f"{self._url}/metadata", None, _METADATA_BYTES)
         try:
             default = answer["metadata"]["signature_def"]["signature_def"]["serving_default"]
             inputs, outputs = _shapes(default["inputs"]), _shapes(default["outputs"])
-            version = answer["model_spec"]["version"]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise self._not_a_server(answer) from error
+            version = _version_number(answer["model_spec"]["version"])
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise self._not_a_server(f"it answers {cut_text(str(answer)[:200])}") from error
         shape = image_shape_from_signature(inputs, outputs, self.location)
-        return shape, f"{self.name}/{version}"
+        classes = num_classes_from_signature(outputs)
+        return OutputRules(self.location, shape, classes), f"{self.name}/{version}"
 
-    def _not_a_server(self, answer: Any) -> UserError:
-        return UserError(
-            f"{self.location}: not a TF Serving server: it answers {str(answer)[:100]}"
-        )
+    def _not_a_server(self, reason: str) -> UserError:
+        return UserError(f"{self.location}: not a TF Serving server: {reason}.")
 
     def _call(self, url: str, body: bytes | None, limit: int) -> Any:
         """Return the JSON that the server answers, of at most `limit` bytes."""
 
         def call_once() -> Any:
+            reply = self._exchange.send(url, body, limit)
+            if not reply.is_success:
+                raise self._describe_failure(reply)
             try:
-                text = call_within(lambda: self._read(url, body, limit), self.timeout)
-                return json.loads(text)
-            except urllib.error.HTTPError as error:
-                message = call_within(functools.partial(_error_message, error), self.timeout)
-                if error.code == 400:
-                    raise RequestRejected(rejection_reason(message)) from error
-                if error.code == 503:
-                    raise ServerUnreachable(message) from error
-                raise UserError(
-                    f"{self.location}: model {self.name!r}: HTTP {error.code}: {message}"
-                ) from error
-            except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise UserError(
-                    f"{self.location}: not a TF Serving server: its answer is not JSON."
-                ) from error
-            except UserError:
-                raise
+                return parse_answer(reply.content)
             except ValueError as error:
-                raise UserError(f"{self.location}: not a valid address: {error}.") from error
-            except (OSError, http.client.HTTPException) as error:
-                raise ServerUnreachable(str(error)) from error
+                raise self._not_a_server(f"its answer is not JSON: {error}") from error
 
         return call_with_retries(call_once, self.location, self.name)
 
-    def _read(self, url: str, body: bytes | None, limit: int) -> bytes:
-        with _OPENER.open(urllib.request.Request(url, body), timeout=self.timeout) as response:
-            content: bytes = response.read(limit + 1)
-        require(
-            len(content) <= limit,
-            f"{self.location}: its answer is larger than {limit:,} bytes.",
+    def _describe_failure(self, reply: HttpReply) -> Exception:
+        message = _error_message(reply.content) or "no reason given"
+        if reply.status == 400:
+            return RequestRejected(rejection_reason(message))
+        if reply.status == 503:
+            return ServerUnreachable(f"HTTP 503: {message}")
+        return UserError(
+            f"{self.location}: model {cut_text(self.name)!r}: HTTP {reply.status}: {message}"
         )
-        return content
 
 
-class _RefuseRedirects(urllib.request.HTTPRedirectHandler):
-    """A server that was named must answer itself: images are not sent to a place that it names."""
-
-    def redirect_request(self, *arguments: Any) -> None:
-        """Return None, which makes a redirection an `HTTPError`."""
-
-
-_OPENER = urllib.request.build_opener(_RefuseRedirects)
+def _version_number(version: Any) -> int:
+    """Return the version of the metadata; TF Serving writes it as text."""
+    if isinstance(version, bool) or not isinstance(version, str | int):
+        raise TypeError("version")
+    number = int(version)
+    if not 0 <= number <= _MAX_VERSION:
+        raise ValueError("version")
+    return number
 
 
 def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -143,9 +123,8 @@ def _shapes(tensors: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     }
 
 
-def _error_message(error: urllib.error.HTTPError) -> str:
-    text = error.read(_ERROR_BYTES).decode(errors="replace")
+def _error_message(content: bytes) -> str:
     try:
-        return str(json.loads(text)["error"])[:_ERROR_CHARACTERS]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return text[:200]
+        return str(parse_answer(content)["error"])[:_MESSAGE_CHARACTERS]
+    except (ValueError, KeyError, TypeError):
+        return content.decode(errors="replace")[:_TEXT_CHARACTERS]

@@ -1,10 +1,48 @@
 """Protection of files in the target folder of a purification."""
 
-from collections.abc import Collection, Mapping
+import contextlib
+import errno
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from tfdefense.errors import require
+from tfdefense.errors import WorkFailedError, require
 from tfdefense.serving.client.predictions_file import FILE
+
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+# (device, inode): one file or folder has the same under every name, also behind links and mounts.
+_Identity = tuple[int, int]
+
+
+def require_separate_folders(source: Path, target: Path) -> None:
+    """Raise `UserError` if the target is the source or inside it, or holds the source folder.
+
+    Folders are the same if the system says so, also under another name, such as a link or a mount.
+
+    Args:
+      source: a folder or a file that exists.
+      target: the folder to write.
+    """
+    require(
+        target.is_dir() or not target.exists(),
+        f"--output={target}: is a file. Give a folder.",
+    )
+    source_place, target_place = source.resolve(), target.resolve()
+    is_source = target_place == source_place or _identity(target) == _identity(source)
+    require(not is_source, f"--output={target}: is --input itself. Give another folder.")
+    if not source.is_dir():
+        return
+    above_target = {_identity(folder) for folder in target_place.parents}
+    require(
+        _identity(source) not in above_target,
+        f"--output={target}: is inside --input={source}. Give another folder.",
+    )
+    above_source = {_identity(folder) for folder in source_place.parents}
+    require(
+        not target.exists() or _identity(target) not in above_source,
+        f"--output={target}: holds --input={source}; purified images would be among the others. Give"
+        " another folder.",
+    )
 
 
 def require_writable_targets(
@@ -19,19 +57,26 @@ def require_writable_targets(
       overwrite: allow to replace files that no purification has written.
 
     Raises:
-      UserError: a file to write is one of the inputs, or is in a folder that is a link to somewhere
-        else, or exists and is not in `predictions.csv`.
+      UserError: a file to write is one of the inputs, also through a link or a hard link, or is in a
+        folder of inputs or one that is a link to somewhere else, or exists and is not in
+        `predictions.csv`.
     """
     inputs = {path.resolve() for path in sources.values()}
+    identities = {_identity(path) for path in sources.values()}
+    folders = {_identity(path.parent) for path in sources.values()}
     for name in sources:
         path = target / name
         require(
-            path.resolve() not in inputs,
+            path.resolve() not in inputs and not (path.exists() and _identity(path) in identities),
             f"--output={target}: {name} would replace the input {path}. Give another folder.",
         )
         require(
             path.parent.resolve().is_relative_to(target.resolve()),
             f"--output={target}: the folder {path.parent} is a link to another place. Remove it.",
+        )
+        require(
+            not path.parent.exists() or _identity(path.parent) not in folders,
+            f"--output={target}: {path.parent} is a folder of --input. Give another folder.",
         )
         require(
             not path.is_dir(),
@@ -48,3 +93,30 @@ def require_writable_targets(
         overwrite or not predictions.is_symlink(),
         f"--output={target}: {predictions} is a link. Give another folder, or --overwrite.",
     )
+
+
+@contextlib.contextmanager
+def name_full_disk(path: Path) -> Iterator[None]:
+    """Name a path in the error for a block that cannot write it because the disk is full.
+
+    Raises:
+      WorkFailedError: the disk is full, a quota is used up, or the disk fails.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL_DISK:
+            raise
+        raise WorkFailedError(
+            f"{path}: cannot be written ({error.strerror}). Nothing of it is left. Repeat the command to"
+            " resume when there is room."
+        ) from error
+
+
+def _identity(path: Path) -> _Identity | None:
+    """Return the identity of a file or folder, behind links; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

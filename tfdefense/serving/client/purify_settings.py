@@ -1,0 +1,63 @@
+"""Settings of a purification, and whether it may continue the run that its target holds."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tfdefense.errors import cut_text, require
+from tfdefense.serving.client.predictions_file import FILE
+
+
+@dataclasses.dataclass(frozen=True)
+class PurifySettings:
+    """Settings of a purification.
+
+    Attributes:
+      batch_size: images per request.
+      overwrite: purify finished files again, and replace files that no purification has written.
+      resume: True refuses to start a new run, and to purify finished files again with another model;
+        False refuses to continue a run; None continues a run if there is one.
+      skip_bad: True counts files that cannot be used as done; False ends the run at the first one;
+        None skips them, and the run then counts as failed.
+    """
+
+    batch_size: int = 32
+    overwrite: bool = False
+    resume: bool | None = None
+    skip_bad: bool | None = None
+
+    def __post_init__(self) -> None:
+        require(self.batch_size >= 1, f"--batch_size={self.batch_size}: at least 1 is needed.")
+        require(
+            not (self.resume and self.overwrite),
+            "--resume: not with --overwrite, which purifies all files again.",
+        )
+
+    def require_resumable(
+        self, target: Path, stored: Sequence[Mapping[str, str]], version: str
+    ) -> None:
+        """Raise `UserError` if `resume` does not fit the run in the target.
+
+        Args:
+          target: the folder to write.
+          stored: the lines of its `predictions.csv`.
+          version: the version of the model.
+        """
+        if self.resume:
+            require(
+                (target / FILE).is_file(),
+                f"--resume: {target} holds no run of bin/purify (no {FILE}). Leave out --resume to start"
+                " one.",
+            )
+            others = {row.get("model") or version for row in stored} - {version}
+            require(
+                not others,
+                f"--resume: {target} was purified by {cut_text(min(others, default=''))}, and this is"
+                f" {cut_text(version)}. Name that model, or leave out --resume to purify the files again.",
+            )
+        if self.resume is False and not self.overwrite:
+            require(
+                not stored,
+                f"--noresume: {target} holds a run of bin/purify of {len(stored):,} images. Give another"
+                " folder, or --overwrite.",
+            )
