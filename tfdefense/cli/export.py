@@ -40,6 +40,13 @@ def command_flags() -> CommandFlags:
         " but a float32 SavedModel is compared with the defence on test images.",
     )
     flags.add(group, "max_batch", int, "Largest number of images in a request (default: 4096).")
+    flags.add_typed(
+        group,
+        "batch_sizes",
+        tuple[int, ...],
+        "Numbers of images of the warm-up requests: the allowed_batch_sizes of TF Serving, such as"
+        " 1,8,32,128 (default: 1,8,32; SavedModel only).",
+    )
     flags.add(
         group,
         "data_dir",
@@ -54,7 +61,8 @@ def run(given: FlagValues) -> None:
     """Export a run; print its path and how to use it."""
     require("run" in given, "--run: none given. A run directory of bin/train is needed.")
     directory = RunDirectory(given["run"])
-    settings = {name: given[name] for name in ("format", "precision", "max_batch") if name in given}
+    names = ("format", "precision", "max_batch", "batch_sizes")
+    settings = {name: given[name] for name in names if name in given}
     variant = Variant(**settings)
     servable = variant.format == "saved_model"
     if "output" not in given:

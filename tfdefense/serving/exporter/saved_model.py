@@ -9,16 +9,16 @@ import keras
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tfdefense.serving.core.model_directory import CLASS_NAMES_FILE, SAVED_MODEL_FILE
+from tfdefense.serving.core.class_names import save_class_names
+from tfdefense.serving.core.model_directory import SAVED_MODEL_FILE
 from tfdefense.serving.exporter.signatures import Signatures
 from tfdefense.training.mixed_precision import compute_in
-from tfdefense.utils.visible_text import visible_text
 
 
 def write_saved_model(
     signatures: Signatures, path: Path, class_names: Sequence[str], precision: str = "float32"
 ) -> None:
-    """Write the SavedModel and its `assets/class_names.txt`, one name per line.
+    """Write the SavedModel and its `assets/class_names.json`.
 
     Args:
       signatures: signatures of the model.
@@ -56,14 +56,6 @@ def write_saved_model(
         except tf.errors.OpError as error:
             raise OSError(0, error.message.splitlines()[0]) from error
     _declare_image_shape(path, signatures.image_shape)
-
-
-def save_class_names(directory: Path, class_names: Sequence[str]) -> Path:
-    """Write `class_names.txt`, one name per line; line breaks in a name become escapes."""
-    path = directory / CLASS_NAMES_FILE
-    lines = (visible_text(name, keep="") + "\n" for name in class_names)
-    path.write_text("".join(lines), encoding="utf-8")
-    return path
 
 
 def networks_of(signatures: Signatures) -> list[keras.Layer]:
