@@ -56,20 +56,27 @@ def read_wrappers(source: str) -> Iterator[tuple[str, set[str]]]:
             continue
         operation, arguments = None, set()
         for node in ast.walk(function):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                first = node.args[0] if node.args else None
-                value = first.value if isinstance(first, ast.Constant) else None
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args:
+                value = getattr(node.args[0], "value", None)
                 if node.func.attr == "_apply_op_helper":
                     operation = value
                     arguments |= {each.arg for each in node.keywords if each.arg} - {"name"}
                 elif node.func.attr == "execute" and isinstance(value, bytes):
                     operation = value.decode()
-            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple):
-                if [getattr(target, "id", "") for target in node.targets] == ["_attrs"]:
-                    names = node.value.elts[::2]
-                    arguments |= {each.value for each in names if isinstance(each, ast.Constant)}
+            elif _is_attribute_list(node):
+                names = node.value.elts[::2]
+                arguments |= {each.value for each in names if isinstance(each, ast.Constant)}
         if isinstance(operation, str):
             yield operation, arguments
+
+
+def _is_attribute_list(node: ast.AST) -> bool:
+    """Return whether a statement is `_attrs = ("name", value, "name", value, ...)`."""
+    return (
+        isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Tuple)
+        and [getattr(target, "id", "") for target in node.targets] == ["_attrs"]
+    )
 
 
 def table_rows(versions: list[str], operations: list[dict[str, set[str]]]) -> Iterable[str]:

@@ -65,6 +65,7 @@ class TrainingPlan:
             "pairs": [each.path for each in training.pairs] if training else [],
             "data_dir": self.dataset.data_dir,
             "class_names": list(self.dataset.class_names),
+            "image_shape": list(self.dataset.image_shape),
             "steps": self.loop.total_steps(len(self.train)) if self.loop else 0,
             "init_run": training.init_run.path if training and training.init_run else None,
             "classifier_path": self.config.classifier.path,

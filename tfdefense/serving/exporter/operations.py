@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import functools
 import importlib.resources
+import re
 from pathlib import Path
 
 from tensorflow.core.protobuf import saved_model_pb2
@@ -70,9 +71,9 @@ def requirements_of(used: dict[str, set[str]]) -> GraphRequirements:
 
 @functools.cache
 def table_versions() -> tuple[Version, ...]:
-    """Return the versions that the table names, in ascending order."""
-    found = {version for known in _read_table().values() for version in known.values()}
-    return tuple(sorted(found))
+    """Return the versions that the table was made from, in ascending order."""
+    first_line = _table_text().partition("\n")[0]
+    return tuple(map(_parse_version, re.findall(r"\d+\.\d+", first_line)))
 
 
 def _used_arguments(path: Path) -> dict[str, set[str]]:
@@ -91,8 +92,7 @@ def _used_arguments(path: Path) -> dict[str, set[str]]:
 @functools.cache
 def _read_table() -> dict[str, dict[str, Version]]:
     """Return operation -> argument -> oldest version; the argument "" is the operation itself."""
-    text = importlib.resources.files(__package__).joinpath(_TABLE).read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    lines = [line for line in _table_text().splitlines() if not line.startswith("#")]
     table = {}
     for row in csv.DictReader(lines):
         arguments = (each.partition("@") for each in row["arguments"].split())
@@ -100,6 +100,10 @@ def _read_table() -> dict[str, dict[str, Version]]:
             name: _parse_version(version or row["since"]) for name, _, version in arguments
         }
     return table
+
+
+def _table_text() -> str:
+    return importlib.resources.files(__package__).joinpath(_TABLE).read_text(encoding="utf-8")
 
 
 def _parse_version(text: str) -> Version:

@@ -1,6 +1,7 @@
 """Serving signatures of a defence: functions from named tensors to named tensors."""
 
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
@@ -75,6 +76,7 @@ class Signatures:
 
             return _make_function(run_in_context, valid)
 
+        decode = _decoder(self.image_shape, self.max_batch)
         classifier = trace_once(self.classifier)
         pipeline = trace_once(lambda images: self.run_pipeline(images, classifier))
 
@@ -88,7 +90,7 @@ class Signatures:
                 lambda images: _class_outputs(classifier(self._check(images))), images
             ),
             "serving_bytes": _make_function(
-                lambda image_bytes: pipeline(self._decode(image_bytes)), encoded
+                lambda image_bytes: pipeline(decode(image_bytes)), encoded
             ),
         }
         if self.defense.certifies:
@@ -135,8 +137,14 @@ class Signatures:
     def _check(self, images: tf.Tensor) -> tf.Tensor:
         return check_images(images, self.image_shape, self.max_batch)
 
-    def _decode(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        return decode_images(image_bytes, self.image_shape, self.max_batch)
+
+@functools.lru_cache(maxsize=16)
+def _decoder(image_shape: tuple[int, ...], max_batch: int) -> tf.types.experimental.GenericFunction:
+    """Return `decode_images`, traced once in a process: its trace takes as long as a defence's."""
+    return _make_function(
+        lambda image_bytes: decode_images(image_bytes, image_shape, max_batch),
+        tf.TensorSpec([None], tf.string, name="image_bytes"),
+    )
 
 
 def _make_function(

@@ -1,0 +1,125 @@
+"""Every defence, exported in every precision: its answers, its batches, its signatures, its graph."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorflow.python.tools import saved_model_cli
+
+from tests.serving.batching import predict_joined
+from tests.serving.conftest import encode_png
+from tests.serving.fake_server import SessionModel
+from tests.serving.shown_signatures import documented_signatures, parse_signature
+from tfdefense.defenses import DEFENSES
+from tfdefense.errors import UserError
+from tfdefense.serving import Variant, export, open_model
+from tfdefense.serving.exporter.operations import graph_requirements
+
+pytestmark = pytest.mark.slow
+
+NUM_CLASSES = 3
+_QUICK_OPTIONS = {
+    "defense_gan": {"restarts": 2, "search_steps": 5},
+    "denoised_smoothing": {"votes": 2},
+}
+_NOT_IN_TFLITE = ("defense_gan", "denoised_smoothing", "total_variation")
+_ALLOWED_BATCH_SIZES = (1, 8, 128)
+# Sizes of requests that are joined: alone, padded, exactly full, and many.
+_REQUESTS = ((1,), (3,), (1, 2, 5), (3, 100, 25))
+_ATOL = {"float32": 1e-4, "float16": 1e-3, "bfloat16": 0.05}
+
+
+@pytest.fixture(scope="module", params=sorted(DEFENSES.names()))
+def defense(request, toy_model):
+    """An untrained defence, with few steps."""
+    options = _QUICK_OPTIONS.get(request.param, {})
+    return DEFENSES.get(request.param)(toy_model, **options)
+
+
+@pytest.fixture(scope="module", params=_ATOL)
+def precision(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def exported(defense, precision, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfdefense.serving.exporter.signatures.CERTIFY_VOTES", 20)
+        directory = tmp_path_factory.mktemp(f"{defense.name}-{precision}")
+        return export(defense, directory, Variant(precision=precision))
+
+
+@pytest.fixture(scope="module")
+def session(exported):
+    model = SessionModel(exported)
+    yield model
+    model.session.close()
+
+
+@pytest.fixture(scope="module")
+def expected_logits(defense, toy_images):
+    return np.asarray(defense.defend()(toy_images))
+
+
+def test_the_logits_are_those_of_the_defence(
+    defense, precision, session, expected_logits, toy_images
+):
+    found = session.predict("serving_default", {"images": toy_images})
+    assert ("refused" in found) == defense.detects
+    np.testing.assert_allclose(found["logits"], expected_logits, atol=_ATOL[precision])
+
+
+def test_joined_requests_get_the_answers_that_they_get_alone(
+    defense, precision, session, toy_images
+):
+    images = np.tile(toy_images, (6, 1, 1, 1))[:128]
+    encoded = np.array([encode_png(image) for image in images], object)
+    for signature in documented_signatures(defense, NUM_CLASSES):
+        values = encoded if signature == "serving_bytes" else images
+        (name,) = session.signatures[signature].inputs
+        together = session.predict(signature, {name: values})
+        for sizes in _REQUESTS:
+            starts = np.cumsum([0, *sizes])
+            parts = [
+                values[start : start + size] for start, size in zip(starts, sizes, strict=False)
+            ]
+            answers = predict_joined(session, signature, parts, _ALLOWED_BATCH_SIZES)
+            for start, size, answer in zip(starts, sizes, answers, strict=False):
+                for output, found in answer.items():
+                    row = f"{signature}: {output}, requests of {sizes}"
+                    expected = together[output][start : start + size]
+                    assert found.shape == expected.shape, row
+                    if found.dtype == np.float32:
+                        np.testing.assert_allclose(
+                            found, expected, atol=_ATOL[precision], err_msg=row
+                        )
+                    elif precision != "bfloat16":
+                        np.testing.assert_array_equal(found, expected, err_msg=row)
+
+
+def test_saved_model_cli_shows_what_is_documented(defense, exported, capsys):
+    documented = documented_signatures(defense, NUM_CLASSES)
+    for signature, interface in documented.items():
+        saved_model_cli._show_inputs_outputs(str(exported), "serve", signature)
+        assert parse_signature(capsys.readouterr().out) == interface, signature
+
+
+def test_no_export_needs_a_new_operation(exported):
+    """A new operation can raise the oldest TF Serving. Add it to `operations.txt` if that is wanted."""
+    recorded = Path(__file__).with_name("operations.txt").read_text(encoding="utf-8").split()
+    requirements = graph_requirements(exported)
+    assert set(requirements.operations) <= set(recorded)
+    assert requirements.oldest == "2.10"  # DisableCopyOnRead, in the part that restores weights.
+
+
+def test_tflite_agrees_or_is_refused(defense, expected_logits, toy_images, tmp_path):
+    if defense.name in _NOT_IN_TFLITE:
+        message = f"--format=tflite: {defense.name} cannot be converted:"
+        with pytest.raises(UserError, match=message):
+            export(defense, tmp_path, Variant("tflite"))
+        assert list(tmp_path.iterdir()) == []
+        return
+    path = export(defense, tmp_path, Variant("tflite"))
+    found = open_model(path).predict("serving_default", toy_images)
+    assert ("refused" in found) == defense.detects
+    np.testing.assert_allclose(found["logits"], expected_logits, atol=1e-4)
