@@ -6,6 +6,7 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
 from tfdefense.evaluation import Report
+from tfdefense.evaluation.pipelines import name_without_detector
 from tfdefense.evaluation.run_evaluation import load_finished_report
 from tfdefense.experiments.load import load_dataset, load_defense, load_experiment
 from tfdefense.serving import ModelFacts, Variant, export
@@ -51,13 +52,14 @@ def _load_own_report(run: RunDirectory, defense: Defense) -> Report | None:
     require(
         report is not None or not path.exists(),
         f"{path}: damaged, so the model card cannot name the robustness. Make it again with:"
-        f" bin/evaluate --run={run.path} --overwrite",
+        f" bin/evaluate --run={run.path}",
     )
-    others = {row.defense for row in report.rows} - {"none", defense.name} if report else ()
+    own = {"none", defense.name, name_without_detector(defense.name)}
+    others = {row.defense for row in report.rows} - own if report else ()
     require(
         not others,
         f"{path}: is of another run (of {', '.join(sorted(others))}; this one trained {defense.name}). Make it"
-        f" again with: bin/evaluate --run={run.path} --overwrite",
+        f" again with: bin/evaluate --run={run.path}",
     )
     return report
 
