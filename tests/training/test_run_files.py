@@ -15,6 +15,7 @@ def run(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     for name in ("classifier.keras", CHECKPOINT, "checkpoints/ckpt-5.index"):
         (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "config.json").write_text('{"settings": {"seed": 0}, "surroundings": {}}')
     run = RunDirectory(tmp_path)
     save_file_hashes(run, 7)
     return run
@@ -41,6 +42,19 @@ def test_another_file_is_named(run, name, content):
     (run.path / name).write_bytes(content)
     with pytest.raises(UserError, match=f"{name} is not the file that the training wrote"):
         require_original_files(run)
+
+
+def test_files_of_a_run_with_other_settings_are_refused(run):
+    (run.path / "config.json").write_text('{"settings": {"seed": 1}, "surroundings": {}}')
+    with pytest.raises(UserError, match=r"not trained with the settings in config\.json"):
+        require_original_files(run)
+
+
+def test_moved_data_are_no_other_settings(run):
+    (run.path / "config.json").write_text(
+        '{"settings": {"seed": 0}, "surroundings": {"data_dir": "/x"}}'
+    )
+    require_original_files(run)
 
 
 def test_a_missing_file_is_named(run):

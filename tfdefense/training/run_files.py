@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tfdefense.errors import UserError, WorkFailedError, require
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.atomic_write import write_text_file
-from tfdefense.utils.hashing import hash_path
+from tfdefense.utils.hashing import hash_parts, hash_path
 from tfdefense.utils.json_types import TypeMismatch, typed_value
 from tfdefense.utils.untrusted_file import read_json_file
 
@@ -16,7 +17,7 @@ _SCHEMA = 1
 
 
 def save_file_hashes(run: RunDirectory, step: int) -> None:
-    """Write `files.json`: the hashes of `classifier.keras` and of the last checkpoint.
+    """Write `files.json`: hashes of `classifier.keras`, of the last checkpoint and of the settings.
 
     Args:
       run: the run directory, whose training has ended.
@@ -41,7 +42,13 @@ def require_original_files(run: RunDirectory) -> None:
     path = run.path / FILE
     if not path.exists():
         return
-    for name, stored in _read(path).items():
+    content = _read(path)
+    require(
+        content["settings"] == _settings_hash(run),
+        f"{run}: its weights were not trained with the settings in config.json ({FILE}): a file is of another run."
+        " Copy the complete run directory again, or train it again with --overwrite.",
+    )
+    for name, stored in content["files"].items():
         file = run.path / name
         require(file.is_file(), f"{run}: {name} is missing. Copy the complete run directory again.")
         require(
@@ -56,18 +63,25 @@ def _save(run: RunDirectory, step: int) -> None:
     files = [path for path in (run.classifier_path, *checkpoint) if path.is_file()]
     try:
         hashes = {str(path.relative_to(run.path)): hash_path(path) for path in files}
-        content = {"schema": _SCHEMA, "files": hashes}
+        content = {"schema": _SCHEMA, "settings": _settings_hash(run), "files": hashes}
         write_text_file(run.path / FILE, json.dumps(content, indent=2) + "\n")
     except OSError as error:
         raise WorkFailedError(f"{run}: {FILE} cannot be written ({error.strerror}).") from error
 
 
-def _read(path: Path) -> dict[str, str]:
+def _settings_hash(run: RunDirectory) -> str:
+    """Return the hash of the settings as they are in `config.json`, under their own names."""
+    settings = read_json_file(run.config_path)["settings"]
+    return hash_parts([json.dumps(settings, sort_keys=True).encode()])
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         content = typed_value(read_json_file(path), dict)
         files = typed_value(content.get("files"), dict)
-        if content.get("schema") == _SCHEMA and all(isinstance(v, str) for v in files.values()):
-            return files
+        hashes = [content.get("settings"), *files.values()]
+        if content.get("schema") == _SCHEMA and all(isinstance(each, str) for each in hashes):
+            return content
     except (TypeMismatch, ValueError):
         pass
     raise UserError(f"{path}: damaged, or of a newer version. Copy the run directory again.")

@@ -18,7 +18,7 @@ Version = tuple[int, int]
 
 @dataclasses.dataclass(frozen=True)
 class GraphRequirements:
-    """What a program must have to load a graph.
+    """Requirements of a graph on the program that loads it.
 
     Attributes:
       operations: names of all operations, those in functions included, in alphabetical order.
