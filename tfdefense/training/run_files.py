@@ -34,6 +34,11 @@ def has_file_hashes(run: RunDirectory) -> bool:
     return not multi_worker.any_worker(not (run.path / FILE).is_file())
 
 
+def remove_file_hashes(run: RunDirectory) -> None:
+    """Remove `files.json`, if there is one."""
+    multi_worker.run_on_chief(lambda: (run.path / FILE).unlink(missing_ok=True))
+
+
 def require_original_files(run: RunDirectory) -> None:
     """Raise `UserError` if a file of the weights is not the one that the training wrote.
 
