@@ -42,6 +42,7 @@ setup(
         "tfdefense.evaluation.report": ["templates/*"],
         "tfdefense": ["py.typed"],
         "tfdefense.papers": ["*.csv", "*.toml"],
+        "tfdefense.serving.exporter": ["operations.csv"],
         "tfdefense.zoo": ["models/**/*"],
     },
     python_requires=">=3.11",

@@ -122,6 +122,7 @@ def test_a_run_without_its_classifier_finds_it_again_by_its_path(plain, tmp_path
     monkeypatch.chdir("/")
     train_defense(stored, run=run)
     assert run.classifier_path.is_file()
+    assert load_defense(run).name == "bit_depth"  # Its new file is the one that `files.json` names.
 
 
 def test_training_uses_the_config_in_hand(plain, tmp_path, monkeypatch):

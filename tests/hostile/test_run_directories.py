@@ -15,7 +15,7 @@ from tfdefense.classifiers.core.cached_training import read_summary
 from tfdefense.errors import UserError
 from tfdefense.experiments.load import load_defense, load_experiment
 from tfdefense.serving.client.local_client import open_model
-from tfdefense.serving.exporter.saved_model import save_class_names
+from tfdefense.serving.core.class_names import load_class_names, save_class_names
 from tfdefense.training.checkpoints import Checkpoints
 from tfdefense.training.run_directory import RunDirectory
 
@@ -86,10 +86,10 @@ def test_other_names_of_checkpoints_are_ignored(tmp_path):
     assert Checkpoints({}, tmp_path).restore() == 0
 
 
-def test_class_names_with_line_breaks_keep_their_places(tmp_path):
-    path = save_class_names(tmp_path, ["one", "two\nthree", "four\u2028five", "sechs ü"])
-    lines = path.read_text(encoding="utf-8").splitlines()
-    assert lines == ["one", "two\\x0athree", "four\\u2028five", "sechs ü"]
+def test_class_names_of_any_text_survive(tmp_path):
+    names = ("", "two\nthree", "four\u2028five", "sechs ü", '"\\', "🦜", "not UTF-8 \udcff", "\x00")
+    save_class_names(tmp_path, names)
+    assert load_class_names(tmp_path) == names
 
 
 def test_an_exported_model_that_acts_is_refused(tmp_path):

@@ -9,6 +9,7 @@ from tfdefense.cli.printing import installed_command, print_paths
 from tfdefense.cli.tensorflow_stand_in import require_tensorflow
 from tfdefense.errors import require
 from tfdefense.experiments.export import export_run
+from tfdefense.serving.exporter.output_directory import require_path_without_links
 from tfdefense.serving.exporter.variant import Variant
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.file_lock import require_own_folders
@@ -40,6 +41,13 @@ def command_flags() -> CommandFlags:
         " but a float32 SavedModel is compared with the defence on test images.",
     )
     flags.add(group, "max_batch", int, "Largest number of images in a request (default: 4096).")
+    flags.add_typed(
+        group,
+        "batch_sizes",
+        tuple[int, ...],
+        "Numbers of images of the warm-up requests: the allowed_batch_sizes of TF Serving, such as"
+        " 1,8,32,128 (default: 1,8,32; SavedModel only).",
+    )
     flags.add(
         group,
         "data_dir",
@@ -54,12 +62,15 @@ def run(given: FlagValues) -> None:
     """Export a run; print its path and how to use it."""
     require("run" in given, "--run: none given. A run directory of bin/train is needed.")
     directory = RunDirectory(given["run"])
-    settings = {name: given[name] for name in ("format", "precision", "max_batch") if name in given}
+    names = ("format", "precision", "max_batch", "batch_sizes")
+    settings = {name: given[name] for name in names if name in given}
     variant = Variant(**settings)
     servable = variant.format == "saved_model"
     if "output" not in given:
         require_own_folders(directory.path, directory.flag)
     output = Path(given.get("output", directory.path / ("export" if servable else variant.format)))
+    if "output" in given:
+        require_path_without_links(output)
     directory.require_kind("defense")
     require_tensorflow()
     path = export_run(directory, output, variant, given.get("version"), given.get("data_dir"))

@@ -2,9 +2,15 @@
 
 from pathlib import Path
 
+from tfdefense.data.core.dataset import Split
+from tfdefense.defenses.core.defense import Defense
+from tfdefense.errors import require
+from tfdefense.evaluation import Report
+from tfdefense.evaluation.pipelines import name_without_detector
 from tfdefense.evaluation.run_evaluation import load_finished_report
 from tfdefense.experiments.load import load_dataset, load_defense, load_experiment
 from tfdefense.serving import ModelFacts, Variant, export
+from tfdefense.serving.exporter.output_directory import version_directory
 from tfdefense.training.run_directory import RunDirectory
 
 
@@ -26,10 +32,44 @@ def export_run(
       The directory written.
 
     Raises:
-      UserError: as `load_defense` and `serving.export`; or the test images cannot be loaded.
+      UserError: as `load_defense` and `serving.export`; the report is damaged or of another run; or
+        the test images cannot be loaded or do not fit the classifier.
     """
     variant = variant or Variant()
+    # The place is checked before models are loaded, which takes longer.
+    version_directory(Path(output), version, variant.format)
     defense, names = load_defense(run), load_experiment(run).class_names
+    report = _load_own_report(run, defense)
     test = None if variant.is_plain else load_dataset(run, data_dir).test
-    facts = ModelFacts(names, load_finished_report(run, None), test)
-    return export(defense, output, variant, version, facts)
+    if test is not None:
+        _require_fitting_images(run, defense, test)
+    return export(defense, output, variant, version, ModelFacts(names, report, test))
+
+
+def _load_own_report(run: RunDirectory, defense: Defense) -> Report | None:
+    """Return the report of a run, or None if it has none; raise `UserError` for any other report."""
+    report, path = load_finished_report(run, None), run.path / "report.json"
+    require(
+        report is not None or not path.exists(),
+        f"{path}: damaged, so the model card cannot name the robustness. Make it again with:"
+        f" bin/evaluate --run={run.path}",
+    )
+    own = {"none", defense.name, name_without_detector(defense.name)}
+    others = {row.defense for row in report.rows} - own if report else ()
+    require(
+        not others,
+        f"{path}: is of another run (of {', '.join(sorted(others))}; this one trained {defense.name}). Make it"
+        f" again with: bin/evaluate --run={run.path}",
+    )
+    return report
+
+
+def _require_fitting_images(run: RunDirectory, defense: Defense, test: Split) -> None:
+    """Raise `UserError` unless test images have the shape and the classes of the classifier."""
+    given = (*test.image_shape, test.num_classes)
+    needed = (*defense.classifier.image_shape, defense.classifier.num_classes)
+    require(
+        given == needed,
+        f"{run}: its dataset has images of {given[:3]} and {given[3]} classes; its classifier takes {needed[:3]} and"
+        f" gives {needed[3]}. The files do not belong together.",
+    )

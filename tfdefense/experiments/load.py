@@ -18,6 +18,7 @@ from tfdefense.errors import (
 from tfdefense.experiments.config import ExperimentConfig
 from tfdefense.training.checkpoints import Checkpoints
 from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.run_files import require_original_files
 from tfdefense.utils.computer_failures import COMPUTER_FAILURES
 
 
@@ -50,12 +51,14 @@ class StoredExperiment:
       config: what was trained, without the evaluation.
       data_dir: where TFDS found the dataset; None for its default, or for another source.
       class_names: the K names, or none.
+      image_shape: (H, W, C) of the dataset; empty in runs of 0.2.0.
       steps: number of steps of the training; 0 for a defence that does not learn.
     """
 
     config: ExperimentConfig
     data_dir: str | None
     class_names: tuple[str, ...]
+    image_shape: tuple[int, ...]
     steps: int
 
 
@@ -81,6 +84,7 @@ def _load_experiment(run: RunDirectory) -> StoredExperiment:
         ExperimentConfig.from_stored(stored),
         stored.metadata_value("data_dir", str | None, None),
         stored.metadata_value("class_names", tuple[str, ...], ()),
+        stored.metadata_value("image_shape", tuple[int, ...], ()),
         steps or 0,
     )
 
@@ -94,8 +98,8 @@ def load_defense(run: RunDirectory, guarded: FrozenClassifier | None = None) -> 
         to X of the first paper.
 
     Raises:
-      UserError: not the run of a defence, training is not finished, or the defence is a classifier
-        itself and `guarded` is given.
+      UserError: not the run of a defence, training is not finished, a file is damaged or of another
+        run, or the defence is a classifier itself and `guarded` is given.
     """
     with damage_as_user_error(run):
         return _load_defense(run, guarded)
@@ -103,9 +107,10 @@ def load_defense(run: RunDirectory, guarded: FrozenClassifier | None = None) -> 
 
 def _load_defense(run: RunDirectory, guarded: FrozenClassifier | None) -> Defense:
     stored = load_experiment(run)
+    require_original_files(run)
     own_classifier = run.load_classifier()
     if guarded is None:
-        _require_same_classes(run, own_classifier, stored)
+        _require_fitting_classifier(run, own_classifier, stored)
     defense = stored.config.defense.build(guarded or own_classifier)
     require(
         guarded is None or not defense.replaces_classifier,
@@ -121,13 +126,21 @@ def _load_defense(run: RunDirectory, guarded: FrozenClassifier | None) -> Defens
     return defense
 
 
-def _require_same_classes(run: RunDirectory, classifier: Any, stored: StoredExperiment) -> None:
-    """Raise `UserError` if the classifier has other classes than `config.json` names."""
+def _require_fitting_classifier(
+    run: RunDirectory, classifier: Any, stored: StoredExperiment
+) -> None:
+    """Raise `UserError` if the classifier has other classes or images than `config.json` names."""
     count, names = classifier.output_shape[-1], stored.class_names
     require(
         not names or count == len(names),
         f"{run.classifier_path}: gives {count} classes, but config.json names {len(names)}. The files do"
         " not belong together.",
+    )
+    shape = tuple(classifier.input_shape[1:])
+    require(
+        stored.image_shape in ((), shape) or None in shape,
+        f"{run.classifier_path}: takes images of {shape}, but config.json names {stored.image_shape}. The files"
+        " do not belong together.",
     )
 
 

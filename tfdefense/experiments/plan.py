@@ -23,6 +23,7 @@ from tfdefense.experiments.inputs import ClassifierSelection, DataConfig, InputD
 from tfdefense.experiments.load import load_experiment
 from tfdefense.training import LoopConfig
 from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.run_files import remove_file_hashes
 from tfdefense.training.seeding import seed_layers
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.utils.hashing import hash_parts
@@ -65,6 +66,7 @@ class TrainingPlan:
             "pairs": [each.path for each in training.pairs] if training else [],
             "data_dir": self.dataset.data_dir,
             "class_names": list(self.dataset.class_names),
+            "image_shape": list(self.dataset.image_shape),
             "steps": self.loop.total_steps(len(self.train)) if self.loop else 0,
             "init_run": training.init_run.path if training and training.init_run else None,
             "classifier_path": self.config.classifier.path,
@@ -142,6 +144,7 @@ def create_run(plan: TrainingPlan, context: ExperimentContext) -> None:
     if classifier and is_missing:
         opened = opened or _open_classifier(plan, classifier, context)
         run.save_classifier(opened.model)
+        remove_file_hashes(run)  # A file saved again has other bytes.
 
 
 def _open_classifier(

@@ -20,6 +20,7 @@ from tfdefense.serving import ModelFacts, export
 from tfdefense.serving.core.model_directory import latest_version
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.run_files import has_file_hashes, save_file_hashes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +116,8 @@ def _train_planned(
             defense.copy_weights_from(initial)
         data = TrainingData(plan.train, plan.dataset.validation, plan.pairs)
         defense.run_training(data, plan.loop, plan.config.to_settings(), plan.run)
+    if not has_file_hashes(plan.run):
+        save_file_hashes(plan.run, plan.loop.total_steps(len(plan.train)) if plan.loop else 0)
     return defense
 
 

@@ -1,5 +1,6 @@
 """Version directories that an export writes, and exports that fail."""
 
+import json
 import os
 import sys
 import time
@@ -9,14 +10,48 @@ import tensorflow as tf
 
 import tfdefense
 from tests.conftest import SHAPE
+from tests.serving.conftest import CLASS_NAMES
 from tfdefense.errors import UserError
-from tfdefense.serving import Variant, export
+from tfdefense.serving import ModelFacts, Variant, export, open_model
+from tfdefense.serving.core.class_names import load_class_names
 
 
 def test_class_names_are_an_asset(exported):
-    assert (exported / "assets" / "class_names.txt").read_text() == "up\nmiddle\ndown\n"
+    assert json.loads((exported / "assets" / "class_names.json").read_text()) == list(CLASS_NAMES)
     loaded = tf.saved_model.load(str(exported))
-    assert loaded.class_names.asset_path.numpy().decode().endswith("class_names.txt")
+    assert loaded.class_names.asset_path.numpy().decode().endswith("class_names.json")
+
+
+def test_another_number_of_class_names_is_refused(small_defense, tmp_path):
+    message = "2 class names given; the classifier 'toy' has 3 classes"
+    with pytest.raises(UserError, match=message):
+        export(small_defense, tmp_path / "model", facts=ModelFacts(("a", "b")))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_class_names_of_any_text_reach_client_and_card(small_defense, tmp_path):
+    names = ("", 'line\nbreak "|"', "Füße 🦜 <b>\udcff")
+    path = export(small_defense, tmp_path, facts=ModelFacts(names))
+    assert open_model(path).class_names == names
+    card = (path / "model_card.md").read_text(encoding="utf-8")
+    expected = (
+        'Classes: 0 is "", 1 is line break "|", 2 is Füße 🦜 &lt;b>\\udcff (`class_names.json`).'
+    )
+    assert expected in card
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '["a"', "\0"])
+def test_a_damaged_file_of_class_names_is_named(tmp_path, text):
+    (tmp_path / "class_names.json").write_text(text)
+    with pytest.raises(UserError, match=r"class_names\.json: damaged"):
+        load_class_names(tmp_path)
+
+
+def test_class_names_of_older_exports_are_read(tmp_path):
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "class_names.txt").write_text("one\nzwölf\n", encoding="utf-8")
+    assert load_class_names(tmp_path) == ("one", "zwölf")
 
 
 @pytest.mark.slow

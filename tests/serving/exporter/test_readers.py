@@ -12,6 +12,8 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import SHAPE
+from tests.serving.conftest import CLASS_NAMES
+from tests.serving.shown_signatures import documented_signatures, parse_all_signatures
 
 INVALID = {
     "shape": (lambda x: x[:, 1:], "images: shape [24 11 12 1] given, [N, 12, 12, 1] needed."),
@@ -119,14 +121,9 @@ def test_saved_model_cli_runs_every_signature(saved_model_cli, expected):
 
 
 @pytest.mark.slow
-def test_saved_model_cli_shows_inputs_and_outputs(saved_model_cli):
+def test_saved_model_cli_shows_inputs_and_outputs(saved_model_cli, served_defense):
     shown = saved_model_cli["show"].stdout
-    for signature in ("serving_default", "purify", "classify", "serving_bytes"):
-        assert f"signature_def['{signature}']" in shown
-    for text in ("inputs['images']", "shape: (-1, 12, 12, 1)", "inputs['image_bytes']"):
-        assert text in shown
-    for name in ("purified", "perturbation_norm", "logits", "probabilities", "classes"):
-        assert f"outputs['{name}']" in shown
+    assert parse_all_signatures(shown) == documented_signatures(served_defense, len(CLASS_NAMES))
     assert "tensorflow/serving/predict" in shown
 
 

@@ -11,7 +11,7 @@ def assert_agrees_and_checks(path, expected, toy_images, pngs, atol):
     """Check the files, the logits for arrays and for files, and the rejection of a wrong range."""
     assert {file.name for file in path.iterdir()} == {
         "model.tflite",
-        "class_names.txt",
+        "class_names.json",
         "model_card.md",
     }
     model = open_model(path.parent)
@@ -42,3 +42,12 @@ def test_float16_agrees_with_the_defence(served_defense, expected, toy_images, p
 @pytest.mark.slow
 def test_int8_agrees_with_the_defence(exported_int8, expected, toy_images, pngs):
     assert_agrees_and_checks(exported_int8, expected, toy_images, pngs, 0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 3, 8, 128])
+def test_every_output_has_the_batch_first(exported_tflite, exported_int8, toy_images, count):
+    images = np.tile(toy_images, (6, 1, 1, 1))[:count]
+    for path in (exported_tflite, exported_int8):
+        for name, values in open_model(path).predict("serving_default", images).items():
+            assert len(values) == count, name

@@ -13,6 +13,11 @@ from tfdefense.serving import Variant
         ({"precision": "int8"}, "--precision=int8: one of float32, float16, bfloat16 is needed"),
         ({"format": "tflite", "precision": "bfloat16"}, "one of float32, float16, int8 is needed"),
         ({"max_batch": 0}, "--max_batch=0: at least 1 is needed"),
+        ({"batch_sizes": ()}, "--batch_sizes=: 0 numbers given; 1 to 200 are needed"),
+        ({"batch_sizes": (0, 8)}, "--batch_sizes=0,8: numbers from 1 to 4,096 are needed"),
+        ({"batch_sizes": (4097,)}, "--batch_sizes=4097: numbers from 1 to 4,096 are needed"),
+        ({"batch_sizes": tuple(range(1, 202))}, "201 numbers given; 1 to 200 are needed"),
+        ({"format": "tflite", "batch_sizes": (1,)}, "--batch_sizes=1: a TFLite model has no warm"),
     ],
 )
 def test_unusable_variants_are_rejected(arguments, message):

@@ -5,19 +5,49 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tests.serving.fake_server import SessionModel
+from tfdefense.errors import UserError
+from tfdefense.serving import Variant, export
+from tfdefense.serving.exporter.signatures import Signatures
+from tfdefense.serving.exporter.warmup import warmup_batch_sizes
+
+NAMES = ("serving_default", "purify", "classify", "serving_bytes")
 
 
 @pytest.mark.slow
 def test_the_model_answers_its_warm_up_requests(exported):
-    model = SessionModel(exported)
-    requests = set()
-    records = tf.data.TFRecordDataset(str(exported / "assets.extra/tf_serving_warmup_requests"))
+    found = answer_requests(exported, "apeganpp")
+    assert found == {(name, size) for name in NAMES for size in (1, 8, 32)}
+
+
+@pytest.mark.slow
+def test_each_signature_has_a_request_of_each_allowed_batch_size(small_defense, tmp_path):
+    path = export(small_defense, tmp_path / "bits", Variant(batch_sizes=(128, 1, 8, 3)))
+    found = answer_requests(path, "bits")
+    assert found == {(name, size) for name in NAMES for size in (1, 3, 8, 128)}
+    assert "Warm-up requests of 1, 3, 8, 128 images" in (path / "model_card.md").read_text()
+
+
+def test_default_sizes_fit_into_a_request(small_defense):
+    variant = Variant(max_batch=20)
+    assert warmup_batch_sizes(Signatures(small_defense, 20), variant) == (1, 8, 20)
+
+
+def test_a_request_of_2_gib_is_refused(small_defense):
+    size = 2**31 // (4 * 12 * 12)
+    variant = Variant(max_batch=size, batch_sizes=(1, size))
+    with pytest.raises(UserError, match=f"--batch_sizes={size}: a request of so many images"):
+        warmup_batch_sizes(Signatures(small_defense, size), variant)
+
+
+def answer_requests(path, model_name):
+    """Run all warm-up requests; return their signatures and numbers of images."""
+    model, requests = SessionModel(path), set()
+    records = tf.data.TFRecordDataset(str(path / "assets.extra/tf_serving_warmup_requests"))
     for record in records.as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
-        assert request.model_spec.name == "apeganpp"
+        assert request.model_spec.name == model_name
         inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
         model.predict(request.model_spec.signature_name, inputs)
         (values,) = inputs.values()
         requests.add((request.model_spec.signature_name, len(values)))
-    names = ("serving_default", "purify", "classify", "serving_bytes")
-    assert requests == {(name, size) for name in names for size in (1, 8, 32)}
+    return requests

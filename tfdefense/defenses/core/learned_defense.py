@@ -17,6 +17,7 @@ from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
 from tfdefense.training import LoopConfig, Replica, Trainer, epochs_to_show, usual_batch_size
 from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.run_files import save_file_hashes
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.training.task import Validate
 
@@ -228,6 +229,8 @@ class LearnedDefense(Defense):
         if not trainer.is_finished(len(train)):
             validate = self.make_validator(data.validation) if data.validation else None
             trainer.fit(arrays or self.training_arrays(train, pairs), validate)
+            if run is not None:
+                save_file_hashes(run, steps)
         return self
 
     def _check_splits(self, data: TrainingData) -> None:

@@ -21,9 +21,9 @@ from tfdefense.serving.client.model_client import (
 )
 from tfdefense.serving.client.output_checks import OutputRules
 from tfdefense.serving.client.tflite_rules import require_safe_tflite
+from tfdefense.serving.core.class_names import load_class_names
 from tfdefense.serving.core.input_checks import check_images, decode_images
 from tfdefense.serving.core.model_directory import (
-    CLASS_NAMES_FILE,
     SAVED_MODEL_FILE,
     TFLITE_FILE,
     latest_version,
@@ -32,7 +32,7 @@ from tfdefense.utils.file_trial import try_file
 from tfdefense.utils.graph_checks import rejection_reason
 from tfdefense.utils.hashing import hash_path
 from tfdefense.utils.trust import trusts_model_files
-from tfdefense.utils.untrusted_file import read_text_file, require_regular_tree
+from tfdefense.utils.untrusted_file import require_regular_tree
 
 
 def open_model(path: str | Path, flag: str = "model") -> ModelClient:
@@ -77,7 +77,7 @@ class _LocalClient(abc.ABC):
         require_regular_tree(path, location, allow_links=trusts_model_files())
         # A path alone is not enough: the first export of every run ends in "export/1".
         self.version = f"{'/'.join(path.resolve().parts[-2:])}@{hash_path(path)[:12]}"
-        self.class_names = _read_class_names(path)
+        self.class_names = load_class_names(path)
         self._open(path)
         self.image_shape = self._rules.image_shape
 
@@ -206,13 +206,6 @@ def _make_rules(
 
 def _spec_shapes(specs: dict[str, tf.TensorSpec]) -> dict[str, tuple[int | None, ...]]:
     return {name: tuple(spec.shape) for name, spec in specs.items()}
-
-
-def _read_class_names(path: Path) -> tuple[str, ...]:
-    for file in (path / "assets" / CLASS_NAMES_FILE, path / CLASS_NAMES_FILE):
-        if file.is_file():
-            return tuple(read_text_file(file).splitlines())
-    return ()
 
 
 def _client_class(path: Path) -> type[SavedModelClient] | type[TFLiteClient] | None:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 SAVED_MODEL_FILE = "saved_model.pb"
 TFLITE_FILE = "model.tflite"
-CLASS_NAMES_FILE = "class_names.txt"
 MAX_VERSION = 2**63 - 1
 
 

@@ -1,17 +1,19 @@
 """Model card: a page on what an exported model does and how robust it is."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 from tfdefense.evaluation.report.render import accuracy_table_lines, failed_check_lines
 from tfdefense.evaluation.report.report import Report
-from tfdefense.serving.exporter.model_facts import ModelFacts
+from tfdefense.serving.exporter.operations import GraphRequirements
+from tfdefense.serving.exporter.requirements_section import requirements_section
 from tfdefense.serving.exporter.signatures import CERTIFY_ALPHA, CERTIFY_VOTES, Signatures
 from tfdefense.serving.exporter.variant import Variant
 from tfdefense.serving.exporter.variant_accuracy import VariantAccuracy
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.statistics import wilson_interval
-from tfdefense.utils.tables import format_share, markdown_table
+from tfdefense.utils.tables import escape_markdown, format_share, markdown_table
 
 _NOT_EVALUATED = (
     "**This model has not been attacked: its robustness is unknown.** `bin/evaluate --run=DIR` attacks it; export it again"
@@ -20,12 +22,29 @@ _NOT_EVALUATED = (
 _MAX_CLASSES_LISTED = 20
 
 
+@dataclasses.dataclass(frozen=True)
+class ModelContents:
+    """Contents of an exported model.
+
+    Attributes:
+      class_names: K names.
+      requirements: what a server needs to load the graph; None for TFLite.
+      warmup_sizes: numbers of images of the warm-up requests; empty if there are none.
+      accuracies: comparison of the variant with the defence; empty if there is none.
+    """
+
+    class_names: Sequence[str]
+    requirements: GraphRequirements | None = None
+    warmup_sizes: Sequence[int] = ()
+    accuracies: Sequence[VariantAccuracy] = ()
+
+
 def model_card(
     signatures: Signatures,
     variant: Variant,
     path: Path,
-    facts: ModelFacts,
-    accuracies: Sequence[VariantAccuracy],
+    contents: ModelContents,
+    report: Report | None,
 ) -> str:
     """Return the text of `model_card.md`.
 
@@ -33,10 +52,10 @@ def model_card(
       signatures: signatures of the exported model.
       variant: file format and precision of the exported model.
       path: directory of the exported model, `<model>/<version>`.
-      facts: K class names, and the report of the defence if there is one.
-      accuracies: comparison of the variant with the defence; empty if there is none.
+      contents: what was written.
+      report: report of the defence; None if it was not evaluated.
     """
-    defense, classifier, report = signatures.defense, signatures.classifier, facts.report
+    defense, classifier = signatures.defense, signatures.classifier
     dataset = f" for {report.rows[0].dataset}" if report is not None else ""
     return "\n".join(
         [
@@ -46,11 +65,12 @@ def model_card(
             " classified.",
             "",
             *_robustness(report),
-            *_variant_section(variant, accuracies),
+            *_variant_section(variant, contents.accuracies),
             "## Inputs and outputs",
             "",
-            *_interface(signatures, variant, facts.class_names),
+            *_interface(signatures, variant, contents.class_names),
             "",
+            *requirements_section(contents.requirements, contents.warmup_sizes),
             "## Training settings",
             "",
             *(
@@ -155,6 +175,8 @@ def _interface(signatures: Signatures, variant: Variant, class_names: Sequence[s
 
 def _class_list(class_names: Sequence[str]) -> str:
     listed = class_names[:_MAX_CLASSES_LISTED]
-    text = ", ".join(f"{index} is {name}" for index, name in enumerate(listed))
+    # An empty name is shown as "".
+    shown = [escape_markdown(name) or '""' for name in listed]
+    text = ", ".join(f"{index} is {name}" for index, name in enumerate(shown))
     rest = len(class_names) - len(listed)
-    return f"Classes: {text}{f', and {rest} more' if rest else ''} (`class_names.txt`)."
+    return f"Classes: {text}{f', and {rest} more' if rest else ''} (`class_names.json`)."

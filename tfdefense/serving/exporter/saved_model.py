@@ -8,17 +8,18 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework import meta_graph
 
-from tfdefense.serving.core.model_directory import CLASS_NAMES_FILE, SAVED_MODEL_FILE
+from tfdefense.serving.core.class_names import save_class_names
+from tfdefense.serving.core.model_directory import SAVED_MODEL_FILE
 from tfdefense.serving.exporter.signatures import Signatures
 from tfdefense.training.mixed_precision import compute_in
-from tfdefense.utils.visible_text import visible_text
 
 
 def write_saved_model(
     signatures: Signatures, path: Path, class_names: Sequence[str], precision: str = "float32"
 ) -> None:
-    """Write the SavedModel and its `assets/class_names.txt`, one name per line.
+    """Write the SavedModel and its `assets/class_names.json`.
 
     Args:
       signatures: signatures of the model.
@@ -55,15 +56,7 @@ def write_saved_model(
             tf.saved_model.save(module, str(path), signatures=module.served)
         except tf.errors.OpError as error:
             raise OSError(0, error.message.splitlines()[0]) from error
-    _declare_image_shape(path, signatures.image_shape)
-
-
-def save_class_names(directory: Path, class_names: Sequence[str]) -> Path:
-    """Write `class_names.txt`, one name per line; line breaks in a name become escapes."""
-    path = directory / CLASS_NAMES_FILE
-    lines = (visible_text(name, keep="") + "\n" for name in class_names)
-    path.write_text("".join(lines), encoding="utf-8")
-    return path
+    _complete_graph(path, signatures.image_shape)
 
 
 def networks_of(signatures: Signatures) -> list[keras.Layer]:
@@ -72,14 +65,21 @@ def networks_of(signatures: Signatures) -> list[keras.Layer]:
     return list({id(network): network for network in networks}.values())
 
 
-def _declare_image_shape(path: Path, image_shape: tuple[int, ...]) -> None:
-    """Write the image shape into the stored signatures.
+def _complete_graph(path: Path, image_shape: tuple[int, ...]) -> None:
+    """Write the image shape into the stored signatures, and remove what older programs do not know.
 
-    The graph leaves it open, so that its own checks see images of other shapes.
+    The graph leaves the shape open, so that its own checks see images of other shapes. Attributes
+    with their default values, and the names of variables for debuggers, change nothing; TensorFlow
+    refuses an attribute that is newer than itself.
     """
     file = path / SAVED_MODEL_FILE
     saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
-    for signature in saved.meta_graphs[0].signature_def.values():
+    (graph,) = saved.meta_graphs
+    meta_graph.strip_graph_default_valued_attrs(graph)
+    for node in graph.graph_def.node:
+        if node.op == "VarHandleOp":
+            node.attr.pop("debug_name", None)
+    for signature in graph.signature_def.values():
         for tensor in signature.inputs.values():
             if len(tensor.tensor_shape.dim) == 4:
                 for dimension, size in zip(tensor.tensor_shape.dim[1:], image_shape, strict=True):

@@ -1,8 +1,9 @@
 """Serving signatures of a defence: functions from named tensors to named tensors."""
 
 import contextlib
+import functools
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import tensorflow as tf
 
@@ -56,45 +57,67 @@ class Signatures:
         also has `certify`, from `images` to `classes` int64 [N], -1 where the defence abstains, and
         `radii` float32 [N], the L2 radius within which the class does not change.
 
+        Every output has N as its first dimension, so a server can join requests and split outputs.
+        The pipeline and the classifier are traced once each, and all signatures call these traces.
+        A runtime computes only the outputs that a signature returns, so `purify` does not classify.
+
         Args:
-          trace_context: returns a context manager that is active while each function is traced.
+          trace_context: returns a context manager that is active while networks are traced.
         """
-
-        def make_function(
-            run: Callable[[tf.Tensor], dict[str, tf.Tensor]], input_spec: tf.TensorSpec
-        ) -> tf.types.experimental.GenericFunction:
-            def run_in_context(values: tf.Tensor) -> dict[str, tf.Tensor]:
-                with trace_context():
-                    return run(values)
-
-            return tf.function(run_in_context, input_signature=[input_spec], autograph=False)
-
+        valid = tf.TensorSpec([None, *self.image_shape], tf.float32, name="images")
         # All dimensions are open, so that images of a wrong size reach the check.
         images = tf.TensorSpec([None, None, None, None], tf.float32, name="images")
         encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
+
+        def trace_once(run: Callable[[tf.Tensor], Any]) -> Callable[[tf.Tensor], Any]:
+            def run_in_context(values: tf.Tensor) -> Any:
+                with trace_context():
+                    return run(values)
+
+            return _make_function(run_in_context, valid)
+
+        decode = _decoder(self.image_shape, self.max_batch)
+        classifier = trace_once(self.classifier)
+        pipeline = trace_once(lambda images: self.run_pipeline(images, classifier))
+
+        def purify(images: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"purified": pipeline(self._check(images))["purified"]}
+
         functions = {
-            "serving_default": make_function(self._run_default, images),
-            "purify": make_function(self._purify, images),
-            "classify": make_function(self._classify, images),
-            "serving_bytes": make_function(self._run_encoded, encoded),
+            "serving_default": _make_function(lambda images: pipeline(self._check(images)), images),
+            "purify": _make_function(purify, images),
+            "classify": _make_function(
+                lambda images: _class_outputs(classifier(self._check(images))), images
+            ),
+            "serving_bytes": _make_function(
+                lambda image_bytes: pipeline(decode(image_bytes)), encoded
+            ),
         }
         if self.defense.certifies:
-            functions["certify"] = make_function(self._certify, images)
+            certify = trace_once(self._certify)
+            functions["certify"] = _make_function(
+                lambda images: certify(self._check(images)), images
+            )
         return functions
 
-    def run_pipeline(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    def run_pipeline(
+        self, images: tf.Tensor, classifier: Callable[[tf.Tensor], tf.Tensor] | None = None
+    ) -> dict[str, tf.Tensor]:
         """Purify and classify images without checking them.
 
         Args:
           images: float32 [N, H, W, C] in [0, 1].
+          classifier: images -> logits [N, K]; None means the classifier of the defence.
 
         Returns:
           `purified` float32 [N, H, W, C] in [0, 1]; `perturbation_norm` float32 [N], the L2 norm of
           the change made by purifying; `logits` and `probabilities` float32 [N, K]; `classes` int64
           [N]; for a defence that detects, also `refused`, bool [N].
         """
-        purified, logits = self.defense.purify_and_classify(self.classifier, images)
-        purified = self._set_shape(purified)
+        classifier = classifier or self.classifier
+        purified, logits = self.defense.purify_and_classify(classifier, images)
+        # Some purifiers return tensors of unknown static size, although the size never changes.
+        purified = tf.reshape(purified, [-1, *self.image_shape])
         change = tf.reshape(purified - images, [tf.shape(images)[0], -1])
         outputs = {
             "purified": purified,
@@ -105,30 +128,29 @@ class Signatures:
             outputs["refused"] = self.defense.detector_score(images) > 0
         return outputs
 
-    def _run_default(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self.run_pipeline(self._check(images))
-
-    def _purify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"purified": self._set_shape(self.defense.purify(self._check(images)))}
-
-    def _classify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _class_outputs(self.classifier(self._check(images)))
-
     def _certify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         radii = tf.constant(self._radii)
         defense = cast(CertifyingDefense, self.defense)
-        classes, found = defense.certify(self._check(images), radii, CERTIFY_VOTES)
+        classes, found = defense.certify(images, radii, CERTIFY_VOTES)
         return {"classes": tf.cast(classes, tf.int64), "radii": found}
-
-    def _run_encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return self.run_pipeline(decode_images(image_bytes, self.image_shape, self.max_batch))
-
-    def _set_shape(self, purified: tf.Tensor) -> tf.Tensor:
-        # Some purifiers return tensors of unknown static size, although the size never changes.
-        return tf.reshape(purified, [-1, *self.image_shape])
 
     def _check(self, images: tf.Tensor) -> tf.Tensor:
         return check_images(images, self.image_shape, self.max_batch)
+
+
+@functools.lru_cache(maxsize=16)
+def _decoder(image_shape: tuple[int, ...], max_batch: int) -> tf.types.experimental.GenericFunction:
+    """Return `decode_images`, traced once in a process: its trace takes as long as a defence's."""
+    return _make_function(
+        lambda image_bytes: decode_images(image_bytes, image_shape, max_batch),
+        tf.TensorSpec([None], tf.string, name="image_bytes"),
+    )
+
+
+def _make_function(
+    run: Callable[[tf.Tensor], Any], input_spec: tf.TensorSpec
+) -> tf.types.experimental.GenericFunction:
+    return tf.function(run, input_signature=[input_spec], autograph=False)
 
 
 def _class_outputs(logits: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -8,15 +8,16 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfdefense.errors import UserError, short_reason
+from tfdefense.serving.core.class_names import save_class_names
 from tfdefense.serving.core.model_directory import TFLITE_FILE
-from tfdefense.serving.exporter.saved_model import networks_of, save_class_names
+from tfdefense.serving.exporter.saved_model import networks_of
 from tfdefense.serving.exporter.signatures import Signatures
 
 
 def write_tflite(
     signatures: Signatures, path: Path, class_names: Sequence[str], precision: str
 ) -> None:
-    """Write `model.tflite` and `class_names.txt`.
+    """Write `model.tflite` and `class_names.json`.
 
     The only signature is `serving_default`. It takes `images`, float32 [N, H, W, C] in [0, 1], does
     not check them, and returns the outputs of `Signatures.run_pipeline`.

@@ -4,6 +4,8 @@ import dataclasses
 
 from tfdefense.errors import require, unknown_name
 
+# TF Serving reads this many warm-up requests, and a model has up to five signatures.
+_MAX_BATCH_SIZES = 1_000 // 5
 _PRECISIONS = {
     "saved_model": ("float32", "float16", "bfloat16"),
     "tflite": ("float32", "float16", "int8"),
@@ -12,7 +14,7 @@ _PRECISIONS = {
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """File format, weight precision and request limit of an exported model.
+    """File format, weight precision and batch sizes of an exported model.
 
     Attributes:
       format: "saved_model" or "tflite".
@@ -20,6 +22,9 @@ class Variant:
         float32; "bfloat16" (SavedModel only) halves the size and computes in bfloat16; "int8"
         (TFLite only).
       max_batch: largest number of images in one request.
+      batch_sizes: numbers of images of the warm-up requests: all `allowed_batch_sizes` of a TF
+        Serving that joins requests. SavedModel only. None means 1, 8 and 32, as far as one request
+        may have so many images.
 
     Raises:
       UserError: an unknown name, or a number out of range.
@@ -28,6 +33,7 @@ class Variant:
     format: str = "saved_model"
     precision: str = "float32"
     max_batch: int = 4096
+    batch_sizes: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.format not in _PRECISIONS:
@@ -38,6 +44,24 @@ class Variant:
             f"--precision={self.precision}: one of {', '.join(allowed)} is needed with --format={self.format}.",
         )
         require(self.max_batch >= 1, f"--max_batch={self.max_batch}: at least 1 is needed.")
+        if self.batch_sizes is not None:
+            self._check_batch_sizes(self.batch_sizes)
+
+    def _check_batch_sizes(self, sizes: tuple[int, ...]) -> None:
+        given = f"--batch_sizes={','.join(map(str, sizes))}"
+        require(
+            self.format == "saved_model",
+            f"{given}: a TFLite model has no warm-up requests. Leave --batch_sizes out.",
+        )
+        require(
+            1 <= len(sizes) <= _MAX_BATCH_SIZES,
+            f"{given[:60]}: {len(sizes)} numbers given; 1 to {_MAX_BATCH_SIZES} are needed, because TF Serving reads"
+            " 1,000 warm-up requests.",
+        )
+        require(
+            all(1 <= size <= self.max_batch for size in sizes),
+            f"{given[:60]}: numbers from 1 to {self.max_batch:,} are needed (--max_batch sets the limit).",
+        )
 
     @property
     def is_plain(self) -> bool:

@@ -1,0 +1,72 @@
+"""Weight files of a run that are not those that its training wrote."""
+
+import pytest
+
+from tfdefense.errors import UserError
+from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.run_files import FILE, require_original_files, save_file_hashes
+
+CHECKPOINT = "checkpoints/ckpt-7.index"
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A finished run of 7 steps, with an older checkpoint."""
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("classifier.keras", CHECKPOINT, "checkpoints/ckpt-5.index"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "config.json").write_text('{"settings": {"seed": 0}, "surroundings": {}}')
+    run = RunDirectory(tmp_path)
+    save_file_hashes(run, 7)
+    return run
+
+
+def test_the_files_of_the_training_are_accepted(run):
+    require_original_files(run)
+
+
+def test_other_checkpoints_may_be_removed(run):
+    (run.path / "checkpoints/ckpt-5.index").unlink()
+    require_original_files(run)
+
+
+def test_runs_without_hashes_are_not_checked(run):
+    (run.path / FILE).unlink()
+    (run.path / CHECKPOINT).unlink()
+    require_original_files(run)
+
+
+@pytest.mark.parametrize("name", ["classifier.keras", CHECKPOINT])
+@pytest.mark.parametrize("content", [b"", b"of another run"])
+def test_another_file_is_named(run, name, content):
+    (run.path / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"{name} is not the file that the training wrote"):
+        require_original_files(run)
+
+
+def test_files_of_a_run_with_other_settings_are_refused(run):
+    (run.path / "config.json").write_text('{"settings": {"seed": 1}, "surroundings": {}}')
+    with pytest.raises(UserError, match=r"not trained with the settings in config\.json"):
+        require_original_files(run)
+
+
+def test_moved_data_are_no_other_settings(run):
+    (run.path / "config.json").write_text(
+        '{"settings": {"seed": 0}, "surroundings": {"data_dir": "/x"}}'
+    )
+    require_original_files(run)
+
+
+def test_a_missing_file_is_named(run):
+    (run.path / CHECKPOINT).unlink()
+    with pytest.raises(UserError, match=f"{CHECKPOINT} is missing"):
+        require_original_files(run)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema": 2, "files": {}}', '{"schema": 1, "files": {"a": 1}}', "\0"]
+)
+def test_damaged_hashes_are_named(run, text):
+    (run.path / FILE).write_text(text)
+    with pytest.raises(UserError, match=r"files\.json: damaged"):
+        require_original_files(run)

@@ -1,0 +1,96 @@
+"""Directory of the versions of an exported model: the next version, and what is in the way."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from tfdefense.errors import require
+from tfdefense.serving.core.model_directory import (
+    MAX_VERSION,
+    SAVED_MODEL_FILE,
+    TFLITE_FILE,
+    latest_version,
+    list_versions,
+)
+
+_FILES = {"saved_model": SAVED_MODEL_FILE, "tflite": TFLITE_FILE}
+_ABANDONED_SECONDS = 24 * 3600
+
+
+def version_directory(directory: Path, version: int | None, format: str) -> Path:
+    """Return the directory of a new version.
+
+    Args:
+      directory: directory of all versions.
+      version: version number; None means the next free one.
+      format: "saved_model" or "tflite".
+
+    Raises:
+      UserError: the version exists or is not an int64 above 0, other versions have another format, or
+        the directory or one in it is a link.
+    """
+    require_no_links(directory)
+    newest = latest_version(directory)
+    require(
+        newest is None or not any(newest.iterdir()) or (newest / _FILES[format]).is_file(),
+        f"--output={directory}: has versions that are not of --format={format}, and a server treats all versions"
+        " as one model. Give another directory.",
+    )
+    free = 1 if newest is None else int(newest.name) + 1
+    if version is None:
+        require(
+            free <= MAX_VERSION,
+            f"--output={directory}: has the version {MAX_VERSION}, the largest. Give another directory.",
+        )
+        return directory / str(free)
+    is_number = isinstance(version, int) and not isinstance(version, bool)
+    require(
+        is_number and 1 <= version <= MAX_VERSION,
+        f"--version={version}: a number from 1 to {MAX_VERSION} is needed.",
+    )
+    require(
+        version not in list_versions(directory),
+        f"--version={version}: exists in {directory}, and a server may have loaded it. Leave --version out to write"
+        f" the next free version, {free}.",
+    )
+    return directory / str(version)
+
+
+def require_no_links(directory: Path) -> None:
+    """Raise `UserError` if a directory of versions, or an entry in it, is a symbolic link.
+
+    The files of a version would be written to another place than the one named.
+    """
+    _require_directory_itself(directory, directory)
+    for entry in sorted(directory.iterdir()) if directory.is_dir() else []:
+        require(
+            not entry.is_symlink(),
+            f"--output={directory}: {entry} is a symbolic link to another place. Remove it, or give another"
+            " directory.",
+        )
+
+
+def require_path_without_links(directory: Path) -> None:
+    """Raise `UserError` if a part of a typed path is a symbolic link.
+
+    Args:
+      directory: the path as typed; only the parts in it are looked at.
+    """
+    for part in reversed([directory, *directory.parents]):
+        _require_directory_itself(part, directory)
+
+
+def remove_abandoned(directory: Path) -> None:
+    """Remove the partial directories of killed exports: those older than a day."""
+    for partial in directory.glob("partial-*"):
+        if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _require_directory_itself(part: Path, directory: Path) -> None:
+    require(
+        not part.is_symlink(),
+        f"--output={directory}: {part} is a symbolic link. Give the path without links:"
+        f" --output={os.path.realpath(directory)}",
+    )
