@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdefense.defenses.core.augmenting_defense import AugmentationConfig
 from tfdefense.defenses.core.hyperparameters import hyperparameter
 from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.errors import require
@@ -14,7 +15,7 @@ from tfdefense.networks.generator_factory import check_generator, make_generator
 
 
 @dataclasses.dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(AugmentationConfig):
     """Hyperparameters of a purifier's generator, common to all papers.
 
     Raises:
@@ -42,6 +43,7 @@ class GeneratorConfig:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         # The dataclass is frozen.
         object.__setattr__(self, "widths", tuple(self.widths))
         check_generator(self.generator, self.levels, self.widths, self.thresholds)
