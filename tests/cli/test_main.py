@@ -80,6 +80,21 @@ BAD = [
         "--batch_size=5000: digits has 1,257 training images; 1 to 1,257",
     ),
     (["train", "--classifier=lenet", "--mirror"], "a mirrored image of digits has another class"),
+    (["train", "--classifier=lenet", "--average=1"], "--average=1.0: a number in [0, 1)"),
+    (["train", "--defense=apegan", "--mirror"], "a mirrored image of digits has another class"),
+    (["train", "--defense=apegan+bit_depth", "--mirror"], "a mirrored image of digits has another"),
+    (
+        ["train", "--defense=apegan", "--augmentation=shfit"],
+        "unknown --augmentation 'shfit'. Did you mean 'shift'",
+    ),
+    (
+        ["train", "--defense=bit_depth", "--mirror"],
+        "--mirror: not a setting of --defense=bit_depth",
+    ),
+    (
+        ["train", "--defense=magnet", "--average=0.9"],
+        "--average: not a setting of --defense=magnet",
+    ),
     (["train", "--classifier=lenet", "--cutout=28"], "--cutout=28: images of 28x28 given"),
     (["train", "--classifier=custom.keras"], "--classifier=custom.keras: exists already"),
     (["train", "--classifier=resnet18", "--dataset=npz:small.npz"], "images of (8, 8, 1) given"),

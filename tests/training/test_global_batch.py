@@ -34,8 +34,18 @@ def train_adversarially(split, file):
     return [*defense.network.variables, *defense.optimizer.variables]
 
 
-def train_classifier(split, file):
-    recipe = Recipe(batch_size=8, learning_rate=1e-7, training_images=len(split), mirror=True)
+def train_averaged_classifier(split, file):
+    return train_classifier(split, file, average=0.9)
+
+
+def train_classifier(split, file, average=0.0):
+    recipe = Recipe(
+        batch_size=8,
+        learning_rate=1e-7,
+        training_images=len(split),
+        mirror=True,
+        average=average,
+    )
     architecture = Architecture(
         "both", "both layers", make_model_with_dropout_and_norm, grey=recipe
     )
@@ -47,7 +57,9 @@ def train_classifier(split, file):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("train", [train_adversarially, train_classifier])
+@pytest.mark.parametrize(
+    "train", [train_adversarially, train_classifier, train_averaged_classifier]
+)
 def test_two_replicas_train_as_one(toy_split, two_replicas, tmp_path, train):
     file = tmp_path / "of_one_replica.keras"
     make_model_with_dropout_and_norm().save(file)

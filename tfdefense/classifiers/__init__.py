@@ -6,7 +6,8 @@ A new architecture is one file in this folder and one line in `registry.py`.
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from tfdefense.classifiers.core.classifier_training import ClassifierConfig, ClassifierTraining
+from tfdefense.classifiers.core.classifier_config import ClassifierConfig
+from tfdefense.classifiers.core.classifier_training import ClassifierTraining
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.classifiers.custom.input_format import InputFormat
 from tfdefense.classifiers.custom.output_selection import OutputSelection

@@ -40,9 +40,6 @@ from tfdefense.training.run_directory import RunDirectory
 _CLASSIFIER_FLAGS = {
     "optimizer": "adam or sgd (default: the recipe of the network).",
     "weight_decay": "Decay of kernels per step and unit of learning rate (default: the recipe).",
-    "augmentation": f"{', '.join(AUGMENTATIONS)} (default: the recipe).",
-    "mirror": "Mirror images in every second pass (default: colour images of a dataset that is known"
-    " to keep its classes, such as cifar10; never signs or digits).",
     "cutout": "Side in pixels of a grey square at a random place of each image; 0 for none (default: the"
     " recipe).",
     "label_smoothing": "Share of the target probability that is spread over all classes, in [0, 1)"
@@ -73,8 +70,8 @@ def command_flags() -> CommandFlags:
     for field in dataclasses.fields(ClassifierConfig):
         if field.name in _CLASSIFIER_FLAGS:
             flags.add_typed(
-                "training of a classifier (with epochs, batch_size, seed, learning_rate, and schedule: cosine"
-                " or triangle)",
+                "training of a classifier (with epochs, batch_size, seed, augmentation, mirror, average,"
+                " learning_rate, and schedule: cosine or triangle)",
                 field.name,
                 field.type,
                 _CLASSIFIER_FLAGS[field.name],
@@ -129,6 +126,29 @@ def _add_training_flags(flags: CommandFlags) -> None:
     )
     flags.add(
         "how", "seed", int, "Seed of initial weights, order of data and random draws (default: 0)."
+    )
+    flags.add(
+        "how",
+        "augmentation",
+        str,
+        f"Random changes of the training images, before any attack on them: {', '.join(AUGMENTATIONS)}"
+        " (default: for a defence, none; for a classifier, its recipe).",
+    )
+    flags.add(
+        "how",
+        "mirror",
+        bool,
+        "Mirror the training images in every second pass; never signs or digits (default: for a defence,"
+        " no; for a classifier, colour images of a dataset that is known to keep its classes, such as"
+        " cifar10).",
+    )
+    flags.add(
+        "how",
+        "average",
+        float,
+        "Momentum of a moving average of the weights, such as 0.999, which replaces the weights after"
+        " training; it is smaller in the first steps; 0 for none (default: for a defence, 0; for a"
+        " classifier, its recipe).",
     )
     flags.add(
         "how",

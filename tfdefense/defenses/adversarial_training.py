@@ -26,6 +26,7 @@ import tensorflow as tf
 from tfdefense.attacks.core.attack import BoundedAttack
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Split
+from tfdefense.defenses.core.augmenting_defense import AugmentationConfig
 from tfdefense.defenses.core.hyperparameters import (
     check_fraction,
     check_learning_rate,
@@ -44,7 +45,7 @@ from tfdefense.training.task import Validate
 
 
 @dataclasses.dataclass(frozen=True)
-class AdversarialTrainingConfig(InnerAttackConfig):
+class AdversarialTrainingConfig(InnerAttackConfig, AugmentationConfig):
     """Hyperparameters of adversarial training."""
 
     adversarial_share: float | None = hyperparameter(
@@ -56,7 +57,8 @@ class AdversarialTrainingConfig(InnerAttackConfig):
     )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        InnerAttackConfig.__post_init__(self)
+        AugmentationConfig.__post_init__(self)
         check_fraction(self, "adversarial_share")
         check_learning_rate(self)
 
@@ -125,6 +127,7 @@ class AdversarialTraining(LearnedDefense):
         self.optimizer = make_adam(self.network, self.config, steps, betas=ADAM_BETAS)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
+        batch = self.augment(batch, replica)
         clean, labels, share = batch["clean"], batch["labels"], self.adversarial_share
         attack = self.make_inner_attack(seed=replica.step)
         adversarial = attack.craft_in_graph(self._frozen_network, clean, labels, None).images

@@ -94,10 +94,10 @@ class APEGAN(PairTrainedPurifier):
         self.discriminator_optimizer = make_adam(self.discriminator, self.config, steps)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
-        clean, config = batch["clean"], self.config
-        adversarial = self.draw_adversarial(batch, replica)
+        pairs, config = self.draw_pairs(batch, replica), self.config
+        clean = pairs["clean"]
         with tf.GradientTape() as tape:
-            purified = self.generator(adversarial, training=True)
+            purified = self.generator(pairs["adversarial"], training=True)
             logits = self.discriminator(purified)
             squared_error = replica.mean(mean_squared_error(clean, purified))
             adversarial_loss = replica.mean(gan_generator_loss(logits))

@@ -122,13 +122,13 @@ class APEGANPlusPlus(PairTrainedPurifier):
         self.critic_optimizer = make_adam(self.critic, self.config, steps)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
-        adversarial = self.draw_adversarial(batch, replica)
+        pairs = self.draw_pairs(batch, replica)
         # G(x') is computed once, for both updates.
         with tf.GradientTape() as generator_tape:
-            purified = self.generator(adversarial, training=True)
+            purified = self.generator(pairs["adversarial"], training=True)
         critic = CriticTrainer(self.critic, self.critic_optimizer, self.config.penalty_weight)
-        critic_scalars = critic.step(batch["clean"], purified, replica)
-        loss_gradient, generator_scalars = self._generator_loss(batch, purified, replica)
+        critic_scalars = critic.step(pairs["clean"], purified, replica)
+        loss_gradient, generator_scalars = self._generator_loss(pairs, purified, replica)
         variables = self.generator.trainable_variables
         gradients = generator_tape.gradient(purified, variables, output_gradients=loss_gradient)
         self.generator_optimizer.apply(gradients, variables)
@@ -139,10 +139,10 @@ class APEGANPlusPlus(PairTrainedPurifier):
         }
 
     def _generator_loss(
-        self, batch: Mapping[str, tf.Tensor], purified: tf.Tensor, replica: Replica
+        self, pairs: Mapping[str, tf.Tensor], purified: tf.Tensor, replica: Replica
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Return the gradient of equation (1) with respect to G(x'), [n, H, W, C], and scalars."""
-        clean, labels, config = batch["clean"], batch["labels"], self.config
+        clean, labels, config = pairs["clean"], pairs["labels"], self.config
         # Only the images are watched: critic and classifier get no gradients here.
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             for_critic, for_error, for_classifier = copy_per_loss_term(tape, purified, 3)

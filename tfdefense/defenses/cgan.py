@@ -111,7 +111,7 @@ class ConditionalGAN(PairTrainedPurifier):
         self.discriminator_optimizer = make_adam(self.discriminator, self.config, steps)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
-        pairs = {**batch, "adversarial": self.draw_adversarial(batch, replica)}
+        pairs = self.draw_pairs(batch, replica)
         # G(x) is computed once, for both updates.
         with tf.GradientTape() as generator_tape:
             purified = self.generator(pairs["adversarial"], training=True)

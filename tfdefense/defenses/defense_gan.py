@@ -21,6 +21,7 @@ import tensorflow as tf
 from tfdefense.attacks.core import per_image_random
 from tfdefense.attacks.core.bpda import bpda
 from tfdefense.data.core.dataset import Split
+from tfdefense.defenses.core.augmenting_defense import AugmentationConfig
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.defenses.core.hyperparameters import (
     check_learning_rate,
@@ -47,7 +48,7 @@ _BETAS = (0.0, 0.9)
 
 
 @dataclasses.dataclass(frozen=True)
-class DefenseGANConfig:
+class DefenseGANConfig(AugmentationConfig):
     """Hyperparameters of Defense-GAN. Restarts and steps are those of the paper's tables."""
 
     restarts: int = hyperparameter(10, "R, number of random codes where the search starts")
@@ -69,6 +70,7 @@ class DefenseGANConfig:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("restarts", "search_steps", "code_size", "generator_filters"):
             value = getattr(self, name)
             require(value >= 1, f"--{name}={value}: at least 1 is needed.")
@@ -170,12 +172,13 @@ class DefenseGAN(LearnedDefense):
         return epochs_to_show(1_000_000, len(train), 10, 400, train.image_shape)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
+        clean = self.augment(batch, replica)["clean"]
         codes = replica.normal((self.config.code_size,))
         # G(z) is computed once, for both updates.
         with tf.GradientTape() as generator_tape:
             generated = self.generator(codes, training=True)
         critic = CriticTrainer(self.critic, self.critic_optimizer, self.config.penalty_weight)
-        critic_scalars = critic.step(batch["clean"], generated, replica)
+        critic_scalars = critic.step(clean, generated, replica)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(generated)
             loss = replica.mean(wasserstein_generator_loss(self.critic(generated)))

@@ -122,6 +122,7 @@ class DenoisedSmoothing(RandomizedDefense, GeneratorDefense):
         )
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
+        batch = self.augment(batch, replica)
         clean, target = batch["clean"], batch["labels"]
         if self.config.objective == "stability":
             target = tf.argmax(self.classifier(clean), -1, output_type=tf.int32)

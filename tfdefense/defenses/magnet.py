@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.data.core.dataset import Split
+from tfdefense.defenses.core.augmenting_defense import AugmentationConfig
 from tfdefense.defenses.core.detector_validator import DetectorValidator
 from tfdefense.defenses.core.hyperparameters import (
     check_fraction,
@@ -47,7 +48,7 @@ _BATCH = 500
 
 
 @dataclasses.dataclass(frozen=True)
-class MagNetConfig:
+class MagNetConfig(AugmentationConfig):
     """Hyperparameters of MagNet. The defaults are those of section 5."""
 
     noise: float | None = hyperparameter(
@@ -75,6 +76,7 @@ class MagNetConfig:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         filters, rate = self.filters, self.false_positive_rate
         check_fraction(self, "noise")
         require(filters is None or filters >= 1, f"--filters={filters}: at least 1 is needed.")
@@ -85,10 +87,8 @@ class MagNetConfig:
         if self.temperatures is not None:
             # The dataclass is frozen.
             object.__setattr__(self, "temperatures", tuple(self.temperatures))
-            for temperature in self.temperatures:
-                require(
-                    temperature > 0, f"--temperatures: {temperature} given, more than 0 is needed."
-                )
+            for value in self.temperatures:
+                require(value > 0, f"--temperatures: {value} given, more than 0 is needed.")
         check_learning_rate(self)
 
 
@@ -206,7 +206,7 @@ class MagNet(LearnedDefense):
         return epochs_to_show(2_000_000, len(train), 20, 400, train.image_shape)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
-        clean = batch["clean"]
+        clean = self.augment(batch, replica)["clean"]
         scalars = {}
         for autoencoder, optimizer in zip(self.autoencoders, self.optimizers, strict=True):
             noise = self.noise * replica.normal(self.classifier.image_shape)

@@ -117,6 +117,7 @@ class RobustPurifier(GeneratorDefense):
         self._ramp_steps = max(1.0, config.ramp * steps)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
+        batch = self.augment(batch, replica)
         clean, labels, config = batch["clean"], batch["labels"], self.config
         fraction = tf.minimum(1.0, tf.cast(replica.step + 1, tf.float32) / self._ramp_steps)
         attacked = self._attack(clean, labels, replica.step, fraction)

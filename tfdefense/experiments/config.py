@@ -5,6 +5,7 @@ from typing import Any
 
 from tfdefense.defenses import get_defense_class
 from tfdefense.defenses.core.defense import Defense
+from tfdefense.defenses.core.hyperparameters import stored_hyperparameters
 from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.errors import UserError, require
 from tfdefense.evaluation.protocol import EvaluationConfig
@@ -205,7 +206,7 @@ class ExperimentConfig:
         if training:
             settings |= training.to_settings()
         settings["seed"] = self.defense.seed
-        return settings | dataclasses.asdict(self.defense.hyperparameters)
+        return settings | stored_hyperparameters(self.defense.hyperparameters)
 
 
 def _setting_names(config: ExperimentConfig) -> set[str]:

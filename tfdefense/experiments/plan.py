@@ -14,6 +14,7 @@ from tfdefense.attacks.core.adversarial_dataset import (
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.classifiers.resolve import ClassifierReference
 from tfdefense.data import Dataset, Split
+from tfdefense.data.core.mirroring import require_mirrorable
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.learned_defense import LoopOptions
 from tfdefense.errors import UserError, require
@@ -100,6 +101,8 @@ def plan_training(
         if selection.classifier is not None and selection != resumed:
             classifier = selection.find()
         dataset = config.data.load_dataset(data_dir)
+        if getattr(config.defense.hyperparameters, "mirror", False):
+            require_mirrorable(dataset.source, dataset.name)
         if selection.classifier is None:
             classifier = selection.find(dataset)
     if config.evaluation is not None:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.defenses import get_defense_class
 from tfdefense.defenses.core.defense import Defense
+from tfdefense.defenses.core.hyperparameters import stored_hyperparameters
 from tfdefense.errors import UserError, require, unknown_name
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.atomic_write import write_text_file
@@ -179,7 +180,7 @@ def save_pretrained(defense: Defense, name: str, card: str, models: Path = MODEL
     config = {
         "schema": SCHEMA,
         "defense": defense.name,
-        "hyperparameters": dataclasses.asdict(defense.config),
+        "hyperparameters": stored_hyperparameters(defense.config),
         "image_shape": list(defense.classifier.image_shape),
         "num_classes": defense.classifier.num_classes,
         "seed": defense.seed,

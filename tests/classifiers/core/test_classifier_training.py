@@ -37,6 +37,8 @@ LINEAR = Architecture("linear", "for tests", linear, grey=Recipe(training_images
         ({"epochs": 0}, "--epochs=0: 1 or more"),
         ({"patience": -1}, "--patience=-1: 0 or more"),
         ({"label_smoothing": 1.0}, r"--label_smoothing=1.0: a number in \[0, 1\)"),
+        ({"average": 1.0}, r"--average=1.0: a number in \[0, 1\)"),
+        ({"average": -0.1}, r"--average=-0.1: a number in \[0, 1\)"),
         ({"weight_decay": -1e-3}, "--weight_decay=-0.001: 0 or more"),
         ({"learning_rate": 0.0}, "--learning_rate=0.0: more than 0"),
     ],
@@ -113,7 +115,9 @@ def test_images_are_mirrored_where_the_data_keep_their_class(source, given, expe
 
 def test_settings_of_runs_of_older_versions_are_unchanged(digits):
     settings = ClassifierTraining(LINEAR, digits).settings()
-    assert not settings.keys() & {"schedule", "mirror", "cutout"}
+    assert not settings.keys() & {"schedule", "mirror", "cutout", "average"}
+    given = ClassifierConfig(average=0.99)
+    assert ClassifierTraining(LINEAR, digits, config=given).settings()["average"] == 0.99
 
 
 def test_every_image_is_mirrored_in_every_second_pass():

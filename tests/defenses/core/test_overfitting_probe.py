@@ -11,7 +11,7 @@ class Training:
 
     def __init__(self, accuracies, momentum=0.0):
         self.network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
-        self.optimizer = AveragingAdam(momentum=momentum, learning_rate=1.0)
+        self.optimizer = AveragingAdam(average=momentum, learning_rate=1.0)
         self.optimizer.build(self.network.trainable_variables)
         self.probe = OverfittingProbe(self.network, self.optimizer, len(accuracies))
         remaining = iter(accuracies)

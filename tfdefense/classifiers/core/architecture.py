@@ -32,6 +32,8 @@ class Recipe:
       mirror: mirror images in every second pass, where the data are known to keep their classes.
       cutout: side of the square that is cut out of each image, see `Augmentation`.
       label_smoothing: the share of the target probability that is spread over all classes, in [0, 1).
+      average: momentum of a moving average of the weights, which is the trained network, in [0, 1);
+        smaller in the first steps; 0 for none.
     """
 
     training_images: int = 300_000
@@ -45,6 +47,7 @@ class Recipe:
     mirror: bool = False
     cutout: int = 0
     label_smoothing: float = 0.0
+    average: float = 0.0
 
     def count_epochs(self, count: int) -> int:
         """Return the number of epochs over `count` training images, at least 3."""

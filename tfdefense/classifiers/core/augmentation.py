@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from tfdefense.errors import UserError, require, unknown_name
@@ -82,6 +83,11 @@ class Augmentation:
             transforms = _draw_affine_transforms(images, replica)
             images = tf.clip_by_value(_transform(images, transforms, "CONSTANT"), 0, 1)
         return _cut_out(images, self.cutout, replica) if self.cutout else images
+
+
+def draw_mirrored_first(image_count: int, seed: int) -> np.ndarray:
+    """Return whether each training image is mirrored in pass 0, uint8 [image_count] of 0 and 1."""
+    return np.random.default_rng(seed).integers(0, 2, image_count, np.uint8)
 
 
 def is_mirrored(mirrored_first: tf.Tensor, passes: tf.Tensor) -> tf.Tensor:

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from tfdefense.classifiers.core.architecture import Architecture
-from tfdefense.classifiers.core.classifier_training import ClassifierConfig, ClassifierTraining
+from tfdefense.classifiers.core.classifier_config import ClassifierConfig
+from tfdefense.classifiers.core.classifier_training import ClassifierTraining
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.classifiers.core.inference import compile_inference, find_correct
 from tfdefense.data.core.dataset import DATA_SETTINGS, Dataset

@@ -1,8 +1,11 @@
-"""The optimizer of a classifier's recipe, with its learning rate and weight decay."""
+"""The optimizer of a classifier's recipe, with learning rate, weight decay and weight averaging."""
+
+from typing import Any
 
 import keras
 
 from tfdefense.classifiers.core.architecture import Recipe
+from tfdefense.training.averaging_optimizers import AveragingAdam, AveragingSGD
 from tfdefense.training.learning_rates import Triangle
 
 OPTIMIZERS = ("adam", "sgd")
@@ -13,12 +16,14 @@ _NOT_DECAYED = ["bias", "gamma", "beta"]
 def make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     """Return the optimizer of a recipe, not yet built, for a training of `steps` steps."""
     rate = _make_schedule(recipe, steps)
+    options: dict[str, Any] = {
+        "weight_decay": recipe.weight_decay or None,
+        "average": recipe.average,
+    }
     if recipe.optimizer == "adam":
-        optimizer = keras.optimizers.Adam(rate, weight_decay=recipe.weight_decay or None)
+        optimizer = AveragingAdam(rate, **options)
     else:
-        optimizer = keras.optimizers.SGD(
-            rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay or None
-        )
+        optimizer = AveragingSGD(rate, momentum=0.9, nesterov=True, **options)
     if recipe.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
     return optimizer

@@ -10,91 +10,33 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.classifiers.core.architecture import Architecture, Recipe
-from tfdefense.classifiers.core.augmentation import Augmentation, is_mirrored
-from tfdefense.classifiers.core.classifier_optimizer import OPTIMIZERS, SCHEDULES, make_optimizer
+from tfdefense.classifiers.core.augmentation import (
+    Augmentation,
+    draw_mirrored_first,
+    is_mirrored,
+)
+from tfdefense.classifiers.core.averaged_weights import AveragedWeights
+from tfdefense.classifiers.core.classifier_config import ClassifierConfig
+from tfdefense.classifiers.core.classifier_optimizer import make_optimizer
 from tfdefense.classifiers.core.inference import compile_inference, measure_split
 from tfdefense.data.core.dataset import Dataset
 from tfdefense.data.core.disk_array import DiskArray
-from tfdefense.errors import require, unknown_name
+from tfdefense.data.core.mirroring import require_mirrorable
 from tfdefense.networks.upcast import upcast_bfloat16
 from tfdefense.training import LoopConfig, Replica, Trainer, usual_batch_size
 from tfdefense.training.best_weights import BestWeights
 from tfdefense.training.seeding import seed_layers
 from tfdefense.training.summaries import image_grid
+from tfdefense.training.task import ImageGrids, Scalars
 
 _GRID_IMAGES = 16
-_NEW_SETTINGS = ("schedule", "mirror", "cutout")
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassifierConfig:
-    """Changes to a recipe. None keeps the value of the recipe.
-
-    Attributes:
-      epochs: passes over the training images; None means `Recipe.count_epochs`.
-      batch_size: see `Recipe`.
-      optimizer: see `Recipe`.
-      learning_rate: see `Recipe`.
-      weight_decay: see `Recipe`.
-      augmentation: see `Recipe`.
-      mirror: True mirrors images of unknown data too; False mirrors none. See `Recipe`.
-      schedule: see `Recipe`.
-      cutout: see `Recipe`.
-      label_smoothing: see `Recipe`.
-      patience: stop after this number of validations (of 20 in total) without a loss as low as the
-        lowest one; 0 means never.
-      mixed_precision: see `LoopConfig`.
-
-    Raises:
-      UserError: a number out of range, or an unknown name.
-    """
-
-    epochs: int | None = None
-    batch_size: int | None = None
-    optimizer: str | None = None
-    learning_rate: float | None = None
-    weight_decay: float | None = None
-    augmentation: str | None = None
-    mirror: bool | None = None
-    schedule: str | None = None
-    cutout: int | None = None
-    label_smoothing: float | None = None
-    patience: int = 8
-    mixed_precision: str = "float32"
-
-    def __post_init__(self) -> None:
-        if self.optimizer not in (None, *OPTIMIZERS):
-            raise unknown_name("--optimizer", self.optimizer, OPTIMIZERS)
-        if self.schedule not in (None, *SCHEDULES):
-            raise unknown_name("--schedule", self.schedule, SCHEDULES)
-        Augmentation(self.augmentation or "none", cutout=self.cutout or 0)
-        for name, low, high in (
-            ("epochs", 1, None),
-            ("batch_size", 1, None),
-            ("patience", 0, None),
-            ("weight_decay", 0, None),
-            ("label_smoothing", 0, 1),
-        ):
-            value = getattr(self, name)
-            fits = value is None or (value >= low and (high is None or value < high))
-            allowed = f"{low} or more" if high is None else f"a number in [{low}, {high})"
-            require(fits, f"--{name}={value}: {allowed} needed.")
-        rate = self.learning_rate
-        require(rate is None or rate > 0, f"--learning_rate={rate}: more than 0 needed.")
-
-    def apply_to(self, recipe: Recipe) -> Recipe:
-        """Return `recipe` with these changes."""
-        names = {field.name for field in dataclasses.fields(Recipe)}
-        given = dataclasses.asdict(self).items()
-        return dataclasses.replace(
-            recipe, **{key: value for key, value in given if key in names and value is not None}
-        )
+_NEW_SETTINGS = ("schedule", "mirror", "cutout", "average")
 
 
 class ClassifierTraining:
     """Training of a classifier with cross-entropy on clean images.
 
-    The result has the weights with the lowest validation loss.
+    The result has the weights with the lowest validation loss: with `average`, averaged weights.
 
     Args:
       architecture: the network to build, and the recipe that trains it.
@@ -137,6 +79,7 @@ class ClassifierTraining:
             self.model = architecture.build(data.image_shape, data.num_classes)
         self.optimizer = make_optimizer(self.recipe, self.loop.total_steps(count))
         self.optimizer.build(self.model.trainable_variables)
+        self._averaged = AveragedWeights(self.model, self.optimizer, data.train, self.loop)
         self.best = BestWeights(self.model)
         self._infer = compile_inference(self.model)
         self.seconds = 0.0
@@ -181,8 +124,7 @@ class ClassifierTraining:
             "labels": train.labels,
         }
         if self.augmentation.mirror:
-            draws = np.random.default_rng(self.loop.seed)
-            arrays["mirrored_first"] = draws.integers(0, 2, len(train), np.uint8)
+            arrays["mirrored_first"] = draw_mirrored_first(len(train), self.loop.seed)
         return arrays
 
     @property
@@ -219,7 +161,11 @@ class ClassifierTraining:
             "gradient_norm": replica.gradient_norm(gradients),
         }
 
-    def _validate(self) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    def _validate(self) -> tuple[Scalars, ImageGrids]:
+        with self._averaged.in_use():
+            return self._measure()
+
+    def _measure(self) -> tuple[Scalars, ImageGrids]:
         split = self.data.validation
         correct, losses = measure_split(self._infer, split)
         # The loss, because good networks make so few errors that their accuracy says little.
@@ -236,10 +182,8 @@ def _fit_to_data(recipe: Recipe, config: ClassifierConfig, data: Dataset) -> Rec
     if config.batch_size is None:
         usual = usual_batch_size(data.image_shape, recipe.batch_size)
         recipe = dataclasses.replace(recipe, batch_size=usual)
-    require(
-        not (config.mirror and data.keeps_class_mirrored is False),
-        f"--mirror: a mirrored image of {data.name} has another class. Leave it out.",
-    )
+    if config.mirror:
+        require_mirrorable(data.source, data.name)
     if config.mirror is None and data.keeps_class_mirrored is not True:
         recipe = dataclasses.replace(recipe, mirror=False)
     return recipe

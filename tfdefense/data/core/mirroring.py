@@ -1,5 +1,7 @@
 """Datasets by whether a mirrored image has the same class: a fact about the data."""
 
+from tfdefense.errors import require
+
 # A mirrored 2 is no digit, and a mirrored "keep left" is "keep right".
 _DIFFERENT = frozenset(
     {
@@ -49,3 +51,16 @@ def keeps_class_mirrored(source: str) -> bool | None:
     if name in _DIFFERENT:
         return False
     return True if name in _SAME else None
+
+
+def require_mirrorable(source: str, name: str | None = None) -> None:
+    """Raise `UserError` if mirrored images of a dataset are known to have another class.
+
+    Args:
+      source: see `keeps_class_mirrored`.
+      name: name of the dataset in the message; None for `source`.
+    """
+    require(
+        keeps_class_mirrored(source) is not False,
+        f"--mirror: a mirrored image of {name or source} has another class. Leave it out.",
+    )

@@ -12,10 +12,12 @@ from tfdefense.attacks import default_epsilon
 from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Split
+from tfdefense.defenses.core.augmenting_defense import Arrays
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.defenses.core.generator_defense import GeneratorDefense
-from tfdefense.defenses.core.learned_defense import Arrays, LearnedDefense
+from tfdefense.defenses.core.hyperparameters import stored_hyperparameters
+from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.defenses.core.pair_trained_purifier import PairTrainedPurifier
 from tfdefense.defenses.core.purifier_validator import PurifierValidator
 from tfdefense.defenses.core.randomized_defense import RandomizedDefense
@@ -54,7 +56,7 @@ class Composition(RandomizedDefense):
         self.seed = first.seed
         self.trained_with = last.trained_with
         self.replaces_classifier = last.replaces_classifier
-        hyperparameters = _merge({part.name: vars(part.config) for part in parts})
+        hyperparameters = _merge({part.name: stored_hyperparameters(part.config) for part in parts})
         self.config = types.SimpleNamespace(**hyperparameters) if config is None else config
         self.detects = first.detects
         self.is_randomized = any(part.is_randomized for part in parts)
@@ -104,6 +106,17 @@ class LearnedComposition(Composition, LearnedDefense):
 
     def checkpoint_items(self) -> dict[str, Any]:
         return _merge({part.name: part.checkpoint_items() for part in self.learned})
+
+    @property
+    def mirrors(self) -> bool:
+        """True if a part mirrors its training images."""
+        return any(part.mirrors for part in self.learned)
+
+    def begin_augmentation(self, image_count: int, seed: int) -> Arrays:
+        arrays: Arrays = {}
+        for part in self.learned:
+            arrays |= part.begin_augmentation(image_count, seed)
+        return arrays
 
     def training_arrays(self, train: Split, pairs: Sequence[AdversarialDataset]) -> Arrays:
         pair_trained = [part for part in self.learned if isinstance(part, PairTrainedPurifier)]

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
-from tfdefense.defenses.core.hyperparameters import config_text
+from tfdefense.defenses.core.hyperparameters import config_text, stored_hyperparameters
 from tfdefense.defenses.core.pipeline_cache import PipelineCache, pipeline_state
 from tfdefense.errors import UserError, unknown_name
 from tfdefense.training import LoopConfig
@@ -105,7 +105,7 @@ class Defense(abc.ABC):
             **source_settings,
             **{name: getattr(loop, name) for name in names},
             "seed": seed,
-            **dataclasses.asdict(config),
+            **stored_hyperparameters(config),
         }
 
     @abc.abstractmethod

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdefense.defenses.core.augmenting_defense import AugmentationConfig
 from tfdefense.defenses.core.hyperparameters import hyperparameter
 from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.errors import require
@@ -21,7 +22,7 @@ _ONLY_FOR = {"widths": ("small_unet", "residual_unet"), "blocks": ("residual_une
 
 
 @dataclasses.dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(AugmentationConfig):
     """Hyperparameters of a purifier's generator, common to all papers.
 
     Raises:
@@ -39,7 +40,9 @@ class GeneratorConfig:
         "filters of a small_unet or residual_unet at each resolution, the full one first",
     )
     blocks: tuple[int, ...] = hyperparameter(
-        (0, 1, 1, 1), "residual blocks of a residual_unet at each resolution, the full one first"
+        (0, 1, 1, 1),
+        "residual blocks of a residual_unet at each resolution, the full one first",
+        omit_default=True,
     )
     thresholds: int = hyperparameter(
         0,
@@ -53,6 +56,7 @@ class GeneratorConfig:
     )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         # The dataclass is frozen.
         object.__setattr__(self, "widths", tuple(self.widths))
         object.__setattr__(self, "blocks", tuple(self.blocks))

@@ -8,14 +8,17 @@ from tfdefense.errors import require
 SCHEDULES = ("constant", "cosine", "triangle")
 
 
-def hyperparameter(default: Any, help: str) -> Any:
+def hyperparameter(default: Any, help: str, *, omit_default: bool = False) -> Any:
     """Return a dataclass field that also becomes a command-line flag.
 
     Args:
       default: default value.
       help: help text of the flag.
+      omit_default: leave the default value out of `stored_hyperparameters` and `config_text`. A
+        field that is added to a configuration needs it, so that the settings and fingerprints of
+        older runs do not change.
     """
-    return dataclasses.field(default=default, metadata={"help": help})
+    return dataclasses.field(default=default, metadata={"help": help, "omit_default": omit_default})
 
 
 def check_strengths(config: Any) -> None:
@@ -58,11 +61,28 @@ def check_learning_rate(config: Any) -> None:
     )
 
 
+def stored_hyperparameters(config: Any) -> dict[str, Any]:
+    """Return name -> value of the hyperparameters that settings and fingerprints contain.
+
+    Args:
+      config: a dataclass of `hyperparameter` fields, or another object whose attributes are all
+        contained.
+    """
+    if not dataclasses.is_dataclass(config):
+        return dict(vars(config))
+    return {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if not field.metadata.get("omit_default") or getattr(config, field.name) != field.default
+    }
+
+
 def config_text(config: Any) -> str:
-    """Return `repr(config)` under the class name "Config".
+    """Return `repr(config)` under the class name "Config", of the stored hyperparameters.
 
     Fingerprints contain this text, so they do not change if a configuration class is renamed.
     """
     if not dataclasses.is_dataclass(config):
         return repr(config)
-    return "Config" + repr(config).removeprefix(type(config).__qualname__)
+    values = stored_hyperparameters(config).items()
+    return f"Config({', '.join(f'{name}={value!r}' for name, value in values)})"

@@ -112,8 +112,8 @@ def make_validation_attack(
 ) -> BoundedAttack:
     """Return the attack that validates a network: the inner one, but never N-FGSM.
 
-    N-FGSM leaves the ball, and a network can withstand its single step alone. In its place are ten
-    steps of PGD.
+    N-FGSM leaves the ball, and a network can withstand its single step alone. Ten steps of PGD
+    replace it.
     """
     if config.inner_attack == "nfgsm":
         config = dataclasses.replace(config, inner_attack="pgd", inner_steps=10)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
 from tfdefense.data.core.dataset import Split
-from tfdefense.data.core.disk_array import DiskArray
+from tfdefense.data.core.mirroring import require_mirrorable
+from tfdefense.defenses.core.augmenting_defense import Arrays, AugmentingDefense
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
 from tfdefense.training import LoopConfig, Replica, Trainer, epochs_to_show, usual_batch_size
@@ -20,8 +20,6 @@ from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.run_files import save_file_hashes
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.training.task import Validate
-
-Arrays = dict[str, np.ndarray | DiskArray]
 
 
 class LoopOptions(TypedDict, total=False):
@@ -59,7 +57,7 @@ class TrainingData:
     pairs: Sequence[AdversarialDataset] = ()
 
 
-class LearnedDefense(Defense):
+class LearnedDefense(AugmentingDefense):
     """Defence with trained networks.
 
     A subclass creates its networks in `__init__` and its optimizers in `prepare`, and defines
@@ -190,6 +188,8 @@ class LearnedDefense(Defense):
         Raises:
           UserError, WorkFailedError: see `run_training`.
         """
+        if self.mirrors:
+            require_mirrorable(train.dataset)
         loop = self.loop_config(train, epochs, **options)
         source_settings = {"dataset": train.dataset, "classifier": self.classifier.name}
         settings = self.settings(source_settings, self.config, loop.seed, loop, pairs)
@@ -228,7 +228,8 @@ class LearnedDefense(Defense):
         trainer = Trainer(self, loop, run.path if run is not None else None, settings=settings)
         if not trainer.is_finished(len(train)):
             validate = self.make_validator(data.validation) if data.validation else None
-            trainer.fit(arrays or self.training_arrays(train, pairs), validate)
+            arrays = arrays or self.training_arrays(train, pairs)
+            trainer.fit(arrays | self.begin_augmentation(len(train), loop.seed), validate)
             if run is not None:
                 save_file_hashes(run, steps)
         return self

@@ -69,7 +69,7 @@ def make_composition_class(name: str) -> type[Composition]:
 def _make_config_type(kinds: Sequence[type[Defense]]) -> type:
     """Return a dataclass with the hyperparameters of all `kinds`, each None by default."""
     fields = {
-        field.name: (field.name, field.type, hyperparameter(None, field.metadata["help"]))
+        field.name: (field.name, field.type, hyperparameter(None, **field.metadata))
         for kind in kinds
         for field in dataclasses.fields(kind.config_type)
     }

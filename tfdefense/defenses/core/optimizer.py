@@ -3,40 +3,12 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 
+from tfdefense.training.averaging_optimizers import AveragingAdam
 from tfdefense.training.learning_rates import Triangle
 
 GAN_BETAS = (0.5, 0.999)  # pix2pix (Isola et al. 2017) and many GANs since.
 ADAM_BETAS = (0.9, 0.999)  # Kingma and Ba, ICLR 2015.
-
-
-class AveragingAdam(keras.optimizers.Adam):
-    """Adam with Keras' moving average of the weights and a momentum that grows during training.
-
-    After t steps the momentum is min(momentum, (1 + t) / (10 + t)), as in
-    `tf.train.ExponentialMovingAverage` with `num_updates`. A constant momentum m keeps m^t of the
-    initial weights: with momentum 0.999 and 2,265 steps, 10 % of them remain, and the accuracy of a
-    purifier under PGD fell from 96.8 % to 66.8 % (n = 500).
-
-    Args:
-      momentum: upper bound of the momentum; 0 for no average.
-      **options: arguments of `keras.optimizers.Adam`.
-    """
-
-    def __init__(self, *, momentum: float, **options: Any) -> None:
-        super().__init__(**options, use_ema=momentum > 0)
-        self._momentum = momentum
-
-    @property
-    def ema_momentum(self) -> tf.Tensor:
-        """Momentum of this step, float32 []."""
-        steps = tf.cast(self.iterations, tf.float32)
-        return tf.minimum(self._momentum, (1.0 + steps) / (10.0 + steps))
-
-    @ema_momentum.setter
-    def ema_momentum(self, value: float) -> None:
-        """Ignore the constant momentum that Keras' constructor sets."""
 
 
 def make_adam(
@@ -65,7 +37,7 @@ def make_adam(
         rate = Triangle(rate, steps)
     decay = getattr(config, "weight_decay", 0.0)
     optimizer = AveragingAdam(
-        momentum=average,
+        average=average,
         learning_rate=rate,
         beta_1=betas[0],
         beta_2=betas[1],

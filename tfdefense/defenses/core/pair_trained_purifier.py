@@ -11,8 +11,8 @@ from tfdefense.defenses.core.adversarial_pairs import (
     make_fgsm_pairs,
     make_stored_pairs,
 )
+from tfdefense.defenses.core.augmenting_defense import Arrays
 from tfdefense.defenses.core.generator_defense import GeneratorDefense
-from tfdefense.defenses.core.learned_defense import Arrays
 from tfdefense.defenses.core.purifier_validator import PurifierValidator
 from tfdefense.training.replica import Replica
 
@@ -33,9 +33,20 @@ class PairTrainedPurifier(GeneratorDefense):
         """Return adversarial pairs: stored ones if given, else FGSM examples."""
         return make_stored_pairs(pairs, train) if pairs else make_fgsm_pairs(self.classifier, train)
 
-    def draw_adversarial(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> tf.Tensor:
-        """Return one adversarial image per image of a batch, as the generator receives it."""
-        return self.preprocess(draw_adversarial(batch, self.strengths, replica))
+    def draw_pairs(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
+        """Return `clean` images, their `labels`, and `adversarial` images as the generator gets them.
+
+        Args:
+          batch: batch of `training_arrays`.
+          replica: draws one adversarial image per clean image, and the augmentation of both.
+        """
+        adversarial = draw_adversarial(batch, self.strengths, replica)
+        pairs = self.augment({**batch, "adversarial": adversarial}, replica)
+        return {
+            "clean": pairs["clean"],
+            "labels": pairs["labels"],
+            "adversarial": self.preprocess(pairs["adversarial"]),
+        }
 
     def make_validator(self, validation: Split) -> PurifierValidator:
         return PurifierValidator(self, validation, self.strengths)

@@ -40,6 +40,7 @@ class RobustPurifierConfig(InnerAttackConfig, GeneratorConfig):
         0.0,
         "weight of the cross-entropy of a linear layer on the deepest features of a residual_unet,"
         " which helps training; 0 for none",
+        omit_default=True,
     )
     noise: float = hyperparameter(
         0.0, "standard deviation of noise that training adds to attacked images"
@@ -64,7 +65,9 @@ class RobustPurifierConfig(InnerAttackConfig, GeneratorConfig):
         " steps, then down to zero) or constant",
     )
     weight_decay: float = hyperparameter(
-        0.0, "share of each kernel that is subtracted per step and unit of learning rate"
+        0.0,
+        "share of each kernel that is subtracted per step and unit of learning rate",
+        omit_default=True,
     )
     clip: float = hyperparameter(1.0, "largest norm of the gradient of a step; 0 for no limit")
 

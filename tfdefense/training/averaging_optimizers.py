@@ -1,0 +1,43 @@
+"""Optimizers with a moving average of the weights whose momentum grows during training."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class WeightAveraging(keras.optimizers.Optimizer):
+    """Keras' moving average of the weights, as a base class in front of a Keras optimizer.
+
+    After t steps the momentum is min(average, (1 + t) / (10 + t)), as in
+    `tf.train.ExponentialMovingAverage` with `num_updates`. A constant momentum m keeps m^t of the
+    initial weights: with momentum 0.999 and 2,265 steps, 10 % of them remain, and the accuracy of a
+    purifier under PGD fell from 96.8 % to 66.8 % (n = 500).
+
+    Args:
+      *arguments: arguments of the Keras optimizer.
+      average: upper bound of the momentum; 0 for no average.
+      **options: arguments of the Keras optimizer.
+    """
+
+    def __init__(self, *arguments: Any, average: float = 0.0, **options: Any) -> None:
+        super().__init__(*arguments, **options, use_ema=average > 0)
+        self._largest_momentum = average
+
+    @property
+    def ema_momentum(self) -> tf.Tensor:
+        """Momentum of this step, float32 []."""
+        steps = tf.cast(self.iterations, tf.float32)
+        return tf.minimum(self._largest_momentum, (1.0 + steps) / (10.0 + steps))
+
+    @ema_momentum.setter
+    def ema_momentum(self, value: float) -> None:
+        """Ignore the constant momentum that Keras' constructor sets."""
+
+
+class AveragingAdam(WeightAveraging, keras.optimizers.Adam):
+    """`keras.optimizers.Adam` with `WeightAveraging`."""
+
+
+class AveragingSGD(WeightAveraging, keras.optimizers.SGD):
+    """`keras.optimizers.SGD` with `WeightAveraging`."""
