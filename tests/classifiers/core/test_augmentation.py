@@ -61,6 +61,23 @@ def test_affine_augmentation_keeps_digits_in_place(digits):
     assert moved[:, 0].max() < 0.5, "edges are filled with black"
 
 
+def test_photos_keep_their_edges_and_change_in_contrast_and_brightness():
+    """A picture of one value stays one: then only contrast and brightness can change it."""
+    replica = Replica(0, tf.constant(2, tf.int64), 500)
+    dark, bright = (
+        Augmentation("photo").apply(tf.fill((500, 8, 8, 3), value), replica).numpy()
+        for value in (0.2, 0.4)
+    )
+    for images in (dark, bright):
+        assert np.ptp(images, axis=(1, 2, 3)).max() < 1e-6
+    contrast = (bright - dark)[:, 0, 0, 0] / 0.2
+    brightness = dark[:, 0, 0, 0] - 0.2 * contrast
+    assert 0.60 < contrast.min() < 0.65
+    assert 1.55 < contrast.max() < 1.66
+    assert -0.126 < brightness.min() < -0.1
+    assert 0.1 < brightness.max() < 0.126
+
+
 def test_a_grey_square_inside_each_image_is_cut_out():
     images = np.random.default_rng(0).random((200, 9, 12, 3)).astype(np.float32)
     replica = Replica(0, tf.constant(3, tf.int64), 200)

@@ -78,7 +78,8 @@ class AugmentingDefense(Defense):
 
         Both images of a pair are changed alike. Shifts and mirroring move whole pixels, so the
         perturbation between them is the same, moved. "affine" interpolates between pixels, which
-        makes the perturbation no larger in the maximum norm.
+        makes the perturbation no larger in the maximum norm. "photo" multiplies it with the change
+        of contrast.
 
         Args:
           batch: images float32 [n, H, W, C] in [0, 1], and rows of `begin_augmentation`.
