@@ -29,8 +29,22 @@ SEQUENCES = ["magnet+bit_depth+apeganpp", "bit_depth+spatial_smoothing"]
 CANDIDATES = {
     int: [0, 1, 2, 3, 8, 128],
     float: [0.0, 0.1, 0.5, 0.999, 1.0, 10.0],
-    str: ["unet", "small_unet", "constant", "cosine", "fgsm", "fast", "l2", "blocks"],
+    str: [
+        "unet",
+        "small_unet",
+        "constant",
+        "cosine",
+        "fgsm",
+        "fast",
+        "l2",
+        "blocks",
+        "none",
+        "shift",
+    ],
+    bool: [False, True],
 }
+# Older versions had no such settings, so the defaults are not stored.
+NOT_STORED = [("split_seed", 0), ("augmentation", "none"), ("mirror", False)]
 
 
 def read_back(config):
@@ -83,7 +97,7 @@ def test_flags_settings_and_config_hold_the_same(name, data):
         reject()
     stored = config.to_settings()
     for flag, value in flags.items():
-        if (flag, value) != ("split_seed", 0):  # The default is not stored.
+        if flag in stored or (flag, value) not in NOT_STORED:
             assert stored[flag] == value
     assert read_back(config) == config
     assert experiment_from_flags({}, config) == config
