@@ -173,7 +173,9 @@ class _RestHandler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    # Serve the model at the path given; print both addresses, and end when the input ends.
+    # Serve the model at the path given, under the name given; print both addresses, and end when the
+    # input ends.
+    NAME = sys.argv[2] if len(sys.argv) > 2 else NAME
     with serve_model(Path(sys.argv[1])) as found:
         print(*found, flush=True)
         sys.stdin.read()
