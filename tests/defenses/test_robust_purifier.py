@@ -9,7 +9,7 @@ from tests.defenses.textbook import assert_same_variables
 from tfdefense.attacks import FGSM, PGD, Square
 from tfdefense.attacks.core import per_image_random
 from tfdefense.classifiers import FrozenClassifier
-from tfdefense.defenses import RobustPurifier, get_defense_class
+from tfdefense.defenses import RobustPurifier, get_defense_class, robust_purifier
 from tfdefense.defenses.core.noise_fgsm import NoiseFGSM
 from tfdefense.errors import UserError
 from tfdefense.training import Replica
@@ -257,3 +257,28 @@ def interrupt_after(defense, validations):
         return validate_or_interrupt
 
     defense.make_validator = make_interrupted
+
+
+@pytest.mark.slow
+def test_a_composition_keeps_the_most_robust_weights_too(toy_model, toy_split, monkeypatch):
+    """The part's accuracies under PGD are 40 %, 50 % and 10 %: training has collapsed."""
+    accuracies, weights = iter([0.4, 0.5, 0.1]), []
+    composition = get_defense_class("bit_depth+robust_purifier")(toy_model, bits=3, **COLOUR_RECIPE)
+    purifier = composition.parts[1]
+
+    def validate():
+        weights.append(purifier.generator.get_weights())
+        return {"accuracy_pgd": next(accuracies)}, {}
+
+    monkeypatch.setattr(robust_purifier, "make_robust_validator", lambda *_: validate)
+    composition.fit(toy_split, epochs=9, validation=toy_split, batch_size=24)
+    assert composition.should_stop
+    assert len(weights) == 3
+    for kept, best in zip(purifier.generator.get_weights(), weights[1], strict=True):
+        np.testing.assert_array_equal(kept, best)
+
+
+def test_a_training_that_can_collapse_needs_validation_images(toy_model, toy_split):
+    defense = RobustPurifier(toy_model, **COLOUR_RECIPE)
+    with pytest.raises(UserError, match="validation"):
+        defense.fit(toy_split, epochs=1, batch_size=24)

@@ -84,6 +84,11 @@ class RobustPurifier(GeneratorDefense):
                 self.auxiliary_head.build((None, self.config.widths[-1]))
 
     @property
+    def needs_validation(self) -> bool:  # type: ignore[override]
+        """True with N-FGSM: only validation shows that a training has collapsed."""
+        return self.config.inner_attack == "nfgsm"
+
+    @property
     def should_stop(self) -> bool:  # type: ignore[override]
         """True if single-step training collapsed: see `OverfittingProbe`."""
         return self.config.inner_attack == "nfgsm" and self.probe.has_collapsed

@@ -96,6 +96,11 @@ class LearnedComposition(Composition, LearnedDefense):
             if isinstance(part, GeneratorDefense) and position:
                 part.preprocess = functools.partial(purify_in_order, parts[:position])
 
+    @property
+    def should_stop(self) -> bool:  # type: ignore[override]
+        """True if a part should stop: the parts are trained together."""
+        return any(part.should_stop for part in self.learned)
+
     def prepare(self, steps: int) -> None:
         for part in self.learned:
             part.prepare(steps)

@@ -65,7 +65,7 @@ class LearnedDefense(AugmentingDefense):
 
     Attributes:
       should_stop: whether training ends before its last step (see `Task`); always False here.
-      needs_validation: whether `fit` needs validation images, to calibrate a detector.
+      needs_validation: whether `fit` needs validation images, such as to calibrate a detector.
     """
 
     should_stop: bool = False
@@ -239,8 +239,7 @@ class LearnedDefense(AugmentingDefense):
         require(given == needed, f"train: images of {given} given, {needed} is needed.")
         require(
             data.validation is not None or not self.needs_validation,
-            f"validation: none given; {self.name} calibrates its thresholds on held-out clean"
-            " images.",
+            f"validation: none given; {self.name} needs held-out clean images.",
         )
 
     def _create_run(self, run: RunDirectory, config: StoredConfig) -> None:
