@@ -95,7 +95,7 @@ def test_the_default_strength_is_the_papers(toy_model):
     [
         ({"levels": 9}, "--levels=9: 1 to 8"),
         ({"l1_weight": -1}, "--l1_weight=-1: 0 or more"),
-        ({"schedule": "step"}, "--schedule=step: constant or cosine"),
+        ({"schedule": "step"}, "--schedule=step: constant, cosine or triangle"),
         ({"learning_rate": 0}, "--learning_rate=0: more than 0"),
     ],
 )

@@ -14,6 +14,7 @@ NETWORKS = {
     "LatentGenerator",
     "PatchGAN",
     "PixelThresholds",
+    "ResidualUNet",
     "SmallUNet",
     "Thresholds",
     "UNet",

@@ -9,7 +9,6 @@ from tfdefense.networks.padding import BatchShape, pad_to_multiple, padded_shape
 from tfdefense.networks.upcast import upcast_bfloat16
 
 
-@keras.saving.register_keras_serializable("tfdefense")
 class Gain(keras.layers.Layer):
     """Multiplication by one learned number, at first 0.
 
@@ -30,7 +29,6 @@ class Gain(keras.layers.Layer):
         return input_shape
 
 
-@keras.saving.register_keras_serializable("tfdefense")
 class ResidualBlock(keras.layers.Layer):
     """x + gain * conv(silu(conv(silu(x)))), with 3x3 convolutions that keep the shape.
 
@@ -41,7 +39,6 @@ class ResidualBlock(keras.layers.Layer):
 
     def __init__(self, filters: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.filters = filters
         self.convolutions = [_convolution(filters, 3) for _ in range(2)]
         self.gain = Gain()
 
@@ -58,9 +55,6 @@ class ResidualBlock(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
         return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "filters": self.filters}
 
 
 @keras.saving.register_keras_serializable("tfdefense")

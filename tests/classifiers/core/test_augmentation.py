@@ -66,12 +66,12 @@ def test_photos_keep_their_edges_and_change_in_contrast_and_brightness():
     replica = Replica(0, tf.constant(2, tf.int64), 500)
     dark, bright = (
         Augmentation("photo").apply(tf.fill((500, 8, 8, 3), value), replica).numpy()
-        for value in (0.2, 0.4)
+        for value in (0.4, 0.5)
     )
     for images in (dark, bright):
         assert np.ptp(images, axis=(1, 2, 3)).max() < 1e-6
-    contrast = (bright - dark)[:, 0, 0, 0] / 0.2
-    brightness = dark[:, 0, 0, 0] - 0.2 * contrast
+    contrast = (bright - dark)[:, 0, 0, 0] / 0.1
+    brightness = dark[:, 0, 0, 0] - 0.4 * contrast
     assert 0.60 < contrast.min() < 0.65
     assert 1.55 < contrast.max() < 1.66
     assert -0.126 < brightness.min() < -0.1

@@ -62,7 +62,7 @@ def test_any_generator_can_be_trained_and_loaded(toy_model, toy_split, kind, giv
         ({"generator": "u_net"}, "unknown --generator 'u_net'. Did you mean 'unet'"),
         ({"levels": 3}, "--levels=3: only --generator=unet has levels"),
         ({"generator": "unet", "levels": 9}, "--levels=9: 1 to 8"),
-        ({"widths": (4, 8)}, "--widths=4,8: only --generator=small_unet has widths"),
+        ({"widths": (4, 8)}, "--widths=4,8: only with --generator=small_unet or residual_unet"),
         ({"thresholds": 65}, "--thresholds=65: 0 to 64"),
         ({"average": 1.0}, "--average=1.0: 0 or more and below 1"),
     ],

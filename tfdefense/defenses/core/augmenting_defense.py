@@ -70,8 +70,10 @@ class AugmentingDefense(Defense):
           image_count: number of training images.
           seed: seed of the training.
         """
+        if not self.mirrors:
+            return {}
         self._image_count = image_count
-        return {"mirrored_first": draw_mirrored_first(image_count, seed)} if self.mirrors else {}
+        return {"mirrored_first": draw_mirrored_first(image_count, seed)}
 
     def augment(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> Mapping[str, tf.Tensor]:
         """Return a batch with randomly changed images: `clean`, and `adversarial` if it has them.

@@ -68,8 +68,8 @@ class GeneratorConfig(AugmentationConfig):
             given = getattr(self, name)
             require(
                 given == default or self.generator in generators,
-                f"--{name}={','.join(map(str, given))}: only --generator={' and '.join(generators)}"
-                f" has {name}.",
+                f"--{name}={','.join(map(str, given))}: only with"
+                f" --generator={' or '.join(generators)}.",
             )
         average = self.average
         require(0 <= average < 1, f"--average={average}: 0 or more and below 1 is needed.")
