@@ -63,11 +63,12 @@ def test_affine_augmentation_keeps_digits_in_place(digits):
 
 def test_photos_keep_their_edges_and_change_in_contrast_and_brightness():
     """A picture of one value stays one: then only contrast and brightness can change it."""
-    replica = Replica(0, tf.constant(2, tf.int64), 500)
-    dark, bright = (
-        Augmentation("photo").apply(tf.fill((500, 8, 8, 3), value), replica).numpy()
-        for value in (0.4, 0.5)
-    )
+
+    def change(value):
+        replica = Replica(0, tf.constant(2, tf.int64), 500)
+        return Augmentation("photo").apply(tf.fill((500, 8, 8, 3), value), replica).numpy()
+
+    dark, bright = change(0.4), change(0.5)
     for images in (dark, bright):
         assert np.ptp(images, axis=(1, 2, 3)).max() < 1e-6
     contrast = (bright - dark)[:, 0, 0, 0] / 0.1
