@@ -109,7 +109,7 @@ def test_the_scale_of_a_defence_has_the_values_of_its_images(kind, toy_model, to
 def test_images_are_taken_from_the_whole_split(toy_model, monkeypatch):
     monkeypatch.setattr(suspicion, "MAX_IMAGES", 3)
     levels = np.linspace(0.1, 0.5, 5, dtype=np.float32).reshape(-1, 1, 1, 1)
-    split = Split(np.broadcast_to(levels, (5, *SHAPE)), np.zeros(5), 3)
+    split = Split(np.broadcast_to(levels, (5, *SHAPE)), np.zeros(5, np.int32), 3)
     scale = calibrate_suspicion(Detecting(toy_model), split)
     np.testing.assert_allclose(scale.scores, [-0.4, -0.2, 0.0], atol=1e-6)
 
@@ -125,6 +125,6 @@ def test_a_defence_that_changes_only_other_images_has_one(toy_model, toy_split):
 
 
 def test_images_of_another_shape_are_refused(toy_model):
-    split = Split(np.zeros((2, 8, 8, 1), np.float32), np.zeros(2), 3)
+    split = Split(np.zeros((2, 8, 8, 1), np.float32), np.zeros(2, np.int32), 3)
     with pytest.raises(UserError, match=r"images of \(8, 8, 1\) given, \(12, 12, 1\) needed"):
         calibrate_suspicion(Blur(toy_model), split)
