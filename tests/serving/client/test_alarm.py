@@ -121,7 +121,7 @@ def test_a_wrong_alarm_is_one_line(run, places, capsys, alarm):
 @pytest.mark.parametrize(
     ("suspicion", "message"),
     [
-        (None, "its answer lacks suspicion"),
+        (None, "answer lacks suspicion; it has purified"),
         ([0.5], "suspicion is float32 of shape"),
         ([0.5, 1.5], "suspicion has values from 0.5 to 1.5"),
         ([0.5, -1], "suspicion has values from -1 to 0.5"),

@@ -72,7 +72,7 @@ class SuspicionScale:
           scores: their detector scores, float32 [N]; not used without a detector.
         """
         ranks = _count_below(self.changes, changes)
-        if self.scores is not None:
+        if self.scores is not None and self.ranks is not None:
             ranks = tf.maximum(ranks, _count_below(self.scores, scores))
             ranks = _count_below(self.ranks, ranks)
         # A table, because graph optimisers replace a division by a multiplication, which rounds
