@@ -149,5 +149,6 @@ def measure_changes(defense: Defense, images: np.ndarray) -> tuple[np.ndarray, n
 
 def _count_below(ordered: np.ndarray, values: tf.Tensor) -> tf.Tensor:
     """Return how many of `ordered` [n] are below each value [N], int32 [N]."""
+    values = tf.cast(values, ordered.dtype)  # A bfloat16 model has scores in bfloat16.
     is_below = tf.constant(ordered)[tf.newaxis] < tf.expand_dims(values, 1)
     return tf.reduce_sum(tf.cast(is_below, tf.int32), axis=1)
