@@ -1,8 +1,12 @@
 """bin/export: versions of a run."""
 
+import sys
+
 import pytest
 
 from tfdefense.cli.main import main
+from tfdefense.errors import UserError
+from tfdefense.serving import open_model
 
 
 @pytest.mark.slow
@@ -14,3 +18,20 @@ def test_export_needs_only_the_run_and_counts_up(run, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert f"saved_model_cli show --dir '{output}/2' --all" in printed
     assert f"bin/purify '--model={output}' --input=FOLDER" in printed
+    assert open_model(output).has_suspicion
+    assert open_model(run / "export").has_suspicion  # Of the training.
+
+
+@pytest.mark.slow
+def test_without_its_images_a_run_is_exported_without_suspicion(run, tmp_path, capsys, monkeypatch):
+    def fail(*_):
+        raise UserError("--dataset=digits: gone.")
+
+    monkeypatch.setattr(sys.modules["tfdefense.experiments.export"], "load_dataset", fail)
+    for flag in ("--data_dir=elsewhere", "--precision=float16"):
+        assert main(["export", f"--run={run}", f"--output={tmp_path / 'no'}", flag]) == 2
+        assert "--dataset=digits: gone." in capsys.readouterr().err
+    assert main(["export", f"--run={run}", f"--output={tmp_path / 'model'}"]) == 0
+    printed = capsys.readouterr().out
+    assert "The output suspicion is left out: its validation images cannot be loaded." in printed
+    assert not open_model(tmp_path / "model").has_suspicion

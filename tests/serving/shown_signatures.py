@@ -7,7 +7,9 @@ Interface = dict[str, tuple[str, str]]  # Name -> (dtype, shape), as `saved_mode
 _TENSOR = re.compile(r"(inputs|outputs)\['(\w+)'\] tensor_info:\s+dtype: (\w+)\s+shape: (.+)")
 
 
-def documented_signatures(defense, num_classes: int) -> dict[str, tuple[Interface, Interface]]:
+def documented_signatures(
+    defense, num_classes: int, *, has_suspicion: bool = False
+) -> dict[str, tuple[Interface, Interface]]:
     """Return the inputs and outputs of each signature, as docs/reference/formats says."""
     images = ("DT_FLOAT", str((-1, *defense.classifier.image_shape)))
     numbers, classes = ("DT_FLOAT", "(-1)"), ("DT_INT64", "(-1)")
@@ -16,9 +18,12 @@ def documented_signatures(defense, num_classes: int) -> dict[str, tuple[Interfac
     pipeline = {"purified": images, "perturbation_norm": numbers, **of_classifier}
     if defense.detects:
         pipeline["refused"] = ("DT_BOOL", "(-1)")
+    purified = {"purified": images}
+    if has_suspicion:
+        pipeline["suspicion"] = purified["suspicion"] = numbers
     found = {
         "serving_default": ({"images": images}, pipeline),
-        "purify": ({"images": images}, {"purified": images}),
+        "purify": ({"images": images}, purified),
         "classify": ({"images": images}, of_classifier),
         "serving_bytes": ({"image_bytes": ("DT_STRING", "(-1)")}, pipeline),
     }

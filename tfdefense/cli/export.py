@@ -52,7 +52,8 @@ def command_flags() -> CommandFlags:
         group,
         "data_dir",
         str,
-        "Directory in which TFDS finds the test images (default: as in training).",
+        "Directory in which TFDS finds the images: validation images, which calibrate the output suspicion,"
+        " and test images (default: as in training; without them there is no suspicion).",
     )
     add_trust_flag(flags, "where")
     return flags

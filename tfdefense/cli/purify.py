@@ -8,7 +8,7 @@ from tfdefense.cli.flags import CommandFlags, FlagValues
 from tfdefense.cli.input_flags import add_trust_flag
 from tfdefense.cli.printing import print_paths
 from tfdefense.cli.tensorflow_stand_in import require_tensorflow
-from tfdefense.errors import require
+from tfdefense.errors import WorkFailedError, require
 from tfdefense.serving.client.batch_purify import BatchPurifier
 from tfdefense.serving.client.grpc_client import GrpcClient
 from tfdefense.serving.client.local_client import open_model
@@ -69,6 +69,14 @@ def command_flags() -> CommandFlags:
         "Purify files again that are purified already, and replace files in --output that bin/purify did"
         " not write.",
     )
+    flags.add(
+        "how",
+        "alarm",
+        float,
+        "Mark images whose suspicion is this or more in predictions.csv, and count them: above 0, at most"
+        " 1. 0.99 marks about 1% of clean images. Only models with the output suspicion (default: none is"
+        " marked).",
+    )
     add_trust_flag(flags, "how")
     return flags
 
@@ -83,13 +91,24 @@ def run(given: FlagValues) -> None:
     require_tensorflow()
     model = open_given()
     source, target = Path(given["input"]), Path(given["output"])
-    count = BatchPurifier(model, source, target, settings).run()
-    print_paths(
-        {
-            "Purified": f"{count:,} files by {model.version}: {target}",
-            "Predictions": target / "predictions.csv",
-        }
-    )
+    purifier = BatchPurifier(model, source, target, settings)
+    try:
+        count = purifier.run()
+    except WorkFailedError:
+        print_paths(_alarm_line(purifier))
+        raise
+    paths = {
+        "Purified": f"{count:,} files by {model.version}: {target}",
+        "Predictions": target / "predictions.csv",
+    }
+    print_paths(paths | _alarm_line(purifier))
+
+
+def _alarm_line(purifier: BatchPurifier) -> dict[str, object]:
+    alarm, table = purifier.settings.alarm, purifier.predictions
+    if alarm is None:
+        return {}
+    return {"Alarm": f"{table.alarms:,} of {table.images:,} images: suspicion {alarm:g} or more"}
 
 
 def _make_model_opener(given: FlagValues) -> Callable[[], ModelClient]:

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from tfdefense.data import Dataset
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Defense
-from tfdefense.errors import require
+from tfdefense.errors import UserError, require
 from tfdefense.evaluation import Report
 from tfdefense.evaluation.pipelines import name_without_detector
 from tfdefense.evaluation.run_evaluation import load_finished_report
@@ -12,6 +13,7 @@ from tfdefense.experiments.load import load_dataset, load_defense, load_experime
 from tfdefense.serving import ModelFacts, Variant, export
 from tfdefense.serving.exporter.output_directory import version_directory
 from tfdefense.training.run_directory import RunDirectory
+from tfdefense.utils.progress import print_line
 
 
 def export_run(
@@ -26,24 +28,42 @@ def export_run(
     Args:
       run: the run directory that training wrote.
       output, variant, version: as in `serving.export`.
-      data_dir: where TFDS finds the test images on which a variant is compared with the defence.
+      data_dir: where TFDS finds the images: those of the validation calibrate the output `suspicion`,
+        and on test images a variant is compared with the defence. If none is given and the images
+        cannot be loaded, a float32 SavedModel has no such output, and a line says so.
 
     Returns:
       The directory written.
 
     Raises:
       UserError: as `load_defense` and `serving.export`; the report is damaged or of another run; or
-        the test images cannot be loaded or do not fit the classifier.
+        the images do not fit the classifier, or cannot be loaded although they are needed.
     """
     variant = variant or Variant()
     # The place is checked before models are loaded, which takes longer.
     version_directory(Path(output), version, variant.format)
     defense, names = load_defense(run), load_experiment(run).class_names
     report = _load_own_report(run, defense)
-    test = None if variant.is_plain else load_dataset(run, data_dir).test
-    if test is not None:
-        _require_fitting_images(run, defense, test)
-    return export(defense, output, variant, version, ModelFacts(names, report, test))
+    dataset = _load_images(run, data_dir, is_needed=not variant.is_plain)
+    facts = ModelFacts(names, report)
+    if dataset is not None:
+        _require_fitting_images(run, defense, dataset.validation)
+        test = None if variant.is_plain else dataset.test
+        facts = ModelFacts(names, report, test, dataset.validation)
+    return export(defense, output, variant, version, facts)
+
+
+def _load_images(run: RunDirectory, data_dir: str | None, *, is_needed: bool) -> Dataset | None:
+    """Load the dataset of a run; return None if it is neither needed nor given nor there."""
+    try:
+        return load_dataset(run, data_dir)
+    except UserError as error:
+        if is_needed or data_dir is not None:
+            raise
+        print_line(
+            f"The output suspicion is left out: its validation images cannot be loaded. {error}"
+        )
+        return None
 
 
 def _load_own_report(run: RunDirectory, defense: Defense) -> Report | None:
@@ -64,9 +84,9 @@ def _load_own_report(run: RunDirectory, defense: Defense) -> Report | None:
     return report
 
 
-def _require_fitting_images(run: RunDirectory, defense: Defense, test: Split) -> None:
-    """Raise `UserError` unless test images have the shape and the classes of the classifier."""
-    given = (*test.image_shape, test.num_classes)
+def _require_fitting_images(run: RunDirectory, defense: Defense, images: Split) -> None:
+    """Raise `UserError` unless images have the shape and the classes of the classifier."""
+    given = (*images.image_shape, images.num_classes)
     needed = (*defense.classifier.image_shape, defense.classifier.num_classes)
     require(
         given == needed,

@@ -72,7 +72,8 @@ def _train(
     report = load_finished_report(run, config.evaluation)
     if report is None:
         report = evaluate_run(run, defense, plan.dataset, evaluation, context.runs_dir)
-    output, facts = run.path / "export", ModelFacts(plan.dataset.class_names, report)
+    output, data = run.path / "export", plan.dataset
+    facts = ModelFacts(data.class_names, report, validation_images=data.validation)
     multi_worker.run_on_chief(
         lambda: latest_version(output) or export(defense, output, facts=facts)
     )

@@ -18,6 +18,8 @@ class CountingModel:
       stop_after: requests until one is interrupted, as by Ctrl-C; None for never.
     """
 
+    has_suspicion = False
+
     def __init__(self, version="m/1", stop_after=None):
         self.location, self.image_shape, self.class_names = "--model=m", SHAPE, ("a", "b")
         self.version, self.stop_after = version, stop_after

@@ -37,7 +37,7 @@ class AnsweredBatches:
     def __init__(self, target: Path, model: ModelClient, source_hash: str, batch_size: int) -> None:
         self._model, self.batch_size = model, batch_size
         self.image_shape = model.image_shape
-        self._rules = OutputRules(str(target), model.image_shape)
+        self._rules = OutputRules(str(target), model.image_shape, has_suspicion=model.has_suspicion)
         self._parent = target / _FOLDER
         key = [model.version.encode(), source_hash.encode(), str(batch_size).encode()]
         self._directory = self._parent / hash_parts(b"%d:%b" % (len(each), each) for each in key)

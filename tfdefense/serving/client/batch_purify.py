@@ -24,7 +24,12 @@ from tfdefense.serving.client.npz_purify import (
     read_archive,
     split_outputs,
 )
-from tfdefense.serving.client.predictions_file import PredictionsFile, hash_source, read_rows
+from tfdefense.serving.client.predictions_file import (
+    FILE,
+    PredictionsFile,
+    hash_source,
+    read_stored,
+)
 from tfdefense.serving.client.purify_settings import PurifySettings
 from tfdefense.serving.client.written_files import (
     name_full_disk,
@@ -56,7 +61,8 @@ class BatchPurifier:
       settings: see `PurifySettings`; None means the defaults.
 
     Raises:
-      UserError: the source does not exist or has no images; the target is, holds or is inside the
+      UserError: the source does not exist or has no images; an alarm is set and the model has no output
+        `suspicion`; the target is, holds or is inside the
         source, cannot be written, or does not fit `settings.resume`; or a file that would be written
         is an input, is behind a link, or was not written by a `BatchPurifier`.
     """
@@ -72,19 +78,20 @@ class BatchPurifier:
         require_separate_folders(source, target)
         self.model, self.source, self.target = model, source, target
         self.settings = settings or PurifySettings()
+        self.settings.require_suspicion(model)
         self.root = source if source.is_dir() else source.parent
         self.files = _image_files(source)
         self.skipped = 0
         overwrite = self.settings.overwrite
         sources = {self._name(path): path for path in self.files}
-        stored = _read_stored(target, overwrite=overwrite)
-        self.settings.require_resumable(target, stored, model.version)
+        stored = read_stored(target, overwrite=overwrite)
+        self.settings.require_resumable(target / FILE, stored, model.version)
         written = {row.get("file", "") for row in stored}
         require_writable_targets(target, sources, written, overwrite=overwrite)
         require_own_folder(target)
         try:
             target.mkdir(parents=True, exist_ok=True)
-            self.predictions = PredictionsFile(target, model, sources, stored, overwrite=overwrite)
+            self.predictions = PredictionsFile(target, model, sources, stored, self.settings)
         except OSError as error:
             raise UserError(f"--output={target}: cannot be written ({error.strerror}).") from error
 
@@ -209,16 +216,6 @@ class BatchPurifier:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
-
-
-def _read_stored(target: Path, *, overwrite: bool) -> list[dict[str, str]]:
-    """Return the lines of `predictions.csv`; none if it is damaged and replaced anyway."""
-    try:
-        return read_rows(target)
-    except UserError:
-        if not overwrite:
-            raise
-        return []
 
 
 def _save_image(image: np.ndarray, path: Path) -> None:

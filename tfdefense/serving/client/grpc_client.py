@@ -54,6 +54,7 @@ class GrpcClient:
         self._channels: dict[int, Any] = {}
         self._rules, self.version = self._read_metadata()
         self.image_shape = self._rules.image_shape
+        self.has_suspicion = self._rules.has_suspicion
 
     def predict(self, signature: str, values: np.ndarray) -> dict[str, np.ndarray]:
         """See `ModelClient`."""
@@ -110,7 +111,8 @@ class GrpcClient:
         default = signatures.signature_def["serving_default"]
         outputs = _shapes(default.outputs)
         shape = image_shape_from_signature(_shapes(default.inputs), outputs, self.location)
-        rules = OutputRules(self.location, shape, num_classes_from_signature(outputs))
+        classes = num_classes_from_signature(outputs)
+        rules = OutputRules(self.location, shape, classes, "suspicion" in outputs)
         return rules, f"{self.name}/{response.model_spec.version.value}"
 
     def _parse(self, kind: Any, content: bytes) -> Any:

@@ -80,6 +80,7 @@ class _LocalClient(abc.ABC):
         self.class_names = load_class_names(path)
         self._open(path)
         self.image_shape = self._rules.image_shape
+        self.has_suspicion = self._rules.has_suspicion
 
     @abc.abstractmethod
     def _open(self, path: Path) -> None:
@@ -201,7 +202,7 @@ def _make_rules(
     location: str,
 ) -> OutputRules:
     shape = image_shape_from_signature(inputs, outputs, location)
-    return OutputRules(location, shape, num_classes_from_signature(outputs))
+    return OutputRules(location, shape, num_classes_from_signature(outputs), "suspicion" in outputs)
 
 
 def _spec_shapes(specs: dict[str, tf.TensorSpec]) -> dict[str, tuple[int | None, ...]]:

@@ -36,12 +36,14 @@ class ModelClient(Protocol):
       version: text that differs between models, and between versions of a model.
       image_shape: [H, W, C] of the images that the model takes.
       class_names: K names; empty where they are unknown, as behind a server.
+      has_suspicion: true if the model has the output `suspicion`; those of 0.2.0 have none.
     """
 
     location: str
     version: str
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
+    has_suspicion: bool
 
     def predict(self, signature: str, values: np.ndarray) -> dict[str, np.ndarray]:
         """Run one signature on its only input and return its outputs by name.

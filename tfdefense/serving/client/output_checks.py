@@ -19,14 +19,15 @@ _NEEDED_BY_SIGNATURE = {
     "classify": ("classes", "probabilities"),
     "certify": ("classes", "radii"),
 }
-_PER_IMAGE = ("perturbation_norm", "classes", "refused", "radii")
+_WITH_SUSPICION = ("serving_default", "serving_bytes", "purify")
+_PER_IMAGE = ("perturbation_norm", "suspicion", "classes", "refused", "radii")
 _PER_CLASS = ("logits", "probabilities")
 # Kinds of NumPy dtypes; all other outputs are floating point.
 OUTPUT_KINDS = {"classes": "iu", "refused": "b"}
 _KIND_NAMES = {"f": "floating point", "iu": "integers", "b": "bool"}
 # 8-bit models leave [0, 1] by up to half a step of 1/255.
 _TOLERANCE = 0.005
-_LARGEST_RANGE = {"purified": 1.0, "probabilities": 1.0}
+_LARGEST_RANGE = {"purified": 1.0, "probabilities": 1.0, "suspicion": 1.0}
 # A float32 in JSON has at most 25 characters, with commas and brackets.
 _JSON_BYTES, _BINARY_BYTES = 32, 8
 _BYTES_OF_NAMES = 2**20
@@ -41,11 +42,13 @@ class OutputRules:
       location: start of error messages.
       image_shape: (H, W, C).
       num_classes: K; None if the model does not declare it.
+      has_suspicion: true if the model declares the output `suspicion`.
     """
 
     location: str
     image_shape: tuple[int, int, int]
     num_classes: int | None = None
+    has_suspicion: bool = False
 
     def largest_answer(self, count: int, *, is_json: bool) -> int:
         """Return the number of bytes that the outputs for `count` images can have.
@@ -74,7 +77,10 @@ class OutputRules:
           UserError: a missing output, a wrong shape or dtype, NaN or infinity, a value out of range,
             or a class that does not exist.
         """
-        missing = [name for name in _NEEDED_BY_SIGNATURE.get(signature, ()) if name not in outputs]
+        needed = _NEEDED_BY_SIGNATURE.get(signature, ())
+        if self.has_suspicion and signature in _WITH_SUSPICION:
+            needed = (*needed, "suspicion")
+        missing = [name for name in needed if name not in outputs]
         require(
             not missing,
             f"{self.location}: its answer lacks {', '.join(missing)}; it has"

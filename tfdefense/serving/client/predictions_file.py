@@ -12,6 +12,7 @@ import numpy as np
 
 from tfdefense.errors import UserError, require
 from tfdefense.serving.client.model_client import ModelClient
+from tfdefense.serving.client.purify_settings import PurifySettings
 from tfdefense.utils.atomic_write import atomic_write
 from tfdefense.utils.csv_cells import escape_row, unescape_cell
 from tfdefense.utils.hashing import hash_parts
@@ -30,6 +31,8 @@ _COLUMNS = (
     "class_name",
     "probability",
     "perturbation_norm",
+    "suspicion",
+    "alarm",
     "refused",
     "source_hash",
 )
@@ -85,6 +88,31 @@ def read_rows(directory: Path) -> list[dict[str, str]]:
         raise UserError(f"{path}: damaged ({error}). Remove it, or give --overwrite.") from error
 
 
+def _is_complete(row: Mapping[str, str]) -> bool:
+    """Return whether a line has all columns of this version, and a readable suspicion or none."""
+    if row.keys() != set(_COLUMNS) or not row["source_hash"]:
+        return False
+    try:
+        return not row["suspicion"] or 0 <= float(row["suspicion"]) <= 1
+    except ValueError:
+        return False
+
+
+def _shortest_text(value: np.ndarray) -> str:
+    """Return the shortest decimal number that is read as the same float32."""
+    return np.format_float_positional(np.float32(value), trim="-")
+
+
+def read_stored(directory: Path, *, overwrite: bool) -> list[dict[str, str]]:
+    """Return `read_rows`; none if the file is damaged and replaced anyway."""
+    try:
+        return read_rows(directory)
+    except UserError:
+        if not overwrite:
+            raise
+        return []
+
+
 def _write_rows(file: TextIO, rows: Iterable[Mapping[str, Any]]) -> None:
     plain = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
     quoted = csv.DictWriter(file, _COLUMNS, lineterminator="\n", quoting=csv.QUOTE_ALL)
@@ -98,18 +126,20 @@ class PredictionsFile:
     """Table of the model's predictions, one line per image.
 
     The column `index` is "name[i]" for image i of array `name` in an .npz archive, and empty for
-    other files.
+    other files. The column `suspicion` is empty if the model has no such output, and `alarm` if no
+    alarm is set; else it is 1 or 0. The alarm of this run also marks the lines of earlier runs.
 
     Args:
       directory: directory of the file.
       model: the client; lines of other versions of the model are dropped.
       sources: files to purify, by name; lines are dropped if the bytes of their file have changed.
       stored: the lines that the file has, see `read_rows`.
-      overwrite: drop all lines.
+      settings: `overwrite` drops all lines, and `alarm` marks images; None means the defaults.
 
     Attributes:
       path: the file.
       finished: names of the files that need not be purified again.
+      images, alarms: number of lines, and of those that are marked.
     """
 
     def __init__(
@@ -118,13 +148,14 @@ class PredictionsFile:
         model: ModelClient,
         sources: Mapping[str, Path],
         stored: Sequence[dict[str, str]],
-        *,
-        overwrite: bool = False,
+        settings: PurifySettings | None = None,
     ) -> None:
         self.path = directory / FILE
-        self.model = model
-        complete = [row for row in stored if row.get("source_hash") and row.keys() == set(_COLUMNS)]
-        rows = [] if overwrite else [row for row in complete if row["model"] == model.version]
+        self.model, self.settings = model, settings or PurifySettings()
+        self.images = self.alarms = 0
+        complete = [row for row in stored if _is_complete(row)]
+        is_kept = not self.settings.overwrite
+        rows = [row for row in complete if is_kept and row["model"] == model.version]
         hashes = {row["file"]: row["source_hash"] for row in rows}
         self.finished = {
             name
@@ -136,13 +167,19 @@ class PredictionsFile:
         # someone else had written it.
         for name in sources.keys() & ({row["file"] for row in complete} - self.finished):
             (directory / name).unlink(missing_ok=True)
+        finished = [
+            row | {"alarm": self._alarm(row["suspicion"])}
+            for row in rows
+            if row["file"] in self.finished
+        ]
         # Rewrite the file to remove a line that a killed call left incomplete.
         with (
             atomic_write(self.path) as partial,
             partial.open("w", encoding="utf-8", errors=_ERRORS, newline="") as file,
         ):
             _write_rows(file, [{name: name for name in _COLUMNS}])
-            _write_rows(file, [row for row in rows if row["file"] in self.finished])
+            _write_rows(file, finished)
+        self._count(finished)
 
     def add(
         self, file: str, outputs: Sequence[tuple[str, dict[str, np.ndarray]]], source_hash: str
@@ -166,11 +203,13 @@ class PredictionsFile:
             with contextlib.suppress(OSError):
                 os.truncate(self.path, size)  # The disk is full: leave no half line.
             raise
+        self._count(rows)
 
     def _row(
         self, file: str, index: str, outputs: dict[str, np.ndarray], source_hash: str
     ) -> dict[str, Any]:
         number = int(outputs["classes"])
+        suspicion = _shortest_text(outputs["suspicion"]) if "suspicion" in outputs else ""
         return {
             "file": file,
             "index": index,
@@ -179,9 +218,23 @@ class PredictionsFile:
             "class_name": self._class_name(number),
             "probability": f"{float(outputs['probabilities'][number]):.6f}",
             "perturbation_norm": f"{float(outputs['perturbation_norm']):.6f}",
+            "suspicion": suspicion,
+            "alarm": self._alarm(suspicion),
             "refused": int(outputs["refused"]) if "refused" in outputs else "",
             "source_hash": source_hash,
         }
+
+    def _alarm(self, suspicion: str) -> str:
+        """Return "1" or "0"; "" without an alarm or without a suspicion."""
+        alarm = self.settings.alarm
+        if alarm is None or not suspicion:
+            return ""
+        # In float32, in which the model computes: there, 0.9 is not below 0.9.
+        return str(int(np.float32(suspicion) >= np.float32(alarm)))
+
+    def _count(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.images += len(rows)
+        self.alarms += sum(row["alarm"] == "1" for row in rows)
 
     def _class_name(self, number: int) -> str:
         names = self.model.class_names

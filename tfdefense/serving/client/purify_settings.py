@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tfdefense.errors import cut_text, require
-from tfdefense.serving.client.predictions_file import FILE
+from tfdefense.serving.client.model_client import ModelClient
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,12 +19,14 @@ class PurifySettings:
         False refuses to continue a run; None continues a run if there is one.
       skip_bad: True counts files that cannot be used as done; False ends the run at the first one;
         None skips them, and the run then counts as failed.
+      alarm: mark images whose suspicion is this or more, in (0, 1]; None marks none.
     """
 
     batch_size: int = 32
     overwrite: bool = False
     resume: bool | None = None
     skip_bad: bool | None = None
+    alarm: float | None = None
 
     def __post_init__(self) -> None:
         require(self.batch_size >= 1, f"--batch_size={self.batch_size}: at least 1 is needed.")
@@ -32,21 +34,34 @@ class PurifySettings:
             not (self.resume and self.overwrite),
             "--resume: not with --overwrite, which purifies all files again.",
         )
+        require(
+            self.alarm is None or 0 < self.alarm <= 1,
+            f"--alarm={self.alarm}: a number above 0 and at most 1 is needed, such as 0.99.",
+        )
+
+    def require_suspicion(self, model: ModelClient) -> None:
+        """Raise `UserError` if an alarm is set and the model has no output `suspicion`."""
+        require(
+            self.alarm is None or model.has_suspicion,
+            f"--alarm={self.alarm}: {model.location} has no output suspicion. Export the run again with"
+            " bin/export, which calibrates it on validation images; the model card says if it cannot.",
+        )
 
     def require_resumable(
-        self, target: Path, stored: Sequence[Mapping[str, str]], version: str
+        self, table: Path, stored: Sequence[Mapping[str, str]], version: str
     ) -> None:
         """Raise `UserError` if `resume` does not fit the run in the target.
 
         Args:
-          target: the folder to write.
-          stored: the lines of its `predictions.csv`.
+          table: `predictions.csv` in the folder to write.
+          stored: its lines.
           version: the version of the model.
         """
+        target = table.parent
         if self.resume:
             require(
-                (target / FILE).is_file(),
-                f"--resume: {target} holds no run of bin/purify (no {FILE}). Leave out --resume to start"
+                table.is_file(),
+                f"--resume: {target} holds no run of bin/purify (no {table.name}). Leave out --resume to start"
                 " one.",
             )
             others = {row.get("model") or version for row in stored} - {version}

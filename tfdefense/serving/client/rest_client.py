@@ -48,6 +48,7 @@ class RestClient:
         self._url = f"{address.rstrip('/')}/v1/models/{urllib.parse.quote(name, safe='')}"
         self._rules, self.version = self._read_metadata()
         self.image_shape = self._rules.image_shape
+        self.has_suspicion = self._rules.has_suspicion
 
     def predict(self, signature: str, values: np.ndarray) -> dict[str, np.ndarray]:
         """See `ModelClient`."""
@@ -75,7 +76,9 @@ class RestClient:
             raise self._not_a_server(f"it answers {cut_text(str(answer)[:200])}") from error
         shape = image_shape_from_signature(inputs, outputs, self.location)
         classes = num_classes_from_signature(outputs)
-        return OutputRules(self.location, shape, classes), f"{self.name}/{version}"
+        return OutputRules(
+            self.location, shape, classes, "suspicion" in outputs
+        ), f"{self.name}/{version}"
 
     def _not_a_server(self, reason: str) -> UserError:
         return UserError(f"{self.location}: not a TF Serving server: {reason}.")

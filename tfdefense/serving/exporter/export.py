@@ -41,15 +41,16 @@ def export(
       directory: directory of all versions of the model; its name is the model's name.
       variant: file format and precision; None means `Variant()`.
       version: version number; None means the next free one.
-      facts: class names, report and test images; None means `ModelFacts()`.
+      facts: class names, report and images; None means `ModelFacts()`.
 
     Returns:
       The directory written.
 
     Raises:
       UserError: the classifier is not a Keras model, the number of class names is not that of its
-        classes, the version exists, other versions have another format, the directory is a link or
-        cannot be written, or TFLite has no operation for a part of the defence.
+        classes, the validation images have another shape, the version exists, other versions have
+        another format, the directory is a link or cannot be written, or TFLite has no operation for
+        a part of the defence.
     """
     variant, facts = variant or Variant(), facts or ModelFacts()
     signatures = Signatures(defense, variant.max_batch)
@@ -71,6 +72,8 @@ def export(
     try:
         directory.mkdir(parents=True, exist_ok=True)
         remove_abandoned(directory)
+        if facts.validation_images is not None:
+            signatures.calibrate(facts.validation_images)
         try:
             if variant.format == "tflite":
                 write_tflite(signatures, partial, class_names, variant.precision)

@@ -9,6 +9,7 @@ from tfdefense.evaluation.report.report import Report
 from tfdefense.serving.exporter.operations import GraphRequirements
 from tfdefense.serving.exporter.requirements_section import requirements_section
 from tfdefense.serving.exporter.signatures import CERTIFY_ALPHA, CERTIFY_VOTES, Signatures
+from tfdefense.serving.exporter.suspicion_section import suspicion_section
 from tfdefense.serving.exporter.variant import Variant
 from tfdefense.serving.exporter.variant_accuracy import VariantAccuracy
 from tfdefense.utils.package_versions import package_versions
@@ -70,6 +71,7 @@ def model_card(
             "",
             *_interface(signatures, variant, contents.class_names),
             "",
+            *suspicion_section(signatures.suspicion),
             *requirements_section(contents.requirements, contents.warmup_sizes),
             "## Training settings",
             "",
@@ -146,12 +148,16 @@ def _interface(signatures: Signatures, variant: Variant, class_names: Sequence[s
         outputs += (
             ", `refused` bool [N] (true: the image was detected as adversarial, ignore its class)"
         )
+    purified = "`purified`"
+    if signatures.suspicion is not None:
+        purified += ", `suspicion`"
+        outputs += ", `suspicion` float32 [N] in [0, 1] (see below)"
     lines = [["signature", "input", "outputs"], ["`serving_default`", images, outputs]]
     classes = _class_list(class_names)
     if variant.format == "tflite":
         return [*markdown_table(lines), "", f"{classes} The model does not check its inputs."]
     lines += [
-        ["`purify`", images, "`purified`"],
+        ["`purify`", images, purified],
         ["`classify`", images, "`logits`, `probabilities`, `classes`, without purifying"],
         [
             "`serving_bytes`",

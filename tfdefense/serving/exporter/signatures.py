@@ -7,14 +7,21 @@ from typing import Any, Protocol, cast
 
 import tensorflow as tf
 
+from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core import randomized_smoothing
 from tfdefense.defenses.core.defense import Defense
+from tfdefense.defenses.core.suspicion import (
+    SuspicionScale,
+    calibrate_suspicion,
+    change_norms,
+)
 from tfdefense.serving.core.input_checks import check_images, decode_images
 
 # A served request must return quickly, so it takes fewer votes than bin/certify. Its radii are
 # smaller, but hold with the same probability.
 CERTIFY_VOTES = 1_000
 CERTIFY_ALPHA = 0.001
+_OF_PURIFYING = ("purified", "suspicion")  # Outputs of the signature `purify`.
 
 
 class CertifyingDefense(Protocol):
@@ -34,6 +41,9 @@ class Signatures:
       defense: the defence, with its classifier.
       max_batch: largest number of images in one request. It bounds the memory that one request can
         take.
+
+    Attributes:
+      suspicion: scale of the output `suspicion`; None if there is no such output.
     """
 
     def __init__(self, defense: Defense, max_batch: int) -> None:
@@ -41,10 +51,19 @@ class Signatures:
         self.classifier = defense.defend().classifier
         self.image_shape = self.classifier.image_shape
         self.max_batch = max_batch
+        self.suspicion: SuspicionScale | None = None
         if defense.certifies:
             self._radii = randomized_smoothing.certified_radii(
                 CERTIFY_VOTES, CERTIFY_ALPHA, defense.config.sigma
             )
+
+    def calibrate(self, clean: Split) -> None:
+        """Add the output `suspicion`, unless purifying changes nothing: see `calibrate_suspicion`.
+
+        Args:
+          clean: held-out images of the classifier's shape.
+        """
+        self.suspicion = calibrate_suspicion(self.defense, clean)
 
     def functions(
         self,
@@ -59,7 +78,8 @@ class Signatures:
 
         Every output has N as its first dimension, so a server can join requests and split outputs.
         The pipeline and the classifier are traced once each, and all signatures call these traces.
-        A runtime computes only the outputs that a signature returns, so `purify` does not classify.
+        A runtime computes only the outputs that a signature returns, so `purify` classifies only if a
+        detector needs it.
 
         Args:
           trace_context: returns a context manager that is active while networks are traced.
@@ -81,7 +101,8 @@ class Signatures:
         pipeline = trace_once(lambda images: self.run_pipeline(images, classifier))
 
         def purify(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"purified": pipeline(self._check(images))["purified"]}
+            outputs = pipeline(self._check(images))
+            return {name: outputs[name] for name in _OF_PURIFYING if name in outputs}
 
         functions = {
             "serving_default": _make_function(lambda images: pipeline(self._check(images)), images),
@@ -112,20 +133,24 @@ class Signatures:
         Returns:
           `purified` float32 [N, H, W, C] in [0, 1]; `perturbation_norm` float32 [N], the L2 norm of
           the change made by purifying; `logits` and `probabilities` float32 [N, K]; `classes` int64
-          [N]; for a defence that detects, also `refused`, bool [N].
+          [N]; for a defence that detects, also `refused`, bool [N]; if it is calibrated,
+          `suspicion` float32 [N] in [0, 1], see `SuspicionScale`.
         """
         classifier = classifier or self.classifier
         purified, logits = self.defense.purify_and_classify(classifier, images)
         # Some purifiers return tensors of unknown static size, although the size never changes.
         purified = tf.reshape(purified, [-1, *self.image_shape])
-        change = tf.reshape(purified - images, [tf.shape(images)[0], -1])
+        changes = change_norms(images, purified)
         outputs = {
             "purified": purified,
-            "perturbation_norm": tf.norm(change, axis=1),
+            "perturbation_norm": changes,
             **_class_outputs(logits),
         }
-        if self.defense.detects:
-            outputs["refused"] = self.defense.detector_score(images) > 0
+        scores = self.defense.detector_score(images) if self.defense.detects else None
+        if scores is not None:
+            outputs["refused"] = scores > 0
+        if self.suspicion is not None:
+            outputs["suspicion"] = self.suspicion(changes, scores)
         return outputs
 
     def _certify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
