@@ -149,7 +149,7 @@ def test_a_full_disk_is_named_and_the_same_command_resumes(tmp_path, small_disk)
     with pytest.raises(WorkFailedError, match=r"small/out/\S+: cannot be written \(No space left"):
         BatchPurifier(model, source, target, PurifySettings(batch_size=8)).run()
     lines = (target / FILE).read_text().splitlines()
-    assert all(line.count(",") == 8 for line in lines)
+    assert len({line.count(",") for line in lines}) == 1  # No line is cut.
     assert not list(target.rglob("*.partial"))
     for path in target.glob("*.png"):
         assert path.stat().st_size > 0
