@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfdefense.defenses.core.optimizer import AveragingAdam
 from tfdefense.defenses.core.overfitting_probe import OverfittingProbe
@@ -85,3 +86,10 @@ def test_a_resumed_training_knows_the_best_weights():
     second.run([2.0])
     assert second.probe.has_collapsed
     assert second.weight == pytest.approx(1.0)
+
+
+def test_mirrored_variables_are_judged_too():
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        training = Training([0.4, 0.3])
+    training.run([1.0, 2.0])
+    assert training.weight == 1.0

@@ -74,7 +74,7 @@ class OverfittingProbe:
                 f" {self._best.score:.1%} (catastrophic overfitting). The weights of then are kept."
                 " Lower --learning_rate, or train with --inner_attack=pgd."
             )
-        if self.has_collapsed or int(self._optimizer.iterations) >= self._steps:
+        if self.has_collapsed or int(self._optimizer.iterations.numpy()) >= self._steps:
             self._best.restore()
         else:
             self._network.set_weights(trained)
