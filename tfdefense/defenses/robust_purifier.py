@@ -91,10 +91,10 @@ class RobustPurifier(GeneratorDefense):
     @property
     def should_stop(self) -> bool:  # type: ignore[override]
         """True if single-step training collapsed: see `OverfittingProbe`."""
-        return self.config.inner_attack == "nfgsm" and self.probe.has_collapsed
+        return self.needs_validation and self.probe.has_collapsed
 
     def checkpoint_items(self) -> dict[str, Any]:
-        probe = {"probe": self.probe} if self.config.inner_attack == "nfgsm" else {}
+        probe = {"probe": self.probe} if self.needs_validation else {}
         return {**super().checkpoint_items(), **probe}
 
     def pipeline_logits(self, images: tf.Tensor) -> tf.Tensor:
@@ -117,7 +117,7 @@ class RobustPurifier(GeneratorDefense):
             self.critic_optimizer = make_adam(self.critic, config, steps)
         if config.auxiliary_weight:
             self.head_optimizer = make_adam(self.auxiliary_head, config, steps, ADAM_BETAS)
-        if config.inner_attack == "nfgsm":
+        if self.needs_validation:
             self.probe = OverfittingProbe(self.generator, self.generator_optimizer, steps)
         self._ramp_steps = max(1.0, config.ramp * steps)
 
@@ -209,6 +209,6 @@ class RobustPurifier(GeneratorDefense):
     def make_validator(self, validation: Split) -> Validate:
         attack = make_validation_attack(self.config, self.classifier.image_shape)
         validate = make_robust_validator(self.pipeline_logits, attack, validation, self.purify)
-        if self.config.inner_attack != "nfgsm":
+        if not self.needs_validation:
             return validate
         return self.probe.watch(validate, f"accuracy_{attack.name}")

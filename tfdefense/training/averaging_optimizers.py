@@ -1,9 +1,14 @@
 """Optimizers with a moving average of the weights whose momentum grows during training."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+_ALL_BUT_KERNELS = ["^(?!.*kernel)"]
 
 
 class WeightAveraging(keras.optimizers.Optimizer):
@@ -14,6 +19,8 @@ class WeightAveraging(keras.optimizers.Optimizer):
     initial weights: with momentum 0.999 and 2,265 steps, 10 % of them remain, and the accuracy of a
     purifier under PGD fell from 96.8 % to 66.8 % (n = 500).
 
+    Weight decay, if the options ask for it, is that of kernels.
+
     Args:
       *arguments: arguments of the Keras optimizer.
       average: upper bound of the momentum; 0 for no average.
@@ -23,6 +30,8 @@ class WeightAveraging(keras.optimizers.Optimizer):
     def __init__(self, *arguments: Any, average: float = 0.0, **options: Any) -> None:
         super().__init__(*arguments, **options, use_ema=average > 0)
         self._largest_momentum = average
+        if self.weight_decay:
+            self.exclude_from_weight_decay(var_names=_ALL_BUT_KERNELS)
 
     @property
     def ema_momentum(self) -> tf.Tensor:
@@ -41,3 +50,26 @@ class AveragingAdam(WeightAveraging, keras.optimizers.Adam):
 
 class AveragingSGD(WeightAveraging, keras.optimizers.SGD):
     """`keras.optimizers.SGD` with `WeightAveraging`."""
+
+
+@contextlib.contextmanager
+def use_averaged_weights(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer
+) -> Iterator[None]:
+    """Give a model its averaged weights in the block, and its last weights after it.
+
+    Args:
+      model: built network.
+      optimizer: its optimizer, built; without `use_ema` nothing changes.
+    """
+    if not optimizer.use_ema:
+        yield
+        return
+    variables = model.variables  # With the states of random generators.
+    last = [np.array(variable) for variable in variables]
+    try:
+        optimizer.finalize_variable_values(model.trainable_variables)
+        yield
+    finally:
+        for variable, value in zip(variables, last, strict=True):
+            variable.assign(value)

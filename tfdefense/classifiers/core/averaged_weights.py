@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.data.core.dataset import Split
+from tfdefense.training.averaging_optimizers import use_averaged_weights
 from tfdefense.training.loop_config import LoopConfig
 from tfdefense.training.nested_layers import collect_nested_layers
 
@@ -61,18 +62,10 @@ class AveragedWeights:
 
         Without averaged weights nothing changes.
         """
-        if not self._optimizer.use_ema:
+        with use_averaged_weights(self._model, self._optimizer):
+            if self._optimizer.use_ema:
+                self._recompute_statistics()
             yield
-            return
-        variables = self._model.variables  # With the states of random generators.
-        last = [np.array(variable) for variable in variables]
-        try:
-            self._optimizer.finalize_variable_values(self._model.trainable_variables)
-            self._recompute_statistics()
-            yield
-        finally:
-            for variable, value in zip(variables, last, strict=True):
-                variable.assign(value)
 
     def _recompute_statistics(self) -> None:
         """Set the moving mean and variance of each normalization to those of the drawn images."""

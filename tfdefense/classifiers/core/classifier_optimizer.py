@@ -10,7 +10,6 @@ from tfdefense.training.learning_rates import Triangle
 
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("cosine", "triangle")
-_NOT_DECAYED = ["bias", "gamma", "beta"]
 
 
 def make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
@@ -21,12 +20,8 @@ def make_optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
         "average": recipe.average,
     }
     if recipe.optimizer == "adam":
-        optimizer = AveragingAdam(rate, **options)
-    else:
-        optimizer = AveragingSGD(rate, momentum=0.9, nesterov=True, **options)
-    if recipe.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
-    return optimizer
+        return AveragingAdam(rate, **options)
+    return AveragingSGD(rate, momentum=0.9, nesterov=True, **options)
 
 
 def _make_schedule(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:

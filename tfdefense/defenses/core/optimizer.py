@@ -35,19 +35,12 @@ def make_adam(
         rate = keras.optimizers.schedules.CosineDecay(rate, steps)
     elif config.schedule == "triangle":
         rate = Triangle(rate, steps)
-    decay = getattr(config, "weight_decay", 0.0)
     optimizer = AveragingAdam(
         average=average,
         learning_rate=rate,
         beta_1=betas[0],
         beta_2=betas[1],
-        weight_decay=decay or None,
+        weight_decay=getattr(config, "weight_decay", 0.0) or None,
     )
-    if decay:
-        optimizer.exclude_from_weight_decay(
-            var_list=[
-                variable for variable in network.trainable_variables if len(variable.shape) < 2
-            ]
-        )
     optimizer.build(network.trainable_variables)
     return optimizer

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdefense.training.averaging_optimizers import use_averaged_weights
 from tfdefense.training.best_weights import BestWeights
 from tfdefense.training.task import ImageGrids, Scalars, Validate
 from tfdefense.utils.progress import print_line
@@ -55,18 +56,15 @@ class OverfittingProbe:
         """
 
         def validate_and_judge() -> tuple[Scalars, ImageGrids]:
-            trained = self._network.get_weights()
-            # After the last step the network has the average already; this changes nothing then.
-            if self._optimizer.use_ema:
-                self._optimizer.finalize_variable_values(self._network.trainable_variables)
-            scalars, grids = validate()
-            self._judge(scalars[accuracy], trained)
+            with use_averaged_weights(self._network, self._optimizer):
+                scalars, grids = validate()
+                self._best.update(scalars[accuracy])
+            self._judge(scalars[accuracy])
             return scalars, grids
 
         return validate_and_judge
 
-    def _judge(self, accuracy: float, trained: list[Any]) -> None:
-        self._best.update(accuracy)
+    def _judge(self, accuracy: float) -> None:
         if accuracy < _COLLAPSED * self._best.score:
             self._has_collapsed.assign(value=True)
             print_line(
@@ -76,5 +74,3 @@ class OverfittingProbe:
             )
         if self.has_collapsed or int(self._optimizer.iterations.numpy()) >= self._steps:
             self._best.restore()
-        else:
-            self._network.set_weights(trained)
