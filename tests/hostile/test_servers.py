@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfdefense.errors import UserError
-from tfdefense.serving.client.model_client import image_shape_from_signature
+from tfdefense.serving.client.model_client import rules_from_signature
 from tfdefense.serving.client.output_checks import NEEDED_OUTPUTS, OutputRules
 
 SHAPE = (2, 2, 1)
@@ -17,7 +17,7 @@ SHAPE = (2, 2, 1)
 def test_images_of_impossible_sizes_are_refused(shape):
     outputs = dict.fromkeys(NEEDED_OUTPUTS, (None,)) | {"purified": shape}
     with pytest.raises(UserError, match="takes images of"):
-        image_shape_from_signature({"images": shape}, outputs, "--model=x")
+        rules_from_signature({"images": shape}, outputs, "--model=x")
 
 
 def test_outputs_that_are_not_read_are_not_checked():

@@ -12,8 +12,8 @@ from tfdefense.serving.client.model_client import (
     ServerUnreachable,
     call_with_retries,
     deadline_error,
-    image_shape_from_signature,
-    num_classes_from_signature,
+    not_a_server_error,
+    rules_from_signature,
 )
 from tfdefense.serving.client.output_checks import OutputRules
 from tfdefense.utils.graph_checks import rejection_reason
@@ -109,10 +109,8 @@ class GrpcClient:
         packed = response.metadata["signature_def"].value
         signatures = self._parse(get_model_metadata_pb2.SignatureDefMap, packed)
         default = signatures.signature_def["serving_default"]
-        outputs = _shapes(default.outputs)
-        shape = image_shape_from_signature(_shapes(default.inputs), outputs, self.location)
-        classes = num_classes_from_signature(outputs)
-        rules = OutputRules(self.location, shape, classes, "suspicion" in outputs)
+        inputs, outputs = _shapes(default.inputs), _shapes(default.outputs)
+        rules = rules_from_signature(inputs, outputs, self.location)
         return rules, f"{self.name}/{response.model_spec.version.value}"
 
     def _parse(self, kind: Any, content: bytes) -> Any:
@@ -123,9 +121,8 @@ class GrpcClient:
             raise self._not_a_server(error) from error
 
     def _not_a_server(self, error: Exception) -> UserError:
-        return UserError(
-            f"{self.location}: not a TF Serving server: its answer cannot be read ({short_reason(error)})."
-        )
+        reason = f"its answer cannot be read ({short_reason(error)})"
+        return not_a_server_error(self.location, reason)
 
     def _call(self, method: str, content: bytes, limit: int) -> bytes:
         """Return the bytes that a method answers, of at most about `limit` bytes."""

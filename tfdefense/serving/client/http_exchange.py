@@ -9,7 +9,12 @@ from email.message import Message
 from typing import Any
 
 from tfdefense.errors import UserError, cut_text, require, short_reason
-from tfdefense.serving.client.model_client import ServerUnreachable, call_within, deadline_error
+from tfdefense.serving.client.model_client import (
+    ServerUnreachable,
+    call_within,
+    deadline_error,
+    not_a_server_error,
+)
 
 _ERROR_BYTES = 2**20
 _PART_BYTES = 2**20
@@ -132,7 +137,7 @@ class HttpExchange:
         return b"".join(parts)
 
     def _refuse(self, reason: str) -> UserError:
-        return UserError(f"{self.location}: not a TF Serving server: its answer {reason}.")
+        return not_a_server_error(self.location, f"its answer {reason}")
 
 
 def _read_error(response: Any) -> bytes:

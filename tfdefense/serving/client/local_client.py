@@ -2,7 +2,6 @@
 
 import abc
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,7 @@ from tfdefense.errors import UserError, require, short_reason, unknown_name
 from tfdefense.serving.client.model_client import (
     ModelClient,
     RequestRejected,
-    image_shape_from_signature,
-    num_classes_from_signature,
+    rules_from_signature,
 )
 from tfdefense.serving.client.output_checks import OutputRules
 from tfdefense.serving.client.tflite_rules import require_safe_tflite
@@ -107,7 +105,7 @@ class SavedModelClient(_LocalClient):
         self._signatures = self._loaded.signatures
         require("serving_default" in self._signatures, f"{self.location}: has no serving_default.")
         default = self._signatures["serving_default"]
-        self._rules = _make_rules(
+        self._rules = rules_from_signature(
             _spec_shapes(default.structured_input_signature[1]),
             _spec_shapes(default.structured_outputs),
             self.location,
@@ -145,7 +143,7 @@ class TFLiteClient(_LocalClient):
             inputs, outputs = self._run.get_input_details(), self._run.get_output_details()
         except (ValueError, RuntimeError) as error:
             raise UserError(f"{self.location}: cannot be loaded: {short_reason(error)}") from error
-        self._rules = _make_rules(
+        self._rules = rules_from_signature(
             {name: tuple(details["shape_signature"]) for name, details in inputs.items()},
             {name: tuple(details["shape_signature"]) for name, details in outputs.items()},
             self.location,
@@ -194,15 +192,6 @@ def _run_tflite(path: Path) -> None:
     ((name, details),) = run.get_input_details().items()
     sizes = [abs(int(size)) for size in details["shape_signature"]]
     run(**{name: np.zeros(sizes, details["dtype"])})
-
-
-def _make_rules(
-    inputs: Mapping[str, tuple[int | None, ...]],
-    outputs: Mapping[str, tuple[int | None, ...]],
-    location: str,
-) -> OutputRules:
-    shape = image_shape_from_signature(inputs, outputs, location)
-    return OutputRules(location, shape, num_classes_from_signature(outputs), "suspicion" in outputs)
 
 
 def _spec_shapes(specs: dict[str, tf.TensorSpec]) -> dict[str, tuple[int | None, ...]]:

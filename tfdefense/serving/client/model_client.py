@@ -11,12 +11,14 @@ import numpy as np
 from tfdefense.data.core.class_labels import MAX_CLASSES
 from tfdefense.data.core.file_listing import shorten_list
 from tfdefense.errors import UserError, cut_text, require
-from tfdefense.serving.client.output_checks import NEEDED_OUTPUTS
+from tfdefense.serving.client.output_checks import NEEDED_OUTPUTS, OutputRules
 
 _ATTEMPTS = 4
 _LARGEST_SIDE = 4096
 
 T = TypeVar("T")
+# Shape of each input or output of a signature, by name; None is an open size.
+Shapes = Mapping[str, tuple[int | None, ...]]
 
 
 class RequestRejected(UserError):
@@ -60,20 +62,21 @@ class ModelClient(Protocol):
         ...
 
 
-def image_shape_from_signature(
-    inputs: Mapping[str, tuple[int | None, ...]],
-    outputs: Mapping[str, tuple[int | None, ...]],
-    location: str,
-) -> tuple[int, int, int]:
-    """Return [H, W, C] from the `serving_default` signature of an exported model.
+def rules_from_signature(inputs: Shapes, outputs: Shapes, location: str) -> OutputRules:
+    """Return the rules for the outputs of an exported model, from its `serving_default` signature.
 
     Args:
       inputs, outputs: shapes of the signature's inputs and outputs, by name.
-      location: start of the error message.
+      location: start of error messages.
 
     Raises:
       UserError: `bin/export` did not write this model, or it takes images of an impossible size.
     """
+    image_shape = _image_shape(inputs, outputs, location)
+    return OutputRules(location, image_shape, _num_classes(outputs), "suspicion" in outputs)
+
+
+def _image_shape(inputs: Shapes, outputs: Shapes, location: str) -> tuple[int, int, int]:
     missing = [name for name in NEEDED_OUTPUTS if name not in outputs]
     is_ours = not missing and list(inputs) == ["images"] and len(outputs["purified"]) == 4
     require(
@@ -93,18 +96,16 @@ def image_shape_from_signature(
     return height, width, channels
 
 
-def num_classes_from_signature(outputs: Mapping[str, tuple[int | None, ...]]) -> int | None:
-    """Return K from the `serving_default` signature of an exported model.
-
-    Args:
-      outputs: shapes of the signature's outputs, by name.
-
-    Returns:
-      K; None if the signature leaves it open.
-    """
+def _num_classes(outputs: Shapes) -> int | None:
+    """Return K; None if the signature leaves it open."""
     shape = outputs["probabilities"]
     declared = int(shape[1] or 0) if len(shape) == 2 else 0
     return declared if 0 < declared <= MAX_CLASSES else None
+
+
+def not_a_server_error(location: str, reason: str) -> UserError:
+    """Return the error for something that does not answer as TF Serving does."""
+    return UserError(f"{location}: not a TF Serving server: {reason}.")
 
 
 def deadline_error(location: str, seconds: float) -> UserError:

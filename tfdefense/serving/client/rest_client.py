@@ -15,8 +15,8 @@ from tfdefense.serving.client.model_client import (
     RequestRejected,
     ServerUnreachable,
     call_with_retries,
-    image_shape_from_signature,
-    num_classes_from_signature,
+    not_a_server_error,
+    rules_from_signature,
 )
 from tfdefense.serving.client.output_checks import OutputRules
 from tfdefense.utils.graph_checks import rejection_reason
@@ -61,7 +61,7 @@ class RestClient:
         try:
             outputs = parse_outputs(answer)
         except ValueError as error:
-            raise self._not_a_server(str(error)) from error
+            raise not_a_server_error(self.location, str(error)) from error
         self._rules.require_sound(outputs, signature, len(values))
         return outputs
 
@@ -73,15 +73,10 @@ class RestClient:
             inputs, outputs = _shapes(default["inputs"]), _shapes(default["outputs"])
             version = _version_number(answer["model_spec"]["version"])
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise self._not_a_server(f"it answers {cut_text(str(answer)[:200])}") from error
-        shape = image_shape_from_signature(inputs, outputs, self.location)
-        classes = num_classes_from_signature(outputs)
-        return OutputRules(
-            self.location, shape, classes, "suspicion" in outputs
-        ), f"{self.name}/{version}"
-
-    def _not_a_server(self, reason: str) -> UserError:
-        return UserError(f"{self.location}: not a TF Serving server: {reason}.")
+            raise not_a_server_error(
+                self.location, f"it answers {cut_text(str(answer)[:200])}"
+            ) from error
+        return rules_from_signature(inputs, outputs, self.location), f"{self.name}/{version}"
 
     def _call(self, url: str, body: bytes | None, limit: int) -> Any:
         """Return the JSON that the server answers, of at most `limit` bytes."""
@@ -93,7 +88,9 @@ class RestClient:
             try:
                 return parse_answer(reply.content)
             except ValueError as error:
-                raise self._not_a_server(f"its answer is not JSON: {error}") from error
+                raise not_a_server_error(
+                    self.location, f"its answer is not JSON: {error}"
+                ) from error
 
         return call_with_retries(call_once, self.location, self.name)
 
