@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.broken_training import break_at
 from tests.training.test_global_batch import make_model_with_dropout_and_norm
 from tfdefense.classifiers import ClassifierConfig, ClassifierTraining
 from tfdefense.classifiers.core import averaged_weights, classifier_training
@@ -147,24 +148,18 @@ def test_the_network_that_is_judged_is_the_network_that_is_kept(toy_split, monke
 
 @pytest.mark.slow
 def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(toy_split, tmp_path):
-    def train_in(place, break_at=None):
+    def train_in(place, step=None):
         training = make_training(toy_split, average=0.9, epochs=4)
         training.loop = dataclasses.replace(training.loop, checkpoint_seconds=0.0)
-        if break_at is not None:
-            step = training.train_step
-
-            def breaking(batch, replica):
-                tf.debugging.assert_less(replica.step, tf.constant(break_at, tf.int64))
-                return step(batch, replica)
-
-            training.train_step = breaking
+        if step is not None:
+            break_at(training, step)
             with pytest.raises(tf.errors.InvalidArgumentError):
                 training.fit(place)
             return None
         return training.fit(place)
 
     whole = train_in(tmp_path / "whole")
-    train_in(tmp_path / "broken", break_at=7)
+    train_in(tmp_path / "broken", step=7)
     resumed = train_in(tmp_path / "broken")
     for a, b in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import tfdefense
+from tests.broken_training import break_at
 from tfdefense.classifiers import ClassifierConfig, mnist_cnn
 from tfdefense.classifiers.core import classifier_training
 from tfdefense.classifiers.core.architecture import Architecture, Recipe
@@ -30,7 +31,10 @@ LINEAR = Architecture("linear", "for tests", linear, grey=Recipe(training_images
     ("given", "message"),
     [
         ({"optimizer": "sdg"}, "--optimizer 'sdg'. Did you mean 'sgd'"),
-        ({"augmentation": "flip"}, r"unknown --augmentation 'flip'.*Known: affine, none, shift"),
+        (
+            {"augmentation": "flip"},
+            r"unknown --augmentation 'flip'.*Known: affine, none, photo, shift",
+        ),
         ({"augmentation": "shift_flip"}, "now --augmentation=shift and --mirror"),
         ({"schedule": "triangel"}, "--schedule 'triangel'. Did you mean 'triangle'"),
         ({"cutout": -1}, "--cutout=-1: 0 or more"),
@@ -229,16 +233,10 @@ def test_training_stops_when_validation_stops_improving(digits, tmp_path, monkey
 def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(digits, tmp_path):
     given = ClassifierConfig(epochs=6, augmentation="affine", optimizer="sgd", learning_rate=0.05)
 
-    def train_in(place, break_at=None):
+    def train_in(place, step=None):
         training = ClassifierTraining(LINEAR, digits, config=given)
-        if break_at is not None:
-            step = training.train_step
-
-            def breaking(batch, replica):
-                tf.debugging.assert_less(replica.step, tf.constant(break_at, tf.int64))
-                return step(batch, replica)
-
-            training.train_step = breaking
+        if step is not None:
+            break_at(training, step)
             training.loop = dataclasses.replace(training.loop, checkpoint_seconds=0.0)
             with pytest.raises(tf.errors.InvalidArgumentError):
                 training.fit(place)
@@ -247,7 +245,7 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(digits
         return training
 
     whole = train_in(tmp_path / "whole")
-    train_in(tmp_path / "broken", break_at=30)
+    train_in(tmp_path / "broken", step=30)
     resumed = train_in(tmp_path / "broken")
     for a, b in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

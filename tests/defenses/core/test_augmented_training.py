@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.broken_training import break_at
 from tests.conftest import SHAPE
 from tfdefense.attacks import PGD
 from tfdefense.classifiers import FrozenClassifier
@@ -16,18 +17,12 @@ from tfdefense.training.run_directory import RunDirectory
 SMALL = {"generator": "small_unet", "widths": (4, 8)}
 
 
-def fitted(kind, split, break_at=None, run=None, **given):
-    """Return a defence after a short training; stop it with an error at step `break_at`."""
+def fitted(kind, split, broken_step=None, run=None, **given):
+    """Return a defence after a short training; stop it with an error at `broken_step`."""
     defense = kind(given.pop("classifier"), seed=2, **given)
     loop = LoopConfig(2, batch_size=8, seed=2, steps_per_loop=2, checkpoint_seconds=0.0)
-    if break_at is not None:
-        step = defense.train_step
-
-        def breaking(batch, replica):
-            tf.debugging.assert_less(replica.step, tf.constant(break_at, tf.int64))
-            return step(batch, replica)
-
-        defense.train_step = breaking
+    if broken_step is not None:
+        break_at(defense, broken_step)
     settings = {"defense": defense.name}
     return defense.run_training(TrainingData(split), loop, settings, run and RunDirectory(run))
 
@@ -39,7 +34,7 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
     given = {"classifier": toy_model, "augmentation": "affine", "mirror": True, **SMALL}
     expected = fitted(APEGAN, toy_split, **given)
     with pytest.raises(tf.errors.InvalidArgumentError):
-        fitted(APEGAN, toy_split, break_at=4, run=tmp_path / "run", **given)
+        fitted(APEGAN, toy_split, broken_step=4, run=tmp_path / "run", **given)
     resumed = fitted(APEGAN, toy_split, run=tmp_path / "run", **given)
     for a, b in zip(expected.generator.get_weights(), resumed.generator.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

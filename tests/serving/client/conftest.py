@@ -5,6 +5,8 @@ import pytest
 from PIL import Image
 
 from tests.serving import fake_server
+from tfdefense.cli import purify
+from tfdefense.cli.main import main
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +41,15 @@ def good_folder(folder):
     for name in ("cut.png", "empty.jpg", "nan.npz"):
         (folder / name).unlink()
     return folder
+
+
+@pytest.fixture
+def run(places, monkeypatch):
+    """Return a function that runs bin/purify with a model, from and to the `places` of a test."""
+    source, target = places
+
+    def run(model, *flags):
+        monkeypatch.setattr(purify, "open_model", lambda _: model)
+        return main(["purify", "--model=m", f"--input={source}", f"--output={target}", *flags])
+
+    return run

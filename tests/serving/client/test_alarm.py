@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from tests.serving.client.counting_model import CountingModel, write_image
-from tfdefense.cli import purify
-from tfdefense.cli.main import main
 from tfdefense.errors import UserError
 from tfdefense.serving.client.output_checks import OutputRules
 from tfdefense.serving.client.predictions_file import FILE
@@ -30,18 +28,6 @@ def places(tmp_path):
     for value in (0, 90, 99, 100):
         write_image(tmp_path / "in" / f"{value}.png", value)
     return tmp_path / "in", tmp_path / "out"
-
-
-@pytest.fixture
-def run(places, monkeypatch):
-    """Return a function that runs bin/purify with a model."""
-    source, target = places
-
-    def run(model, *flags):
-        monkeypatch.setattr(purify, "open_model", lambda _: model)
-        return main(["purify", "--model=m", f"--input={source}", f"--output={target}", *flags])
-
-    return run
 
 
 def read_columns(places):

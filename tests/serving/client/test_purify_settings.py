@@ -25,18 +25,6 @@ def places(tmp_path):
     return tmp_path / "in", tmp_path / "out"
 
 
-@pytest.fixture
-def run(places, monkeypatch):
-    """Return a function that runs bin/purify with a model."""
-    source, target = places
-
-    def run(model, *flags):
-        monkeypatch.setattr(purify, "open_model", lambda _: model)
-        return main(["purify", "--model=m", f"--input={source}", f"--output={target}", *flags])
-
-    return run
-
-
 @pytest.mark.parametrize("stop_after", range(9))
 def test_an_interrupted_run_does_not_send_again_what_was_answered(stop_after, places):
     first, second = CountingModel(stop_after=stop_after), CountingModel()
