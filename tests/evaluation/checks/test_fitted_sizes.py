@@ -17,7 +17,10 @@ def test_measured_seconds_are_those_of_warm_functions(attacked_models, toy_split
     prediction, gradient = (
         min(getattr(seconds, name) for seconds in measured) for name in ("prediction", "gradient")
     )
-    assert 0 < prediction < gradient < 0.1
+    # A cold function would need seconds. Which of the two is faster is not asserted: over so small a
+    # network both are mostly the overhead of a call.
+    assert 0 < prediction < 0.1
+    assert 0 < gradient < 0.1
     assert min(seconds.graph for seconds in measured) < 1  # It was compiled before.
 
 
