@@ -30,6 +30,7 @@ from tfdefense.data.core.disk_array import DiskArray
 from tfdefense.errors import PreemptedError, WorkFailedError, require
 from tfdefense.training.checkpoints import Checkpoints
 from tfdefense.training.distribute import multi_worker
+from tfdefense.training.fused_batch_norm import use_fused_batch_norm
 from tfdefense.training.global_batch import use_global_batch
 from tfdefense.training.loop_config import LoopConfig
 from tfdefense.training.mixed_precision import compute_in
@@ -165,6 +166,7 @@ class Trainer:
         with (
             compute_in(networks, self.config.mixed_precision),
             use_global_batch(networks, self.strategy.num_replicas_in_sync),
+            use_fused_batch_norm(networks),  # Not those that the line above synchronises.
         ):
             rows = self._loop(
                 batches, tf.constant(first_step, tf.int64), tf.constant(count, tf.int64)

@@ -1,0 +1,71 @@
+"""Batch normalisation in one operation while a network trains.
+
+Keras composes it from a dozen operations in float32, also inside a bfloat16 network, and each of them
+passes over the images. One operation does the same in half of the time of a training step or less
+(`benchmarks/batch_norm.py`). The layers are changed only inside `use_fused_batch_norm`, so a saved
+network has plain Keras layers and loads without this library.
+"""
+
+import contextlib
+import functools
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfdefense.training.nested_layers import collect_nested_layers
+
+_IMAGES_RANK = 4
+
+
+@contextlib.contextmanager
+def use_fused_batch_norm(networks: Iterable[keras.Layer]) -> Iterator[None]:
+    """Make `networks` normalise images in one operation in everything that is traced inside.
+
+    Results equal those of Keras up to rounding. Unchanged are synchronised layers, whose statistics
+    span several replicas, subclasses, other axes than the last, and calls without `training`.
+    """
+    norms = [layer for layer in collect_nested_layers(networks) if _is_plain(layer)]
+    for layer in norms:
+        layer.call = functools.partial(_normalize, layer)
+    try:
+        yield
+    finally:
+        for layer in norms:
+            del layer.call
+
+
+def _is_plain(layer: keras.Layer) -> bool:
+    # Not subclasses, which may have other rules.
+    return (
+        type(layer) is keras.layers.BatchNormalization
+        and layer.trainable
+        and layer.axis in (-1, _IMAGES_RANK - 1)
+        and not (layer.synchronized or layer.renorm)
+    )
+
+
+def _normalize(
+    layer: Any, inputs: tf.Tensor, training: bool | None = None, mask: Any = None
+) -> tf.Tensor:
+    if not training or mask is not None or len(inputs.shape) != _IMAGES_RANK:
+        return type(layer).call(layer, inputs, training=training, mask=mask)
+    channels = [inputs.shape[-1]]
+    scale = tf.convert_to_tensor(layer.gamma) if layer.scale else tf.ones(channels)
+    offset = tf.convert_to_tensor(layer.beta) if layer.center else tf.zeros(channels)
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=tf.cast(inputs, layer.compute_dtype),
+        scale=scale,
+        offset=offset,
+        mean=tf.zeros([0]),
+        variance=tf.zeros([0]),
+        epsilon=layer.epsilon,
+        is_training=True,
+    )
+    # The operation divides the sum of squares by one less than the number of values; Keras does not.
+    values = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+    variance *= (values - 1) / values
+    for moving, measured in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        moving.assign(layer.momentum * moving + (1 - layer.momentum) * measured)
+    return outputs
