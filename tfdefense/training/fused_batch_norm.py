@@ -47,7 +47,7 @@ def _is_plain(layer: keras.Layer) -> bool:
 
 
 def _normalize(
-    layer: Any, inputs: tf.Tensor, training: bool | None = None, mask: Any = None
+    layer: Any, inputs: tf.Tensor, *, training: bool | None = None, mask: Any = None
 ) -> tf.Tensor:
     if not training or mask is not None or len(inputs.shape) != _IMAGES_RANK:
         return type(layer).call(layer, inputs, training=training, mask=mask)
