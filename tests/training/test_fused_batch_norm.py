@@ -16,7 +16,9 @@ def make_norm(**options):
     norm = keras.layers.BatchNormalization(momentum=0.9, **options)
     norm.build(IMAGES.shape)
     for number, variable in enumerate(norm.trainable_variables):
-        drawn = tf.random.stateless_uniform(variable.shape, seed=(5, number), minval=0.5, maxval=2.0)
+        drawn = tf.random.stateless_uniform(
+            variable.shape, seed=(5, number), minval=0.5, maxval=2.0
+        )
         variable.assign(drawn)
     return norm
 
