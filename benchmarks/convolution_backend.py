@@ -24,12 +24,11 @@ SETTINGS = [(onednn, mirrored) for onednn in ("0", "1") for mirrored in ("plain"
 def measure(mirrored):
     """Print the images per second of one setting."""
     import tensorflow as tf
-    import train_step
+    from our_training import OurTraining
 
-    train_step.BATCH = BATCH
     strategy = tf.distribute.MirroredStrategy(["CPU:0"]) if mirrored == "mirrored" else None
     with strategy.scope() if strategy else contextlib.nullcontext():
-        training = train_step.OurTraining("apeganpp")
+        training = OurTraining("apeganpp", batch_size=BATCH)
         training.seconds(3)
         print(STEPS * BATCH / training.seconds(STEPS))
 

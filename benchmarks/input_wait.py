@@ -13,8 +13,8 @@ import tempfile
 
 import numpy as np
 import tensorflow as tf
+from our_training import BATCH, SHAPE, OurTraining
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
-from train_step import BATCH, SHAPE, OurTraining
 
 from tfdefense.data.core.disk_array import DiskArray, as_images
 

@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
-from train_step import GENERATOR_MACS, SHAPE, Convolutions
+from our_training import SHAPE, count_multiplications
+from train_step import Convolutions
 
 from tfdefense.classifiers.mnist_cnn import build_mnist_cnn
 from tfdefense.defenses import DEFENSES
@@ -49,7 +50,7 @@ class Purifier:
             # A step has a forward and a backward pass of the same size. The end is one forward pass.
             self.flop = 2 * macs * config.restarts * (2 * config.search_steps + 1)
         else:
-            self.flop = 2 * GENERATOR_MACS
+            self.flop = 2 * count_multiplications(defense.generator, SHAPE)
         self.purify(self.images)
 
     def images_per_second(self, times):
@@ -64,7 +65,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
-    convolutions = Convolutions()
+    convolutions = Convolutions("float32")
     purifiers = {
         "apeganpp": (Purifier("apeganpp", 128), 30),
         "defense_gan, 32 filters": (Purifier("defense_gan", 25), 1),

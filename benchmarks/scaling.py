@@ -17,7 +17,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-BATCH = 128  # As in train_step.py, which the parent process does not import, because of TensorFlow.
+BATCH = (
+    128  # As in our_training.py, which the parent process does not import, because of TensorFlow.
+)
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -77,7 +79,7 @@ def free_ports(count):
 def serve_training(kind, defense):
     """Read numbers of steps from standard input, train, and print the seconds of each."""
     import tensorflow as tf
-    from train_step import OurTraining
+    from our_training import OurTraining
 
     from tfdefense.training.distribute import strategies
 

@@ -3,7 +3,8 @@
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch_train_step import BATCH, classifier, serve
+from torch_train_step import BATCH, classifier
+from torch_training import serve
 
 FILTERS = (64, 128, 256, 512, 512)
 
@@ -58,36 +59,41 @@ class PatchGAN(nn.Module):
 
 
 class Training:
-    def __init__(self, memory_format):
+    def __init__(self, setting):
+        self.autocast = setting.autocast
+        frozen = classifier().eval().requires_grad_(requires_grad=False)
         self.generator, self.discriminator, self.classifier = (
-            make().to(memory_format=memory_format) for make in (UNet, PatchGAN, classifier)
+            setting.place(network) for network in (UNet(), PatchGAN(), frozen)
         )
         self.networks = (self.generator, self.discriminator)
-        self.classifier.eval().requires_grad_(requires_grad=False)
         self.generator_optimizer, self.discriminator_optimizer = (
-            torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999)) for network in self.networks
+            torch.optim.Adam(network.parameters(), 2e-4, (0.5, 0.999), fused=True)
+            for network in self.networks
         )
-        draws = torch.Generator().manual_seed(0)
-        self.clean = torch.rand(BATCH, 1, 28, 28, generator=draws).to(memory_format=memory_format)
-        self.direction = torch.sign(torch.rand(BATCH, 1, 28, 28, generator=draws) - 0.5)
-        self.labels = torch.randint(0, 10, (BATCH,), generator=draws)
+        self.clean = setting.images(BATCH, 1, 28, 28)
+        self.direction = torch.sign(setting.images(BATCH, 1, 28, 28, seed=1) - 0.5)
+        self.labels = torch.randint(0, 10, (BATCH,))
 
     def step(self):
         clean = self.clean
         adversarial = (clean + 0.15 * self.direction).clamp(0, 1)
-        purified = self.generator(adversarial)
-        real = self.discriminator(adversarial, clean)
-        fake = self.discriminator(adversarial, purified.detach())
+        with self.autocast():
+            purified = self.generator(adversarial).float()
+            real = self.discriminator(adversarial, clean).float()
+            fake = self.discriminator(adversarial, purified.detach()).float()
         discriminator_loss = 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
         self.discriminator_optimizer.zero_grad()
         discriminator_loss.backward()
         self.discriminator_optimizer.step()
         # The gradients of the discriminator are not needed here, and would take time.
         self.discriminator.requires_grad_(requires_grad=False)
+        with self.autocast():
+            scores = self.discriminator(adversarial, purified).float()
+            logits = self.classifier(purified).float()
         loss = (
-            F.softplus(-self.discriminator(adversarial, purified)).mean()
+            F.softplus(-scores).mean()
             + 100 * F.l1_loss(purified, clean)
-            + F.cross_entropy(self.classifier(purified), self.labels)
+            + F.cross_entropy(logits, self.labels)
         )
         self.generator_optimizer.zero_grad()
         loss.backward()
