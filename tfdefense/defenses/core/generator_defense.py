@@ -105,7 +105,7 @@ class GeneratorDefense(LearnedDefense):
         them; otherwise the identity.
     """
 
-    config: Any  # Has `average`.
+    config: Any  # A `GeneratorConfig`.
     generator: keras.Model
     generator_optimizer: keras.optimizers.Optimizer
     preprocess: Callable[[tf.Tensor], tf.Tensor] = staticmethod(tf.identity)

@@ -1,9 +1,9 @@
 """N-FGSM: one strong step of adversarial training, from a noisy image.
 
 De Jorge, Bibi, Volpi, Sanyal, Torr, Rogez, Dokania, "Make Some Noise: Reliable and Efficient
-Single-Step Adversarial Training", NeurIPS 2022, algorithm 1. Where the paper leaves it open, this
-follows the authors' code (`train.py` of github.com/pdejorge/N-FGSM, commit d1cf004): the noisy image
-is clipped to [0, 1] before its gradient is taken, and the step starts at the clipped image.
+Single-Step Adversarial Training", NeurIPS 2022, algorithm 1. As in the authors' code (`train.py` of
+github.com/pdejorge/N-FGSM, commit d1cf004), the noisy image is clipped to [0, 1] before its gradient
+is taken, and the step starts at the clipped image.
 """
 
 import dataclasses
