@@ -8,7 +8,7 @@ from tests.conftest import SHAPE
 from tests.defenses.textbook import assert_same_variables
 from tfdefense.attacks import FGSM, PGD
 from tfdefense.classifiers import FrozenClassifier
-from tfdefense.defenses import AdversarialTraining
+from tfdefense.defenses import AdversarialTraining, adversarial_training
 from tfdefense.errors import UserError
 from tfdefense.experiments.load import load_defense
 from tfdefense.training import Replica
@@ -38,6 +38,35 @@ def test_a_step_is_the_papers(toy_model, toy_split, inner, share):
     textbook.optimizer.apply(tape.gradient(loss, variables), variables)
     np.testing.assert_allclose(scalars["loss"], loss, rtol=1e-5)
     assert_same_variables(ours.optimizer, textbook.optimizer, rtol=1e-3, atol=1e-7)
+
+
+def test_with_nfgsm_the_most_robust_weights_are_kept_and_a_collapse_ends_training(
+    toy_model, toy_split, monkeypatch
+):
+    accuracies, weights, attacks = iter([0.8, 0.9, 0.1]), [], []
+
+    def make_validator(model, attack, validation):
+        attacks.append(attack)
+
+        def validate():
+            weights.append(model.model.get_weights())
+            return {"accuracy_pgd": next(accuracies)}, {}
+
+        return validate
+
+    monkeypatch.setattr(adversarial_training, "make_robust_validator", make_validator)
+    defense = AdversarialTraining(toy_model, inner_attack="nfgsm")
+    defense.fit(toy_split, epochs=9, validation=toy_split, batch_size=24)
+    assert attacks == [PGD(epsilon=0.3, steps=10, relative_step_size=0.25)]
+    assert defense.should_stop
+    assert len(weights) == 3
+    for kept, best in zip(defense.network.get_weights(), weights[1], strict=True):
+        np.testing.assert_array_equal(kept, best)
+
+
+def test_nfgsm_needs_validation_images(toy_model, toy_split):
+    with pytest.raises(UserError, match="validation: none given"):
+        AdversarialTraining(toy_model, inner_attack="nfgsm").fit(toy_split, epochs=1)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from tfdefense.attacks.core import per_image_random
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import RobustPurifier, get_defense_class, robust_purifier
 from tfdefense.defenses.core.noise_fgsm import NoiseFGSM
+from tfdefense.defenses.core.purifier_validator import PurifierValidator
 from tfdefense.errors import UserError
 from tfdefense.training import Replica
 
@@ -167,7 +168,6 @@ def test_earlier_parts_of_a_composition_are_trained_through(toy_model, toy_split
         ({"inner_start": "block"}, "Did you mean 'blocks'"),
         ({"inner_start": "blocks", "inner_norm": "l2"}, "--inner_start=blocks: only for"),
         ({"inner_queries": -1}, "--inner_queries=-1: 0 or more"),
-        ({"inner_epsilon": 0.0}, "--inner_epsilon=0.0: above 0"),
         ({"inner_attack": "nfgsm", "inner_norm": "l2"}, "--inner_norm=l2: --inner_attack=nfgsm"),
         ({"inner_attack": "nfgsm", "inner_queries": 9}, "--inner_queries=9: not with"),
         ({"auxiliary_weight": 0.5}, "--auxiliary_weight=0.5: --generator=small_unet has no"),
@@ -261,8 +261,8 @@ def interrupt_after(defense, validations):
 
 @pytest.mark.slow
 def test_a_composition_keeps_the_most_robust_weights_too(toy_model, toy_split, monkeypatch):
-    """The part's accuracies under PGD are 40 %, 50 % and 10 %: training has collapsed."""
-    accuracies, weights = iter([0.4, 0.5, 0.1]), []
+    """The part's accuracies under PGD are 80 %, 90 % and 10 %: training has collapsed."""
+    accuracies, weights = iter([0.8, 0.9, 0.1]), []
     composition = get_defense_class("bit_depth+robust_purifier")(toy_model, bits=3, **COLOUR_RECIPE)
     purifier = composition.parts[1]
 
@@ -276,6 +276,53 @@ def test_a_composition_keeps_the_most_robust_weights_too(toy_model, toy_split, m
     assert len(weights) == 3
     for kept, best in zip(purifier.generator.get_weights(), weights[1], strict=True):
         np.testing.assert_array_equal(kept, best)
+
+
+@pytest.mark.slow
+def test_all_figures_of_a_validation_are_those_of_the_averaged_weights(
+    toy_model, toy_split, monkeypatch
+):
+    purifier_weights, all_weights = [], []
+    composition = get_defense_class("bit_depth+robust_purifier")(toy_model, bits=3, **COLOUR_RECIPE)
+    generator = composition.parts[1].generator
+
+    def validate():
+        purifier_weights.append(generator.get_weights())
+        return {"accuracy_pgd": 0.9}, {}
+
+    def validate_all(self):
+        all_weights.append(generator.get_weights())
+        return {}, {}
+
+    monkeypatch.setattr(robust_purifier, "make_robust_validator", lambda *_: validate)
+    monkeypatch.setattr(PurifierValidator, "__call__", validate_all)
+    composition.fit(toy_split, epochs=3, validation=toy_split, batch_size=24)
+    assert len(all_weights) == 3
+    for ours, theirs in zip(all_weights, purifier_weights, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["magnet+robust_purifier", "apegan+robust_purifier"])
+def test_nfgsm_is_refused_if_another_part_learns_too(toy_model, toy_split, tmp_path, name):
+    composition = get_defense_class(name)(toy_model, inner_attack="nfgsm")
+    with pytest.raises(UserError, match=r"--inner_attack=nfgsm: --defense=.* trains 2 parts"):
+        composition.fit(toy_split, epochs=1, validation=toy_split, run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_the_head_of_the_auxiliary_loss_is_not_clipped(toy_model, toy_split):
+    moments = []
+    for clip in (0.0, 1e-6):
+        defense = RobustPurifier(toy_model, seed=3, **COLOUR_RECIPE, clip=clip)
+        defense.prepare(10)
+        defense.train_step(batch_of(toy_split), Replica(0, tf.constant(4, tf.int64), 24))
+        optimizers = defense.head_optimizer, defense.generator_optimizer
+        moments.append([np.abs(each._momentums[0].numpy()).max() for each in optimizers])
+    (head, generator), (head_clipped, generator_clipped) = moments
+    assert head_clipped == head > 1e-4
+    assert generator_clipped < 1e-6 < generator
 
 
 def test_a_training_that_can_collapse_needs_validation_images(toy_model, toy_split):

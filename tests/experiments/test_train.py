@@ -86,6 +86,7 @@ def test_a_run_whose_training_is_not_finished_names_the_command(learned, tmp_pat
     content = json.loads(run.config_path.read_text())
     content["surroundings"]["steps"] = 9
     run.config_path.write_text(json.dumps(content))
+    (run.path / "files.json").unlink()  # Written when a training has ended.
     with pytest.raises(UserError, match=r"step 1 of 9\)\. Resume it with: bin/train --run="):
         load_defense(run)
 

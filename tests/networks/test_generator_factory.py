@@ -10,6 +10,7 @@ from tfdefense.networks.generator_factory import (
     GENERATORS,
     GeneratorArchitecture,
     check_generator,
+    check_new_generator,
     make_generator,
 )
 
@@ -51,7 +52,7 @@ def test_a_generator_with_thresholds_trains_them_and_is_saved_with_them(name, tm
         ({"levels": 3}, "--levels=3: only --generator=unet has levels"),
         ({"widths": (4,)}, "--widths=4: two or more numbers"),
         ({"thresholds": 65}, "--thresholds=65: 0 to 64 needed"),
-        ({"name": "residual_unet"}, "--blocks=0,1,1,1: 3 numbers from 0 on needed"),
+        ({"name": "residual_unet", "blocks": (0, 1, 1, 1)}, "--blocks=0,1,1,1: 3 numbers from 0"),
         ({"name": "residual_unet", "blocks": (0, 1, -1)}, "--blocks=0,1,-1: 3 numbers from 0"),
     ],
 )
@@ -61,6 +62,18 @@ def test_settings_of_no_generator_are_refused(given, message):
     assert message in str(error.value)
 
 
-def test_a_network_narrower_than_the_image_is_refused():
+@pytest.mark.parametrize("name", ["small_unet", "residual_unet"])
+def test_a_new_network_narrower_than_the_image_is_refused(name):
+    """Older versions trained such networks, so they can still be made."""
+    narrow = GeneratorArchitecture(name, widths=(2, 8))
+    assert make_generator(narrow, (8, 8, 3)).built
+    check_new_generator(narrow, 2)
+    check_new_generator(GeneratorArchitecture("unet", widths=(2, 8)), 3)
     with pytest.raises(UserError, match="--widths=2,8: images with 3 channels given, 3 or more"):
-        make_generator(GeneratorArchitecture("small_unet", widths=(2, 8)), (8, 8, 3))
+        check_new_generator(narrow, 3)
+
+
+@pytest.mark.parametrize("widths", [(4, 8), (4, 6, 8), (4, 4, 6, 8)])
+def test_a_residual_unet_has_by_default_one_block_at_each_level_but_the_first(widths):
+    network = make_generator(GeneratorArchitecture("residual_unet", widths=widths), (8, 8, 1))
+    assert [len(blocks) for blocks in network.residual] == [0, *[1] * (len(widths) - 1)]

@@ -1,10 +1,17 @@
 """Weight files of a run that are not those that its training wrote."""
 
+import json
+
 import pytest
 
 from tfdefense.errors import UserError
 from tfdefense.training.run_directory import RunDirectory
-from tfdefense.training.run_files import FILE, require_original_files, save_file_hashes
+from tfdefense.training.run_files import (
+    FILE,
+    read_last_step,
+    require_original_files,
+    save_file_hashes,
+)
 
 CHECKPOINT = "checkpoints/ckpt-7.index"
 
@@ -23,6 +30,17 @@ def run(tmp_path):
 
 def test_the_files_of_the_training_are_accepted(run):
     require_original_files(run)
+
+
+def test_the_last_step_is_stored(run):
+    assert read_last_step(run) == 7
+    content = json.loads((run.path / FILE).read_text())
+    del content["step"]  # Not in the first files of this kind.
+    (run.path / FILE).write_text(json.dumps(content))
+    require_original_files(run)
+    assert read_last_step(run) is None
+    (run.path / FILE).unlink()
+    assert read_last_step(run) is None
 
 
 def test_other_checkpoints_may_be_removed(run):
@@ -64,7 +82,11 @@ def test_a_missing_file_is_named(run):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"schema": 2, "files": {}}', '{"schema": 1, "files": {"a": 1}}', "\0"]
+    "text",
+    [
+        *("", "[]", "{}", "\0", '{"schema": 2, "files": {}}', '{"schema": 1, "files": {"a": 1}}'),
+        '{"schema": 1, "settings": "a", "files": {}, "step": "7"}',
+    ],
 )
 def test_damaged_hashes_are_named(run, text):
     (run.path / FILE).write_text(text)

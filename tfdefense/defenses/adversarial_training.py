@@ -32,9 +32,13 @@ from tfdefense.defenses.core.hyperparameters import (
     check_learning_rate,
     hyperparameter,
 )
-from tfdefense.defenses.core.inner_attack import InnerAttackConfig, make_inner_attack
-from tfdefense.defenses.core.learned_defense import LearnedDefense
+from tfdefense.defenses.core.inner_attack import (
+    InnerAttackConfig,
+    make_inner_attack,
+    make_validation_attack,
+)
 from tfdefense.defenses.core.optimizer import ADAM_BETAS, make_adam
+from tfdefense.defenses.core.probed_defense import ProbedDefense
 from tfdefense.defenses.core.robust_validator import make_robust_validator
 from tfdefense.errors import require
 from tfdefense.networks.losses import cross_entropy
@@ -63,7 +67,7 @@ class AdversarialTrainingConfig(InnerAttackConfig, AugmentationConfig):
         check_learning_rate(self)
 
 
-class AdversarialTraining(LearnedDefense):
+class AdversarialTraining(ProbedDefense):
     """A classifier of the given architecture, trained from new weights against attacks on itself.
 
     Args:
@@ -125,6 +129,7 @@ class AdversarialTraining(LearnedDefense):
 
     def prepare(self, steps: int) -> None:
         self.optimizer = make_adam(self.network, self.config, steps, betas=ADAM_BETAS)
+        self.prepare_probe(self.network, self.optimizer, steps)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         batch = self.augment(batch, replica)
@@ -153,4 +158,5 @@ class AdversarialTraining(LearnedDefense):
         return upcast_bfloat16(self.network(images, training=True))
 
     def make_validator(self, validation: Split) -> Validate:
-        return make_robust_validator(self._frozen_network, self.make_inner_attack(), validation)
+        attack = make_validation_attack(self.config, self.classifier.image_shape)
+        return make_robust_validator(self._frozen_network, attack, validation)

@@ -37,7 +37,7 @@ from tfdefense.defenses.core.inner_attack import (
 )
 from tfdefense.defenses.core.mixed_attack import craft_by_drawn_attack
 from tfdefense.defenses.core.optimizer import ADAM_BETAS, make_adam
-from tfdefense.defenses.core.overfitting_probe import OverfittingProbe
+from tfdefense.defenses.core.probed_defense import ProbedDefense
 from tfdefense.defenses.core.robust_purifier_config import RobustPurifierConfig
 from tfdefense.defenses.core.robust_validator import make_robust_validator
 from tfdefense.defenses.core.wgan_gp import CriticTrainer
@@ -55,7 +55,7 @@ from tfdefense.training.task import Validate
 _PENALTY_WEIGHT = 10.0
 
 
-class RobustPurifier(GeneratorDefense):
+class RobustPurifier(ProbedDefense, GeneratorDefense):
     """The purifier in front of the frozen classifier that it is trained with.
 
     Args:
@@ -83,20 +83,6 @@ class RobustPurifier(GeneratorDefense):
                 self.auxiliary_head = keras.layers.Dense(self.classifier.num_classes)
                 self.auxiliary_head.build((None, self.config.widths[-1]))
 
-    @property
-    def needs_validation(self) -> bool:  # type: ignore[override]
-        """True with N-FGSM: only validation shows that a training has collapsed."""
-        return self.config.inner_attack == "nfgsm"
-
-    @property
-    def should_stop(self) -> bool:  # type: ignore[override]
-        """True if single-step training collapsed: see `OverfittingProbe`."""
-        return self.needs_validation and self.probe.has_collapsed
-
-    def checkpoint_items(self) -> dict[str, Any]:
-        probe = {"probe": self.probe} if self.needs_validation else {}
-        return {**super().checkpoint_items(), **probe}
-
     def pipeline_logits(self, images: tf.Tensor) -> tf.Tensor:
         """Return logits float32 [N, K] of the pipeline, in inference mode, for the inner attack."""
         purified = self.generator(self.preprocess(images), training=False)
@@ -117,8 +103,7 @@ class RobustPurifier(GeneratorDefense):
             self.critic_optimizer = make_adam(self.critic, config, steps)
         if config.auxiliary_weight:
             self.head_optimizer = make_adam(self.auxiliary_head, config, steps, ADAM_BETAS)
-        if self.needs_validation:
-            self.probe = OverfittingProbe(self.generator, self.generator_optimizer, steps)
+        self.prepare_probe(self.generator, self.generator_optimizer, steps)
         self._ramp_steps = max(1.0, config.ramp * steps)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
@@ -148,6 +133,7 @@ class RobustPurifier(GeneratorDefense):
         head = self.auxiliary_head.trainable_variables if config.auxiliary_weight else []
         gradients, head_gradients = tape.gradient(loss, [variables, head])
         self.generator_optimizer.apply(replica.clip(gradients, config.clip), variables)
+        # The limit is for gradients that pass the frozen classifier. Those of head and critic do not.
         if config.auxiliary_weight:
             self.head_optimizer.apply(head_gradients, head)
         correct = tf.argmax(logits, -1, output_type=tf.int32) == labels
@@ -208,7 +194,4 @@ class RobustPurifier(GeneratorDefense):
 
     def make_validator(self, validation: Split) -> Validate:
         attack = make_validation_attack(self.config, self.classifier.image_shape)
-        validate = make_robust_validator(self.pipeline_logits, attack, validation, self.purify)
-        if not self.needs_validation:
-            return validate
-        return self.probe.watch(validate, f"accuracy_{attack.name}")
+        return make_robust_validator(self.pipeline_logits, attack, validation, self.purify)

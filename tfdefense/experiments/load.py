@@ -18,7 +18,7 @@ from tfdefense.errors import (
 from tfdefense.experiments.config import ExperimentConfig
 from tfdefense.training.checkpoints import Checkpoints
 from tfdefense.training.run_directory import RunDirectory
-from tfdefense.training.run_files import require_original_files
+from tfdefense.training.run_files import read_last_step, require_original_files
 from tfdefense.utils.computer_failures import COMPUTER_FAILURES
 
 
@@ -119,7 +119,7 @@ def _load_defense(run: RunDirectory, guarded: FrozenClassifier | None) -> Defens
     defense.trained_with = own_classifier.name
     step = Checkpoints(defense.networks(), run.path).restore() if stored.steps else 0
     require(
-        step >= stored.steps,
+        step >= stored.steps or step == read_last_step(run),  # A training may have ended early.
         f"{run}: training is not finished (step {step:,} of {stored.steps:,})."
         f" Resume it with: bin/train --run={run.path}",
     )

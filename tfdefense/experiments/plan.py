@@ -118,6 +118,10 @@ def plan_training(
     train, loop, training = dataset.train, None, None
     pairs: tuple[AdversarialDataset, ...] = ()
     if config.training is not None:
+        if context.overwrite or not run.exists():
+            learned_class = config.defense.learned_class
+            assert learned_class is not None
+            learned_class.check_new_training(config.defense.hyperparameters, dataset.image_shape)
         train = _first_images(dataset, config.training.train_images)
         loop = _loop_config(config, train)
         pairs = tuple(load_adversarial_dataset(each.path) for each in config.training.pairs)

@@ -117,8 +117,8 @@ def _train_planned(
             defense.copy_weights_from(initial)
         data = TrainingData(plan.train, plan.dataset.validation, plan.pairs)
         defense.run_training(data, plan.loop, plan.config.to_settings(), plan.run)
-    if not has_file_hashes(plan.run):
-        save_file_hashes(plan.run, plan.loop.total_steps(len(plan.train)) if plan.loop else 0)
+    elif not has_file_hashes(plan.run):
+        save_file_hashes(plan.run, step=0)
     return defense
 
 

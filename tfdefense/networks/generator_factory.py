@@ -12,6 +12,7 @@ from tfdefense.networks.small_unet import SmallUNet
 from tfdefense.networks.unet import UNet
 
 GENERATORS = ("encoder_decoder", "unet", "small_unet", "residual_unet")
+WITH_WIDTHS = ("small_unet", "residual_unet")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,14 +25,15 @@ class GeneratorArchitecture:
       levels: for "unet", the number of halvings of the image; None means down to one pixel.
       widths: for "small_unet" and "residual_unet", the number of filters of each level, from the
         full size down.
-      blocks: for "residual_unet", the number of residual blocks of each level.
+      blocks: for "residual_unet", the number of residual blocks of each level; None means
+        `default_blocks`.
       thresholds: the number of `PixelThresholds` per channel before the network; 0 for none.
     """
 
     name: str
     levels: int | None = None
     widths: tuple[int, ...] = (32, 64, 128)
-    blocks: tuple[int, ...] = (0, 1, 1, 1)
+    blocks: tuple[int, ...] | None = None
     thresholds: int = 0
 
 
@@ -43,24 +45,15 @@ def make_generator(
     Args:
       architecture: see `check_generator`.
       image_shape: (H, W, C).
-
-    Raises:
-      UserError: a level with fewer filters than the image has channels.
     """
     height, width, channels = image_shape
-    name, widths = architecture.name, architecture.widths
-    if name in ("small_unet", "residual_unet"):
-        require(
-            min(widths) >= channels,
-            f"--widths={_join(widths)}: images with {channels} channels given, {channels} or more"
-            " filters needed at each resolution.",
-        )
+    name, widths, blocks = architecture.name, architecture.widths, architecture.blocks
     if name == "unet":
         generator = UNet(channels, architecture.levels, (height, width))
     elif name == "small_unet":
         generator = SmallUNet(channels, widths)
     elif name == "residual_unet":
-        generator = ResidualUNet(channels, widths, architecture.blocks)
+        generator = ResidualUNet(channels, widths, blocks or default_blocks(widths))
     else:
         generator = EncoderDecoderGenerator(channels=channels)
     if architecture.thresholds:
@@ -89,11 +82,33 @@ def check_generator(architecture: GeneratorArchitecture) -> None:
     )
     blocks = architecture.blocks
     require(
-        name != "residual_unet" or (len(blocks) == len(widths) and min(blocks) >= 0),
-        f"--blocks={_join(blocks)}: {len(widths)} numbers from 0 on needed, as many as --widths has.",
+        name != "residual_unet"
+        or blocks is None
+        or (len(blocks) == len(widths) and min(blocks) >= 0),
+        f"--blocks={_join(blocks or ())}: {len(widths)} numbers from 0 on needed, as many as --widths"
+        " has.",
     )
     thresholds = architecture.thresholds
     require(0 <= thresholds <= 64, f"--thresholds={thresholds}: 0 to 64 needed.")
+
+
+def check_new_generator(architecture: GeneratorArchitecture, channels: int) -> None:
+    """Check that no level of a generator is narrower than the image. Older runs may have one.
+
+    Raises:
+      UserError: a level with fewer filters than the image has channels.
+    """
+    widths = architecture.widths
+    require(
+        architecture.name not in WITH_WIDTHS or min(widths) >= channels,
+        f"--widths={_join(widths)}: images with {channels} channels given, {channels} or more"
+        " filters needed at each resolution.",
+    )
+
+
+def default_blocks(widths: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the residual blocks of each level: none at full size, one at each other level."""
+    return (0, *[1] * (len(widths) - 1))
 
 
 def _join(numbers: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""A U-Net of residual blocks: the generator that learns most under adversarial training in colour."""
+"""U-Net with residual blocks: the generator of robust purifiers for colour images."""
 
 from typing import Any
 
@@ -59,13 +59,16 @@ class ResidualBlock(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("tfdefense")
 class ResidualUNet(keras.Model):
-    """Purifier whose way down is a residual network and whose way up is light.
+    """Purifier with a residual network as its encoder and a small decoder.
 
-    A frozen classifier reads what the network recognised, so most of the work is to recognise. There
-    is no batch normalization, because it could tell adversarial from clean batches by their
-    statistics. Down: a 3x3 convolution with stride 2 per level, then residual blocks. Up: a
-    transposed 4x4 convolution with stride 2, joined with the features of its size by a 1x1
-    convolution. A sigmoid at the end.
+    Encoder: a 3x3 convolution; at each further level, a 3x3 convolution with stride 2; at every
+    level, residual blocks. Decoder: at each level, a transposed 4x4 convolution with stride 2, whose
+    output a 1x1 convolution joins with the encoder's features of the same size; at the end, a 3x3
+    convolution and a sigmoid. SiLU is between the convolutions.
+
+    The encoder has most of the weights, because the frozen classifier sees only what the encoder
+    recognised. There is no batch normalization, because its statistics would tell adversarial
+    batches from clean ones.
 
     Call: `images` float32 [N, H, W, C] in [0, 1] -> float32 [N, H, W, C] in [0, 1]. Any H and W:
     images are padded inside and cropped again.

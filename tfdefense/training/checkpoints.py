@@ -93,6 +93,11 @@ class Checkpoints:
         )
 
     @property
+    def step(self) -> int:
+        """Step of the checkpoint that was restored or, on the chief, saved last; 0 before."""
+        return int(self._step.numpy())
+
+    @property
     def seconds(self) -> float:
         """Seconds of training up to the last checkpoint, without the interruptions."""
         return float(self._seconds.numpy())

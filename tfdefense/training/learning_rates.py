@@ -1,5 +1,6 @@
 """Learning rates as functions of the step."""
 
+import math
 from typing import Any
 
 import keras
@@ -31,3 +32,13 @@ class Triangle(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         return {"peak": self.peak, "steps": self.steps}
+
+
+def count_rising_steps(schedule: str, steps: int) -> int:
+    """Return the number of first steps in which the learning rate rises.
+
+    Args:
+      schedule: "constant", "cosine" or "triangle".
+      steps: number of steps of the training.
+    """
+    return math.ceil(_RISE * steps) if schedule == "triangle" else 0

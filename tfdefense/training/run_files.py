@@ -17,11 +17,12 @@ _SCHEMA = 1
 
 
 def save_file_hashes(run: RunDirectory, step: int) -> None:
-    """Write `files.json`: hashes of `classifier.keras`, of the last checkpoint and of the settings.
+    """Write `files.json`: the last step, and hashes of settings, classifier and last checkpoint.
 
     Args:
       run: the run directory, whose training has ended.
-      step: last step of the training; 0 for a defence that does not learn.
+      step: last step of the training, which may have ended early; 0 for a defence that does not
+        learn.
 
     Raises:
       WorkFailedError: a file cannot be read, or the disk is full or not writable.
@@ -37,6 +38,16 @@ def has_file_hashes(run: RunDirectory) -> bool:
 def remove_file_hashes(run: RunDirectory) -> None:
     """Remove `files.json`, if there is one."""
     multi_worker.run_on_chief(lambda: (run.path / FILE).unlink(missing_ok=True))
+
+
+def read_last_step(run: RunDirectory) -> int | None:
+    """Return the last step of a training that has ended; None if `files.json` does not say it.
+
+    Raises:
+      UserError: `files.json` is damaged.
+    """
+    path = run.path / FILE
+    return _read(path).get("step") if path.exists() else None
 
 
 def require_original_files(run: RunDirectory) -> None:
@@ -68,7 +79,12 @@ def _save(run: RunDirectory, step: int) -> None:
     files = [path for path in (run.classifier_path, *checkpoint) if path.is_file()]
     try:
         hashes = {str(path.relative_to(run.path)): hash_path(path) for path in files}
-        content = {"schema": _SCHEMA, "settings": _settings_hash(run), "files": hashes}
+        content = {
+            "schema": _SCHEMA,
+            "step": step,
+            "settings": _settings_hash(run),
+            "files": hashes,
+        }
         write_text_file(run.path / FILE, json.dumps(content, indent=2) + "\n")
     except OSError as error:
         raise WorkFailedError(f"{run}: {FILE} cannot be written ({error.strerror}).") from error
@@ -84,6 +100,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         content = typed_value(read_json_file(path), dict)
         files = typed_value(content.get("files"), dict)
+        typed_value(content.get("step"), int | None)
         hashes = [content.get("settings"), *files.values()]
         if content.get("schema") == _SCHEMA and all(isinstance(each, str) for each in hashes):
             return content

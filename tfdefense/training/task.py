@@ -45,4 +45,7 @@ class Task(Protocol):
         """
 
     def finish(self) -> None:
-        """Complete the training after the last step, before the last checkpoint is saved."""
+        """Complete the training after the last step, before the last checkpoint is saved.
+
+        It is not called if `should_stop` ends the training earlier.
+        """

@@ -5,6 +5,7 @@ import tensorflow as tf
 from tests.defenses.textbook import prepared
 from tfdefense.defenses import APEGAN, APEGANPlusPlus, ConditionalGAN
 from tfdefense.defenses.core.adversarial_pairs import make_fgsm_pairs
+from tfdefense.defenses.core.hyperparameters import stored_hyperparameters
 from tfdefense.errors import UserError
 from tfdefense.experiments.load import load_defense
 from tfdefense.training import Replica
@@ -54,6 +55,22 @@ def test_any_generator_can_be_trained_and_loaded(toy_model, toy_split, kind, giv
     assert defense.purify(toy_split.images).shape == toy_split.images.shape
     again = load_defense(RunDirectory(tmp_path / "run"))
     np.testing.assert_array_equal(again.purify(toy_split.images), defense.purify(toy_split.images))
+
+
+@pytest.mark.parametrize("kind", [APEGAN, APEGANPlusPlus, ConditionalGAN])
+@pytest.mark.parametrize("given", [{}, {"widths": (16, 32)}])
+def test_a_residual_unet_needs_no_blocks(toy_model, kind, given):
+    defense = kind(toy_model, generator="residual_unet", **given)
+    assert defense.generator.blocks == (0, *[1] * (len(defense.config.widths) - 1))
+    assert "blocks" not in stored_hyperparameters(defense.config)
+
+
+def test_the_default_blocks_are_the_same_setting_as_none():
+    """Runs of the time when (0, 1, 1, 1) was the default did not store it."""
+    given = {"generator": "residual_unet", "widths": (4, 4, 6, 8)}
+    default = APEGAN.config_type(**given)
+    assert APEGAN.config_type(**given, blocks=(0, 1, 1, 1)) == default
+    assert APEGAN.config_type(**given, blocks=(0, 1, 1, 2)) != default
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,14 @@ def test_weights_of_other_shapes_cannot_be_copied(toy_model):
         APEGAN(toy_model).copy_weights_from(APEGAN(toy_model, thresholds=3))
 
 
+def test_blocks_are_named_if_weights_cannot_be_copied(toy_model):
+    given = {"generator": "residual_unet", "widths": (4, 8)}
+    with pytest.raises(
+        UserError, match="--generator, --levels, --widths, --blocks and --thresholds"
+    ):
+        APEGAN(toy_model, **given).copy_weights_from(APEGAN(toy_model, **given, blocks=(1, 1)))
+
+
 def test_large_images_have_smaller_batches():
     large = SimpleNamespace(image_shape=(224, 224, 3))
     assert APEGAN.loop_config(large, 1).batch_size == 16

@@ -27,6 +27,25 @@ def test_a_step_of_epsilon_follows_noise_of_twice_epsilon_without_projection():
     assert np.abs(moved).max() > 2.5 * EPSILON  # It leaves the ball, which is its purpose.
 
 
+def test_the_step_starts_at_the_noisy_image_in_range():
+    """As in the authors' code: black pixels with noise below 0 still rise by epsilon."""
+    images, labels = np.zeros((16, 4, 4, 1), np.float32), np.ones(16, np.int32)
+    images[:, 0, 0, 0] = np.linspace(0, 0.01, 16)  # Each image has other noise.
+    moved = NoiseFGSM(epsilon=EPSILON, seed=3)(linear_model, images, labels).numpy()
+    assert moved.min() == pytest.approx(EPSILON)
+    assert np.mean(moved == np.float32(EPSILON)) == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_gradient_is_that_of_an_image_in_range():
+    def confused_below_zero(images):
+        logits = linear_model(images)
+        return tf.where(tf.reduce_min(images) < 0, -logits, logits)
+
+    images, labels = np.zeros((4, 4, 4, 1), np.float32), np.ones(4, np.int32)
+    moved = NoiseFGSM(epsilon=EPSILON, seed=3)(confused_below_zero, images, labels).numpy()
+    assert moved.min() > 0
+
+
 def test_images_stay_in_range_and_the_noise_depends_on_image_and_seed_alone():
     images = np.random.default_rng(0).uniform(size=(6, 4, 4, 1)).astype(np.float32)
     labels = np.zeros(6, np.int32)

@@ -139,7 +139,7 @@ class LearnedComposition(Composition, LearnedDefense):
         return _merge({part.name: part.train_step(batch, replica) for part in self.learned})
 
     def make_validator(self, validation: Split) -> Validate:
-        """Return a validation of the whole sequence, and of the parts that need validation."""
+        """Return a validation of the sequence, and of the parts that need validation."""
         parts: dict[str, Validate] = {}
         for part in self.learned:
             validate_part = part.make_validator(validation) if part.needs_validation else None
@@ -158,6 +158,11 @@ class LearnedComposition(Composition, LearnedDefense):
                 {**images, **_merge({name: result[1] for name, result in results.items()})},
             )
 
+        return validate
+
+    def watch_validation(self, validate: Validate, prefix: str = "") -> Validate:
+        for part in self.learned:
+            validate = part.watch_validation(validate, f"{prefix}{part.name}_")
         return validate
 
 

@@ -12,13 +12,16 @@ from tfdefense.defenses.core.hyperparameters import hyperparameter
 from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.errors import require
 from tfdefense.networks.generator_factory import (
+    WITH_WIDTHS,
     GeneratorArchitecture,
     check_generator,
+    check_new_generator,
+    default_blocks,
     make_generator,
 )
 
 # Hyperparameters that only some generators have.
-_ONLY_FOR = {"widths": ("small_unet", "residual_unet"), "blocks": ("residual_unet",)}
+_ONLY_FOR = {"widths": WITH_WIDTHS, "blocks": ("residual_unet",)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +42,10 @@ class GeneratorConfig(AugmentationConfig):
         (32, 64, 128),
         "filters of a small_unet or residual_unet at each resolution, the full one first",
     )
-    blocks: tuple[int, ...] = hyperparameter(
-        (0, 1, 1, 1),
-        "residual blocks of a residual_unet at each resolution, the full one first",
+    blocks: tuple[int, ...] | None = hyperparameter(
+        None,
+        "residual blocks of a residual_unet at each resolution, the full one first (default: 0 at"
+        " the full one, 1 at each other)",
         omit_default=True,
     )
     thresholds: int = hyperparameter(
@@ -59,7 +63,8 @@ class GeneratorConfig(AugmentationConfig):
         super().__post_init__()
         # The dataclass is frozen.
         object.__setattr__(self, "widths", tuple(self.widths))
-        object.__setattr__(self, "blocks", tuple(self.blocks))
+        if self.blocks is not None:
+            object.__setattr__(self, "blocks", tuple(self.blocks))
         check_generator(self.architecture)
         for name, generators in _ONLY_FOR.items():
             default = next(
@@ -68,9 +73,11 @@ class GeneratorConfig(AugmentationConfig):
             given = getattr(self, name)
             require(
                 given == default or self.generator in generators,
-                f"--{name}={','.join(map(str, given))}: only with"
+                f"--{name}={','.join(map(str, given or ()))}: only with"
                 f" --generator={' or '.join(generators)}.",
             )
+        if self.blocks == default_blocks(self.widths):  # One network has one set of settings.
+            object.__setattr__(self, "blocks", None)
         average = self.average
         require(0 <= average < 1, f"--average={average}: 0 or more and below 1 is needed.")
 
@@ -98,10 +105,15 @@ class GeneratorDefense(LearnedDefense):
         them; otherwise the identity.
     """
 
-    config: Any  # Has `average`.
+    config: Any  # A `GeneratorConfig`.
     generator: keras.Model
     generator_optimizer: keras.optimizers.Optimizer
     preprocess: Callable[[tf.Tensor], tf.Tensor] = staticmethod(tf.identity)
+
+    @classmethod
+    def check_new_training(cls, config: Any, image_shape: tuple[int, int, int]) -> None:
+        super().check_new_training(config, image_shape)
+        check_new_generator(config.architecture, image_shape[-1])
 
     def finish(self) -> None:
         """Replace the generator's weights by their moving average, if there is one."""

@@ -1,6 +1,7 @@
 """Inner maximisation of adversarial training: the attack that a network learns to withstand."""
 
 import dataclasses
+import math
 
 import tensorflow as tf
 
@@ -13,6 +14,9 @@ from tfdefense.defenses.core.noise_fgsm import NoiseFGSM
 from tfdefense.errors import require, unknown_name
 
 INNER_ATTACKS = ("pgd", "fast", "fgsm", "nfgsm")
+_ONE_STEP = ("fast", "fgsm", "nfgsm")
+# Steps of the PGD that validates a training with one step.
+_VALIDATION_STEPS = 10
 # Step size over epsilon: Wong, Rice, Kolter, "Fast is Better than Free", ICLR 2020, algorithm 3.
 _FAST_STEP = 1.25
 # Sum of all PGD steps over epsilon, so that PGD can cross the ball.
@@ -51,12 +55,9 @@ class InnerAttackConfig:
             raise unknown_name("--inner_attack", self.inner_attack, INNER_ATTACKS)
         if self.inner_norm not in NORMS:
             raise unknown_name("--inner_norm", self.inner_norm, NORMS)
-        epsilon = self.inner_epsilon
-        if self.inner_norm == "linf":
-            in_range, allowed = epsilon is None or 0 < epsilon <= 1, "above 0 and up to 1"
-        else:
-            in_range, allowed = epsilon is None or epsilon > 0, "more than 0"
-        require(in_range, f"--inner_epsilon={epsilon}: {allowed} is needed.")
+        epsilon, largest = self.inner_epsilon, 1.0 if self.inner_norm == "linf" else math.inf
+        # Older runs may have 0: see `check_new_inner_attack`.
+        require(epsilon is None or 0 <= epsilon <= largest, _epsilon_error(self))
         if self.inner_start not in PGD_STARTS:
             raise unknown_name("--inner_start", self.inner_start, PGD_STARTS)
         require(
@@ -69,6 +70,20 @@ class InnerAttackConfig:
             self.inner_attack != "nfgsm" or self.inner_norm == "linf",
             f"--inner_norm={self.inner_norm}: --inner_attack=nfgsm needs linf.",
         )
+
+    @property
+    def needs_probe(self) -> bool:
+        """True if an `OverfittingProbe` watches the training: with N-FGSM."""
+        return self.inner_attack == "nfgsm"
+
+
+def check_new_inner_attack(config: InnerAttackConfig) -> None:
+    """Check what a new training needs and older runs may lack: an epsilon above 0.
+
+    Raises:
+      UserError: epsilon is 0.
+    """
+    require(config.inner_epsilon != 0, _epsilon_error(config))
 
 
 def make_inner_attack(
@@ -110,11 +125,16 @@ def make_inner_attack(
 def make_validation_attack(
     config: InnerAttackConfig, image_shape: tuple[int, int, int]
 ) -> BoundedAttack:
-    """Return the attack that validates a network: the inner one, but never N-FGSM.
+    """Return the attack that validates a network: the inner one, or PGD if that has one step.
 
-    N-FGSM leaves the ball, and a network can withstand its single step alone. Ten steps of PGD
-    replace it.
+    A network can learn to withstand a single step alone (Wong et al. 2020, section 5). Ten steps of
+    PGD in the same ball reveal it.
     """
-    if config.inner_attack == "nfgsm":
-        config = dataclasses.replace(config, inner_attack="pgd", inner_steps=10)
+    if config.inner_attack in _ONE_STEP:
+        config = dataclasses.replace(config, inner_attack="pgd", inner_steps=_VALIDATION_STEPS)
     return make_inner_attack(config, image_shape)
+
+
+def _epsilon_error(config: InnerAttackConfig) -> str:
+    allowed = "above 0 and up to 1" if config.inner_norm == "linf" else "more than 0"
+    return f"--inner_epsilon={config.inner_epsilon}: {allowed} is needed."

@@ -17,7 +17,7 @@ from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
 from tfdefense.training import LoopConfig, Replica, Trainer, epochs_to_show, usual_batch_size
 from tfdefense.training.run_directory import RunDirectory
-from tfdefense.training.run_files import save_file_hashes
+from tfdefense.training.run_files import has_file_hashes, remove_file_hashes, save_file_hashes
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.training.task import Validate
 
@@ -125,6 +125,28 @@ class LearnedDefense(AugmentingDefense):
         del validation
         return None
 
+    def watch_validation(self, validate: Validate, prefix: str = "") -> Validate:
+        """Return `validate` with what the training does before and after it; here nothing.
+
+        Args:
+          validate: the function that `make_validator` returned, or that of a composition.
+          prefix: prefix of the names of this defence's scalars in it.
+        """
+        del prefix
+        return validate
+
+    @classmethod
+    def check_new_training(cls, config: Any, image_shape: tuple[int, int, int]) -> None:
+        """Raise `UserError` for hyperparameters that only existing runs may have.
+
+        A rule that is newer than some stored runs belongs here and not in the configuration, so
+        that these runs still open and resume.
+
+        Args:
+          config: hyperparameters, an instance of `config_type`.
+          image_shape: (H, W, C) of the training images.
+        """
+
     def copy_weights_from(self, other: Defense) -> None:
         """Set the weights of all networks to those of the same names in another defence.
 
@@ -138,7 +160,8 @@ class LearnedDefense(AugmentingDefense):
                 [value.shape for value in values]
                 == [tuple(weight.shape) for weight in network.weights],
                 f"--init_run: network {name} of that {other.name} differs from the one of this"
-                f" {self.name}. Give the same --generator, --levels, --widths and --thresholds.",
+                f" {self.name}. Give the same --generator, --levels, --widths, --blocks and"
+                " --thresholds.",
             )
             network.set_weights(values)
 
@@ -214,12 +237,15 @@ class LearnedDefense(AugmentingDefense):
           run: run directory; None stores nothing.
 
         Raises:
-          UserError: images of another shape, examples of other images, a run with other settings, or
-            no validation images where they are needed.
+          UserError: images of another shape, examples of other images, a run with other settings,
+            no validation images where they are needed, or hyperparameters that `check_new_training`
+            refuses.
           WorkFailedError: a loss is not finite.
         """
         self._check_splits(data)
         train, pairs, steps = data.train, data.pairs, loop.total_steps(len(data.train))
+        if run is None or not run.exists():
+            self.check_new_training(self.config, train.image_shape)
         # Stored examples are checked before the run directory is created.
         arrays = self.training_arrays(train, pairs) if pairs else None
         if run is not None:
@@ -227,11 +253,15 @@ class LearnedDefense(AugmentingDefense):
         self.prepare(steps)
         trainer = Trainer(self, loop, run.path if run is not None else None, settings=settings)
         if not trainer.is_finished(len(train)):
+            if run is not None:
+                remove_file_hashes(run)  # Those of a training whose checkpoints were deleted.
             validate = self.make_validator(data.validation) if data.validation else None
+            if validate is not None:
+                validate = self.watch_validation(validate)
             arrays = arrays or self.training_arrays(train, pairs)
             trainer.fit(arrays | self.begin_augmentation(len(train), loop.seed), validate)
-            if run is not None:
-                save_file_hashes(run, steps)
+        if run is not None and not has_file_hashes(run):
+            save_file_hashes(run, trainer.checkpoints.step)
         return self
 
     def _check_splits(self, data: TrainingData) -> None:

@@ -11,7 +11,7 @@ from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.hyperparameters import hyperparameter
 from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.defenses.registry import DEFENSES
-from tfdefense.errors import UserError
+from tfdefense.errors import UserError, require
 
 
 @functools.cache
@@ -34,7 +34,9 @@ def make_composition_class(name: str) -> type[Composition]:
         )
     kinds: list[type[Defense]] = [DEFENSES.get(part) for part in parts]
     check_order(kinds)
-    learned = [kind for kind in kinds if issubclass(kind, LearnedDefense)]
+    learned: list[type[LearnedDefense]] = [
+        kind for kind in kinds if issubclass(kind, LearnedDefense)
+    ]
     base: type[Composition] = LearnedComposition if learned else Composition
 
     def create(self: Composition, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
@@ -53,6 +55,20 @@ def make_composition_class(name: str) -> type[Composition]:
         """Return the batch size of the part with the largest batches."""
         return max(kind.default_batch_size(train) for kind in learned)
 
+    def check_new_training(
+        cls: type[Composition], config: Any, image_shape: tuple[int, int, int]
+    ) -> None:
+        """Raise `UserError` if a part may not be trained, or not together with the others."""
+        parts = {kind: kind.config_type(**_select_fields(kind, vars(config))) for kind in learned}
+        for kind, part in parts.items():
+            kind.check_new_training(part, image_shape)
+        probed = any(getattr(part, "needs_probe", False) for part in parts.values())
+        require(
+            not probed or len(parts) == 1,
+            f"--inner_attack=nfgsm: --defense={cls.name} trains {len(parts)} parts together, and the"
+            " most robust weights are kept of one part only. Give --inner_attack=pgd or fast.",
+        )
+
     members = {
         "__doc__": f"Sequence of {', '.join(kind.name for kind in kinds)}.",
         "__module__": __name__,
@@ -60,6 +76,7 @@ def make_composition_class(name: str) -> type[Composition]:
         "name": "+".join(kind.name for kind in kinds),
         "config_type": _make_config_type(kinds),
         "is_randomized": any(kind.is_randomized for kind in kinds),
+        "check_new_training": classmethod(check_new_training),
         "default_epochs": classmethod(default_epochs),
         "default_batch_size": classmethod(default_batch_size),
     }

@@ -1,15 +1,16 @@
-"""Stops adversarial training whose robustness collapses, and keeps its most robust weights.
+"""Probe that stops adversarial training whose robustness collapses, and keeps the best weights.
 
 Networks that train against a single step can learn to withstand this step alone: within one pass
 their accuracy under PGD falls to zero, and it does not return (Wong, Rice, Kolter, "Fast is Better
-than Free", ICLR 2020, section 5: catastrophic overfitting). Later, networks also lose robustness
-slowly while they memorise training images (Rice, Wong, Kolter, "Overfitting in Adversarially Robust
-Deep Learning", ICML 2020, section 3), which keeps the weights from before.
+than Free", ICLR 2020, section 5: catastrophic overfitting). Networks also lose robustness slowly
+while they memorise training images. The remedy of Rice, Wong, Kolter, "Overfitting in Adversarially
+Robust Deep Learning", ICML 2020, section 3, is to keep the weights with the best validation.
 """
 
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfdefense.training.averaging_optimizers import use_averaged_weights
@@ -19,21 +20,39 @@ from tfdefense.utils.progress import print_line
 
 # The share of the best accuracy under attack below which training has collapsed.
 _COLLAPSED = 0.5
+_LOWEST_LIMIT, _HIGHEST_LIMIT = 0.1, 0.75
 
 
 class OverfittingProbe:
-    """Judges each validation of a network, and puts the most robust weights into it at the end.
+    """Judge of each validation of a network, which gets its most robust weights at the end.
+
+    Training has collapsed if the accuracy under attack is below half of the best one. This is not
+    judged while the learning rate rises, nor if the best accuracy is still near chance: up to 2 / K
+    with K classes, but at least 10 % and at most 75 %, so that 2 classes are judged too. Accuracies
+    vary then without a collapse.
 
     Its `variables` belong in the checkpoint.
 
     Args:
       network: network that is trained. It is validated with the moving average of its weights.
       optimizer: its optimizer, which maintains the average if `use_ema` is set.
-      steps: number of steps of the whole training.
+      steps: number of steps of the training.
+      rising_steps: number of first steps in which the learning rate rises.
+      num_classes: K.
     """
 
-    def __init__(self, network: keras.Model, optimizer: Any, steps: int) -> None:
-        self._network, self._optimizer, self._steps = network, optimizer, steps
+    def __init__(
+        self,
+        network: keras.Model,
+        optimizer: Any,
+        steps: int,
+        rising_steps: int,
+        num_classes: int,
+    ) -> None:
+        self._network, self._optimizer = network, optimizer
+        self._steps, self._rising_steps = steps, rising_steps
+        # In float32, as the scores of `BestWeights` are.
+        self._near_chance = np.float32(max(_LOWEST_LIMIT, min(_HIGHEST_LIMIT, 2 / num_classes)))
         self._best = BestWeights(network)
         self._has_collapsed = tf.Variable(initial_value=False, trainable=False)
 
@@ -44,14 +63,14 @@ class OverfittingProbe:
 
     @property
     def has_collapsed(self) -> bool:
-        """True after an accuracy under attack below half of the best one."""
+        """True if training has collapsed."""
         return bool(self._has_collapsed.numpy())
 
     def watch(self, validate: Validate, accuracy: str) -> Validate:
-        """Return `validate` with a judgement after each call.
+        """Return `validate` with averaged weights during each call and a judgement after it.
 
         Args:
-          validate: measures the network.
+          validate: measures the network, and what contains it.
           accuracy: name of the scalar with the accuracy under attack.
         """
 
@@ -65,12 +84,14 @@ class OverfittingProbe:
         return validate_and_judge
 
     def _judge(self, accuracy: float) -> None:
-        if accuracy < _COLLAPSED * self._best.score:
+        step, best = int(self._optimizer.iterations.numpy()), self._best.score
+        can_judge = step > self._rising_steps and best > self._near_chance
+        if can_judge and accuracy < _COLLAPSED * best:
             self._has_collapsed.assign(value=True)
             print_line(
-                f"Training stopped: accuracy under PGD fell to {accuracy:.1%} from"
-                f" {self._best.score:.1%} (catastrophic overfitting). The weights of then are kept."
-                " Lower --learning_rate, or train with --inner_attack=pgd."
+                f"Training stopped: accuracy under PGD fell to {accuracy:.1%} from {best:.1%}"
+                f" (catastrophic overfitting). The defence gets its weights with {best:.1%}. Lower"
+                " --learning_rate, or train with --inner_attack=pgd."
             )
-        if self.has_collapsed or int(self._optimizer.iterations.numpy()) >= self._steps:
+        if self.has_collapsed or step >= self._steps:
             self._best.restore()

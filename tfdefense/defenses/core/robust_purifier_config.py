@@ -69,7 +69,9 @@ class RobustPurifierConfig(InnerAttackConfig, GeneratorConfig):
         "share of each kernel that is subtracted per step and unit of learning rate",
         omit_default=True,
     )
-    clip: float = hyperparameter(1.0, "largest norm of the gradient of a step; 0 for no limit")
+    clip: float = hyperparameter(
+        1.0, "largest norm of the generator's gradient in a step; 0 for no limit"
+    )
 
     def __post_init__(self) -> None:
         InnerAttackConfig.__post_init__(self)
