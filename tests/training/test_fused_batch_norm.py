@@ -64,6 +64,20 @@ def test_a_bfloat16_step_stays_bfloat16_and_is_that_of_keras_up_to_rounding():
     assert norm.moving_mean.dtype == norm.moving_variance.dtype == "float32"
 
 
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 2e-6), ("bfloat16", 0.02)])
+def test_inference_is_that_of_keras_in_the_dtype_of_the_network(trainable, precision, tolerance):
+    norm = make_norm(trainable=trainable)
+    norm.moving_mean.assign([1.0, -2.0, 0.5])
+    norm.moving_variance.assign([4.0, 0.1, 1.0])
+    expected = norm(IMAGES, training=False)
+    with compute_in([norm], precision), use_fused_batch_norm([norm]):
+        measured = norm(IMAGES, training=not trainable)
+    assert measured.dtype == precision
+    error = np.abs(tf.cast(measured, tf.float32) - expected).max()
+    assert error <= tolerance * np.abs(expected).max()
+
+
 class SubclassedNorm(keras.layers.BatchNormalization):
     """A batch normalisation that may have other rules."""
 
@@ -74,7 +88,6 @@ class SubclassedNorm(keras.layers.BatchNormalization):
         lambda: keras.layers.BatchNormalization(axis=1),
         lambda: keras.layers.BatchNormalization(synchronized=True),
         lambda: keras.layers.BatchNormalization(renorm=True),
-        lambda: keras.layers.BatchNormalization(trainable=False),
         SubclassedNorm,
     ],
 )
@@ -85,7 +98,7 @@ def test_layers_with_other_rules_are_unchanged(make_layer):
         assert "call" not in vars(layer)
 
 
-def test_inference_masks_and_vectors_are_those_of_keras():
+def test_masks_and_vectors_are_those_of_keras():
     vectors, mask = IMAGES[:, 0, 0], tf.constant([True, False, True, True, True, False])
     norm, vector_norm = make_norm(), keras.layers.BatchNormalization()
     vector_norm.build(vectors.shape)
@@ -93,7 +106,6 @@ def test_inference_masks_and_vectors_are_those_of_keras():
     def outputs():
         norm.moving_mean.assign(tf.zeros(3))
         return [
-            norm(IMAGES, training=False),
             norm(IMAGES, training=True, mask=tf.tile(mask[:, None, None], [1, 5, 4])),
             vector_norm(vectors, training=True),
         ]

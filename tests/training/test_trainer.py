@@ -17,6 +17,7 @@ class Fit:
 
     name = "fit"
     should_stop = False
+    frozen_networks = ()
 
     def __init__(self, poison_at=None):
         self.weight = tf.Variable(0.0)

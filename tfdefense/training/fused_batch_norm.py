@@ -1,4 +1,4 @@
-"""Batch normalisation in one operation while a network trains.
+"""Batch normalisation in one operation, or in bfloat16, in the steps of a training.
 
 Keras composes it from a dozen operations in float32, also inside a bfloat16 network, and each of them
 passes over the images. A training step with one operation is up to 1.9 times as fast
@@ -23,8 +23,9 @@ _IMAGES_RANK = 4
 def use_fused_batch_norm(networks: Iterable[keras.Layer]) -> Iterator[None]:
     """Make `networks` normalise images in one operation in everything that is traced inside.
 
-    Results equal those of Keras up to rounding. Unchanged are synchronised layers, whose statistics
-    span several replicas, subclasses, other axes than the last, and calls without `training`.
+    Results equal those of Keras up to rounding. Inference, such as that of a frozen classifier, stays
+    in the dtype of the network. Unchanged are synchronised layers, whose statistics span several
+    replicas, subclasses, other axes than the last, and masked calls.
     """
     norms = [layer for layer in collect_nested_layers(networks) if _is_plain(layer)]
     for layer in norms:
@@ -40,7 +41,6 @@ def _is_plain(layer: keras.Layer) -> bool:
     # Not subclasses, which may have other rules.
     return (
         type(layer) is keras.layers.BatchNormalization
-        and layer.trainable
         and layer.axis in (-1, _IMAGES_RANK - 1)
         and not (layer.synchronized or layer.renorm)
     )
@@ -49,13 +49,19 @@ def _is_plain(layer: keras.Layer) -> bool:
 def _normalize(
     layer: Any, inputs: tf.Tensor, *, training: bool | None = None, mask: Any = None
 ) -> tf.Tensor:
-    if not training or mask is not None or len(inputs.shape) != _IMAGES_RANK:
+    if mask is not None or len(inputs.shape) != _IMAGES_RANK:
         return type(layer).call(layer, inputs, training=training, mask=mask)
-    channels = [inputs.shape[-1]]
+    images, channels = tf.cast(inputs, layer.compute_dtype), [inputs.shape[-1]]
     scale = tf.convert_to_tensor(layer.gamma) if layer.scale else tf.ones(channels)
     offset = tf.convert_to_tensor(layer.beta) if layer.center else tf.zeros(channels)
+    if not (training and layer.trainable):
+        moments = (
+            tf.convert_to_tensor(layer.moving_mean),
+            tf.convert_to_tensor(layer.moving_variance),
+        )
+        return tf.nn.batch_normalization(images, *moments, offset, scale, layer.epsilon)
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=tf.cast(inputs, layer.compute_dtype),
+        x=images,
         scale=scale,
         offset=offset,
         mean=tf.zeros([0]),

@@ -1,8 +1,9 @@
 """The contract between the training loop and the methods that it trains."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -21,12 +22,17 @@ class Task(Protocol):
       name: shown next to the progress bar and in messages.
       should_stop: true if validation shows that more training is useless. Training then ends
         before its last step.
+      frozen_networks: networks that the step only applies, in inference mode, such as the classifier
+        behind a purifier. They compute in the precision of the training too.
     """
 
     name: str
 
     @property
     def should_stop(self) -> bool: ...
+
+    @property
+    def frozen_networks(self) -> Sequence[keras.Layer]: ...
 
     def checkpoint_items(self) -> dict[str, Any]:
         """Return everything that training changes, by name: networks, optimizers, variables."""

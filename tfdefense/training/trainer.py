@@ -163,10 +163,11 @@ class Trainer:
         """
         items = self.task.checkpoint_items().values()
         networks = [item for item in items if isinstance(item, keras.Layer)]
+        all_networks = [*networks, *self.task.frozen_networks]
         with (
-            compute_in(networks, self.config.mixed_precision),
+            compute_in(all_networks, self.config.mixed_precision),
             use_global_batch(networks, self.strategy.num_replicas_in_sync),
-            use_fused_batch_norm(networks),  # Not those that the line above synchronises.
+            use_fused_batch_norm(all_networks),  # Not those that the line above synchronises.
         ):
             rows = self._loop(
                 batches, tf.constant(first_step, tf.int64), tf.constant(count, tf.int64)

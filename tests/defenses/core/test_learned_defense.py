@@ -1,8 +1,12 @@
 from types import SimpleNamespace
 
+import keras
 import pytest
+import tensorflow as tf
 
-from tfdefense.defenses import APEGAN
+from tests.conftest import SHAPE
+from tfdefense.classifiers import FrozenClassifier
+from tfdefense.defenses import APEGAN, APEGANPlusPlus
 from tfdefense.defenses.core.learned_defense import TrainingData
 from tfdefense.errors import UserError
 from tfdefense.training import LoopConfig
@@ -55,3 +59,37 @@ def test_large_images_have_smaller_batches():
     large = SimpleNamespace(image_shape=(224, 224, 3))
     assert APEGAN.loop_config(large, 1).batch_size == 16
     assert APEGAN.loop_config(large, 1, batch_size=32).batch_size == 32
+
+
+@keras.saving.register_keras_serializable("tests")
+class DtypeRecorder(keras.layers.Layer):
+    """A layer that records the dtype of its inputs each time that it is traced."""
+
+    recorded = set()
+
+    def call(self, inputs):
+        self.recorded.add(tf.as_dtype(inputs.dtype).name)
+        return inputs
+
+
+@pytest.mark.usefixtures("short_training")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_frozen_classifier_computes_in_the_precision_of_the_training_only(
+    toy_model, toy_split, precision
+):
+    classifier = keras.Sequential([keras.Input(SHAPE), DtypeRecorder(), toy_model])
+    defense = APEGANPlusPlus(classifier)
+    assert defense.frozen_networks == [classifier]
+    DtypeRecorder.recorded.clear()
+    defense.fit(toy_split, epochs=1, batch_size=24, mixed_precision=precision)
+    assert precision in DtypeRecorder.recorded
+    DtypeRecorder.recorded.clear()
+    defense.defend()(toy_split.images[:2])
+    assert DtypeRecorder.recorded == {"float32"}
+
+
+def test_a_classifier_that_is_a_function_is_not_a_frozen_network(toy_model):
+    def classify(images):
+        return toy_model(images)
+
+    assert APEGAN(FrozenClassifier(classify, SHAPE)).frozen_networks == []

@@ -1,7 +1,7 @@
 """Training of classifiers, with the same loop as the defences."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,8 @@ class ClassifierTraining:
     def should_stop(self) -> bool:
         """True after `patience` validations without a lower loss."""
         return 0 < self.patience <= self.best.scores_since_best
+
+    frozen_networks: Sequence[keras.Layer] = ()
 
     def checkpoint_items(self) -> dict[str, Any]:
         return {"model": self.model, "optimizer": self.optimizer, "best": self.best}

@@ -71,6 +71,12 @@ class LearnedDefense(AugmentingDefense):
     should_stop: bool = False
     needs_validation = False
 
+    @property
+    def frozen_networks(self) -> Sequence[keras.Layer]:
+        """The classifier, if it is a Keras model: see `Task`."""
+        model = self.classifier.model
+        return [model] if isinstance(model, keras.Layer) else []
+
     @abc.abstractmethod
     def prepare(self, steps: int) -> None:
         """Create the optimizers for a training of `steps` steps."""
