@@ -1,4 +1,5 @@
 from types import SimpleNamespace
+from typing import ClassVar
 
 import keras
 import pytest
@@ -65,7 +66,7 @@ def test_large_images_have_smaller_batches():
 class DtypeRecorder(keras.layers.Layer):
     """A layer that records the dtype of its inputs each time that it is traced."""
 
-    recorded = set()
+    recorded: ClassVar[set[str]] = set()
 
     def call(self, inputs):
         self.recorded.add(tf.as_dtype(inputs.dtype).name)
