@@ -1,6 +1,7 @@
 """bin/train: train a defence, evaluate it and export it; or train a classifier alone."""
 
 import dataclasses
+from typing import TypeVar
 
 from tfdefense.classifiers import CLASSIFIERS, ClassifierConfig
 from tfdefense.classifiers.core.augmentation import AUGMENTATIONS
@@ -27,6 +28,7 @@ from tfdefense.cli.printing import installed_command, print_paths, print_report
 from tfdefense.defenses.registry import DEFENSES
 from tfdefense.errors import require
 from tfdefense.experiments.classifier_config import ClassifierExperiment
+from tfdefense.experiments.config import TrainingConfig
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.from_flags import (
     classifier_experiment_from_flags,
@@ -35,7 +37,10 @@ from tfdefense.experiments.from_flags import (
 from tfdefense.experiments.load import load_experiment
 from tfdefense.experiments.train import train
 from tfdefense.experiments.train_classifier import train_classifier
+from tfdefense.training.mixed_precision import AUTO
 from tfdefense.training.run_directory import RunDirectory
+
+Training = TypeVar("Training", TrainingConfig, ClassifierConfig)
 
 _CLASSIFIER_FLAGS = {
     "optimizer": "adam or sgd (default: the recipe of the network).",
@@ -154,8 +159,9 @@ def _add_training_flags(flags: CommandFlags) -> None:
         "how",
         "mixed_precision",
         str,
-        "Type that networks compute with during training: float32 or bfloat16 (default: float32)."
-        " Weights, losses, evaluation and export use float32.",
+        "Type that networks compute with during training: float32, bfloat16, or auto: bfloat16 if the"
+        " training is long, the device has it, and it was faster in a short trial (default: auto)."
+        " A resumed run keeps its type. Weights, losses, evaluation and export use float32.",
     )
 
 
@@ -185,6 +191,10 @@ def _train_defense(given: FlagValues, devices: DeviceSelection, run: RunDirector
     resumed = run is not None and run.exists() and not context.overwrite
     stored = load_experiment(run).config if run is not None and resumed else None
     experiment = experiment_from_flags(given, stored, evaluation)
+    if stored is None and experiment.training is not None:
+        experiment = dataclasses.replace(
+            experiment, training=_with_precision(experiment.training, given)
+        )
     with selected_devices(devices):
         trained = train(experiment, context, run)
         path = trained.run.path
@@ -199,6 +209,11 @@ def _train_defense(given: FlagValues, devices: DeviceSelection, run: RunDirector
                 "TensorBoard": installed_command("tensorboard", "--logdir", path),
             }
         )
+
+
+def _with_precision(training: Training, given: FlagValues) -> Training:
+    """Return the settings of a new training, with `--mixed_precision=auto` if none was given."""
+    return dataclasses.replace(training, mixed_precision=given.get("mixed_precision", AUTO))
 
 
 def _trains_classifier_alone(run: RunDirectory | None, given: FlagValues) -> bool:
@@ -229,6 +244,10 @@ def _train_classifier(
     if run is not None and resumed:
         stored = ClassifierExperiment.from_stored(run.require_kind("classifier"))
     experiment = classifier_experiment_from_flags(given, stored)
+    if stored is None:
+        experiment = dataclasses.replace(
+            experiment, training=_with_precision(experiment.training, given)
+        )
     with selected_devices(devices):
         run, _ = train_classifier(experiment, context, run)
         print()

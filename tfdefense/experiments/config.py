@@ -11,6 +11,7 @@ from tfdefense.errors import UserError, require
 from tfdefense.evaluation.protocol import EvaluationConfig
 from tfdefense.experiments.inputs import ClassifierSelection, DataConfig, InputDirectory
 from tfdefense.training import BATCH_SIZE, LoopConfig
+from tfdefense.training.mixed_precision import require_precision
 from tfdefense.training.stored_config import StoredConfig
 
 _LOOP = ("epochs", "batch_size", "mixed_precision")
@@ -76,7 +77,7 @@ class TrainingConfig:
     Attributes:
       epochs: passes over the training images; None means the defence's default.
       batch_size: examples in a step, over all replicas; None means the defence's default.
-      mixed_precision: as in `LoopConfig`.
+      mixed_precision: as in `LoopConfig`; or "auto": see `choose_precision`.
       train_images: number of training images, the first of their random order; None means all.
       init_run: run of a trained defence whose weights training begins with; None means random
         weights.
@@ -97,7 +98,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         epochs = 1 if self.epochs is None else self.epochs
         batch_size = BATCH_SIZE if self.batch_size is None else self.batch_size
-        LoopConfig(epochs, batch_size, mixed_precision=self.mixed_precision)
+        LoopConfig(epochs, batch_size)
+        require_precision(self.mixed_precision)
 
     def to_settings(self) -> dict[str, Any]:
         """Return flag name -> value without `pairs`, which `config.json` has at its beginning."""

@@ -23,6 +23,8 @@ from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.inputs import ClassifierSelection, DataConfig, InputDirectory
 from tfdefense.experiments.load import load_experiment
 from tfdefense.training import LoopConfig
+from tfdefense.training.mixed_precision import AUTO
+from tfdefense.training.precision_trial import choose_precision
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.run_files import remove_file_hashes
 from tfdefense.training.seeding import seed_layers
@@ -114,7 +116,7 @@ def plan_training(
         name = f"{dataset.name}-{classifier.name}-{config.defense.defense}"
         run = RunDirectory(Path(context.runs_dir) / name)
     if not context.overwrite:
-        config = _with_stored_length(config, run)
+        config = _with_stored_loop(config, run)
     train, loop, training = dataset.train, None, None
     pairs: tuple[AdversarialDataset, ...] = ()
     if config.training is not None:
@@ -169,10 +171,11 @@ def _untrained_defense(config: ExperimentConfig, dataset: Dataset) -> Defense:
         return config.defense.build(classifier)
 
 
-def _with_stored_length(config: ExperimentConfig, run: RunDirectory) -> ExperimentConfig:
-    """Return `config` with epochs and batch size of an existing run where it gives none.
+def _with_stored_loop(config: ExperimentConfig, run: RunDirectory) -> ExperimentConfig:
+    """Return `config` with epochs, batch size and precision of an existing run where it gives none.
 
-    Their defaults depend on the version, so that an older run could not be resumed otherwise.
+    Their defaults depend on the version, and the precision on the computer, so that an older run
+    could not be resumed otherwise.
     """
     if config.training is None or not run.exists():
         return config
@@ -180,22 +183,25 @@ def _with_stored_length(config: ExperimentConfig, run: RunDirectory) -> Experime
         stored = load_experiment(run).config.training
     except UserError:  # `create_run` names the fault.
         return config
-    lengths = {
+    taken = {
         name: getattr(stored, name)
-        for name in ("epochs", "batch_size")
-        if stored is not None and getattr(config.training, name) is None
+        for name in ("epochs", "batch_size", "mixed_precision")
+        if stored is not None and getattr(config.training, name) in (None, AUTO)
     }
-    return dataclasses.replace(config, training=dataclasses.replace(config.training, **lengths))
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, **taken))
 
 
 def _loop_config(config: ExperimentConfig, train: Split) -> LoopConfig:
     learned_class, training = config.defense.learned_class, config.training
     assert learned_class is not None
     assert training is not None
-    options = LoopOptions(seed=config.defense.seed, mixed_precision=training.mixed_precision)
+    options = LoopOptions(seed=config.defense.seed)
     if training.batch_size is not None:
         options["batch_size"] = training.batch_size
-    return learned_class.loop_config(train, training.epochs, **options)
+    loop = learned_class.loop_config(train, training.epochs, **options)
+    images = loop.total_steps(len(train)) * loop.batch_size
+    precision = choose_precision(training.mixed_precision, train.image_shape, images)
+    return dataclasses.replace(loop, mixed_precision=precision)
 
 
 def _identified_training(
@@ -205,11 +211,12 @@ def _identified_training(
     dataset: Dataset,
     pairs: Sequence[AdversarialDataset],
 ) -> TrainingConfig:
-    """Return `training` with its epochs, its batch size and the names of its inputs."""
+    """Return `training` with its epochs, batch size, precision and the names of its inputs."""
     return dataclasses.replace(
         training,
         epochs=loop.epochs,
         batch_size=loop.batch_size,
+        mixed_precision=loop.mixed_precision,
         train_images=len(train) if len(train) < len(dataset.train) else None,
         init_run=_identified_run(training.init_run) if training.init_run else None,
         pairs=tuple(

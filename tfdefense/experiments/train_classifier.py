@@ -1,5 +1,6 @@
 """Training of a registered classifier alone: `bin/train --classifier=NAME`."""
 
+import dataclasses
 from pathlib import Path
 
 from tfdefense.classifiers import CLASSIFIERS, ClassifierTraining, FrozenClassifier
@@ -7,6 +8,7 @@ from tfdefense.classifiers.core import cached_training
 from tfdefense.errors import require
 from tfdefense.experiments.classifier_config import ClassifierExperiment
 from tfdefense.experiments.context import ExperimentContext
+from tfdefense.training.mixed_precision import AUTO
 from tfdefense.training.run_directory import RunDirectory
 
 
@@ -44,6 +46,10 @@ def train_classifier(
         size is None or size <= count or run.exists(),  # Older versions took larger ones.
         f"--batch_size={size}: {dataset.name} has {count:,} training images; 1 to {count:,} needed.",
     )
-    training = ClassifierTraining(architecture, dataset, experiment.seed, experiment.training)
+    config = experiment.training
+    if config.mixed_precision == AUTO and run.exists() and not context.overwrite:
+        stored = run.require_kind("classifier").setting("mixed_precision", str, "float32")
+        config = dataclasses.replace(config, mixed_precision=stored)
+    training = ClassifierTraining(architecture, dataset, experiment.seed, config)
     classifier = cached_training.train_classifier(training, run, overwrite=context.overwrite)
     return run, classifier

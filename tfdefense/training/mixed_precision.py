@@ -5,9 +5,17 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import keras
 
+from tfdefense.errors import unknown_name
 from tfdefense.training.nested_layers import collect_nested_layers
 
 PRECISIONS = ("float32", "bfloat16")
+AUTO = "auto"  # One of these, as `choose_precision` chooses.
+
+
+def require_precision(given: str) -> None:
+    """Raise `UserError` for a value that `--mixed_precision` does not take."""
+    if given not in (AUTO, *PRECISIONS):
+        raise unknown_name("--mixed_precision", given, (AUTO, *PRECISIONS))
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from tfdefense.classifiers.core.inference import compile_inference, find_correct
 from tfdefense.data.core.dataset import DATA_SETTINGS, Dataset
 from tfdefense.errors import UserError, require
 from tfdefense.training.distribute import multi_worker
+from tfdefense.training.mixed_precision import AUTO
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.utils.atomic_write import write_text_file
@@ -82,7 +83,8 @@ def load_or_train(
     """
     run = locate_run(architecture, data, runs_dir)
     if multi_worker.any_worker(not run.exists()):
-        return train_classifier(ClassifierTraining(architecture, data, seed), run)
+        config = ClassifierConfig(mixed_precision=AUTO)
+        return train_classifier(ClassifierTraining(architecture, data, seed, config), run)
     require_matching_run(run, data)
     if run.has_classifier():
         return _load_frozen(run, data)

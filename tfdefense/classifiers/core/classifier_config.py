@@ -6,6 +6,7 @@ from tfdefense.classifiers.core.architecture import Recipe
 from tfdefense.classifiers.core.augmentation import Augmentation
 from tfdefense.classifiers.core.classifier_optimizer import OPTIMIZERS, SCHEDULES
 from tfdefense.errors import require, unknown_name
+from tfdefense.training.mixed_precision import require_precision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,7 @@ class ClassifierConfig:
       average: see `Recipe`.
       patience: stop after this number of validations (of 20 in total) without a loss as low as the
         lowest one; 0 means never.
-      mixed_precision: see `LoopConfig`.
+      mixed_precision: see `LoopConfig`; or "auto": see `choose_precision`.
 
     Raises:
       UserError: a number out of range, or an unknown name.
@@ -51,6 +52,7 @@ class ClassifierConfig:
             raise unknown_name("--optimizer", self.optimizer, OPTIMIZERS)
         if self.schedule not in (None, *SCHEDULES):
             raise unknown_name("--schedule", self.schedule, SCHEDULES)
+        require_precision(self.mixed_precision)
         Augmentation(self.augmentation or "none", cutout=self.cutout or 0)
         for name, low, high in (
             ("epochs", 1, None),

@@ -25,6 +25,7 @@ from tfdefense.data.core.mirroring import require_mirrorable
 from tfdefense.networks.upcast import upcast_bfloat16
 from tfdefense.training import LoopConfig, Replica, Trainer, usual_batch_size
 from tfdefense.training.best_weights import BestWeights
+from tfdefense.training.precision_trial import choose_precision
 from tfdefense.training.seeding import seed_layers
 from tfdefense.training.summaries import image_grid
 from tfdefense.training.task import ImageGrids, Scalars
@@ -74,7 +75,8 @@ class ClassifierTraining:
             self.recipe.augmentation, self.recipe.mirror, self.recipe.cutout
         )
         self.augmentation.require_fits(data.image_shape)
-        self.loop = LoopConfig(epochs, self.recipe.batch_size, seed, config.mixed_precision)
+        precision = choose_precision(config.mixed_precision, data.image_shape, epochs * count)
+        self.loop = LoopConfig(epochs, self.recipe.batch_size, seed, precision)
         with seed_layers(seed):
             self.model = architecture.build(data.image_shape, data.num_classes)
         self.optimizer = make_optimizer(self.recipe, self.loop.total_steps(count))

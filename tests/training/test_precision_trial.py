@@ -1,0 +1,72 @@
+"""`--mixed_precision=auto`: bfloat16 for long trainings on devices that are faster in it."""
+
+import pytest
+
+from tfdefense.training import precision_trial
+from tfdefense.training.precision_trial import choose_precision, computes_natively, measure_speedup
+
+MNIST, MANY = (28, 28, 1), 450_000
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """Return a function that replaces how fast bfloat16 is on the device; 0 if it has none."""
+
+    def set_device(speedup):
+        monkeypatch.setattr(precision_trial, "computes_natively", lambda: speedup > 0)
+        monkeypatch.setattr(precision_trial, "measure_speedup", lambda: speedup)
+
+    return set_device
+
+
+@pytest.mark.parametrize(
+    ("speedup", "expected", "reason"),
+    [
+        (1.8, "bfloat16", "bfloat16 is 1.80 times as fast"),
+        (1.05, "float32", "bfloat16 is 1.05 times as fast"),
+        (0, "float32", "this device has no bfloat16"),
+    ],
+)
+def test_auto_needs_a_native_and_faster_device(device, capsys, speedup, expected, reason):
+    device(speedup)
+    assert choose_precision("auto", MNIST, MANY) == expected
+    assert f"--mixed_precision=auto: {expected}, because {reason}." in capsys.readouterr().out
+
+
+def test_short_trainings_are_float32_without_a_trial(device, capsys):
+    device(1.8)
+    assert choose_precision("auto", MNIST, 24 * 1_257) == "float32"
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("given", ["float32", "bfloat16"])
+def test_a_given_precision_is_taken(device, given):
+    device(1.8 if given == "float32" else 0)
+    assert choose_precision(given, MNIST, MANY) == given
+
+
+@pytest.mark.parametrize(
+    ("text", "native"),
+    [
+        ("processor : 0\nflags\t\t: fpu avx2 avx512f avx512_bf16 sse\n", True),
+        ("flags : fpu avx2 amx_bf16\n", True),
+        ("Features : fp asimd i8mm bf16\n", True),
+        ("flags : fpu avx2 avx512f\nbugs : avx512_bf16\n", False),
+        ("", False),
+    ],
+)
+def test_native_processors_are_those_with_the_instructions(tmp_path, monkeypatch, text, native):
+    (tmp_path / "cpuinfo").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(precision_trial, "_CPU_INFO", tmp_path / "cpuinfo")
+    assert computes_natively() is native
+
+
+def test_a_system_without_cpuinfo_is_not_native(tmp_path, monkeypatch):
+    monkeypatch.setattr(precision_trial, "_CPU_INFO", tmp_path / "missing")
+    assert not computes_natively()
+
+
+@pytest.mark.slow
+def test_the_trial_measures_both_precisions():
+    assert 0.01 < measure_speedup() < 100
+    assert measure_speedup() is measure_speedup()  # Measured once.
