@@ -11,11 +11,11 @@ from tfdefense.data.core import splitting
 from tfdefense.data.core.dataset import DataOptions, Dataset, Split
 from tfdefense.data.core.decoded_images import DecodedImages, decode_images
 from tfdefense.data.core.tfds_images import TFDSImages
+from tfdefense.data.core.tfds_metadata import count_held_out
 from tfdefense.data.core.tfds_names import find_data_dir, unknown_dataset
 from tfdefense.errors import require
 
 _SPLIT_SEED = 0
-_MAX_VALIDATION_IMAGES = 2_000
 _DOWNLOAD_HOST = ("storage.googleapis.com", 443)
 
 
@@ -59,7 +59,7 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
     else:
         test = load_split(test_name)
         order = np.random.default_rng(_SPLIT_SEED).permutation(count)
-        held_out = min(_MAX_VALIDATION_IMAGES, max(1, count // 30))
+        held_out = count_held_out(count)
         validation = _make_split(source, note, images, np.sort(order[:held_out]))
         train = _make_split(source, note, images, np.sort(order[held_out:]))
     return Dataset(

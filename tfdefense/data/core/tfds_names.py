@@ -47,7 +47,7 @@ def require_tfds_name(name: str, data_dir: str | None = None) -> None:
     Raises:
       UserError: no such directory, or no such name.
     """
-    directory = find_data_dir(data_dir) or Path(_DEFAULT_DATA_DIR).expanduser()
+    directory = find_data_dir(data_dir) or default_data_dir()
     base = name.partition("/")[0]
     found = _snake_case(base)
     if ":" in base or found in _in_folder(_DATASETS) or (directory / found).exists():
@@ -67,6 +67,11 @@ def find_data_dir(data_dir: str | None) -> Path | None:
         return None
     require(Path(data_dir).is_dir(), f"--data_dir={data_dir}: no such directory.")
     return Path(data_dir)
+
+
+def default_data_dir() -> Path:
+    """Return the directory that TFDS uses if none is named."""
+    return Path(_DEFAULT_DATA_DIR).expanduser()
 
 
 def unknown_dataset(name: str) -> UserError:
