@@ -41,6 +41,15 @@ def test_a_prepared_dataset_need_not_be_in_tfds(tmp_path, monkeypatch):
     tfds_names.require_tfds_name("own_images")
 
 
+@pytest.mark.parametrize("name", ["./photos", "photos/"])
+def test_a_path_is_refused_with_its_prefix(name, tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "prepared").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"is a folder.*--dataset=dir:{name}"):
+        tfds_names.require_tfds_name(name, "prepared")
+
+
 def test_an_unknown_name_is_refused_with_the_nearest_one(tmp_path):
     with pytest.raises(UserError, match=r"unknown dataset 'mnistt'\. Did you mean 'mnist'"):
         tfds_names.require_tfds_name("mnistt", str(tmp_path))

@@ -16,7 +16,6 @@ from tfdefense.attacks.core.counted_model import CountedModel, counted_model
 from tfdefense.attacks.core.expectation import restart_draws
 from tfdefense.attacks.core.foreign_batch import ForeignBatch, seeded_libraries, verify_images
 from tfdefense.attacks.core.foreign_facts import AttackFacts
-from tfdefense.attacks.core.foreign_names import require_attack_name
 from tfdefense.attacks.core.foreign_parameters import Value, format_parameters, parse_parameters
 from tfdefense.attacks.core.model import Model
 from tfdefense.data.core.dataset import check_images, check_logits
@@ -85,7 +84,6 @@ class ForeignAttack(Attack):
         """
         method, _, parameters = text.partition(":")
         flag = f"{cls.library}:{text}"
-        require_attack_name(cls.library, method)
         values = parse_parameters(parameters, flag)
         facts = cls.find_facts(method, _without_radius(values))
         radius = facts.take_radius(values, flag)

@@ -26,10 +26,11 @@ _DATASETS = "datasets"
 # Folders without modules that define datasets.
 _OTHERS = ("core", "dataset_collections", "scripts", "testing")
 _BUILDER = "Builder"
-# A class with base classes, up to its attribute `name` or the next line that is not indented.
+# A class with base classes; if its body has an attribute `name`, up to that.
 _CLASS = re.compile(
     r"^class (?P<name>\w+)\((?P<bases>[^)]+)\):"
-    r"(?:(?:\n|\n[ \t].*)*?\n +name(?:: [^=]+)? = [\"'](?P<dataset>\w+)[\"'])?",
+    r"(?:(?=\s*?\n(?P<indent> +)\S)(?:\n|\n[ \t].*)*?"
+    r"\n(?P=indent)name(?:: [^=]+)? = [\"'](?P<dataset>\w+)[\"'])?",
     re.MULTILINE,
 )
 _WORD_START = (re.compile("(.)([A-Z][a-z0-9]+)"), re.compile("([a-z0-9])([A-Z])"))
@@ -50,7 +51,8 @@ def require_tfds_name(name: str, data_dir: str | None = None) -> None:
     directory = find_data_dir(data_dir) or default_data_dir()
     base = name.partition("/")[0]
     found = _snake_case(base)
-    if ":" in base or found in _in_folder(_DATASETS) or (directory / found).exists():
+    is_prepared = re.fullmatch(r"\w+", found) and (directory / found).exists()
+    if ":" in base or is_prepared or found in _in_folder(_DATASETS):
         return
     if tfds_names() and found not in tfds_names():
         raise unknown_dataset(name)
