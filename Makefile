@@ -34,7 +34,8 @@ setup-dev: $(INSTALLED_DEV)  ## The environment for tests, style checks and docu
 $(INSTALLED): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer needed: make PYTHON=python3.12 ..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements.txt
+	$(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true  # On all cores; pip would use one.
 	@touch $@
 
 $(INSTALLED_DEV): requirements-dev.txt $(INSTALLED)

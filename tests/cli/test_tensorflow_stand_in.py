@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.data.test_tfds_metadata import write_metadata
 from tfdefense.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +39,12 @@ WRONG = [
     ["train", "--defense=apeganpp", "--epsilon=1.5"],
     ["train", "--defense=apeganpp", "--strategy=tpu"],
     ["train", "--run=nowhere"],
+    ["train", "--defense=apeganpp", "--dataset=mnistt"],
+    ["train", "--defense=apeganpp", "--dataset=mnist", "--data_dir=nowhere"],
+    ["train", "--defense=apeganpp", "--attacks=cleverhans:nope"],
+    ["attack", "--attack=fgsm", "--dataset=mnistt"],
+    ["evaluate", "--defense=bit_depth", "--attacks=art:"],
+    ["evaluate", "--defense=bit_depth", "--dataset=mnistt"],
     ["attack", "--attack=fgms"],
     ["attack", "--attack=fgsm", "--epsilon=3"],
     ["attack", "--attack=fgsm", "--classifier=lenett"],
@@ -57,11 +64,11 @@ WRONG = [
 
 @pytest.fixture(scope="module")
 def run_fresh(tmp_path_factory):
-    def run(commands):
+    def run(commands, **variables):
         ran = subprocess.run(
             [sys.executable, "-c", _RUN, json.dumps(commands)],
             cwd=tmp_path_factory.mktemp("fresh"),
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
             capture_output=True,
             text=True,
             check=True,
@@ -82,6 +89,17 @@ def test_wrong_flags_and_names_get_the_message_of_the_real_libraries(run_fresh, 
     for command, (status, _, err, left) in zip(WRONG, run_fresh(WRONG), strict=True):
         assert main(command) == status == 2, command
         assert (err, left) == (capsys.readouterr().err, []), command
+
+
+def test_a_dry_run_needs_neither_tensorflow_nor_images(run_fresh, tmp_path):
+    write_metadata(tmp_path / "mnist" / "3.0.1", ("28", "28", "1"), train=60_000, test=10_000)
+    write_metadata(tmp_path / "cifar10" / "3.0.2", ("32", "32", "3"), train=50_000, test=10_000)
+    ((status, out, err, left),) = run_fresh(
+        [["reproduce", "--all", "--budget=cpu", "--dry_run"]], TFDS_DATA_DIR=str(tmp_path)
+    )
+    assert (status, err, left) == (0, "", [])
+    assert out.count("Total: about") == 2
+    assert "Images of mnist, cifar10 are not read." in out
 
 
 def test_the_block_forgets_what_has_seen_a_stand_in():

@@ -31,8 +31,9 @@ from tfdefense.attacks.core.counted_model import CountedModel
 from tfdefense.attacks.core.foreign_attack import ForeignAttack
 from tfdefense.attacks.core.foreign_batch import ForeignBatch
 from tfdefense.attacks.core.foreign_facts import AttackFacts
+from tfdefense.attacks.core.foreign_names import require_attack_name
 from tfdefense.attacks.core.foreign_parameters import Value
-from tfdefense.errors import UserError, require, short_reason, unknown_name
+from tfdefense.errors import UserError, require, short_reason
 
 _RESERVED = ("self", "classifier", "estimator", "targeted", "verbose", "summary_writer")
 _MAX_BATCH = 256
@@ -125,19 +126,9 @@ class ArtAttack(ForeignAttack):
         return attack.generate(batch.images, np.eye(model.num_classes, dtype=np.float32)[labels])
 
 
-def art_attack_names() -> list[str]:
-    """Return the names of all attacks of `art.attacks.evasion`, refused ones included."""
-    return sorted(
-        name
-        for name, kind in vars(evasion).items()
-        if inspect.isclass(kind) and issubclass(kind, EvasionAttack)
-    )
-
-
 def _find_class(method: str) -> type[EvasionAttack]:
     """Return the class of an attack; raise `UserError` if it is unknown or refused."""
-    if method not in art_attack_names():
-        raise unknown_name("--attacks=art", method, art_attack_names())
+    require_attack_name("art", method)
     reason = "attacks PyTorch models" if method.endswith("PyTorch") else _REFUSED.get(method)
     require(reason is None, f"--attacks=art:{method}: {reason}; choose another.")
     return getattr(evasion, method)

@@ -12,7 +12,6 @@ NAME is a function of `cleverhans.tf2.attacks`. What is set here and not by the 
 import dataclasses
 import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -26,8 +25,9 @@ from tfdefense.attacks.core.counted_model import CountedModel
 from tfdefense.attacks.core.foreign_attack import ForeignAttack
 from tfdefense.attacks.core.foreign_batch import ForeignBatch
 from tfdefense.attacks.core.foreign_facts import AttackFacts
+from tfdefense.attacks.core.foreign_names import require_attack_name
 from tfdefense.attacks.core.foreign_parameters import Value
-from tfdefense.errors import require, unknown_name
+from tfdefense.errors import require
 
 _CARLINI = "carlini_wagner_l2"
 _RESERVED = (
@@ -139,15 +139,9 @@ class CleverhansAttack(ForeignAttack):
         return np.concatenate(parts)
 
 
-def cleverhans_attack_names() -> list[str]:
-    """Return the names of all attacks of `cleverhans.tf2.attacks`."""
-    return sorted(module.name for module in pkgutil.iter_modules(attacks.__path__))
-
-
 def _find_function(method: str) -> Callable[..., Any]:
     """Return the function of an attack, or the class of C&W, whose function takes any keyword."""
-    if method not in cleverhans_attack_names():
-        raise unknown_name("--attacks=cleverhans", method, cleverhans_attack_names())
+    require_attack_name("cleverhans", method)
     if method == _CARLINI:
         return RepairedCarliniWagnerL2.__base__
     return getattr(importlib.import_module(f"{attacks.__name__}.{method}"), method)

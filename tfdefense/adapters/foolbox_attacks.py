@@ -25,6 +25,7 @@ from tfdefense.attacks.core.counted_model import CountedModel
 from tfdefense.attacks.core.foreign_attack import ForeignAttack
 from tfdefense.attacks.core.foreign_batch import ForeignBatch
 from tfdefense.attacks.core.foreign_facts import AttackFacts
+from tfdefense.attacks.core.foreign_names import require_attack_name
 from tfdefense.attacks.core.foreign_parameters import Value
 from tfdefense.errors import UserError, require, short_reason, unknown_name
 
@@ -88,26 +89,13 @@ class FoolboxAttack(ForeignAttack):
         return clipped.numpy()
 
 
-def foolbox_attack_names() -> list[str]:
-    """Return the names of all attacks of `foolbox.attacks`, refused ones included."""
-    return sorted(
-        name
-        for name, kind in vars(foolbox.attacks).items()
-        if inspect.isclass(kind)
-        and issubclass(kind, foolbox.attacks.base.Attack)
-        and not inspect.isabstract(kind)
-    )
-
-
 def _make_attack(method: str, values: Mapping[str, Value]) -> Any:
     """Return foolbox's attack.
 
     Raises:
       UserError: the attack or a parameter is unknown, or foolbox refuses a value.
     """
-    names = foolbox_attack_names()
-    if method not in names:
-        raise unknown_name("--attacks=foolbox", method, names)
+    require_attack_name("foolbox", method)
     label = f"foolbox:{method}"
     require(method not in _REFUSED, f"--attacks={label}: {_REFUSED.get(method)}; choose another.")
     kind = getattr(foolbox.attacks, method)

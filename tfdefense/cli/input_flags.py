@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from tfdefense import data
 from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.cli.flags import CommandFlags, FlagValues, parse_numbers
 from tfdefense.defenses.registry import DEFENSES
@@ -129,9 +130,11 @@ def parse_inputs(given: FlagValues) -> FlagValues:
     """Return a copy of `given` in which image size and input format are numbers.
 
     Raises:
-      UserError: one of them is not a number or a list of numbers.
+      UserError: one of them is not a number or a list of numbers, or the dataset is unknown.
     """
     given = dict(given)
+    if "dataset" in given:
+        data.check_name(given["dataset"], given.get("data_dir"))
     if "image_size" in given:
         sides = given["image_size"].lower().split("x")
         require(

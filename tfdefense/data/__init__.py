@@ -4,6 +4,7 @@ A new source is one file in this folder and one line in `registry.py`.
 """
 
 from tfdefense.data.core.dataset import DataOptions, Dataset, Split
+from tfdefense.data.core.tfds_names import require_tfds_name
 from tfdefense.data.registry import SOURCES
 from tfdefense.errors import require
 from tfdefense.utils.registry import Registry
@@ -33,19 +34,45 @@ def load(
       UserError: see `DataOptions` and the function of the source.
     """
     options = DataOptions(data_dir, image_size, split_seed, skip_corrupt)
-    kind, colon, argument = name.partition(":")
     require(
-        not skip_corrupt or kind in _FILE_SOURCES,
+        not skip_corrupt or name.partition(":")[0] in _FILE_SOURCES,
         f"--skip_corrupt: --dataset={name} has no image files; only dir:PATH and csv:FILE have.",
     )
+    source = _find_source(name)
+    if source is not None:
+        return SOURCES.get(source)(name, options)
+    return Registry("dataset", {name: _TFDS}).get(name)(name, options)
+
+
+def check_name(name: str, data_dir: str | None = None) -> None:
+    """Check the name of a dataset without an import of TensorFlow, and without reading images.
+
+    Args:
+      name: as for `load`.
+      data_dir: see `DataOptions`.
+
+    Raises:
+      UserError: an unknown name, or no such directory of prepared datasets.
+    """
+    if _find_source(name) is None:
+        require_tfds_name(name, data_dir)
+
+
+def _find_source(name: str) -> str | None:
+    """Return the registered source of a dataset; None for one of TFDS.
+
+    Raises:
+      UserError: a source of files without a path.
+    """
+    kind, colon, argument = name.partition(":")
     for entry in SOURCES.entries:
         if entry.partition(":")[0] == kind and (":" in entry or not colon):
             require(
                 ":" not in entry or bool(argument),
                 f"--dataset={name}: has no path. Give --dataset={entry}.",
             )
-            return SOURCES.get(entry)(name, options)
-    return Registry("dataset", {**SOURCES.entries, name: _TFDS}).get(name)(name, options)
+            return entry
+    return None
 
 
-__all__ = ["SOURCES", "DataOptions", "Dataset", "Split", "load"]
+__all__ = ["SOURCES", "DataOptions", "Dataset", "Split", "check_name", "load"]

@@ -1,8 +1,6 @@
 """Image-classification datasets of TensorFlow Datasets (TFDS), by their names there."""
 
 import contextlib
-import os
-import shlex
 import socket
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,11 @@ from tfdefense.data.core import splitting
 from tfdefense.data.core.dataset import DataOptions, Dataset, Split
 from tfdefense.data.core.decoded_images import DecodedImages, decode_images
 from tfdefense.data.core.tfds_images import TFDSImages
-from tfdefense.data.registry import SOURCES
-from tfdefense.errors import UserError, require, unknown_name
+from tfdefense.data.core.tfds_metadata import count_held_out
+from tfdefense.data.core.tfds_names import find_data_dir, unknown_dataset
+from tfdefense.errors import require
 
 _SPLIT_SEED = 0
-_MAX_VALIDATION_IMAGES = 2_000
 _DOWNLOAD_HOST = ("storage.googleapis.com", 443)
 
 
@@ -61,7 +59,7 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
     else:
         test = load_split(test_name)
         order = np.random.default_rng(_SPLIT_SEED).permutation(count)
-        held_out = min(_MAX_VALIDATION_IMAGES, max(1, count // 30))
+        held_out = count_held_out(count)
         validation = _make_split(source, note, images, np.sort(order[:held_out]))
         train = _make_split(source, note, images, np.sort(order[held_out:]))
     return Dataset(
@@ -86,22 +84,19 @@ def prepare_builder(name: str, data_dir: str | None) -> Any:
     Raises:
       UserError: no such directory, an unknown name, or no network.
     """
-    data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
-    if data_dir is not None and not Path(data_dir).is_dir():
-        raise UserError(f"--data_dir={data_dir}: no such directory.")
+    directory = find_data_dir(data_dir)
     import tensorflow_datasets as tfds
 
     try:
-        builder = tfds.builder(name, data_dir=data_dir)
+        builder = tfds.builder(name, data_dir=directory and str(directory))
     except (tfds.core.DatasetNotFoundError, ValueError):
-        _require_no_path(name)
-        raise unknown_name("dataset", name, [*SOURCES.names(), *tfds.list_builders()]) from None
+        raise unknown_dataset(name) from None
     if builder.is_prepared():
         return builder
     # Without a network, TFDS would retry the download for minutes.
     require(
         _has_network(),
-        f"--dataset={name}: not prepared in {data_dir or 'the default directory of TFDS'}, and there"
+        f"--dataset={name}: not prepared in {directory or 'the default directory of TFDS'}, and there"
         f" is no network to download it. Give the directory that holds a prepared {name!r} as"
         " --data_dir (or TFDS_DATA_DIR), or use --dataset=digits, which needs neither.",
     )
@@ -147,15 +142,3 @@ def _make_split(source: TFDSImages, note: str, images: DecodedImages, rows: np.n
 def _make_directory_name(name: str) -> str:
     """Replace "/" and ":", which a TFDS name with a config or version has: "name/config:1.0.0"."""
     return name.replace("/", "-").replace(":", "-")
-
-
-def _require_no_path(name: str) -> None:
-    """Raise `UserError` if the name of a dataset is that of a file or folder without its prefix."""
-    path = Path(name)
-    prefix = "dir:" if path.is_dir() else {".csv": "csv:", ".npz": "npz:"}.get(path.suffix.lower())
-    if path.exists() and prefix is not None:
-        kind = "folder" if path.is_dir() else "file"
-        raise UserError(
-            f"--dataset={name}: is a {kind}, not a dataset of TFDS. To use its images:"
-            f" --dataset={shlex.quote(prefix + name)}"
-        )

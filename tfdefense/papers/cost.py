@@ -3,14 +3,11 @@
 The rate is measured on the targets made so far.
 """
 
-import functools
 import math
-
-import keras
 
 from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.classifiers import CLASSIFIERS
-from tfdefense.classifiers.core.architecture import Architecture, ImageShape
+from tfdefense.papers.classifier_macs import classifier_macs
 from tfdefense.papers.measurements import PaperCell
 from tfdefense.papers.store import TargetStore
 from tfdefense.papers.stored_target import StoredTarget
@@ -96,35 +93,17 @@ class CostEstimator:
         return gradients.get(attack.name, 100) * _BACKWARD * model_macs
 
     def _classifier_macs(self, classifier: ClassifierTarget) -> float:
-        image_shape = self.store.dataset(classifier.dataset).image_shape
-        return _forward_macs(CLASSIFIERS.get(classifier.name), image_shape)
+        image_shape = self.store.size(classifier.dataset).image_shape
+        return classifier_macs(classifier.name, image_shape)
 
     def _train_images(self, classifier: ClassifierTarget) -> int:
-        return len(self.store.dataset(classifier.dataset).train)
+        return self.store.size(classifier.dataset).train_images
 
     def _recipe_passes(self, classifier: ClassifierTarget) -> int:
-        image_shape = self.store.dataset(classifier.dataset).image_shape
+        image_shape = self.store.size(classifier.dataset).image_shape
         recipe = CLASSIFIERS.get(classifier.name).recipe(image_shape)
         return recipe.count_epochs(self._train_images(classifier))
 
     def _relative_size(self, classifier: ClassifierTarget) -> float:
         """Return the pixels of an image divided by those of an MNIST image."""
-        return math.prod(self.store.dataset(classifier.dataset).image_shape[:2]) / 784
-
-
-@functools.cache
-def _forward_macs(architecture: Architecture, image_shape: ImageShape) -> float:
-    """Return the MACs of the convolutions and dense layers in a forward pass of one image."""
-    model = architecture.build(image_shape, 10)
-    total = 0.0
-    for layer in _all_layers(model):
-        if isinstance(layer, keras.layers.Dense):
-            total += math.prod(layer.kernel.shape)
-        elif isinstance(layer, keras.layers.Conv2D):
-            total += math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:3])
-    return total
-
-
-def _all_layers(model: keras.Layer) -> list[keras.Layer]:
-    parts = getattr(model, "layers", [])
-    return [model, *(layer for part in parts for layer in _all_layers(part))]
+        return math.prod(self.store.size(classifier.dataset).image_shape[:2]) / 784

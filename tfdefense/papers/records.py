@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tfdefense.errors import require
 from tfdefense.papers.measurements import PaperCell
 from tfdefense.papers.paper import Paper, PaperFigure
-from tfdefense.papers.store import TargetStore
+from tfdefense.papers.store import Fingerprints, TargetStore
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.json_types import typed_value
 from tfdefense.utils.progress import print_line
@@ -44,6 +45,24 @@ def load_cell_records(paper: Paper, directory: Path) -> dict[str, dict[str, Any]
             found |= {typed_value(cell["key"], str): cell for cell in cells if cell is not None}
         except (ValueError, KeyError, TypeError):
             print_line(f"{path}: damaged; its cells are measured again.")
+    return found
+
+
+def measured_images(cells: Iterable[PaperCell], store: TargetStore) -> dict[str, Fingerprints]:
+    """Return dataset -> fingerprints of the images that measured cells were made from.
+
+    Raises:
+      UserError: two cells were made from different images of one dataset.
+    """
+    found: dict[str, Fingerprints] = {}
+    for cell in cells:
+        images = (cell.record(store) or {}).get("images")
+        name = cell.classifier.dataset
+        require(
+            images is None or found.setdefault(name, images) == images,
+            f"{cell.title}: measured on other images of {name!r} than other cells of its table. Give another --store and"
+            " --output.",
+        )
     return found
 
 

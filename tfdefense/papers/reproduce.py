@@ -15,9 +15,14 @@ from tfdefense.papers.grid import PaperGrid, order_targets
 from tfdefense.papers.measurements import PaperCell
 from tfdefense.papers.pages import save_choices, save_index
 from tfdefense.papers.paper import PaperFigure, load_paper
-from tfdefense.papers.records import load_cell_records, save_cell_records, versions_and_notes
+from tfdefense.papers.records import (
+    load_cell_records,
+    measured_images,
+    save_cell_records,
+    versions_and_notes,
+)
 from tfdefense.papers.scheduler import make_targets
-from tfdefense.papers.store import Fingerprints, TargetStore
+from tfdefense.papers.store import TargetStore
 from tfdefense.papers.stored_target import StoredTarget
 from tfdefense.papers.targets import DefenseTarget
 from tfdefense.utils.atomic_write import write_text_file
@@ -93,11 +98,15 @@ class Reproduction:
     def plan(self) -> str:
         """Return what `run` would make, and about how long that would take.
 
+        Images of prepared TFDS datasets are not read, so they are not compared with those of the
+        store and of measured cells.
+
         Raises:
-          UserError: the store or a table was made from other images.
+          UserError: the cells of a table, or the store, were made from other images.
         """
-        self._require_same_images()
-        missing = self._missing()
+        names, missing = self._unmeasured(), self._missing()
+        unread = [name for name in names if not self.store.must_read_images(name)]
+        self._require_same_images([name for name in names if name not in unread])
         lines = [
             f"{self.paper.title}: tables {', '.join(self.tables)}; budget {self.budget.name}: {self.budget.about}"
         ]
@@ -113,6 +122,11 @@ class Reproduction:
             if target.kind != PaperCell.kind
         ]
         lines.append(f"Total: about {self._duration(missing)}, within a factor of three.")
+        if unread:
+            lines.append(
+                f"Images of {', '.join(unread)} are not read. Without --dry_run, they are compared with those of"
+                " measured cells first."
+            )
         return "\n".join(lines)
 
     def run(self) -> None:
@@ -123,7 +137,8 @@ class Reproduction:
             be written.
           WorkFailedError: a target could not be made.
         """
-        datasets = self._require_same_images()
+        datasets = self._unmeasured()
+        self._require_same_images(datasets)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -137,21 +152,15 @@ class Reproduction:
         finally:
             self.write()
 
-    def _require_same_images(self) -> list[str]:
-        """Check that all cells of a table use the same images; return unmeasured datasets."""
-        measured: dict[str, Fingerprints] = {}
-        for cell in [cell for figure, cell in self.all_cells if figure.table in self.tables]:
-            images = (cell.record(self.store) or {}).get("images")
-            name = cell.classifier.dataset
-            require(
-                images is None or measured.setdefault(name, images) == images,
-                f"{cell.title}: measured on other images of {name!r} than other cells of its table. Give another --store and"
-                " --output.",
-            )
+    def _require_same_images(self, names: Sequence[str]) -> None:
+        """Check that the cells of a table use the same images, and the datasets `names` still do."""
+        cells = [cell for figure, cell in self.all_cells if figure.table in self.tables]
+        self.store.require_same_images(names, measured_images(cells, self.store))
+
+    def _unmeasured(self) -> list[str]:
+        """Return the names of the datasets of cells that are not measured."""
         cells = [target for target in self._missing() if isinstance(target, PaperCell)]
-        names = list(dict.fromkeys(cell.classifier.dataset for cell in cells))
-        self.store.require_same_images(names, measured)
-        return names
+        return list(dict.fromkeys(cell.classifier.dataset for cell in cells))
 
     def _missing(self) -> list[StoredTarget]:
         return [target for target in self.targets if not target.is_done(self.store)]

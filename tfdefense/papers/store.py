@@ -10,6 +10,7 @@ from typing import Any
 
 from tfdefense import data
 from tfdefense.data.core.fingerprint import data_fingerprint
+from tfdefense.data.core.tfds_metadata import DatasetSize, read_prepared_size
 from tfdefense.errors import UserError, require
 from tfdefense.papers.leases import lease
 from tfdefense.utils.atomic_write import write_text_file
@@ -39,6 +40,18 @@ class TargetStore:
         """Return a dataset, which is read once per process."""
         return _dataset(name, self.data_dir)
 
+    def size(self, name: str) -> DatasetSize:
+        """Return the size of a dataset; of a prepared one of TFDS, its images are not read."""
+        size = _prepared_size(name, self.data_dir)
+        if size is not None:
+            return size
+        dataset = self.dataset(name)
+        return DatasetSize(dataset.image_shape, len(dataset.train))
+
+    def must_read_images(self, name: str) -> bool:
+        """Return whether the images of a dataset must be read to know its size."""
+        return _prepared_size(name, self.data_dir) is None
+
     def fingerprints(self, name: str) -> Fingerprints:
         """Return hashes of the images and labels of a dataset, by split."""
         return _fingerprints(name, self.data_dir)
@@ -59,8 +72,9 @@ class TargetStore:
             copy.
         """
         for name in names:
-            self._require_same(f"--store={self.path}", name, self._read_fingerprints(name))
-            self._require_same("The measured figures", name, measured.get(name))
+            here = self.fingerprints(name)
+            self._require_same(f"--store={self.path}", name, self._read_fingerprints(name), here)
+            self._require_same("The measured figures", name, measured.get(name), here)
 
     def record_images(self, names: Iterable[str]) -> None:
         """Write the fingerprints of datasets into the store, where it has none.
@@ -70,14 +84,16 @@ class TargetStore:
             written.
         """
         for name in names:
-            recorded = self._record(name, self.fingerprints(name))
-            self._require_same(f"--store={self.path}", name, recorded)
+            here = self.fingerprints(name)
+            self._require_same(f"--store={self.path}", name, self._record(name, here), here)
 
-    def _require_same(self, subject: str, name: str, known: Fingerprints | None) -> None:
-        here = f"with --data_dir={self.data_dir}" if self.data_dir else "without --data_dir"
+    def _require_same(
+        self, subject: str, name: str, known: Fingerprints | None, here: Fingerprints
+    ) -> None:
+        place = f"with --data_dir={self.data_dir}" if self.data_dir else "without --data_dir"
         require(
-            known in (None, self.fingerprints(name)),
-            f"{subject}: made from other images of {name!r} than those found {here}. Give the same images, or another"
+            known in (None, here),
+            f"{subject}: made from other images of {name!r} than those found {place}. Give the same images, or another"
             " --store and --output.",
         )
 
@@ -124,6 +140,11 @@ class TargetStore:
 @functools.lru_cache(maxsize=1)
 def _dataset(name: str, data_dir: str | None) -> data.Dataset:
     return data.load(name, data_dir)
+
+
+@functools.lru_cache
+def _prepared_size(name: str, data_dir: str | None) -> DatasetSize | None:
+    return read_prepared_size(name, data_dir)
 
 
 @functools.lru_cache

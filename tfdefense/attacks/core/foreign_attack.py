@@ -84,7 +84,6 @@ class ForeignAttack(Attack):
         """
         method, _, parameters = text.partition(":")
         flag = f"{cls.library}:{text}"
-        require(method != "", f"--attacks={flag}: give the name of an attack, {cls.library}:NAME.")
         values = parse_parameters(parameters, flag)
         facts = cls.find_facts(method, _without_radius(values))
         radius = facts.take_radius(values, flag)

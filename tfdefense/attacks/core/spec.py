@@ -11,6 +11,7 @@ from typing import Any
 
 from tfdefense.attacks.core.attack import Attack
 from tfdefense.attacks.core.foreign_attack import ForeignAttack
+from tfdefense.attacks.core.foreign_names import not_installed, require_attack_name
 from tfdefense.attacks.registry import ATTACK_LIBRARIES, ATTACKS
 from tfdefense.errors import UserError, require
 
@@ -44,6 +45,7 @@ def parse_attack(text: str, epsilon: float | Mapping[str, float] | None = None) 
     """
     name, *parts = text.split(":")
     if name in ATTACK_LIBRARIES.entries:
+        require_attack_name(name, parts[0] if parts else "")
         return _foreign_class(name).parse(":".join(parts), epsilon)
     defaults: dict[str, Any] = {
         field.name: field.default for field in dataclasses.fields(ATTACKS.get(name))
@@ -92,10 +94,7 @@ def _foreign_class(library: str) -> type[ForeignAttack]:
     try:
         return ATTACK_LIBRARIES.get(library)
     except ModuleNotFoundError as error:
-        raise UserError(
-            f"--attacks={library}:...: the module {error.name} is not installed. Install it:"
-            f" pip install 'tfdefense[{library}]'"
-        ) from error
+        raise not_installed(library, error.name) from error
 
 
 def _parse_value(text: str, default: Any, name: str) -> Any:
