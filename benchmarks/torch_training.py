@@ -1,4 +1,4 @@
-"""What the PyTorch peers of `train_step.py` share: their settings and the way they are timed.
+"""Settings and timing of the PyTorch peers of `train_step.py`.
 
 A peer reads one line at a time from standard input. A setting, such as
 `channels_last/bfloat16/compiled`, builds its training, if it is new, and prints the parameter counts

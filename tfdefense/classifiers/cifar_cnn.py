@@ -7,7 +7,12 @@ in its figure 3; the sizes of kernels, pools and dense layers are those of the a
 import keras
 from keras import layers
 
-from tfdefense.classifiers.core.architecture import Architecture, ImageShape, require_min_size
+from tfdefense.classifiers.core.architecture import (
+    Architecture,
+    ImageShape,
+    Recipe,
+    require_min_size,
+)
 
 
 def build_cifar_cnn(image_shape: ImageShape, num_classes: int) -> keras.Model:
@@ -48,4 +53,19 @@ def _block(filters: int) -> list[keras.Layer]:
     return [*convolutions, layers.MaxPooling2D(4)]
 
 
-CIFAR_CNN = Architecture("cifar_cnn", "CIFAR-CNN of the APE-GAN++ paper, figure 3", build_cifar_cnn)
+CIFAR_CNN = Architecture(
+    "cifar_cnn",
+    "CIFAR-CNN of the APE-GAN++ paper, figure 3",
+    build_cifar_cnn,
+    color=Recipe(
+        training_images=1_150_000,
+        optimizer="sgd",
+        schedule="triangle",
+        learning_rate=0.2,
+        weight_decay=5e-3,
+        batch_size=256,
+        augmentation="shift",
+        mirror=True,
+        label_smoothing=0.1,
+    ),
+)

@@ -31,6 +31,7 @@ from tfdefense.training.summaries import image_grid
 from tfdefense.training.task import ImageGrids, Scalars
 
 _GRID_IMAGES = 16
+_MIN_BATCH, _MIN_STEPS_PER_EPOCH = 16, 32
 _NEW_SETTINGS = ("schedule", "mirror", "cutout", "average")
 
 
@@ -182,9 +183,19 @@ class ClassifierTraining:
 
 
 def _fit_to_data(recipe: Recipe, config: ClassifierConfig, data: Dataset) -> Recipe:
-    """Return `recipe` with the batch size and the mirroring that these images allow."""
+    """Return `recipe` with the batch size, learning rate and mirroring that these images allow.
+
+    SGD over few images has smaller batches, so that it makes as many steps as it needs. Its learning
+    rate is proportional to the batch (Goyal et al. 2017, "Accurate, Large Minibatch SGD").
+    """
     if config.batch_size is None:
-        usual = usual_batch_size(data.image_shape, recipe.batch_size)
+        largest = recipe.batch_size
+        if recipe.optimizer == "sgd":
+            largest = min(largest, max(_MIN_BATCH, len(data.train) // _MIN_STEPS_PER_EPOCH))
+        usual = usual_batch_size(data.image_shape, largest)
+        if recipe.optimizer == "sgd" and config.learning_rate is None:
+            rate = recipe.learning_rate * usual / recipe.batch_size
+            recipe = dataclasses.replace(recipe, learning_rate=rate)
         recipe = dataclasses.replace(recipe, batch_size=usual)
     if config.mirror:
         require_mirrorable(data.source, data.name)
