@@ -17,7 +17,7 @@ from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
 from tfdefense.training import LoopConfig, Replica, Trainer, epochs_to_show, usual_batch_size
 from tfdefense.training.run_directory import RunDirectory
-from tfdefense.training.run_files import save_file_hashes
+from tfdefense.training.run_files import has_file_hashes, require_original_files, save_file_hashes
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.training.task import Validate
 
@@ -214,8 +214,8 @@ class LearnedDefense(AugmentingDefense):
           run: run directory; None stores nothing.
 
         Raises:
-          UserError: images of another shape, examples of other images, a run with other settings, or
-            no validation images where they are needed.
+          UserError: images of another shape, examples of other images, a run with other settings or
+            exchanged files, or no validation images where they are needed.
           WorkFailedError: a loss is not finite.
         """
         self._check_splits(data)
@@ -232,6 +232,8 @@ class LearnedDefense(AugmentingDefense):
             trainer.fit(arrays | self.begin_augmentation(len(train), loop.seed), validate)
             if run is not None:
                 save_file_hashes(run, steps)
+        elif run is not None and not has_file_hashes(run):  # A killed call did not write them.
+            save_file_hashes(run, steps)
         return self
 
     def _check_splits(self, data: TrainingData) -> None:
@@ -243,7 +245,11 @@ class LearnedDefense(AugmentingDefense):
         )
 
     def _create_run(self, run: RunDirectory, config: StoredConfig) -> None:
-        """Create or reuse the run directory, with the guarded classifier in it."""
+        """Create or reuse the run directory, with the guarded classifier in it.
+
+        The weights of a finished run must be those that its training wrote.
+        """
         run.create_or_reuse(config)
         if isinstance(self.classifier.model, keras.Model) and not run.has_classifier():
             run.save_classifier(self.classifier.model)
+        require_original_files(run)
