@@ -32,10 +32,14 @@ def load(
     Raises:
       UserError: see `DataOptions` and the function of the source.
     """
-    options = DataOptions(data_dir, image_size, split_seed, skip_corrupt)
+    return load_with_options(name, DataOptions(data_dir, image_size, split_seed, skip_corrupt))
+
+
+def load_with_options(name: str, options: DataOptions) -> Dataset:
+    """Load a dataset by name as `load` does; name and errors as there."""
     kind, colon, argument = name.partition(":")
     require(
-        not skip_corrupt or kind in _FILE_SOURCES,
+        not options.skip_corrupt or kind in _FILE_SOURCES,
         f"--skip_corrupt: --dataset={name} has no image files; only dir:PATH and csv:FILE have.",
     )
     for entry in SOURCES.entries:
@@ -48,4 +52,4 @@ def load(
     return Registry("dataset", {**SOURCES.entries, name: _TFDS}).get(name)(name, options)
 
 
-__all__ = ["SOURCES", "DataOptions", "Dataset", "Split", "load"]
+__all__ = ["SOURCES", "DataOptions", "Dataset", "Split", "load", "load_with_options"]
