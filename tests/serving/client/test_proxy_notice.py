@@ -101,3 +101,9 @@ def test_another_kind_of_server_has_another_proxy(monkeypatch, capsys):
     assert capsys.readouterr().out == ""
     print_grpc_proxy("gpu7:8500")
     assert "through the proxy p:1, as https_proxy says" in capsys.readouterr().out
+
+
+def test_an_address_that_is_none_is_one_line(monkeypatch):
+    monkeypatch.setenv("http_proxy", "p:1")
+    with pytest.raises(UserError, match="not a valid address"):
+        RestClient("http://[::1:8501", "m", 5.0)

@@ -24,7 +24,10 @@ def print_rest_proxy(address: str) -> None:
     Args:
       address: "http://host:port" or "https://host:port".
     """
-    parts = urllib.parse.urlsplit(address)
+    try:
+        parts = urllib.parse.urlsplit(address)
+    except ValueError:  # The first request names the fault.
+        return
     proxy = urllib.request.getproxies().get(parts.scheme)
     if proxy and not urllib.request.proxy_bypass(parts.netloc):
         _print_notice(address, proxy, f"{parts.scheme}_proxy", parts.netloc)
