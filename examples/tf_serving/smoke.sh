@@ -4,8 +4,10 @@
 #     examples/tf_serving/smoke.sh RUN [IMAGES]
 #
 # RUN is the run directory of a trained defence, such as runs/digits-apeganpp. Its export is served
-# in a container, and the first IMAGES test images (default: all) are sent over REST and gRPC. Exit
-# status: 0 if every answer agrees to 1e-4, 1 if one does not, 2 if Docker or the run is missing.
+# in a container, and the first IMAGES test images (default: all) are sent over REST and gRPC, with
+# bin/purify and then by compare_answers.py, which compares every output. Exit status: 0 if all
+# outputs agree (to 1e-4; suspicion to 0.02), 1 if one does not, 2 if a part of the check cannot run;
+# the last line then says which one.
 # It asks nothing, and removes its container and its files at the end. The image is
 # $TF_SERVING_IMAGE, by default tensorflow/serving.
 set -eu
@@ -29,8 +31,12 @@ docker info >/dev/null 2>&1 ||
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
 image=${TF_SERVING_IMAGE:-tensorflow/serving}
-work=$(mktemp -d)
+work=$(mktemp -d) || fail "no temporary directory can be made, see above."
 container=tfdefense-smoke-$$
+fail_with_log() {
+    docker logs "$container" >&2 || true
+    fail "$1; the server's log is above."
+}
 finish() {
     docker rm --force "$container" >/dev/null 2>&1 || true
     rm -rf "$work"
@@ -41,7 +47,7 @@ trap 'exit 143' TERM
 
 "$root/bin/export" --run="$run" --output="$work/models/smoke" --batch_sizes=1,8,32 ||
     fail "$run: not exported, see above."
-mkdir "$work/input"
+mkdir "$work/input" || fail "$work: cannot be written, see above."
 PYTHONPATH="$root" "$root/.venv/bin/python" - "$run" "$work/input/test.npz" "$images" <<'PYTHON' ||
 """Write the test images of a run into an archive."""
 
@@ -67,53 +73,28 @@ docker run --detach --name "$container" -p 127.0.0.1::8500 -p 127.0.0.1::8501 \
     -v "$work/models/smoke:/models/smoke:ro" -e MODEL_NAME=smoke "$image" >/dev/null ||
     fail "$image: does not start, see above."
 
-"$root/bin/purify" --model="$work/models/smoke" --input="$work/input" --output="$work/here"
 for protocol in 8500 8501; do
     address=$(docker port "$container" "$protocol/tcp" | head -n 1)
+    [ -n "$address" ] || fail_with_log "$image: its container has no port $protocol"
     [ "$protocol" = 8501 ] && address=http://$address
     # The server needs a while to load the model and to answer its warm-up requests.
     tries=0
     until "$root/bin/purify" --model=smoke --server="$address" \
         --input="$work/input" --output="$work/served-$protocol"; do
         tries=$((tries + 1))
-        [ "$tries" -lt 10 ] || {
-            docker logs "$container" >&2 || true
-            fail "$address: no complete answer after $tries tries; the server's log is above."
-        }
+        [ "$tries" -lt 10 ] ||
+            fail_with_log "$address: bin/purify gets no complete answer in $tries tries"
         sleep 3
     done
+    addresses="${addresses:-} $address"
 done
 
-PYTHONPATH="$root" "$root/.venv/bin/python" - "$work" <<'PYTHON'
-"""Compare the answers of the server with those of this process."""
-
-import csv
-import sys
-from pathlib import Path
-
-import numpy as np
-
-work = Path(sys.argv[1])
-
-
-def read(folder):
-    """Return purified images, and the lines of the table of predictions."""
-    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
-    return np.load(folder / "test.npz")["images"].astype(np.float64), lines
-
-
-ours, our_lines = read(work / "here")
-wrong = 0
-for name, port in (("gRPC", 8500), ("REST", 8501)):
-    theirs, their_lines = read(work / f"served-{port}")
-    difference = float(np.abs(ours - theirs).max())
-    classes = sum(a["class"] == b["class"] for a, b in zip(our_lines, their_lines, strict=True))
-    agrees = difference <= 1e-4 and classes == len(our_lines)
-    wrong += not agrees
-    print(
-        f"{name}: {classes:,} of {len(our_lines):,} classes are equal, purified images differ by at"
-        f" most {difference:.1e}: {'agrees' if agrees else 'DIFFERS'}"
-    )
-sys.exit(1 if wrong else 0)
-PYTHON
+status=0
+# shellcheck disable=SC2086  # One argument per address.
+PYTHONPATH="$root" "$root/.venv/bin/python" "$root/examples/tf_serving/compare_answers.py" \
+    "$work/models/smoke" "$work/input/test.npz" smoke $addresses || status=$?
+[ "$status" = 0 ] || [ "$status" = 3 ] || fail "the answers were not compared, see above."
+[ "$status" = 0 ] || {
+    echo "smoke.sh: the answers of $image differ, see above." >&2
+    exit 1
+}

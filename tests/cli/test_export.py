@@ -24,7 +24,10 @@ def test_export_needs_only_the_run_and_counts_up(run, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_without_its_images_a_run_is_exported_without_suspicion(run, tmp_path, capsys, monkeypatch):
-    def fail(*_):
+    downloads = []
+
+    def fail(*_, download):
+        downloads.append(download)
         raise UserError("--dataset=digits: gone.")
 
     monkeypatch.setattr(sys.modules["tfdefense.experiments.export"], "load_dataset", fail)
@@ -32,6 +35,7 @@ def test_without_its_images_a_run_is_exported_without_suspicion(run, tmp_path, c
         assert main(["export", f"--run={run}", f"--output={tmp_path / 'no'}", flag]) == 2
         assert "--dataset=digits: gone." in capsys.readouterr().err
     assert main(["export", f"--run={run}", f"--output={tmp_path / 'model'}"]) == 0
+    assert downloads == [False, True, False]  # Only the comparison of a variant needs them.
     printed = capsys.readouterr().out
     assert "The output suspicion is left out: its validation images cannot be loaded." in printed
     assert not open_model(tmp_path / "model").has_suspicion

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tfdefense
-from tfdefense.data import tfds_source
+from tfdefense.data import DataOptions, tfds_source
 from tfdefense.data.core import disk_array
 from tfdefense.data.core.decoded_images import decode_images
 from tfdefense.data.core.fingerprint import data_fingerprint
@@ -65,6 +65,14 @@ def test_an_unprepared_dataset_without_network_is_an_error_at_once(prepared, mon
     monkeypatch.setattr(tfds_source, "_has_network", lambda: False)
     with pytest.raises(UserError, match=r"--dataset=mnist: not prepared in .*--dataset=digits"):
         tfdefense.data.load("mnist", prepared)
+
+
+def test_a_dataset_that_may_not_be_downloaded_is_only_read_from_disk(prepared, monkeypatch):
+    monkeypatch.setattr(tfds_source, "_has_network", lambda: pytest.fail("the network is asked"))
+    options = DataOptions(prepared, download=False)
+    with pytest.raises(UserError, match=r"--dataset=mnist: not prepared in .*as --data_dir"):
+        tfdefense.data.load_with_options("mnist", options)
+    assert tfdefense.data.load_with_options("tiny", options).name == "tiny"
 
 
 def test_an_unknown_dataset_suggests_a_similar_one(prepared):

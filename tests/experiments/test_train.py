@@ -126,6 +126,34 @@ def test_a_run_without_its_classifier_finds_it_again_by_its_path(plain, tmp_path
     assert load_defense(run).name == "bit_depth"  # Its new file is the one that `files.json` names.
 
 
+def exchange_last_checkpoint(run):
+    """Exchange one bit of the weights; TensorFlow restores them without an error."""
+    (path,) = run.path.glob("checkpoints/ckpt-1.data*")
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_finished_run_with_exchanged_weights_is_not_accepted(learned, tmp_path):
+    config, run = learned
+    copy = RunDirectory(shutil.copytree(run.path, tmp_path / "copy"))
+    exchange_last_checkpoint(copy)
+    (copy.path / ".lock").unlink()
+    before = state(copy)
+    with pytest.raises(UserError, match="is not the file that the training wrote"):
+        train_defense(config, run=copy)
+    (copy.path / ".lock").unlink()
+    assert state(copy) == before
+
+
+def test_an_exchanged_classifier_is_named_before_it_is_opened(plain, tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    train_defense(plain, run=run)
+    make_toy_model().save(run.classifier_path)
+    with pytest.raises(UserError, match=r"classifier\.keras is not the file"):
+        train_defense(plain, run=run)
+
+
 def test_training_uses_the_config_in_hand(plain, tmp_path, monkeypatch):
     """`config.json` is read to compare settings, not to build the defence."""
     built = []

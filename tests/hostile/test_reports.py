@@ -14,6 +14,7 @@ from tfdefense.evaluation import Report
 from tfdefense.evaluation.checks.check import CheckResult
 from tfdefense.evaluation.report.comparison import compare_runs
 from tfdefense.evaluation.result import ResultRow
+from tfdefense.evaluation.suspicion_findings import SuspicionFinding
 from tfdefense.training.run_directory import RunDirectory
 
 ATTACKS = (
@@ -52,7 +53,11 @@ def report():
         rows.append(row("none", attack, "white_box"))
         rows += [row("apeganpp", attack, name) for name in ("grey_box", "white_box")]
     checks = (CheckResult("a check", passed=False, verdict="a verdict"),)
-    return Report(tuple(rows), ("FGSM(epsilon=0.3)",), checks, ("a note",))
+    suspicion = (
+        SuspicionFinding("none", "none", 24, 1.0, None, None, None, 0.01, 0.0, 50),
+        SuspicionFinding("fgsm", "white_box", 24, 20 / 24, 0.9, 0.8, 1.0, 0.5, 0.1, 50),
+    )
+    return Report(tuple(rows), ("FGSM(epsilon=0.3)",), checks, ("a note",), suspicion=suspicion)
 
 
 def _runs(tmp_path, report, change):

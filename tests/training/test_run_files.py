@@ -1,13 +1,15 @@
 """Weight files of a run that are not those that its training wrote."""
 
 import json
+import os
+import re
 
 import pytest
 
+from tests.conftest import make_toy_model
 from tfdefense.errors import UserError
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.run_files import (
-    FILE,
     read_last_step,
     require_original_files,
     save_file_hashes,
@@ -34,12 +36,12 @@ def test_the_files_of_the_training_are_accepted(run):
 
 def test_the_last_step_is_stored(run):
     assert read_last_step(run) == 7
-    content = json.loads((run.path / FILE).read_text())
+    content = json.loads((run.hashes_path).read_text())
     del content["step"]  # Not in the first files of this kind.
-    (run.path / FILE).write_text(json.dumps(content))
+    (run.hashes_path).write_text(json.dumps(content))
     require_original_files(run)
     assert read_last_step(run) is None
-    (run.path / FILE).unlink()
+    (run.hashes_path).unlink()
     assert read_last_step(run) is None
 
 
@@ -49,7 +51,7 @@ def test_other_checkpoints_may_be_removed(run):
 
 
 def test_runs_without_hashes_are_not_checked(run):
-    (run.path / FILE).unlink()
+    (run.hashes_path).unlink()
     (run.path / CHECKPOINT).unlink()
     require_original_files(run)
 
@@ -82,6 +84,64 @@ def test_a_missing_file_is_named(run):
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "../classifier.keras",
+        "/proc/self/environ",
+        "/dev/zero",
+        "checkpoints/../../x",
+        "checkpoints/ckpt-7.index/../../x",
+        "checkpoints/ckpt-x.index",
+        "checkpoints/ckpt-٣.index",
+        "config.json",
+        ".",
+        "",
+    ],
+)
+def test_only_files_that_training_writes_are_read(run, name):
+    content = json.loads(run.hashes_path.read_text())
+    content["files"][name] = "0" * 32
+    run.hashes_path.write_text(json.dumps(content))
+    expected = rf"files\.json: names {re.escape(repr(name))}, which training does not write"
+    with pytest.raises(UserError, match=expected):
+        require_original_files(run)
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_link_to_another_place_is_not_read(run, tmp_path_factory, folder):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    linked = run.path / ("checkpoints" if folder else CHECKPOINT)
+    linked.rename(elsewhere / linked.name)
+    linked.symlink_to(elsewhere / linked.name)
+    with pytest.raises(UserError, match=r"ckpt-7\.index: a link to another place"):
+        require_original_files(run)
+    save_file_hashes(run, 7)
+    require_original_files(run)
+
+
+def test_a_fifo_and_a_huge_file_are_not_read(run):
+    path = run.path / CHECKPOINT
+    os.truncate(path, 2**34 + 1)
+    with pytest.raises(UserError, match=r"ckpt-7\.index: 17,179,869,185 bytes; at most"):
+        require_original_files(run)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match=r"ckpt-7\.index: a FIFO; a regular file is needed"):
+        require_original_files(run)
+
+
+def test_the_advice_names_the_command_that_has_the_flag(run):
+    (run.path / CHECKPOINT).write_bytes(b"")
+    with pytest.raises(UserError, match="train it again with bin/train and --overwrite"):
+        require_original_files(run)
+
+
+def test_a_classifier_saved_again_removes_the_hashes(run):
+    run.save_classifier(make_toy_model())
+    assert not run.hashes_path.exists()
+
+
+@pytest.mark.parametrize(
     "text",
     [
         *("", "[]", "{}", "\0", '{"schema": 2, "files": {}}', '{"schema": 1, "files": {"a": 1}}'),
@@ -89,6 +149,6 @@ def test_a_missing_file_is_named(run):
     ],
 )
 def test_damaged_hashes_are_named(run, text):
-    (run.path / FILE).write_text(text)
+    (run.hashes_path).write_text(text)
     with pytest.raises(UserError, match=r"files\.json: damaged"):
         require_original_files(run)

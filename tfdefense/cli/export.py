@@ -9,7 +9,7 @@ from tfdefense.cli.printing import installed_command, print_paths
 from tfdefense.cli.tensorflow_stand_in import require_tensorflow
 from tfdefense.errors import require
 from tfdefense.experiments.export import export_run
-from tfdefense.serving.exporter.output_directory import require_path_without_links
+from tfdefense.serving.exporter.output_directory import require_no_links
 from tfdefense.serving.exporter.variant import Variant
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.file_lock import require_own_folders
@@ -53,7 +53,8 @@ def command_flags() -> CommandFlags:
         "data_dir",
         str,
         "Directory in which TFDS finds the images: validation images, which calibrate the output suspicion,"
-        " and test images (default: as in training; without them there is no suspicion).",
+        " and test images (default: as in training). If they are not on disk, a float32 SavedModel has no"
+        " suspicion; nothing is downloaded for it.",
     )
     add_trust_flag(flags, "where")
     return flags
@@ -70,8 +71,7 @@ def run(given: FlagValues) -> None:
     if "output" not in given:
         require_own_folders(directory.path, directory.flag)
     output = Path(given.get("output", directory.path / ("export" if servable else variant.format)))
-    if "output" in given:
-        require_path_without_links(output)
+    require_no_links(output)
     directory.require_kind("defense")
     require_tensorflow()
     path = export_run(directory, output, variant, given.get("version"), given.get("data_dir"))

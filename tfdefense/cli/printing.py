@@ -3,27 +3,34 @@
 import contextlib
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tfdefense.evaluation import Report
 from tfdefense.evaluation.report.render import to_text
 from tfdefense.evaluation.report.surrogate_section import surrogate_table, surrogate_warnings
+from tfdefense.evaluation.report.suspicion_section import suspicion_sentences, suspicion_table
 from tfdefense.utils.tables import text_table
 
 
 def print_report(report: Report) -> None:
-    """Print the table, its summary, what surrogate gradients found, and the checks that failed."""
+    """Print the tables, the summary of the first one, and the checks that failed."""
     print(f"\n{to_text(report)}\n\n{report.summary}")
     if report.surrogates:
-        print(
-            "\n".join(["", *text_table(surrogate_table(report)), *surrogate_warnings(report), ""])
-        )
+        _print_table(surrogate_table(report), surrogate_warnings(report))
+    if report.suspicion:
+        print("\nSuspicion:")
+        _print_table(suspicion_table(report), suspicion_sentences(report))
     print_failures(report)
     if not report.checks:
         print("No checks ran.")
         return
     passed = len(report.checks) - len(report.failed_checks)
     print(f"{passed} of {len(report.checks)} checks passed.")
+
+
+def _print_table(table: Sequence[Sequence[str]], sentences: Sequence[str]) -> None:
+    print("\n".join(["", *text_table(table), *sentences, ""]))
 
 
 def print_failures(report: Report, label: str = "") -> None:

@@ -33,9 +33,13 @@ def load(
     Raises:
       UserError: see `DataOptions` and the function of the source.
     """
-    options = DataOptions(data_dir, image_size, split_seed, skip_corrupt)
+    return load_with_options(name, DataOptions(data_dir, image_size, split_seed, skip_corrupt))
+
+
+def load_with_options(name: str, options: DataOptions) -> Dataset:
+    """Load a dataset by name as `load` does; name and errors as there."""
     require(
-        not skip_corrupt or name.partition(":")[0] in _FILE_SOURCES,
+        not options.skip_corrupt or name.partition(":")[0] in _FILE_SOURCES,
         f"--skip_corrupt: --dataset={name} has no image files; only dir:PATH and csv:FILE have.",
     )
     source = _find_source(name)
@@ -75,4 +79,12 @@ def _find_source(name: str) -> str | None:
     return None
 
 
-__all__ = ["SOURCES", "DataOptions", "Dataset", "Split", "check_name", "load"]
+__all__ = [
+    "SOURCES",
+    "DataOptions",
+    "Dataset",
+    "Split",
+    "check_name",
+    "load",
+    "load_with_options",
+]

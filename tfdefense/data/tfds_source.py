@@ -32,10 +32,10 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
       options: `image_size` is needed if the images differ in size.
 
     Raises:
-      UserError: an unknown name, a dataset that is not prepared while there is no network to download
-        it, or one that is not for image classification.
+      UserError: an unknown name, a dataset that is not prepared and may not be downloaded or has no
+        network for it, or one that is not for image classification.
     """
-    builder = prepare_builder(name, options.data_dir)
+    builder = prepare_builder(name, options.data_dir, download=options.download)
     _require_classification(builder, name)
     class_names = tuple(builder.info.features["label"].names)
     splits = builder.info.splits
@@ -74,15 +74,15 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
     )
 
 
-def prepare_builder(name: str, data_dir: str | None) -> Any:
+def prepare_builder(name: str, data_dir: str | None, *, download: bool = True) -> Any:
     """Return a TFDS builder whose files are on disk; download them first if there is a network.
 
     Args:
       name: a TFDS name.
-      data_dir: see `DataOptions`.
+      data_dir, download: see `DataOptions`.
 
     Raises:
-      UserError: no such directory, an unknown name, or no network.
+      UserError: no such directory, an unknown name, not on disk without `download`, or no network.
     """
     directory = find_data_dir(data_dir)
     import tensorflow_datasets as tfds
@@ -93,12 +93,14 @@ def prepare_builder(name: str, data_dir: str | None) -> Any:
         raise unknown_dataset(name) from None
     if builder.is_prepared():
         return builder
+    place = f"--dataset={name}: not prepared in {directory or 'the default directory of TFDS'}"
+    give = f"Give the directory that holds a prepared {name!r} as --data_dir (or TFDS_DATA_DIR)"
+    require(download, f"{place}. {give}.")
     # Without a network, TFDS would retry the download for minutes.
     require(
         _has_network(),
-        f"--dataset={name}: not prepared in {directory or 'the default directory of TFDS'}, and there"
-        f" is no network to download it. Give the directory that holds a prepared {name!r} as"
-        " --data_dir (or TFDS_DATA_DIR), or use --dataset=digits, which needs neither.",
+        f"{place}, and there is no network to download it. {give}, or use --dataset=digits, which"
+        " needs neither.",
     )
     builder.download_and_prepare()
     return builder

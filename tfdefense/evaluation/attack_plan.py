@@ -41,6 +41,8 @@ class AttackPlan:
       eot_images: number of images for attacks that average over the draws of a randomised defence;
         None means `white_box_images` if it is given, else as many as `defense.budget` says.
       surrogates: surrogate gradients of the pipeline that white-box attacks try; None means all.
+      validation: held-out clean images that calibrate the output `suspicion` for its table; None
+        leaves the table out.
     """
 
     attacks: tuple[Attack, ...] | None = None
@@ -50,6 +52,7 @@ class AttackPlan:
     eot_images: int | None = None
     checks: CheckSettings = dataclasses.field(default_factory=CheckSettings)
     surrogates: tuple[str, ...] | None = None
+    validation: Split | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def completed(self, defense: Defense, test: Split) -> "AttackPlan":
         """Return the plan with the defaults for a defence and its test images.

@@ -1,6 +1,7 @@
 """Detector quality: the share of images that it refuses, and its area under the ROC curve."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -60,11 +61,27 @@ def labelled_scores(clean: np.ndarray, attacked: np.ndarray) -> tuple[np.ndarray
     return is_attacked, np.concatenate([clean, attacked])
 
 
+def area_under_roc(clean: np.ndarray, attacked: np.ndarray) -> tuple[float, float, float]:
+    """Return the area under the ROC curve and its 95 % interval: (area, low, high), in [0, 1].
+
+    The interval is that of Hanley and McNeil, "The Meaning and Use of the Area under a Receiver
+    Operating Characteristic (ROC) Curve", Radiology 143, 1982, equations 1 and 2.
+
+    Args:
+      clean: scores of clean images [n].
+      attacked: scores of attacked images [m].
+    """
+    area = float(roc_auc_score(*labelled_scores(clean, attacked)))
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    n, m = len(clean), len(attacked)
+    variance = area * (1 - area) + (m - 1) * (q1 - area**2) + (n - 1) * (q2 - area**2)
+    margin = 1.96 * math.sqrt(max(variance, 0) / (n * m))
+    return area, max(area - margin, 0.0), min(area + margin, 1.0)
+
+
 def _measured(key: ResultKey, clean: np.ndarray, excess: np.ndarray) -> Detection:
     refused = excess > 0
     low, high = wilson_interval(int(refused.sum()), len(refused))
-    area = None
-    if key.attack != "none":
-        area = float(roc_auc_score(*labelled_scores(clean, excess)))
+    area = None if key.attack == "none" else area_under_roc(clean, excess)[0]
     share = float(refused.mean())
     return Detection(key.attack, key.threat_model, share, len(excess), low, high, area)

@@ -26,6 +26,7 @@ from tfdefense.evaluation.attacked_images import AttackedImages
 from tfdefense.evaluation.black_box import black_box_attacks
 from tfdefense.evaluation.checks.attacked_models import AttackedModels
 from tfdefense.evaluation.checks.run import CheckOutcome, CheckSubject, run_report_checks
+from tfdefense.evaluation.checks.suspicion_probe import SuspicionProbe
 from tfdefense.evaluation.detection import measure_detection
 from tfdefense.evaluation.measurements import Measurements
 from tfdefense.evaluation.per_image_results import ResultKey
@@ -66,7 +67,7 @@ class Evaluator:
         self.threat_models = plan.threat_models
         self.measurements = Measurements(defense, test)
         self._runs_dir = plan.runs_dir
-        self._check_settings = plan.checks
+        self._check_settings, self._validation = plan.checks, plan.validation
         self._surrogates = plan.surrogates
         self._white_box_test = test.take(plan.white_box_images)
         self._classifier = ModelRunner(defense.classifier)
@@ -159,6 +160,7 @@ class Evaluator:
             recoveries=measure_recovery(per_image, self.test.labels, self.defense.name),
             curve=outcome.curve,
             check_effort=outcome.effort,
+            suspicion=outcome.suspicion,
             surrogates=measure_surrogates(measurements, self._defended[-1].name),
             fingerprints=report_fingerprints(self.defense, self.test),
             largest_class=float(np.bincount(self.test.labels).max() / len(self.test)),
@@ -184,8 +186,10 @@ class Evaluator:
         if labels:
             withstood = self.measurements.withstood(names[-1], "white_box", labels)
         models = AttackedModels(self._classifier, self._pipeline)
+        test, epsilon, images = self._white_box_test, self._epsilon(), self._validation
+        suspicion = None if images is None else SuspicionProbe(self._pipeline, images)
         subject = CheckSubject(
-            self.measurements, models, self._white_box_test, self._epsilon(), withstood, names
+            self.measurements, models, test, epsilon, withstood, names, suspicion
         )
         return run_report_checks(subject, self._check_settings)
 

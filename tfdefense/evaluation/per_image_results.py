@@ -43,6 +43,7 @@ class PerImageResults:
       perturbation: L1, L2 and L-infinity norm of what the attack added, float32 [n, 3].
       left: the same norms of the difference between the purified and the clean image; None without
         a purifier.
+      change: L2 norm of what purifying changed, float32 [n]; None without a purifier.
       excess: detector scores float32 [n]; an image with a score above 0 is refused. None without
         a detector.
       counted: bool [n], the images that the accuracy is computed from; None means all.
@@ -61,6 +62,7 @@ class PerImageResults:
     predicted: np.ndarray
     perturbation: np.ndarray
     left: np.ndarray | None = None
+    change: np.ndarray | None = None
     excess: np.ndarray | None = None
     counted: np.ndarray | None = None
     changed_pixels: np.ndarray | None = None

@@ -80,17 +80,14 @@ class DetectingPipeline(EvaluatedPipeline):
         results = self.runner.measure(attacked, clean)
         reached, decided = results.predicted, self.apply_detector(attacked, results).predicted
         evaded = (decided != REFUSED) & (decided != clean.labels)
-        targets = np.where(reached != clean.labels, reached, self._likeliest_wrong_classes(clean))
+        targets = np.where(
+            reached != clean.labels, reached, self._defended.likeliest_wrong_classes(clean)
+        )
         rows = np.flatnonzero(~evaded)
         if not len(rows):
             return attacked
         again = self._rejecting.attack(targeted, clean.select(rows), targets[rows])
         return attacked.attacked_again(rows, again)
-
-    def _likeliest_wrong_classes(self, split: Split) -> np.ndarray:
-        logits = self._defended.run_batches(self._defended.model, split)
-        logits[np.arange(len(split)), split.labels] = -np.inf
-        return np.argmax(logits, axis=-1).astype(np.int32)
 
 
 def evaluated_pipelines(

@@ -24,6 +24,7 @@ _FIELDS: dict[str, tuple[str, tuple[int, ...], float]] = {
     "predicted": ("i", (), REFUSED),
     "perturbation": ("f", (len(NORMS),), 0),
     "left": ("f", (len(NORMS),), 0),
+    "change": ("f", (), 0),
     "excess": ("f", (), -np.inf),
     "counted": ("b", (), False),
     "changed_pixels": ("i", (), 0),
@@ -79,7 +80,7 @@ class ImagePredictions:
     def columns(self) -> dict[str, np.ndarray | None]:
         """Return name -> array [n] of everything that is known of each image; None if it is not."""
         results = self.results
-        added, left = results.perturbation.T, None if results.left is None else results.left.T
+        left = [None] * len(NORMS) if results.left is None else results.left.T
         return {
             "image": np.arange(len(self)),
             "label": self.labels,
@@ -88,11 +89,9 @@ class ImagePredictions:
             "fooled_by": self.fooled_by,
             "surrogate": self.surrogate,
             "l0": results.changed_pixels,
-            **{name: added[index] for index, name in enumerate(NORMS)},
-            **{
-                f"left_{name}": None if left is None else left[index]
-                for index, name in enumerate(NORMS)
-            },
+            **dict(zip(NORMS, results.perturbation.T, strict=True)),
+            **{f"left_{name}": each for name, each in zip(NORMS, left, strict=True)},
+            "change": results.change,
             "queries": results.queries,
             "gradients": results.gradients,
             "excess": results.excess,

@@ -159,7 +159,7 @@ class EvaluationConfig:
         """Return the attack plan. A registered source classifier is trained if it is not yet.
 
         Args:
-          dataset: data for the attacks and for training the source.
+          dataset: data for the attacks, for training the source and for calibrating suspicion.
           runs_dir: where run directories and adversarial images are.
           seed: seed of the training.
         """
@@ -183,6 +183,7 @@ class EvaluationConfig:
             runs_dir,
             checks=checks,
             surrogates=self.chosen_surrogates,
+            validation=dataset.validation,
         )
 
     def settings(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tfdefense.attacks.core.each_surrogate import surrogate_names
 from tfdefense.attacks.core.model import Model
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import DefendedClassifier
+from tfdefense.defenses.core.suspicion import change_norms
 from tfdefense.evaluation.attacked_images import COST_NAMES, AttackedImages, attacked_images
 from tfdefense.evaluation.per_image_results import PerImageResults, perturbation_norms
 from tfdefense.training.distribute.batching import map_batches, split_over_replicas
@@ -66,6 +67,12 @@ class ModelRunner(Generic[M]):
     def predict(self, split: Split, title: str | None = None) -> np.ndarray:
         """Return the predicted classes int32 [N]."""
         return self.run_batches(self._predict, split, title)
+
+    def likeliest_wrong_classes(self, split: Split) -> np.ndarray:
+        """Return the class with the highest logit except the label, int32 [N]."""
+        logits = self.run_batches(self.model, split)
+        logits[np.arange(len(split)), split.labels] = -np.inf
+        return np.argmax(logits, axis=-1).astype(np.int32)
 
     def run_batches(
         self, function: Callable, split: Split, title: str | None = None, *others: np.ndarray
@@ -148,6 +155,7 @@ class ModelRunner(Generic[M]):
         if isinstance(self.model, DefendedClassifier):
             purified, logits = self.model.purify_and_classify(images, draws)
             results["left"] = perturbation_norms(purified - clean)
+            results["change"] = change_norms(images, purified)
         else:
             logits = self.model(images)
         return {**results, "predicted": tf.argmax(logits, -1, output_type=tf.int32)}

@@ -63,6 +63,7 @@ def worst_case_results(
         predicted=predicted,
         perturbation=perturbation,
         left=decide(values_of("left")),
+        change=decide(values_of("change")),
         excess=decide(values_of("excess")),
         counted=None if counted is None or counted.all() else counted,
         changed_pixels=decide(values_of("changed_pixels")),

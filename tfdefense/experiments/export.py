@@ -29,8 +29,9 @@ def export_run(
       run: the run directory that training wrote.
       output, variant, version: as in `serving.export`.
       data_dir: where TFDS finds the images: those of the validation calibrate the output `suspicion`,
-        and on test images a variant is compared with the defence. If none is given and the images
-        cannot be loaded, a float32 SavedModel has no such output, and a line says so.
+        and on test images a variant is compared with the defence. Images are downloaded only for
+        that comparison. If none is given and they are not on disk, a float32 SavedModel has no such
+        output, and a line says so.
 
     Returns:
       The directory written.
@@ -54,9 +55,9 @@ def export_run(
 
 
 def _load_images(run: RunDirectory, data_dir: str | None, *, is_needed: bool) -> Dataset | None:
-    """Load the dataset of a run; return None if it is neither needed nor given nor there."""
+    """Load the dataset of a run; return None if it is neither needed nor given nor on disk."""
     try:
-        return load_dataset(run, data_dir)
+        return load_dataset(run, data_dir, download=is_needed)
     except UserError as error:
         if is_needed or data_dir is not None:
             raise

@@ -59,23 +59,18 @@ class DataConfig:
         """Return flag name -> value, without the defaults."""
         return {"dataset": self.dataset, **self._options().settings()}
 
-    def load_dataset(self, data_dir: str | None = None) -> Dataset:
+    def load_dataset(self, data_dir: str | None = None, *, download: bool = True) -> Dataset:
         """Load the images.
 
         Args:
           data_dir: as in `ExperimentContext`.
+          download: whether images that are not on disk may be downloaded.
 
         Raises:
           UserError: an unknown name, or images that cannot be read.
         """
-        options = self._options()
-        return data.load(
-            self.dataset,
-            data_dir,
-            options.image_size,
-            options.split_seed,
-            skip_corrupt=options.skip_corrupt,
-        )
+        options = dataclasses.replace(self._options(), data_dir=data_dir, download=download)
+        return data.load_with_options(self.dataset, options)
 
     def _options(self) -> DataOptions:
         return DataOptions(None, self.image_size, self.split_seed, self.skip_corrupt)

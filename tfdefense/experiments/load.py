@@ -144,15 +144,18 @@ def _require_fitting_classifier(
     )
 
 
-def load_dataset(run: RunDirectory, data_dir: str | None = None) -> Dataset:
+def load_dataset(
+    run: RunDirectory, data_dir: str | None = None, *, download: bool = True
+) -> Dataset:
     """Load the dataset that the defence of a run was trained on.
 
     Args:
       run: the run directory.
       data_dir: where TFDS finds the dataset; None means where it was found when the run was made.
+      download: whether images that are not on disk may be downloaded.
 
     Raises:
       UserError: not the run of a defence, or its data cannot be loaded.
     """
     stored = load_experiment(run)
-    return stored.config.data.load_dataset(data_dir or stored.data_dir)
+    return stored.config.data.load_dataset(data_dir or stored.data_dir, download=download)

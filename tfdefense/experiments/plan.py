@@ -26,7 +26,6 @@ from tfdefense.training import LoopConfig
 from tfdefense.training.mixed_precision import AUTO
 from tfdefense.training.precision_trial import choose_precision
 from tfdefense.training.run_directory import RunDirectory
-from tfdefense.training.run_files import remove_file_hashes
 from tfdefense.training.seeding import seed_layers
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.utils.hashing import hash_parts
@@ -153,7 +152,6 @@ def create_run(plan: TrainingPlan, context: ExperimentContext) -> None:
     if classifier and is_missing:
         opened = opened or _open_classifier(plan, classifier, context)
         run.save_classifier(opened.model)
-        remove_file_hashes(run)  # A file saved again has other bytes.
 
 
 def _open_classifier(

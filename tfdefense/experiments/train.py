@@ -20,7 +20,11 @@ from tfdefense.serving import ModelFacts, export
 from tfdefense.serving.core.model_directory import latest_version
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
-from tfdefense.training.run_files import has_file_hashes, save_file_hashes
+from tfdefense.training.run_files import (
+    has_file_hashes,
+    require_original_files,
+    save_file_hashes,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +110,7 @@ def _train_planned(
     """
     initial = _load_initial_defense(plan)
     create_run(plan, context)
+    require_original_files(plan.run)
     defense = plan.config.defense.build(plan.run.load_classifier())
     if plan.config.evaluation is not None:
         plan.config.evaluation.require_usable_on(defense)

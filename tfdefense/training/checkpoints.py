@@ -89,7 +89,7 @@ class Checkpoints:
             return int(self._step.numpy())
         raise UserError(
             f"{newest_first[0]}: cannot be restored (damaged, or of other networks): {failures[0]}"
-            " Delete it, or start again with --overwrite."
+            " Copy the run directory again, or train it again with bin/train and --overwrite."
         )
 
     @property

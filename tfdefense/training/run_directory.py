@@ -19,8 +19,8 @@ from tfdefense.utils.untrusted_file import read_text_file, require_modest_model
 class RunDirectory:
     """A run directory by its path, which need not exist yet.
 
-    It holds `config.json`, `classifier.keras`, `checkpoints/`, `events/`, `report.json`, `report.md`,
-    `gallery.png` and `export/<version>/`.
+    It holds `config.json`, `classifier.keras`, `files.json`, `checkpoints/`, `events/`,
+    `report.json`, `report.md`, `gallery.png` and `export/<version>/`.
 
     Args:
       path: the directory.
@@ -44,6 +44,11 @@ class RunDirectory:
     def classifier_path(self) -> Path:
         """The file of the classifier that was trained or is guarded."""
         return self.path / "classifier.keras"
+
+    @property
+    def hashes_path(self) -> Path:
+        """The file with hashes of the weights; see `tfdefense.training.run_files`."""
+        return self.path / "files.json"
 
     def exists(self) -> bool:
         """Return whether the directory holds a `config.json`."""
@@ -140,6 +145,8 @@ class RunDirectory:
     def save_classifier(self, model: Any) -> None:
         """Save the Keras model under attack as `classifier.keras`.
 
+        It removes `files.json`, because a file saved again has other bytes.
+
         Raises:
           WorkFailedError: the disk is full or not writable.
         """
@@ -147,6 +154,7 @@ class RunDirectory:
 
     def _save_classifier(self, model: Any) -> None:
         try:
+            self.hashes_path.unlink(missing_ok=True)
             with atomic_write(self.classifier_path) as partial:
                 model.save(partial)
             skip_trial(self.classifier_path)

@@ -1,19 +1,24 @@
 """Hashes of a run's weight files, by which a later command sees that a file was exchanged or cut."""
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
-from tfdefense.errors import UserError, WorkFailedError, require
+from tfdefense.errors import UserError, WorkFailedError, cut_text, require
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.hashing import hash_parts, hash_path
 from tfdefense.utils.json_types import TypeMismatch, typed_value
-from tfdefense.utils.untrusted_file import read_json_file
+from tfdefense.utils.untrusted_file import read_json_file, require_modest_file
 
-FILE = "files.json"
 _SCHEMA = 1
+_NAMES = re.compile(
+    r"classifier\.keras|checkpoints/ckpt-\d{1,18}\.(index|data-\d{5}-of-\d{5})", re.A
+)
+_REMEDY = "Copy the complete run directory again, or train it again with bin/train and --overwrite."
 
 
 def save_file_hashes(run: RunDirectory, step: int) -> None:
@@ -32,12 +37,7 @@ def save_file_hashes(run: RunDirectory, step: int) -> None:
 
 def has_file_hashes(run: RunDirectory) -> bool:
     """Return whether `files.json` exists for all workers; all must call this function."""
-    return not multi_worker.any_worker(not (run.path / FILE).is_file())
-
-
-def remove_file_hashes(run: RunDirectory) -> None:
-    """Remove `files.json`, if there is one."""
-    multi_worker.run_on_chief(lambda: (run.path / FILE).unlink(missing_ok=True))
+    return not multi_worker.any_worker(not run.hashes_path.is_file())
 
 
 def read_last_step(run: RunDirectory) -> int | None:
@@ -46,7 +46,7 @@ def read_last_step(run: RunDirectory) -> int | None:
     Raises:
       UserError: `files.json` is damaged.
     """
-    path = run.path / FILE
+    path = run.hashes_path
     return _read(path).get("step") if path.exists() else None
 
 
@@ -55,39 +55,52 @@ def require_original_files(run: RunDirectory) -> None:
 
     A run without `files.json`, which 0.2.0 made or whose training has not ended, is not checked.
     """
-    path = run.path / FILE
+    path = run.hashes_path
     if not path.exists():
         return
     content = _read(path)
     require(
         content["settings"] == _settings_hash(run),
-        f"{run}: its weights were not trained with the settings in config.json ({FILE}): a file is of another run."
-        " Copy the complete run directory again, or train it again with --overwrite.",
+        f"{run}: its weights were not trained with the settings in config.json ({path.name}): a file"
+        f" is of another run. {_REMEDY}",
     )
     for name, stored in content["files"].items():
-        file = run.path / name
-        require(file.is_file(), f"{run}: {name} is missing. Copy the complete run directory again.")
+        file, place = run.path / name, f"{run}: {name}"
+        require(os.path.lexists(file), f"{place} is missing. {_REMEDY}")
+        require(_is_inside(file, run), f"{place}: a link to another place. {_REMEDY}")
+        require_modest_file(file, place)
         require(
             hash_path(file) == stored,
-            f"{run}: {name} is not the file that the training wrote ({FILE}): it is damaged, or of another run. Copy"
-            " the complete run directory again, or train it again with --overwrite.",
+            f"{place} is not the file that the training wrote ({path.name}): it is damaged, or of"
+            f" another run. {_REMEDY}",
         )
 
 
 def _save(run: RunDirectory, step: int) -> None:
     checkpoint = sorted((run.path / "checkpoints").glob(f"ckpt-{step}.*")) if step else []
-    files = [path for path in (run.classifier_path, *checkpoint) if path.is_file()]
+    named = {str(path.relative_to(run.path)): path for path in (run.classifier_path, *checkpoint)}
     try:
-        hashes = {str(path.relative_to(run.path)): hash_path(path) for path in files}
+        hashes = {
+            name: hash_path(path)
+            for name, path in named.items()
+            if _NAMES.fullmatch(name) and path.is_file() and _is_inside(path, run)
+        }
         content = {
             "schema": _SCHEMA,
             "step": step,
             "settings": _settings_hash(run),
             "files": hashes,
         }
-        write_text_file(run.path / FILE, json.dumps(content, indent=2) + "\n")
+        write_text_file(run.hashes_path, json.dumps(content, indent=2) + "\n")
     except OSError as error:
-        raise WorkFailedError(f"{run}: {FILE} cannot be written ({error.strerror}).") from error
+        raise WorkFailedError(
+            f"{run}: {run.hashes_path.name} cannot be written ({error.strerror})."
+        ) from error
+
+
+def _is_inside(file: Path, run: RunDirectory) -> bool:
+    """Return whether a file of a run is in its directory, also after links are followed."""
+    return file.resolve().is_relative_to(run.path.resolve())
 
 
 def _settings_hash(run: RunDirectory) -> str:
@@ -97,6 +110,17 @@ def _settings_hash(run: RunDirectory) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    content = _parse(path)
+    strange = next((name for name in content["files"] if not _NAMES.fullmatch(name)), None)
+    require(
+        strange is None,
+        f"{path}: names {cut_text(str(strange))!r}, which training does not write. Copy the run"
+        " directory again.",
+    )
+    return content
+
+
+def _parse(path: Path) -> dict[str, Any]:
     try:
         content = typed_value(read_json_file(path), dict)
         files = typed_value(content.get("files"), dict)

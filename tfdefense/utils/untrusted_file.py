@@ -106,6 +106,17 @@ def require_modest_model(path: Path, place: str) -> None:
     _require_modest_size(path.stat().st_size, place)
 
 
+def require_modest_file(path: Path, place: str) -> None:
+    """Raise `UserError` unless a file is regular, or a link to one, and not too large to be read.
+
+    Args:
+      path: the file.
+      place: start of the error message.
+    """
+    require_regular_file(path, place)
+    _require_modest_size(path.stat().st_size, place)
+
+
 def _require_modest_size(size: int, place: str) -> None:
     require(
         size <= _MAX_MODEL_BYTES,

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 import tfdefense
-from tests.data.test_tfds_source import prepared  # noqa: F401 - a fixture.
 from tfdefense.data.core import disk_array, image_cache, image_files
 from tfdefense.data.core.decoded_images import decode_images
 from tfdefense.data.core.disk_array import as_images
@@ -369,7 +368,7 @@ def test_a_file_rewritten_with_the_same_size_and_time_is_decoded_again(folder, r
 
 
 @pytest.mark.slow
-def test_a_tfds_dataset_is_decoded_once(prepared, monkeypatch):  # noqa: F811
+def test_a_tfds_dataset_is_decoded_once(prepared, monkeypatch):
     splits, decode = [], TFDSImages.decode
 
     def counting(self):

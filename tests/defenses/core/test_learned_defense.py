@@ -12,6 +12,7 @@ from tfdefense.defenses.core.learned_defense import TrainingData
 from tfdefense.errors import UserError
 from tfdefense.training import LoopConfig
 from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.run_files import require_original_files
 
 
 def test_fit_passes_loop_options_to_the_loop(toy_split):
@@ -41,6 +42,26 @@ def test_fit_and_run_training_write_the_same_settings(toy_model, toy_split, tmp_
     APEGAN(toy_model, seed=2).run_training(TrainingData(toy_split), loop, settings, run)
     assert run.read_config().settings == settings
     assert run.load_classifier().name == "toy"
+
+
+@pytest.mark.usefixtures("short_training")
+def test_fit_writes_the_hashes_that_a_killed_call_did_not(toy_model, toy_split, tmp_path):
+    def fit():
+        APEGAN(toy_model).fit(toy_split, epochs=1, batch_size=24, run=run)
+
+    run = RunDirectory(tmp_path / "run")
+    fit()
+    written = run.hashes_path.read_text()
+    run.hashes_path.unlink()
+    fit()
+    assert run.hashes_path.read_text() == written
+    run.classifier_path.unlink()
+    fit()
+    require_original_files(run)
+    assert run.hashes_path.read_text() != written
+    (run.path / "checkpoints/ckpt-1.index").write_bytes(b"")
+    with pytest.raises(UserError, match=r"ckpt-1\.index is not the file"):
+        fit()
 
 
 def test_weights_of_other_shapes_cannot_be_copied(toy_model):

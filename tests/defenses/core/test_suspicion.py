@@ -70,6 +70,22 @@ def test_it_is_the_share_of_smaller_changes():
 
 
 @pytest.mark.parametrize("detects", [False, True])
+def test_nan_is_the_highest_value(detects):
+    changes, scores = values(50, detects=detects)
+    scale = SuspicionScale.from_values(changes, scores)
+    compiled = tf.function(lambda *given: scale(*given))
+    normal = tf.fill([2], 0.1)
+    for function in (scale, compiled):
+        assert function(tf.constant([np.nan, np.inf]), normal).numpy().tolist() == [1, 1]
+        if detects:
+            assert function(normal, tf.constant([np.nan, np.inf])).numpy().tolist() == [1, 1]
+    changes[0] = np.nan
+    with_nan = SuspicionScale.from_values(changes, scores)(tf.constant([-1.0, 1e9]), normal - 99)
+    assert with_nan[0] == 0
+    assert 0.9 < with_nan[1] < 1
+
+
+@pytest.mark.parametrize("detects", [False, True])
 def test_it_never_falls_when_change_and_score_rise(detects):
     scale = SuspicionScale.from_values(*values(200, detects=detects))
     rising = tf.linspace(-30.0, 30.0, 500)

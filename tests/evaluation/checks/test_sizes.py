@@ -26,7 +26,8 @@ def chosen(allowed, withstood=ALL_STAND):
 
 
 def test_checks_name_only_known_probes():
-    assert {probe for check in CHECKS for probe in check.probes} | {"curve"} == set(PROBES)
+    needed = {probe for check in CHECKS for probe in check.probes}
+    assert needed | {"curve", "suspicion"} == set(PROBES)
     assert set(PROBES) > FAST_PROBES
     assert all(hasattr(Diagnostics, name) for name in ("trace", "withstood"))
 

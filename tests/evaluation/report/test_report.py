@@ -15,7 +15,7 @@ ROW_FIELDS = [
 KEYS = [
     *("schema", "summary", "rows", "sanity", "attacks", "notes", "settings", "restored"),
     *("detections", "curve", "check_effort", "surrogates", "fingerprints", "largest_class"),
-    "made_with",
+    *("suspicion", "made_with"),
 ]
 
 

@@ -85,6 +85,28 @@ def test_a_line_with_a_damaged_suspicion_is_made_again(run, places, text):
     assert read_columns(places)["90.png"] == ("0.9", "1")
 
 
+def test_an_interrupted_upgrade_of_an_older_table_resumes(run, places):
+    """The table of a version without suspicion: all its files are made again."""
+    assert run(SuspiciousModel()) == 0
+    with (places[1] / FILE).open() as file:
+        rows = list(csv.DictReader(file))
+    with (places[1] / FILE).open("w") as file:
+        names = [name for name in rows[0] if name not in ("suspicion", "alarm")]
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    assert run(SuspiciousModel(stop_after=1), "--batch_size=1") == 130
+    model = SuspiciousModel()
+    assert run(model, "--batch_size=1") == 0
+    assert model.answered == 3
+    assert {suspicion for suspicion, _ in read_columns(places).values()} == {
+        "0",
+        "0.9",
+        "0.99",
+        "1",
+    }
+
+
 def test_a_model_without_suspicion_has_no_alarm(run, places, capsys):
     assert run(CountingModel(), "--alarm=0.99") == 2
     printed = capsys.readouterr().err

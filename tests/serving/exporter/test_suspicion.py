@@ -10,9 +10,14 @@ import tfdefense
 from tests.serving.batching import predict_joined
 from tests.serving.fake_server import SessionModel
 from tests.serving.shown_signatures import documented_signatures, parse_signature
+from tfdefense.attacks import FGSM
 from tfdefense.data import Split
 from tfdefense.defenses.core.suspicion import calibrate_suspicion, measure_changes
 from tfdefense.errors import UserError
+from tfdefense.evaluation import AttackPlan
+from tfdefense.evaluation.checks.settings import CheckSettings
+from tfdefense.evaluation.evaluate_defense import evaluate_plan
+from tfdefense.evaluation.report.suspicion_section import suspicion_table
 from tfdefense.serving import ModelFacts, Variant, export, open_model
 from tfdefense.serving.exporter.operations import graph_requirements
 
@@ -115,6 +120,25 @@ def test_an_export_that_changes_nothing_has_none(toy_model, validation, tmp_path
     assert "suspicion" not in model.predict("serving_default", validation.images[:2])
     card = (path / "model_card.md").read_text(encoding="utf-8")
     assert "The model has no output `suspicion`: there were no validation images" in card
+
+
+def test_the_card_copies_the_figures_of_the_report(small_defense, toy_split, validation, tmp_path):
+    checks = CheckSettings(("all",), 4)
+    plan = AttackPlan((FGSM(epsilon=0.2),), checks=checks, validation=validation)
+    report = evaluate_plan(small_defense, toy_split, plan)
+    facts = ModelFacts(report=report, validation_images=validation)
+    card = (export(small_defense, tmp_path, facts=facts) / "model_card.md").read_text("utf-8")
+    section = card.split("## Suspicion")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines()]
+    assert [row for row in rows if row][2:] == suspicion_table(report)[1:]
+    assert len(report.suspicion) == 4
+    assert "The adaptive attacker also keeps suspicion low" in section
+    assert "It was not measured" not in section
+
+
+def test_a_card_without_the_figures_says_so(exported):
+    card = (exported / "model_card.md").read_text(encoding="utf-8")
+    assert "It was not measured against attackers." in card
 
 
 def test_validation_images_of_another_shape_leave_nothing(small_defense, tmp_path):

@@ -138,7 +138,8 @@ def test_two_replicas_update_as_one(one_step, name):
         np.testing.assert_allclose(two.scalars[key], value, rtol=1e-3, atol=1e-5, err_msg=key)
     assert one.state.keys() == two.state.keys()
     for key, value in one.state.items():
-        atol = 1e-6 + 1e-4 * np.abs(value).max()
+        # Gradients of biases before a normalisation are rounding noise of up to 3e-6.
+        atol = 5e-6 + 1e-4 * np.abs(value).max()
         np.testing.assert_allclose(two.state[key], value, rtol=1e-3, atol=atol, err_msg=key)
 
 

@@ -23,6 +23,7 @@ from tfdefense.attacks.core.adversarial_dataset_maker import (
 from tfdefense.cli.devices import DeviceSelection, selected_devices
 from tfdefense.defenses import APEGANPlusPlus
 from tfdefense.errors import WorkFailedError
+from tfdefense.evaluation.checks.suspicion_probe import SuspicionProbe
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.training import Trainer
 from tfdefense.training.checkpoints import Checkpoints
@@ -61,7 +62,11 @@ def attack_results(defense, output):
     examples = make_adversarial_dataset(defense.classifier, make_split(), attack, storage)
     pipeline = ModelRunner(defense.defend(), batch_size=8)
     images = pipeline.attack(attack, make_split()).images
+    probe = SuspicionProbe(pipeline, make_split())
+    cautious = probe.attack(make_split(), epsilon=0.1, steps=5).results
     return {
+        "clean changes": probe.scale.changes,
+        "cautious": cautious.predicted,
         "grey": examples.adversarial,
         "white": images,
         "predicted": pipeline.predict(make_split()),

@@ -27,6 +27,7 @@ class DataOptions:
       split_seed: seed of the splits that the source does not define. It is independent of the seed
         of a run, so all runs on a dataset have the same test images.
       skip_corrupt: leave out image files that cannot be decoded; otherwise they are an error.
+      download: whether a TFDS dataset that is not on disk is downloaded; otherwise it is an error.
 
     Raises:
       UserError: a number is out of range.
@@ -36,6 +37,7 @@ class DataOptions:
     image_size: tuple[int, int] | None = None
     split_seed: int = 0
     skip_corrupt: bool = False
+    download: bool = True
 
     def __post_init__(self) -> None:
         if self.image_size is not None:

@@ -17,7 +17,11 @@ from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
 from tfdefense.training import LoopConfig, Replica, Trainer, epochs_to_show, usual_batch_size
 from tfdefense.training.run_directory import RunDirectory
-from tfdefense.training.run_files import has_file_hashes, remove_file_hashes, save_file_hashes
+from tfdefense.training.run_files import (
+    has_file_hashes,
+    require_original_files,
+    save_file_hashes,
+)
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.training.task import Validate
 
@@ -243,9 +247,9 @@ class LearnedDefense(AugmentingDefense):
           run: run directory; None stores nothing.
 
         Raises:
-          UserError: images of another shape, examples of other images, a run with other settings,
-            no validation images where they are needed, or hyperparameters that `check_new_training`
-            refuses.
+          UserError: images of another shape, examples of other images, a run with other settings or
+            exchanged files, no validation images where they are needed, or hyperparameters that
+            `check_new_training` refuses.
           WorkFailedError: a loss is not finite.
         """
         self._check_splits(data)
@@ -259,14 +263,12 @@ class LearnedDefense(AugmentingDefense):
         self.prepare(steps)
         trainer = Trainer(self, loop, run.path if run is not None else None, settings=settings)
         if not trainer.is_finished(len(train)):
-            if run is not None:
-                remove_file_hashes(run)  # Those of a training whose checkpoints were deleted.
             validate = self.make_validator(data.validation) if data.validation else None
             if validate is not None:
                 validate = self.watch_validation(validate)
             arrays = arrays or self.training_arrays(train, pairs)
             trainer.fit(arrays | self.begin_augmentation(len(train), loop.seed), validate)
-        if run is not None and not has_file_hashes(run):
+        if run is not None and not has_file_hashes(run):  # Missing too if a call was killed here.
             save_file_hashes(run, trainer.checkpoints.step)
         return self
 
@@ -279,7 +281,11 @@ class LearnedDefense(AugmentingDefense):
         )
 
     def _create_run(self, run: RunDirectory, config: StoredConfig) -> None:
-        """Create or reuse the run directory, with the guarded classifier in it."""
+        """Create or reuse the run directory, with the guarded classifier in it.
+
+        The weights of a finished run must be those that its training wrote.
+        """
         run.create_or_reuse(config)
         if isinstance(self.classifier.model, keras.Model) and not run.has_classifier():
             run.save_classifier(self.classifier.model)
+        require_original_files(run)

@@ -49,10 +49,12 @@ class SuspicionScale:
         """Return the scale of clean images.
 
         Args:
-          changes: L2 norms of their change by purifying, float32 [n].
-          scores: their detector scores, float32 [n]; None without a detector.
+          changes: L2 norms of their change by purifying, float32 [n]; NaN counts as infinite.
+          scores: their detector scores, float32 [n]; None without a detector. NaN counts as infinite.
           images: description of the images.
         """
+        changes = np.where(np.isnan(changes), np.float32(np.inf), changes)
+        scores = None if scores is None else np.where(np.isnan(scores), np.float32(np.inf), scores)
         if scores is None:
             return cls(np.sort(changes), images=images)
         ordered = np.sort(changes), np.sort(scores)
@@ -66,6 +68,8 @@ class SuspicionScale:
 
     def __call__(self, changes: tf.Tensor, scores: tf.Tensor | None = None) -> tf.Tensor:
         """Return the suspicion of images, float32 [N] in [0, 1], each a multiple of 1/n.
+
+        A change or score that is NaN is above all others.
 
         Args:
           changes: L2 norms of their change by purifying, float32 [N].
@@ -148,7 +152,9 @@ def measure_changes(defense: Defense, images: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _count_below(ordered: np.ndarray, values: tf.Tensor) -> tf.Tensor:
-    """Return how many of `ordered` [n] are below each value [N], int32 [N]."""
+    """Return how many of `ordered` [n] are below each value [N], int32 [N]; all are below NaN."""
     values = tf.cast(values, ordered.dtype)  # A bfloat16 model has scores in bfloat16.
-    is_below = tf.constant(ordered)[tf.newaxis] < tf.expand_dims(values, 1)
-    return tf.reduce_sum(tf.cast(is_below, tf.int32), axis=1)
+    # NaN is not below anything. The other images are counted because graph optimisers may replace
+    # "not at least" by "below".
+    is_at_least = tf.constant(ordered)[tf.newaxis] >= tf.expand_dims(values, 1)
+    return len(ordered) - tf.reduce_sum(tf.cast(is_at_least, tf.int32), axis=1)

@@ -28,12 +28,14 @@ class ProbePlan:
       attack_seconds: time of the report without checks.
       gradient_seconds: time of one gradient of the classifier in the attacks of the report; None if
         it is unknown.
+      spent: seconds that the checks have taken already.
     """
 
     probes: Sequence[str]
     withstood: np.ndarray
     attack_seconds: float
     gradient_seconds: float | None = None
+    spent: float = 0.0
 
 
 def allowed_seconds(attack_seconds: float) -> float:
@@ -56,7 +58,7 @@ def fit_sizes(
     """
     start = time.monotonic()
     seconds = _correct(measure_seconds(models, split.take(_TIMED_IMAGES)), plan.gradient_seconds)
-    spent = time.monotonic() - start
+    spent = plan.spent + time.monotonic() - start
     planned = _PLANNED * allowed_seconds(plan.attack_seconds) - spent
     probes = [probe for probe in plan.probes if probe != "curve"]  # It takes the time that is left.
     sizes = choose_sizes(largest, planned, seconds, probes, plan.withstood)

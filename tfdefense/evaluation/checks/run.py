@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,13 @@ from tfdefense.evaluation.checks.fitted_sizes import (
     fit_sizes,
 )
 from tfdefense.evaluation.checks.probe_progress import ProbeProgress
-from tfdefense.evaluation.checks.registry import ALL, run_checks, select_checks
+from tfdefense.evaluation.checks.registry import ALL, FAST, run_checks, select_checks
 from tfdefense.evaluation.checks.settings import CheckSettings
 from tfdefense.evaluation.checks.sizes import PROBES, CheckSizes, count_passes
+from tfdefense.evaluation.checks.suspicion_probe import SuspicionProbe
 from tfdefense.evaluation.measurements import Measurements
 from tfdefense.evaluation.per_image_results import ResultKey
+from tfdefense.evaluation.suspicion_findings import SuspicionFinding, measure_suspicion
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +38,7 @@ class CheckSubject:
       epsilon: L-infinity radius.
       withstood: see `Diagnostics`.
       pipeline_names: see `CheckEvidence`.
+      suspicion: probe of the output `suspicion`; None leaves it out.
     """
 
     measurements: Measurements
@@ -44,6 +47,7 @@ class CheckSubject:
     epsilon: float
     withstood: np.ndarray | None
     pipeline_names: tuple[str, ...]
+    suspicion: SuspicionProbe | None = None
 
     @property
     def standing(self) -> np.ndarray:
@@ -59,11 +63,13 @@ class CheckOutcome:
       results: one per check.
       curve: accuracy over epsilon with the keys "n" and "steps"; empty without it.
       effort: what `report.json` stores as "check_effort": see `Report`; empty without checks.
+      suspicion: quality of the output `suspicion`; empty without it.
     """
 
     results: tuple[CheckResult, ...] = ()
     curve: dict[str, Any] = dataclasses.field(default_factory=dict)
     effort: dict[str, Any] = dataclasses.field(default_factory=dict)
+    suspicion: tuple[SuspicionFinding, ...] = ()
 
 
 def run_report_checks(subject: CheckSubject, settings: CheckSettings) -> CheckOutcome:
@@ -73,13 +79,17 @@ def run_report_checks(subject: CheckSubject, settings: CheckSettings) -> CheckOu
         return CheckOutcome()
     start = time.monotonic()
     attack_seconds = sum(row.seconds for row in subject.measurements.rows)
-    probes = _probes_of(checks, with_curve=ALL in settings.names)
+    probe = subject.suspicion if {ALL, FAST} & set(settings.names) else None
+    scale = probe.scale if probe is not None else None
+    extra = {"curve", "suspicion"} if scale is not None else {"curve"}
+    probes = _probes_of(checks, extra if ALL in settings.names else set())
     largest = _largest_sizes(subject, settings, probes)
     is_fixed = settings.images is not None or subject.measurements.defense.budget.fixed_checks
     sizes = largest
     if probes and not is_fixed:
         gradient_seconds = _undefended_gradient_seconds(subject.measurements)
-        plan = ProbePlan(probes, subject.standing, attack_seconds, gradient_seconds)
+        spent = time.monotonic() - start
+        plan = ProbePlan(probes, subject.standing, attack_seconds, gradient_seconds, spent)
         sizes = fit_sizes(largest, subject.models, subject.split, plan)
     split = subject.split.take(sizes.images)
     diagnostics = Diagnostics(subject.models, split, subject.epsilon, sizes, subject.withstood)
@@ -91,6 +101,14 @@ def run_report_checks(subject: CheckSubject, settings: CheckSettings) -> CheckOu
     )
     evidence = CheckEvidence(subject.measurements, diagnostics, subject.pipeline_names)
     results = run_checks(checks, evidence)
+    suspicion: tuple[SuspicionFinding, ...] = ()
+    if probe is not None and scale is not None:
+        cautious = None
+        if "suspicion" in probes:
+            with diagnostics.progress.probe("suspicion"):
+                cautious = probe.attack(split, subject.epsilon, sizes.steps)
+        name = subject.pipeline_names[0]
+        suspicion = measure_suspicion(subject.measurements, name, scale, cautious)
     curve: AccuracyCurve = diagnostics.epsilon_curve  # Last, in what time is left.
     diagnostics.progress.close()
     seconds = time.monotonic() - start
@@ -104,12 +122,13 @@ def run_report_checks(subject: CheckSubject, settings: CheckSettings) -> CheckOu
         "report_seconds": round(attack_seconds + seconds, 3),
     }
     with_sizes = {"n": diagnostics.n, "steps": sizes.steps, **curve} if curve else {}
-    return CheckOutcome(results, with_sizes, effort)
+    return CheckOutcome(results, with_sizes, effort, suspicion)
 
 
-def _probes_of(checks: Sequence[Check], *, with_curve: bool) -> list[str]:
+def _probes_of(checks: Sequence[Check], extra: Set[str]) -> list[str]:
+    """Return the probes that checks need, and `extra` ones, in the order of `PROBES`."""
     needed = {probe for check in checks for probe in check.probes}
-    return [name for name in PROBES if name in needed or (name == "curve" and with_curve)]
+    return [name for name in PROBES if name in needed | extra]
 
 
 def _largest_sizes(

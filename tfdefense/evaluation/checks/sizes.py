@@ -93,6 +93,10 @@ PROBES: Mapping[str, PassCount] = {
     "repeats": lambda sizes, _: Passes(predictions=2 * sizes.images),
     "small_noise": lambda sizes, _: Passes(predictions=(SMALL_NOISE_DRAWS + 1) * sizes.images),
     "rounding": lambda sizes, _: Passes(predictions=2 * sizes.images),
+    # An attack on another pipeline, which is compiled for it.
+    "suspicion": lambda sizes, _: Passes(
+        gradients=sizes.images * (sizes.steps + 1), predictions=3 * sizes.images, graphs=1
+    ),
     "curve": lambda sizes, withstood: _curve_passes(sizes, withstood) if sizes.curve else Passes(),
 }
 FAST_PROBES = frozenset({"trace", "single_images", "repeats", "small_noise", "rounding"})

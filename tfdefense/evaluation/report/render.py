@@ -14,6 +14,7 @@ from tfdefense.evaluation.report.page import (
 )
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.report.surrogate_section import surrogate_section
+from tfdefense.evaluation.report.suspicion_section import suspicion_section
 from tfdefense.utils.tables import latex_table, text_table
 
 
@@ -66,6 +67,8 @@ def report_page(report: Report, pictures: tuple[str, ...]) -> Page:
         shown.append(surrogate_section(report))
     if report.detections:
         shown.append(sections.detector_section(report))
+    if report.suspicion:
+        shown.append(suspicion_section(report))
     if "training" in pictures:
         shown.append(sections.training_section(report))
     if report.checks:

@@ -16,6 +16,7 @@ from tfdefense.evaluation.recovery import Recovery
 from tfdefense.evaluation.report.summary import summarize
 from tfdefense.evaluation.result import ResultRow, format_accuracy
 from tfdefense.evaluation.surrogate_findings import SurrogateFinding
+from tfdefense.evaluation.suspicion_findings import SuspicionFinding
 from tfdefense.evaluation.threat_models import (
     ANY_WHITE_BOX,
     REPORTED_THREAT_MODELS,
@@ -54,6 +55,8 @@ class Report:
         classifier that is not a Keras model has none.
       largest_class: share of the most frequent class among the test images; None in a report of an
         earlier version.
+      suspicion: quality of the output `suspicion` of an export, for clean images and attackers;
+        empty if it has none, or without checks or validation images.
       labels: true classes int32 [N]; None in a report that was read from a file.
       per_image: "defense/attack/threat_model" -> results per image; empty in a report that was read
         from a file.
@@ -73,6 +76,7 @@ class Report:
     surrogates: tuple[SurrogateFinding, ...] = ()
     fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
     largest_class: float | None = None
+    suspicion: tuple[SuspicionFinding, ...] = ()
     labels: np.ndarray | None = dataclasses.field(default=None, repr=False)
     per_image: dict[str, PerImageResults] = dataclasses.field(default_factory=dict, repr=False)
     worst_cases: dict[str, PerImageResults] = dataclasses.field(default_factory=dict, repr=False)
@@ -193,6 +197,7 @@ class Report:
             "surrogates": [dataclasses.asdict(each) for each in self.surrogates],
             "fingerprints": self.fingerprints,
             "largest_class": self.largest_class,
+            "suspicion": [dataclasses.asdict(each) for each in self.suspicion],
             "made_with": package_versions(),
         }
         return json.dumps(content, indent=2) + "\n"
@@ -218,6 +223,7 @@ class Report:
             typed_items(content.get("surrogates", []), SurrogateFinding),
             typed_value(content.get("fingerprints", {}), dict),
             typed_value(content.get("largest_class"), float | None),
+            typed_items(content.get("suspicion", []), SuspicionFinding),
         )
         for value in report.fingerprints.values():
             typed_value(value, str)

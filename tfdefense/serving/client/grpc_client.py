@@ -16,6 +16,7 @@ from tfdefense.serving.client.model_client import (
     rules_from_signature,
 )
 from tfdefense.serving.client.output_checks import OutputRules
+from tfdefense.serving.client.proxy_notice import print_grpc_proxy
 from tfdefense.utils.graph_checks import rejection_reason
 
 _SERVICE = "/tensorflow.serving.PredictionService"
@@ -26,6 +27,8 @@ _MESSAGE_CHARACTERS = 2000
 
 class GrpcClient:
     """Client of a model behind a gRPC port; see `ModelClient`.
+
+    A proxy that `grpc_proxy`, `https_proxy` or `http_proxy` names is used, and one line says so.
 
     Args:
       address: "host:port".
@@ -51,6 +54,7 @@ class GrpcClient:
         self.name = name
         self.class_names: tuple[str, ...] = ()
         self.timeout = timeout
+        print_grpc_proxy(address)
         self._channels: dict[int, Any] = {}
         self._rules, self.version = self._read_metadata()
         self.image_shape = self._rules.image_shape

@@ -93,8 +93,9 @@ class HttpExchange:
     def _exchange(self, url: str, body: bytes | None, limit: int) -> HttpReply:
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         request = urllib.request.Request(url, body, headers)
+        opener = urllib.request.build_opener(_RefuseRedirects)  # It reads the proxies.
         try:
-            response: Any = _OPENER.open(request, timeout=self.timeout)
+            response: Any = opener.open(request, timeout=self.timeout)
         except urllib.error.HTTPError as error:
             response = error
         with response:
@@ -156,6 +157,3 @@ class _RefuseRedirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *arguments: Any) -> None:
         """Return None, which makes a redirection an `HTTPError`."""
-
-
-_OPENER = urllib.request.build_opener(_RefuseRedirects)

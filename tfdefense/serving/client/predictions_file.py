@@ -163,9 +163,10 @@ class PredictionsFile:
             if (directory / name).is_file()
             and (name not in sources or _hash_of_file(sources[name]) == source_hash)
         }
-        # A file of another model or of other bytes is made again. Without a line it would look as if
-        # someone else had written it.
-        for name in sources.keys() & ({row["file"] for row in complete} - self.finished):
+        # A file of another model, of other bytes or of an older version is made again. Without a line
+        # it would look as if someone else had written it.
+        named = {row.get("file", "") for row in stored}
+        for name in sources.keys() & (named - self.finished):
             (directory / name).unlink(missing_ok=True)
         finished = [
             row | {"alarm": self._alarm(row["suspicion"])}

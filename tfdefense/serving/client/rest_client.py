@@ -19,6 +19,7 @@ from tfdefense.serving.client.model_client import (
     rules_from_signature,
 )
 from tfdefense.serving.client.output_checks import OutputRules
+from tfdefense.serving.client.proxy_notice import print_rest_proxy
 from tfdefense.utils.graph_checks import rejection_reason
 
 _METADATA_BYTES = 16 * 2**20
@@ -29,6 +30,8 @@ _MAX_VERSION = 2**63 - 1
 
 class RestClient:
     """Client of a model behind a REST port; see `ModelClient`.
+
+    A proxy that `http_proxy` or `https_proxy` names is used, and one line says so.
 
     Args:
       address: "http://host:port".
@@ -44,6 +47,7 @@ class RestClient:
         self.location = f"--server={address}"
         self.name = name
         self.class_names: tuple[str, ...] = ()
+        print_rest_proxy(address)
         self._exchange = HttpExchange(self.location, timeout)
         self._url = f"{address.rstrip('/')}/v1/models/{urllib.parse.quote(name, safe='')}"
         self._rules, self.version = self._read_metadata()

@@ -71,7 +71,7 @@ def model_card(
             "",
             *_interface(signatures, variant, contents.class_names),
             "",
-            *suspicion_section(signatures.suspicion),
+            *suspicion_section(signatures.suspicion, report),
             *requirements_section(contents.requirements, contents.warmup_sizes),
             "## Training settings",
             "",

@@ -60,9 +60,14 @@ def version_directory(directory: Path, version: int | None, format: str) -> Path
 def require_no_links(directory: Path) -> None:
     """Raise `UserError` if a directory of versions, or an entry in it, is a symbolic link.
 
-    The files of a version would be written to another place than the one named.
+    The files of a version would be written to another place than the one named. A link in the path to
+    the directory is accepted: on some systems /tmp is one.
     """
-    _require_directory_itself(directory, directory)
+    require(
+        not directory.is_symlink(),
+        f"--output={directory}: is a symbolic link. Give the directory that it leads to:"
+        f" --output={os.path.realpath(directory)}",
+    )
     for entry in sorted(directory.iterdir()) if directory.is_dir() else []:
         require(
             not entry.is_symlink(),
@@ -71,26 +76,8 @@ def require_no_links(directory: Path) -> None:
         )
 
 
-def require_path_without_links(directory: Path) -> None:
-    """Raise `UserError` if a part of a typed path is a symbolic link.
-
-    Args:
-      directory: the path as typed; only the parts in it are looked at.
-    """
-    for part in reversed([directory, *directory.parents]):
-        _require_directory_itself(part, directory)
-
-
 def remove_abandoned(directory: Path) -> None:
     """Remove the partial directories of killed exports: those older than a day."""
     for partial in directory.glob("partial-*"):
         if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
             shutil.rmtree(partial, ignore_errors=True)
-
-
-def _require_directory_itself(part: Path, directory: Path) -> None:
-    require(
-        not part.is_symlink(),
-        f"--output={directory}: {part} is a symbolic link. Give the path without links:"
-        f" --output={os.path.realpath(directory)}",
-    )

@@ -1,13 +1,19 @@
 """Section of a model card on the output `suspicion`."""
 
+import dataclasses
+
 from tfdefense.defenses.core.suspicion import SuspicionScale
+from tfdefense.evaluation.report.page import section_lines
+from tfdefense.evaluation.report.report import Report
+from tfdefense.evaluation.report.suspicion_section import suspicion_section as measured_section
 
 
-def suspicion_section(scale: SuspicionScale | None) -> list[str]:
+def suspicion_section(scale: SuspicionScale | None, report: Report | None = None) -> list[str]:
     """Return the lines of the section.
 
     Args:
       scale: scale of the output; None if the model has no such output.
+      report: report of the defence, whose figures about suspicion are shown; None for no figures.
     """
     lines = ["## Suspicion", ""]
     if scale is None:
@@ -32,4 +38,13 @@ def suspicion_section(scale: SuspicionScale | None) -> list[str]:
         "- It is not the probability of an attack, and a low value is no proof of a clean image: an attacker who knows"
         " the model can keep the change small.",
         "",
+        *_measured_lines(report),
     ]
+
+
+def _measured_lines(report: Report | None) -> list[str]:
+    """Return the table of the report, and what an adaptive attacker leaves."""
+    if report is None or not report.suspicion:
+        return ["It was not measured against attackers.", ""]
+    section = measured_section(report)
+    return section_lines(dataclasses.replace(section, title=""))
