@@ -123,6 +123,7 @@ def test_compare_puts_runs_into_one_table_and_figure(run, tmp_path, capsys):
 
 def test_unfinished_training_is_not_evaluated(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "half")
+    (tmp_path / "half" / "files.json").unlink()  # It is written when training has ended.
     config = json.loads((tmp_path / "half" / "config.json").read_text())
     config["surroundings"]["steps"] = 490
     (tmp_path / "half" / "config.json").write_text(json.dumps(config))

