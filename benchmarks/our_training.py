@@ -1,6 +1,10 @@
 """The trainings of this library that `train_step.py` times, and their cost."""
 
+import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import keras
 import numpy as np
@@ -78,7 +82,7 @@ def make_gan(name):
     other = defense.critic if name == "apeganpp" else defense.discriminator
     generator_cost = count_multiplications(defense.generator, shape)
     classifier_cost = count_multiplications(classifier, shape)
-    other_cost = count_multiplications(other, shape, inputs=1 if name == "apeganpp" else 2)
+    other_cost = count_multiplications(other, shape, inputs=2 if name == "cgan" else 1)
     # Generator: forward pass, weight gradient, input gradient. Critic: these three for two images,
     # four passes for the penalty (forward, input gradient, and both derivatives of that), forward and
     # input gradient for the generator's loss. Classifier: forward and input gradient.
@@ -119,6 +123,7 @@ def make_robust_purifier(name):
 
 
 TRAININGS = {
+    "apegan": make_gan,
     "apeganpp": make_gan,
     "cgan": make_gan,
     "cifar_cnn": make_classifier,

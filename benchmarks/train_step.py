@@ -22,12 +22,11 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # As `tfdefense` sets it, if it comes first.
 
 import tensorflow as tf
-from our_training import BATCH, TRAININGS, OurTraining, count_parameters
+from our_training import BATCH, OurTraining, count_parameters
 
 PRECISIONS = ("float32", "bfloat16")
 SETTINGS = [
@@ -36,7 +35,14 @@ SETTINGS = [
         ("contiguous", "channels_last"), PRECISIONS, ("eager", "compiled")
     )
 ]
-PEERS = {"apeganpp": "torch_train_step.py", "cgan": "torch_pix2pix_step.py"}
+COLOR_PEER = "torch_color_step.py"
+PEERS = {
+    "apeganpp": "torch_train_step.py",
+    "cgan": "torch_pix2pix_step.py",
+    "cifar_cnn": COLOR_PEER,
+    "resnet18": COLOR_PEER,
+    "robust_purifier": COLOR_PEER,
+}
 TRIAL_STEPS = 4
 
 
@@ -49,7 +55,7 @@ class PeerTraining:
     """
 
     def __init__(self, python, name):
-        script = Path(__file__).with_name(PEERS.get(name, "torch_color_step.py"))
+        script = Path(__file__).with_name(PEERS[name])
         self.process = subprocess.Popen(
             [python, script, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -136,7 +142,7 @@ def run_round(steps, ours, peer, settings, convolutions):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--training", choices=list(TRAININGS), default="apeganpp")
+    parser.add_argument("--training", choices=list(PEERS), default="apeganpp")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--peer_python", default=sys.executable, help="Python with PyTorch")
