@@ -18,9 +18,8 @@ from tfdefense.serving.client.grpc_client import GrpcClient
 from tfdefense.serving.client.rest_client import RestClient
 
 TOLERANCE = 1e-4  # Of real outputs, in units of the largest value, or of 1 if that is more.
-RANK_TOLERANCE = (
-    0.02  # Of suspicion, which moves by ranks: a norm rounded otherwise can pass others.
-)
+# Of suspicion, which moves by ranks: a norm rounded otherwise can pass others.
+RANK_TOLERANCE = 0.02
 BATCH_SIZE = 32
 
 

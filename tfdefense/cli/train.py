@@ -28,7 +28,7 @@ from tfdefense.cli.printing import installed_command, print_paths, print_report
 from tfdefense.defenses.registry import DEFENSES
 from tfdefense.errors import require
 from tfdefense.experiments.classifier_config import ClassifierExperiment
-from tfdefense.experiments.config import TrainingConfig
+from tfdefense.experiments.config import ExperimentConfig
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.from_flags import (
     classifier_experiment_from_flags,
@@ -40,7 +40,7 @@ from tfdefense.experiments.train_classifier import train_classifier
 from tfdefense.training.mixed_precision import AUTO
 from tfdefense.training.run_directory import RunDirectory
 
-Training = TypeVar("Training", TrainingConfig, ClassifierConfig)
+Experiment = TypeVar("Experiment", ExperimentConfig, ClassifierExperiment)
 
 _CLASSIFIER_FLAGS = {
     "optimizer": "adam or sgd (default: the recipe of the network).",
@@ -191,10 +191,8 @@ def _train_defense(given: FlagValues, devices: DeviceSelection, run: RunDirector
     resumed = run is not None and run.exists() and not context.overwrite
     stored = load_experiment(run).config if run is not None and resumed else None
     experiment = experiment_from_flags(given, stored, evaluation)
-    if stored is None and experiment.training is not None:
-        experiment = dataclasses.replace(
-            experiment, training=_with_precision(experiment.training, given)
-        )
+    if stored is None:
+        experiment = _with_usual_precision(experiment, given)
     with selected_devices(devices):
         trained = train(experiment, context, run)
         path = trained.run.path
@@ -211,9 +209,12 @@ def _train_defense(given: FlagValues, devices: DeviceSelection, run: RunDirector
         )
 
 
-def _with_precision(training: Training, given: FlagValues) -> Training:
-    """Return the settings of a new training, with `--mixed_precision=auto` if none was given."""
-    return dataclasses.replace(training, mixed_precision=given.get("mixed_precision", AUTO))
+def _with_usual_precision(experiment: Experiment, given: FlagValues) -> Experiment:
+    """Return a new experiment with `--mixed_precision=auto`, unless the flag was given."""
+    if experiment.training is None or "mixed_precision" in given:
+        return experiment
+    training = dataclasses.replace(experiment.training, mixed_precision=AUTO)
+    return dataclasses.replace(experiment, training=training)
 
 
 def _trains_classifier_alone(run: RunDirectory | None, given: FlagValues) -> bool:
@@ -245,9 +246,7 @@ def _train_classifier(
         stored = ClassifierExperiment.from_stored(run.require_kind("classifier"))
     experiment = classifier_experiment_from_flags(given, stored)
     if stored is None:
-        experiment = dataclasses.replace(
-            experiment, training=_with_precision(experiment.training, given)
-        )
+        experiment = _with_usual_precision(experiment, given)
     with selected_devices(devices):
         run, _ = train_classifier(experiment, context, run)
         print()

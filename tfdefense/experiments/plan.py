@@ -16,7 +16,7 @@ from tfdefense.classifiers.resolve import ClassifierReference
 from tfdefense.data import Dataset, Split
 from tfdefense.data.core.mirroring import require_mirrorable
 from tfdefense.defenses.core.defense import Defense
-from tfdefense.defenses.core.learned_defense import LoopOptions
+from tfdefense.defenses.core.training_inputs import LoopOptions
 from tfdefense.errors import UserError, require
 from tfdefense.experiments.config import ExperimentConfig, TrainingConfig
 from tfdefense.experiments.context import ExperimentContext

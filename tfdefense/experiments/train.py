@@ -4,7 +4,8 @@ import dataclasses
 from pathlib import Path
 
 from tfdefense.defenses.core.defense import Defense
-from tfdefense.defenses.core.learned_defense import LearnedDefense, TrainingData
+from tfdefense.defenses.core.learned_defense import LearnedDefense
+from tfdefense.defenses.core.training_inputs import TrainingData
 from tfdefense.evaluation import Report
 from tfdefense.evaluation.protocol import EvaluationConfig
 from tfdefense.evaluation.run_evaluation import (

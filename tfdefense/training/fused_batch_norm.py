@@ -1,20 +1,19 @@
 """Batch normalisation in one operation, or in bfloat16, in the steps of a training.
 
 Keras composes it from a dozen operations in float32, also inside a bfloat16 network, and each of them
-passes over the images. A training step with one operation is up to 1.9 times as fast
+passes over the images. A training step with one operation is 1.3 to 1.7 times as fast
 (`benchmarks/batch_norm.py`). The layers are changed only inside `use_fused_batch_norm`, so a saved
 network has plain Keras layers and loads without this library.
 """
 
 import contextlib
-import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfdefense.training.nested_layers import collect_nested_layers
+from tfdefense.training.nested_layers import collect_nested_layers, replace_calls
 
 _IMAGES_RANK = 4
 
@@ -28,13 +27,8 @@ def use_fused_batch_norm(networks: Iterable[keras.Layer]) -> Iterator[None]:
     replicas, subclasses, other axes than the last, and masked calls.
     """
     norms = [layer for layer in collect_nested_layers(networks) if _is_plain(layer)]
-    for layer in norms:
-        layer.call = functools.partial(_normalize, layer)
-    try:
+    with replace_calls(norms, _normalize):
         yield
-    finally:
-        for layer in norms:
-            del layer.call
 
 
 def _is_plain(layer: keras.Layer) -> bool:

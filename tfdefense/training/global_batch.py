@@ -6,13 +6,12 @@ the statistics of one replica's part of the batch. The layers are changed only i
 """
 
 import contextlib
-import functools
 from collections.abc import Iterable, Iterator
 
 import keras
 import tensorflow as tf
 
-from tfdefense.training.nested_layers import collect_nested_layers
+from tfdefense.training.nested_layers import collect_nested_layers, replace_calls
 from tfdefense.training.row_draws import Rows, uniform_rows
 
 _SPATIAL = (
@@ -44,15 +43,12 @@ def use_global_batch(networks: Iterable[keras.Layer], replicas: int) -> Iterator
     ]
     for layer in norms:
         layer.synchronized = True
-    for layer in dropouts:
-        layer.call = functools.partial(_drop_out, layer)
     try:
-        yield
+        with replace_calls(dropouts, _drop_out):
+            yield
     finally:
         for layer in norms:
             layer.synchronized = False
-        for layer in dropouts:
-            del layer.call
 
 
 def _drop_out(layer: keras.Layer, inputs: tf.Tensor, *, training: bool = False) -> tf.Tensor:

@@ -1,6 +1,9 @@
-"""All layers of a network, at any depth."""
+"""All layers of a network, at any depth, and a context in which layers compute otherwise."""
 
-from collections.abc import Iterable
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import keras
 
@@ -10,3 +13,15 @@ def collect_nested_layers(networks: Iterable[keras.Layer]) -> list[keras.Layer]:
     # Keras has no public list of the layers inside a layer, such as the dropout of an attention.
     layers = (layer for network in networks for layer in network._flatten_layers())
     return list({id(layer): layer for layer in layers}.values())
+
+
+@contextlib.contextmanager
+def replace_calls(layers: Sequence[keras.Layer], function: Callable[..., Any]) -> Iterator[None]:
+    """Make each layer call `function(layer, *arguments)` in place of its own method in this context."""
+    for layer in layers:
+        layer.call = functools.partial(function, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.call

@@ -10,7 +10,7 @@ from tests.conftest import SHAPE
 from tfdefense.attacks import PGD
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import APEGAN, AdversarialTraining, RobustPurifier
-from tfdefense.defenses.core.learned_defense import TrainingData
+from tfdefense.defenses.core.training_inputs import TrainingData
 from tfdefense.training import LoopConfig
 from tfdefense.training.run_directory import RunDirectory
 

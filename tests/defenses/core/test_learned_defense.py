@@ -8,7 +8,7 @@ import tensorflow as tf
 from tests.conftest import SHAPE
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import APEGAN, APEGANPlusPlus
-from tfdefense.defenses.core.learned_defense import TrainingData
+from tfdefense.defenses.core.training_inputs import TrainingData
 from tfdefense.errors import UserError
 from tfdefense.training import LoopConfig
 from tfdefense.training.run_directory import RunDirectory

@@ -50,10 +50,13 @@ class ClassifierTraining:
       model: the network.
       best: a copy of the best weights; `best.score` is the negative validation loss.
       seconds: duration of the training, including the time before resumes.
+      frozen_networks: none; see `Task`.
 
     Raises:
       UserError: images that the network cannot take, or settings that do not fit them.
     """
+
+    frozen_networks: Sequence[keras.Layer] = ()
 
     def __init__(
         self,
@@ -134,8 +137,6 @@ class ClassifierTraining:
     def should_stop(self) -> bool:
         """True after `patience` validations without a lower loss."""
         return 0 < self.patience <= self.best.scores_since_best
-
-    frozen_networks: Sequence[keras.Layer] = ()
 
     def checkpoint_items(self) -> dict[str, Any]:
         return {"model": self.model, "optimizer": self.optimizer, "best": self.best}

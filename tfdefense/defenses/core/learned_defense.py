@@ -1,10 +1,9 @@
 """Base class of the defences that learn: `fit` trains them with the one Trainer."""
 
 import abc
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, Unpack
 
 import keras
 import tensorflow as tf
@@ -14,6 +13,7 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.mirroring import require_mirrorable
 from tfdefense.defenses.core.augmenting_defense import Arrays, AugmentingDefense
 from tfdefense.defenses.core.defense import Defense
+from tfdefense.defenses.core.training_inputs import LoopOptions, TrainingData
 from tfdefense.errors import require
 from tfdefense.training import LoopConfig, Replica, Trainer, epochs_to_show, usual_batch_size
 from tfdefense.training.run_directory import RunDirectory
@@ -24,41 +24,6 @@ from tfdefense.training.run_files import (
 )
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.training.task import Validate
-
-
-class LoopOptions(TypedDict, total=False):
-    """Options of the training loop; defaults are those of `LoopConfig`.
-
-    Keys:
-      batch_size: examples in a step, over all replicas; by default `default_batch_size`.
-      seed: seed of the order of the data and of all random draws. Initial weights depend on the
-        constructor's seed.
-      mixed_precision: "float32" or "bfloat16", in which networks compute while they learn. Weights
-        and losses, and all that is evaluated or exported, are float32 in either case.
-      steps_per_loop: see `LoopConfig`.
-    """
-
-    batch_size: int
-    seed: int
-    mixed_precision: str
-    steps_per_loop: int
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainingData:
-    """Images that a defence learns from.
-
-    Attributes:
-      train: clean images.
-      validation: held-out clean images for the curves and pictures in TensorBoard, and for the
-        thresholds of a detector; None for no validation.
-      pairs: stored adversarial examples of all images of `train`, one dataset per attack; empty means
-        that the defence creates its adversarial examples itself.
-    """
-
-    train: Split
-    validation: Split | None = None
-    pairs: Sequence[AdversarialDataset] = ()
 
 
 class LearnedDefense(AugmentingDefense):

@@ -1,0 +1,43 @@
+"""Inputs of the training of a defence: images and options of the loop."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TypedDict
+
+from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
+from tfdefense.data.core.dataset import Split
+
+
+class LoopOptions(TypedDict, total=False):
+    """Options of the training loop; defaults are those of `LoopConfig`.
+
+    Keys:
+      batch_size: examples in a step, over all replicas; by default `default_batch_size`.
+      seed: seed of the order of the data and of all random draws. Initial weights depend on the
+        constructor's seed.
+      mixed_precision: "float32" or "bfloat16", in which networks compute while they learn. Weights
+        and losses, and all that is evaluated or exported, are float32 in either case.
+      steps_per_loop: see `LoopConfig`.
+    """
+
+    batch_size: int
+    seed: int
+    mixed_precision: str
+    steps_per_loop: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+    """Images that a defence learns from.
+
+    Attributes:
+      train: clean images.
+      validation: held-out clean images for the curves and pictures in TensorBoard, and for the
+        thresholds of a detector; None for no validation.
+      pairs: stored adversarial examples of all images of `train`, one dataset per attack; empty means
+        that the defence creates its adversarial examples itself.
+    """
+
+    train: Split
+    validation: Split | None = None
+    pairs: Sequence[AdversarialDataset] = ()
