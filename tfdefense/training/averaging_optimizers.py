@@ -45,7 +45,34 @@ class WeightAveraging(keras.optimizers.Optimizer):
 
 
 class AveragingAdam(WeightAveraging, keras.optimizers.Adam):
-    """`keras.optimizers.Adam` with `WeightAveraging`."""
+    """`keras.optimizers.Adam` with `WeightAveraging`, and one operation for each variable.
+
+    Keras composes the same update (Kingma and Ba, ICLR 2015, algorithm 1) from a dozen operations,
+    and each of them passes over the variable.
+    """
+
+    def update_step(
+        self,
+        gradient: tf.Tensor,
+        variable: keras.Variable | tf.Variable,
+        learning_rate: tf.Tensor,
+    ) -> None:
+        """Update a variable float32 and its two moments."""
+        index = self._get_variable_index(variable)
+        beta_1, beta_2 = tf.constant(self.beta_1), tf.constant(self.beta_2)
+        step = tf.cast(self.iterations + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=_handle(variable),
+            m=_handle(self._momentums[index]),
+            v=_handle(self._velocities[index]),
+            beta1_power=beta_1**step,
+            beta2_power=beta_2**step,
+            lr=tf.cast(learning_rate, tf.float32),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=self.epsilon,
+            grad=tf.cast(gradient, tf.float32),
+        )
 
 
 class AveragingSGD(WeightAveraging, keras.optimizers.SGD):
@@ -73,3 +100,8 @@ def use_averaged_weights(
     finally:
         for variable, value in zip(variables, last, strict=True):
             variable.assign(value)
+
+
+def _handle(variable: keras.Variable | tf.Variable) -> tf.Tensor:
+    """Return the resource that operations update."""
+    return (variable.value if isinstance(variable, keras.Variable) else variable).handle

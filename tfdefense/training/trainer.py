@@ -38,6 +38,7 @@ from tfdefense.training.preemption import PreemptionHandler
 from tfdefense.training.replica import Replica
 from tfdefense.training.summaries import SummaryWriter
 from tfdefense.training.task import Scalars, Task, Validate
+from tfdefense.training.weight_gradients import use_patch_products
 from tfdefense.utils.progress import ProgressBar, print_line
 
 _VALUES_PER_CALL = 20 * 128 * 32 * 32 * 3  # 20 steps on the batches of small colour images.
@@ -168,6 +169,7 @@ class Trainer:
             compute_in(all_networks, self.config.mixed_precision),
             use_global_batch(networks, self.strategy.num_replicas_in_sync),
             use_fused_batch_norm(all_networks),  # Not those that the line above synchronises.
+            use_patch_products(networks),
         ):
             rows = self._loop(
                 batches, tf.constant(first_step, tf.int64), tf.constant(count, tf.int64)
