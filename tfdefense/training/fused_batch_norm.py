@@ -2,7 +2,7 @@
 
 Keras composes it from a dozen operations in float32, also inside a bfloat16 network, and each of them
 passes over the images. A training step with one operation is 1.3 to 1.7 times as fast
-(`benchmarks/batch_norm.py`). The layers are changed only inside `use_fused_batch_norm`, so a saved
+(`benchmarks/step_parts.py`). The layers are changed only inside `use_fused_batch_norm`, so a saved
 network has plain Keras layers and loads without this library.
 """
 
@@ -37,6 +37,7 @@ def _is_plain(layer: keras.Layer) -> bool:
         type(layer) is keras.layers.BatchNormalization
         and layer.axis in (-1, _IMAGES_RANK - 1)
         and not (layer.synchronized or layer.renorm)
+        and "call" not in vars(layer)  # Not those that another context replaces.
     )
 
 

@@ -74,7 +74,7 @@ def convolve(
     def compute(images: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
             by_images = convolve_transposed(upstream, kernel, None, images.shape[1:3], window)
-            by_kernel = _weight_gradient(images, upstream, window)
+            by_kernel = weight_gradient(images, upstream, window)
             return by_images, by_kernel, *(_sum_pixels(upstream) for _ in bias)
 
         outputs = tf.nn.conv2d(images, kernel, window.strides, window.padding)
@@ -103,7 +103,7 @@ def convolve_transposed(
     @tf.custom_gradient
     def compute(outputs: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            by_kernel = _weight_gradient(upstream, outputs, window)
+            by_kernel = weight_gradient(upstream, outputs, window)
             by_outputs = convolve(upstream, kernel, None, window)
             return by_outputs, by_kernel, *(_sum_pixels(upstream) for _ in bias)
 
@@ -125,7 +125,7 @@ def _sum_pixels(images: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.matmul(tf.ones([1, tf.shape(pixels)[0]], images.dtype), pixels), [-1])
 
 
-def _weight_gradient(images: tf.Tensor, upstream: tf.Tensor, window: Window) -> tf.Tensor:
+def weight_gradient(images: tf.Tensor, upstream: tf.Tensor, window: Window) -> tf.Tensor:
     """Return the gradient [kernel height, kernel width, C, F] of a convolution by its kernel.
 
     Args:
