@@ -7,14 +7,11 @@ profiler. A step waits while `IteratorGetNextOp` runs. The last line is one JSON
 """
 
 import argparse
-import glob
 import json
-import tempfile
 
 import numpy as np
-import tensorflow as tf
 from our_training import BATCH, SHAPE, OurTraining
-from tensorflow.tsl.profiler.protobuf import xplane_pb2
+from profiler_trace import recorded_events
 
 from tfdefense.data.core.disk_array import DiskArray, as_images
 
@@ -30,20 +27,6 @@ def move_to_disk(arrays):
     return {**arrays, "clean": images, "direction": direction}
 
 
-def seconds_waited(trace):
-    """Return the seconds in which the steps of the newest trace waited for a batch."""
-    path = max(glob.glob(f"{trace}/**/*.xplane.pb", recursive=True))
-    with open(path, "rb") as file:
-        planes = xplane_pb2.XSpace.FromString(file.read()).planes
-    return sum(
-        event.duration_ps / 1e12
-        for plane in planes
-        for line in plane.lines
-        for event in line.events
-        if plane.event_metadata[event.metadata_id].name.startswith("IteratorGetNextOp")
-    )
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--defense", default="apeganpp", choices=("apeganpp", "cgan"))
@@ -52,14 +35,13 @@ def main():
     for place, arrays in (("memory", ours.arrays), ("disk", move_to_disk(ours.arrays))):
         ours.iterator = ours.trainer.make_iterator(arrays)
         ours.seconds(3)
-        with tempfile.TemporaryDirectory() as trace:
-            tf.profiler.experimental.start(trace)
+        with recorded_events() as events:
             seconds = ours.seconds(STEPS)
-            tf.profiler.experimental.stop()
-            found[place] = {
-                "images_per_second": round(STEPS * BATCH / seconds, 1),
-                "waiting_share": round(seconds_waited(trace) / seconds, 5),
-            }
+        waited = sum(each for name, each in events if name.startswith("IteratorGetNextOp"))
+        found[place] = {
+            "images_per_second": round(STEPS * BATCH / seconds, 1),
+            "waiting_share": round(waited / seconds, 5),
+        }
     print(
         json.dumps(
             {"benchmark": "input_wait", "defense": arguments.defense, "image": SHAPE, **found}
