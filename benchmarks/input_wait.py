@@ -11,7 +11,7 @@ import json
 
 import numpy as np
 from our_training import BATCH, SHAPE, OurTraining
-from profiler_trace import recorded_events
+from profiler_trace import record_events
 
 from tfdefense.data.core.disk_array import DiskArray, as_images
 
@@ -35,7 +35,7 @@ def main():
     for place, arrays in (("memory", ours.arrays), ("disk", move_to_disk(ours.arrays))):
         ours.iterator = ours.trainer.make_iterator(arrays)
         ours.seconds(3)
-        with recorded_events() as events:
+        with record_events() as events:
             seconds = ours.seconds(STEPS)
         waited = sum(each for name, each in events if name.startswith("IteratorGetNextOp"))
         found[place] = {

@@ -98,7 +98,7 @@ def make_classifier(name):
     images = draws.random((IMAGES, *shape), np.float32)
     split = Split(images, draws.integers(0, 10, IMAGES).astype(np.int32), 10)
     config = ClassifierConfig(
-        optimizer="sgd", learning_rate=1e-3, augmentation="none", epochs=1, batch_size=BATCH
+        optimizer="sgd", learning_rate=1e-3, augmentation="none", epochs=_STEPS, batch_size=BATCH
     )
     data = Dataset("random", split, split.take(10), split.take(10), tuple("0123456789"))
     training = ClassifierTraining(CLASSIFIERS.get(name), data, config=config)

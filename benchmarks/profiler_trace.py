@@ -9,8 +9,8 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 
 @contextlib.contextmanager
-def recorded_events():
-    """Record what runs inside; the list in the target has its (name, seconds) afterwards."""
+def record_events():
+    """Record the block; afterwards the returned list has (name, seconds) for each event."""
     events = []
     with tempfile.TemporaryDirectory() as trace:
         tf.profiler.experimental.start(trace)

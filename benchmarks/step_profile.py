@@ -22,13 +22,13 @@ matplotlib.use("agg")
 
 from matplotlib import pyplot
 from our_training import BATCH, OurTraining
-from profiler_trace import recorded_events
+from profiler_trace import record_events
 from step_parts import PARTS, without
 
 STEPS = 10
 # The first expression that is in the type of an operation names its kind.
 KINDS = {
-    "weight gradients": r"BackpropFilter|MatMul|Gather",
+    "weight gradients, dense layers": r"BackpropFilter|MatMul|Gather|^Pad$",
     "input gradients, transposed convolutions": r"Conv2DBackpropInput",
     "convolutions": r"Conv2D",
     "batch normalisation": r"BatchNorm",
@@ -43,7 +43,7 @@ def profile(training):
     """Return kind -> milliseconds in a step, and the milliseconds of a step."""
     training.seconds(3)
     duration = min(training.seconds(STEPS) for _ in range(3)) / STEPS
-    with recorded_events() as events:
+    with record_events() as events:
         training.seconds(STEPS)
     total = dict.fromkeys(KINDS, 0.0)
     for name, seconds in events:

@@ -45,7 +45,7 @@ def resnet18():
     widths = (64, 64, 128, 256, 512)
     blocks = [
         Block(before if first else after, after, stride if first else 1)
-        for before, after, stride in zip(widths, widths[1:], (1, 2, 2, 2), strict=True)
+        for before, after, stride in zip(widths[:-1], widths[1:], (1, 2, 2, 2), strict=True)
         for first in (True, False)
     ]
     head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))

@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/weight_gradients.py
 
 Batches of 128 images, for layers of the GANs and classifiers here, in turn. `tfdefense` uses the
-product in bfloat16 for layers with at most 64 outputs; this shows where that gains. The last line is
+product in bfloat16 for layers with at most 64 pixels; this shows where that gains. The last line is
 one JSON object.
 """
 

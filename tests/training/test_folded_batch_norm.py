@@ -9,6 +9,7 @@ from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.training.folded_batch_norm import use_folded_batch_norm
 from tfdefense.training.fused_batch_norm import use_fused_batch_norm
 from tfdefense.training.mixed_precision import compute_in
+from tfdefense.training.nested_layers import collect_nested_layers
 
 IMAGES = tf.random.stateless_uniform((4, 16, 16, 3), seed=(1, 2))
 
@@ -73,10 +74,18 @@ def test_logits_and_gradients_equal_those_of_keras(options):
 
 
 @pytest.mark.parametrize("name", ["cifar_cnn", "resnet18"])
-def test_classifiers_of_the_papers_keep_their_logits(name):
+def test_all_normalisations_of_classifiers_of_the_papers_are_folded(name):
     network = draw_weights(CLASSIFIERS.get(name).build(IMAGES.shape[1:], 5))
     expected = network(IMAGES, training=False)
+    norms = [
+        layer
+        for layer in collect_nested_layers([network])
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
     with use_folded_batch_norm([network]), use_fused_batch_norm([network]):
+        for norm in norms:
+            features = tf.ones([1, 2, 2, norm.gamma.shape[0]])
+            np.testing.assert_array_equal(norm(features), features)
         (measured, _), _ = logits_and_gradients(network)
     size = np.abs(expected).max()
     np.testing.assert_allclose(measured / size, expected / size, atol=1e-5)
@@ -85,8 +94,11 @@ def test_classifiers_of_the_papers_keep_their_logits(name):
 def test_bfloat16_logits_are_those_of_float32_up_to_rounding():
     network = make_network()
     (expected, _), _ = logits_and_gradients(network)
-    with compute_in([network], "bfloat16"), use_folded_batch_norm([network]):
-        (measured, _), _ = logits_and_gradients(network)
+    with compute_in([network], "bfloat16"):
+        _, usual = logits_and_gradients(network)
+        with use_folded_batch_norm([network]):
+            (measured, _), operations = logits_and_gradients(network)
+    assert len(operations) < len(usual)
     assert np.abs(measured - expected).max() <= 0.03 * np.abs(expected).max()
 
 
@@ -120,6 +132,44 @@ def test_a_normalisation_that_cannot_be_folded_stays(kind):
         measured = network(IMAGES, training=False)
     for one, other in zip(tf.nest.flatten(measured), tf.nest.flatten(expected), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+class SubclassedModel(keras.Model):
+    """Model with code of its own, which calls a layer of its inner network twice."""
+
+    def __init__(self):
+        super().__init__()
+        images = keras.Input(IMAGES.shape[1:])
+        self.convolution = keras.layers.Conv2D(4, 3)
+        self.norm = keras.layers.BatchNormalization()
+        self.network = keras.Model(images, self.norm(self.convolution(images)))
+
+    def call(self, images, *, training=False):
+        return self.network(images, training=training) + self.convolution(images)
+
+
+def test_layers_of_a_subclassed_model_stay():
+    network = draw_weights(SubclassedModel())
+    expected = network(IMAGES)
+    with use_folded_batch_norm([network]):
+        np.testing.assert_array_equal(network(IMAGES), expected)
+        network(IMAGES, training=True)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+def test_weights_that_are_not_float32_stay(dtype):
+    layers = keras.layers
+    network = keras.Sequential(
+        [
+            keras.Input(IMAGES.shape[1:], dtype=dtype),
+            layers.Conv2D(4, 3, dtype=dtype),
+            layers.BatchNormalization(dtype=dtype),
+        ]
+    )
+    images = tf.cast(IMAGES, dtype)
+    expected = network(images)
+    with use_folded_batch_norm([network]):
+        np.testing.assert_array_equal(network(images), expected)
 
 
 def test_the_network_is_unchanged_outside():

@@ -1,6 +1,7 @@
 import os
 import signal
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -203,3 +204,46 @@ def test_large_images_are_shown_less_often():
     assert epochs_to_show(450_000, 1_000, 8, 64, (224, 224, 3)) == 9
     assert epochs_to_show(450_000, 100_000, 8, 64, (224, 224, 3)) == 1
     assert epochs_to_show(450_000, 100_000, 8, 64, (28, 28, 1)) == 8
+
+
+class Purify(Fit):
+    """A `Task` that applies a frozen network after the one that it trains."""
+
+    def __init__(self):
+        super().__init__()
+        layers = keras.layers
+        self.convolution = layers.Conv2D(64, 3, padding="same")
+        self.norm = layers.BatchNormalization()
+        images = keras.Input((4, 4, 64))
+        self.network = keras.Model(images, self.convolution(images))
+        hidden = keras.Input((4, 4, 64))
+        self.frozen_networks = [
+            keras.Model(hidden, self.norm(layers.Conv2D(64, 1, name="frozen")(hidden)))
+        ]
+
+    def checkpoint_items(self):
+        return {"network": self.network}
+
+    def train_step(self, batch, replica):
+        del replica
+        with tf.GradientTape() as tape:
+            features = tf.fill([1, 4, 4, 64], tf.reduce_mean(batch["x"]))
+            loss = tf.reduce_sum(self.frozen_networks[0](self.network(features), training=False))
+        gradient, _ = tape.gradient(loss, self.network.trainable_variables)
+        operations = tf.compat.v1.get_default_graph().get_operations()
+        self.operations = [f"{each.type} {each.name}" for each in operations]
+        self.kernels = {
+            tuple(each.outputs[0].shape)
+            for each in operations
+            if each.type == "Conv2DBackpropFilter"
+        }
+        return {"loss": tf.cast(loss, tf.float32), "gradient": tf.reduce_sum(gradient)}
+
+
+def test_steps_have_fast_weight_gradients_and_no_normalisation_of_frozen_networks():
+    task = Purify()
+    Trainer(task, config(epochs=1, mixed_precision="bfloat16")).fit(ARRAYS)
+    assert [each for each in task.operations if each.startswith("GatherV2")]  # The patches.
+    assert (3, 3, 64, 64) not in task.kernels
+    assert not [each for each in task.operations if "batchnorm/mul" in each]
+    assert task.norm(np.ones([1, 1, 1, 64], np.float32)).shape == (1, 1, 1, 64)

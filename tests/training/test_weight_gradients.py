@@ -111,8 +111,25 @@ def test_a_bfloat16_layer_computes_its_weight_gradient_as_a_product(transposed, 
         assert np.abs(one - other).max() <= 0.03 * np.abs(other).max()
 
 
+def test_a_sparse_gradient_of_the_outputs_is_taken():
+    layer = keras.layers.Conv2D(64, 3)
+    layer.build((None, 6, 6, 64))
+
+    @tf.function(autograph=False)
+    def gradient(images):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.cast(tf.gather(layer(images), [0, 1, 1]), tf.float32))
+        return tape.gradient(loss, layer.kernel.value)
+
+    images = draw(2, 6, 6, 64)
+    expected = gradient(images)
+    with compute_in([layer], "bfloat16"), use_patch_products([layer]):
+        measured = tf.function(gradient.python_function)(images)
+    assert np.abs(measured - expected).max() <= 0.03 * np.abs(expected).max()
+
+
 class OtherConvolution(keras.layers.Conv2D):
-    """A subclass, which may compute otherwise."""
+    """Subclass; it may compute something else."""
 
 
 @pytest.mark.parametrize(

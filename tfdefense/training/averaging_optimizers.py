@@ -47,17 +47,28 @@ class WeightAveraging(keras.optimizers.Optimizer):
 class AveragingAdam(WeightAveraging, keras.optimizers.Adam):
     """`keras.optimizers.Adam` with `WeightAveraging`, and one operation for each variable.
 
-    Keras composes the same update (Kingma and Ba, ICLR 2015, algorithm 1) from a dozen operations,
-    and each of them passes over the variable.
+    Keras uses a dozen operations for the same update (Kingma and Ba, ICLR 2015, algorithm 1), and
+    each of them reads the variable. This class leaves to Keras: sparse gradients, AMSGrad, and
+    variables that are not float32.
     """
 
     def update_step(
         self,
-        gradient: tf.Tensor,
+        gradient: tf.Tensor | tf.IndexedSlices,
         variable: keras.Variable | tf.Variable,
         learning_rate: tf.Tensor,
     ) -> None:
-        """Update a variable float32 and its two moments."""
+        """Update a variable and its two moments.
+
+        Args:
+          gradient: gradient by the variable, of its shape.
+          variable: variable that the optimizer was built for.
+          learning_rate: learning rate of this step, [].
+        """
+        is_sparse = isinstance(gradient, tf.IndexedSlices)
+        if is_sparse or self.amsgrad or variable.dtype not in (tf.float32, "float32"):
+            super().update_step(gradient, variable, learning_rate)
+            return
         index = self._get_variable_index(variable)
         beta_1, beta_2 = tf.constant(self.beta_1), tf.constant(self.beta_2)
         step = tf.cast(self.iterations + 1, tf.float32)
@@ -103,5 +114,5 @@ def use_averaged_weights(
 
 
 def _handle(variable: keras.Variable | tf.Variable) -> tf.Tensor:
-    """Return the resource that operations update."""
+    """Return the resource handle of a variable."""
     return (variable.value if isinstance(variable, keras.Variable) else variable).handle

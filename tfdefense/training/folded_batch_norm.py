@@ -1,9 +1,9 @@
 """Batch normalisation of frozen networks as a part of the convolutions before it.
 
-In inference mode it multiplies each channel by a number and adds another one, and so can the kernel
-and the bias of the convolution (Jacob et al. 2018, "Quantization and Training of Neural Networks",
-section 3.2). That saves two passes over the images and as many over their gradients. The layers are
-changed only inside `use_folded_batch_norm`; their weights stay.
+Inference multiplies each channel by a scale and adds an offset. The kernel and the bias of the
+convolution can contain both (Jacob et al. 2018, "Quantization and Training of Neural Networks",
+section 3.2), which saves two passes over the images and two over their gradients. Layers change only
+inside `use_folded_batch_norm`; their weights stay.
 """
 
 import contextlib
@@ -15,14 +15,19 @@ import tensorflow as tf
 
 from tfdefense.training.nested_layers import collect_nested_layers, replace_calls
 
+_CHANNELS = 3  # Axis of images [N, H, W, C].
+# Where Keras has the models without code of their own: they call their layers as their graph says.
+_MODELS = "keras.src.models."
+
 
 @contextlib.contextmanager
 def use_folded_batch_norm(networks: Iterable[keras.Layer]) -> Iterator[None]:
-    """Make `networks` normalise inside their convolutions in everything that is traced inside.
+    """Fold the batch normalisations of `networks` in everything that is traced inside.
 
     Outputs equal those of Keras up to rounding. A pair is folded if the convolution has no activation
-    and only the normalisation reads it, as the graph of a functional model says. The networks must be
-    called in inference mode.
+    and the functional graph has no other reader of its outputs. Layers of subclassed models and
+    layers, whose code can call them otherwise, are unchanged. The networks must be called in
+    inference mode.
     """
     norm_of = dict(_find_pairs(collect_nested_layers(networks)))
 
@@ -56,24 +61,33 @@ def _pass_through(
 
 
 def _find_pairs(layers: Sequence[Any]) -> Iterator[tuple[keras.Layer, keras.Layer]]:
-    """Yield each convolution with the batch normalisation that alone reads its outputs."""
-    last = {
-        id(output._keras_history.operation)
-        for layer in layers
-        if isinstance(layer, keras.Model)
-        for output in getattr(layer, "outputs", None) or ()
-    }
+    """Yield (convolution, batch normalisation) pairs that can be folded."""
+    outputs, called_otherwise = set(), set()
+    for layer in layers:
+        inside = [other for other in collect_nested_layers([layer]) if other is not layer]
+        if type(layer).__module__.startswith(_MODELS):
+            found = getattr(layer, "outputs", None) or ()
+            outputs |= {output._keras_history.operation for output in found}
+        else:
+            called_otherwise |= set(inside)
     for norm in layers:
-        if type(norm) is not keras.layers.BatchNormalization or norm.axis not in (-1, 3):
-            continue
-        # Keras has no public description of the graph.
-        parents = [parent for node in norm._inbound_nodes for parent in node.parent_nodes]
-        layer: Any = parents[0].operation if len(parents) == 1 else None
-        if (
-            type(layer) is keras.layers.Conv2D
-            and layer.data_format == "channels_last"
-            and layer.activation is keras.activations.linear
-            and len(layer._inbound_nodes) == len(layer._outbound_nodes) == 1
-            and id(layer) not in last
-        ):
+        layer = _convolution_before(norm)
+        if layer is not None and layer not in outputs and not {layer, norm} & called_otherwise:
             yield layer, norm
+
+
+def _convolution_before(norm: Any) -> Any:
+    """Return the convolution whose outputs a batch normalisation alone reads; None if there is none."""
+    if type(norm) is not keras.layers.BatchNormalization or norm.axis not in (-1, _CHANNELS):
+        return None
+    # Keras has no public description of the graph.
+    parents = [parent for node in norm._inbound_nodes for parent in node.parent_nodes]
+    layer: Any = parents[0].operation if len(parents) == 1 else None
+    is_plain = (
+        type(layer) is keras.layers.Conv2D
+        and layer.data_format == "channels_last"
+        and layer.activation is keras.activations.linear
+        and len(layer._inbound_nodes) == len(layer._outbound_nodes) == 1
+        and layer.variable_dtype == norm.variable_dtype == "float32"
+    )
+    return layer if is_plain else None

@@ -37,7 +37,7 @@ def _is_plain(layer: keras.Layer) -> bool:
         type(layer) is keras.layers.BatchNormalization
         and layer.axis in (-1, _IMAGES_RANK - 1)
         and not (layer.synchronized or layer.renorm)
-        and "call" not in vars(layer)  # Not those that another context replaces.
+        and "call" not in vars(layer)  # Skips layers that another context replaces.
     )
 
 

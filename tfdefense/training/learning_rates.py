@@ -28,7 +28,8 @@ class Triangle(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """Return the learning rate of a step, float32 []."""
         position = (tf.cast(step, tf.float32) + 1.0) / (self.steps + 1.0)
-        return self.peak * tf.minimum(position / _RISE, (1.0 - position) / (1.0 - _RISE))
+        falling = tf.maximum(0.0, (1.0 - position) / (1.0 - _RISE))
+        return self.peak * tf.minimum(position / _RISE, falling)
 
     def get_config(self) -> dict[str, Any]:
         return {"peak": self.peak, "steps": self.steps}

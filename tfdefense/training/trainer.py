@@ -171,7 +171,7 @@ class Trainer:
             compute_in(all_networks, self.config.mixed_precision),
             use_folded_batch_norm(frozen),
             use_global_batch(networks, self.strategy.num_replicas_in_sync),
-            use_fused_batch_norm(all_networks),  # Not those that the lines above replace.
+            use_fused_batch_norm(all_networks),  # Skips layers that the lines above replace.
             use_patch_products(networks),
         ):
             rows = self._loop(

@@ -1,9 +1,9 @@
 """Weight gradients of convolutions as one matrix product, in the steps of a bfloat16 training.
 
-The CPU kernel for the weight gradient of a convolution in bfloat16 is slow where few pixels are left:
-31 to 150 GFLOP/s on images of 4x4 to 14x14. The same gradient as one product of the patches under the
-kernel with the gradient of the outputs reaches 200 to 330 (`benchmarks/weight_gradients.py`). Layers
-are changed only inside `use_patch_products`, so a saved network has plain Keras layers.
+The CPU kernel for the weight gradient of a convolution in bfloat16 is slow on small images: 31 to 150
+GFLOP/s on 2x2 to 14x14. The same gradient as one product of the patches under the kernel with the
+gradient of the outputs reaches 200 to 330 (`benchmarks/weight_gradients.py`). Layers change only
+inside `use_patch_products`, so a saved network has plain Keras layers.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ import tensorflow as tf
 
 from tfdefense.training.nested_layers import collect_nested_layers, replace_calls
 
-_MAX_PIXELS = 64  # Of the smaller side; with more, the kernel is as fast.
+_MAX_PIXELS = 64  # H x W of the smaller of input and output. With more, the kernel is as fast.
 _MIN_CHANNELS = 64  # Fewer make small matrices.
 _IMAGES_RANK = 4
 
 
 class Window(NamedTuple):
-    """The pixels that a convolution reads for each output; "valid" or "same" padding as in Keras.
+    """Geometry of a convolution: kernel, strides and padding.
 
     Attributes:
       kernel: (height, width) of the kernel.
@@ -35,7 +35,7 @@ class Window(NamedTuple):
     strides: tuple[int, int]
     padding: str
 
-    def padded(self, axis: int, pixels: int) -> tuple[int, int]:
+    def padding_of(self, axis: int, pixels: int) -> tuple[int, int]:
         """Return the number of zeros before and after an axis of the image."""
         if self.padding == "VALID":
             return 0, 0
@@ -48,12 +48,15 @@ class Window(NamedTuple):
 def use_patch_products(networks: Iterable[keras.Layer]) -> Iterator[None]:
     """Compute weight gradients as matrix products in everything that is traced inside.
 
-    This applies to convolutions and transposed convolutions that compute in bfloat16, with at most
-    64 pixels on their smaller side and at least 64 channels on both. Gradients equal those of
-    TensorFlow up to rounding, and so do gradients of gradients by the images. Unchanged are all other
-    layers, subclasses, groups and dilations.
+    This applies to convolutions and transposed convolutions that compute in bfloat16 on a CPU, where
+    the smaller of input and output has at most 64 pixels, and both have at least 64 channels.
+    Gradients equal those of TensorFlow up to rounding, and so do gradients of gradients by the images.
+    All other layers, subclasses, groups and dilations stay unchanged.
     """
-    layers = [layer for layer in collect_nested_layers(networks) if _is_plain(layer)]
+    has_gpu = bool(tf.config.list_logical_devices("GPU"))  # Its kernels are fast.
+    layers = [
+        layer for layer in collect_nested_layers(networks) if _is_plain(layer) and not has_gpu
+    ]
     with replace_calls(layers, _call):
         yield
 
@@ -72,7 +75,8 @@ def convolve(
 
     @tf.custom_gradient
     def compute(images: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def gradient(upstream: tf.Tensor | tf.IndexedSlices) -> tuple[tf.Tensor, ...]:
+            upstream = tf.convert_to_tensor(upstream)
             by_images = convolve_transposed(upstream, kernel, None, images.shape[1:3], window)
             by_kernel = weight_gradient(images, upstream, window)
             return by_images, by_kernel, *(_sum_pixels(upstream) for _ in bias)
@@ -102,7 +106,8 @@ def convolve_transposed(
 
     @tf.custom_gradient
     def compute(outputs: tf.Tensor, kernel: tf.Tensor, *bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def gradient(upstream: tf.Tensor | tf.IndexedSlices) -> tuple[tf.Tensor, ...]:
+            upstream = tf.convert_to_tensor(upstream)
             by_kernel = weight_gradient(upstream, outputs, window)
             by_outputs = convolve(upstream, kernel, None, window)
             return by_outputs, by_kernel, *(_sum_pixels(upstream) for _ in bias)
@@ -120,7 +125,8 @@ def _add_bias(images: tf.Tensor, *bias: tf.Tensor) -> tf.Tensor:
 
 
 def _sum_pixels(images: tf.Tensor) -> tf.Tensor:
-    """Return the sum [C] of all pixels: a product, because the reduction uses one core."""
+    """Return the sum [C] over all pixels."""
+    # A product, because the reduction uses one core.
     pixels = tf.reshape(images, [-1, images.shape[-1]])
     return tf.reshape(tf.matmul(tf.ones([1, tf.shape(pixels)[0]], images.dtype), pixels), [-1])
 
@@ -134,6 +140,10 @@ def weight_gradient(images: tf.Tensor, upstream: tf.Tensor, window: Window) -> t
       window: geometry of the convolution.
     """
     channels, filters = images.shape[-1], upstream.shape[-1]
+    with tf.control_dependencies(
+        [upstream]
+    ):  # Else the patches are made, and kept, from the start.
+        images = tf.identity(images)
     patches = tf.reshape(_patches(images, window), [-1, math.prod(window.kernel) * channels])
     product = tf.matmul(patches, tf.reshape(upstream, [-1, filters]), transpose_a=True)
     return tf.reshape(product, [*window.kernel, channels, filters])
@@ -141,7 +151,7 @@ def weight_gradient(images: tf.Tensor, upstream: tf.Tensor, window: Window) -> t
 
 def _patches(images: tf.Tensor, window: Window) -> tf.Tensor:
     """Return the pixels under the kernel, [N, outputs * kernel height * kernel width, C]."""
-    zeros = [window.padded(axis, images.shape[1 + axis]) for axis in (0, 1)]
+    zeros = [window.padding_of(axis, images.shape[1 + axis]) for axis in (0, 1)]
     padded = tf.pad(images, [(0, 0), *zeros, (0, 0)])
     size = padded.shape[1:3]
     rows, columns = (
