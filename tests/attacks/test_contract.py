@@ -195,7 +195,8 @@ def test_images_that_already_fool_the_model_are_left_unchanged(
     attack, model, victim_images, victim_labels
 ):
     wrong = (victim_labels + 1) % 5
-    targets = {"targets": victim_labels} if attack in TARGETED else {}
+    is_aimed = attack in TARGETED or getattr(attack, "targets", "any") != "any"
+    targets = {"targets": victim_labels} if is_aimed else {}
     result = attack.run(model, victim_images, wrong, **targets)
     # PGD and APGD evaluate an image only after its random start.
     if not isinstance(attack, (PGD, APGDCE, APGDDLR)):
