@@ -29,6 +29,10 @@ tf.config.set_logical_device_configuration(
 tf.config.experimental.enable_op_determinism()
 tf.random.set_seed(0)
 
+# To trace a function makes many objects that live on. With Python's own thresholds, collections would
+# visit them again and again.
+gc.set_threshold(50_000, 20, 50)
+
 SHAPE = (12, 12, 1)
 
 
@@ -41,12 +45,16 @@ def temporary_image_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield
 
 
-@pytest.fixture(scope="module")
-def quick_garbage_collection() -> Iterator[None]:
-    """Let `gc.collect` visit only objects of this module: those of all tests before take it seconds."""
+@pytest.fixture(scope="module", autouse=True)
+def quick_garbage_collection() -> None:
+    """Let collections visit only objects of this module: those of all tests before take it seconds."""
+    gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Let pytest's own collections at its end visit nothing."""
+    gc.freeze()
 
 
 @pytest.fixture

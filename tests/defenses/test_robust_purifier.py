@@ -144,6 +144,7 @@ def test_noise_and_mask_change_training_images_only(toy_model, toy_images):
     np.testing.assert_array_equal(defense.purify(toy_images[:4]), defense.purify(toy_images[:4]))
 
 
+@pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
 def test_earlier_parts_of_a_composition_are_trained_through(toy_model, toy_split):
     composition = get_defense_class("bit_depth+robust_purifier")(
@@ -259,6 +260,7 @@ def interrupt_after(defense, validations):
     defense.make_validator = make_interrupted
 
 
+@pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
 def test_a_composition_keeps_the_most_robust_weights_too(toy_model, toy_split, monkeypatch):
     """The part's accuracies under PGD are 80 %, 90 % and 10 %: training has collapsed."""
@@ -278,6 +280,7 @@ def test_a_composition_keeps_the_most_robust_weights_too(toy_model, toy_split, m
         np.testing.assert_array_equal(kept, best)
 
 
+@pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
 def test_all_figures_of_a_validation_are_those_of_the_averaged_weights(
     toy_model, toy_split, monkeypatch

@@ -45,11 +45,6 @@ def make_grid(name="apeganpp", tables=None, dataset=None, budget="cpu"):
     return PaperGrid(loaded, loaded.select(tables, dataset), load_budget(budget))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_garbage_collection_after_targets(quick_garbage_collection):
-    """The scheduler collects garbage after each target."""
-
-
 @pytest.fixture(scope="session")
 def small_papers(tmp_path_factory):
     """Folder with the CSV and TOML files of the small paper."""

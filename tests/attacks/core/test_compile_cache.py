@@ -19,8 +19,6 @@ from tfdefense.attacks.core.compile_cache import clear_compile_cache, count_comp
 from tfdefense.attacks.core.weak_model_cache import WeakModelCache, weak_reference
 from tfdefense.classifiers import FrozenClassifier
 
-pytestmark = pytest.mark.usefixtures("quick_garbage_collection")
-
 
 class TracedModel:
     """Model that counts the traces of the attacks on it."""

@@ -13,8 +13,6 @@ from tfdefense.attacks.core.counted_model import CountedModel, counted_model
 from tfdefense.errors import UserError
 from tfdefense.networks.surrogates import DeclaredSurrogates, choose_surrogate, use_surrogates
 
-pytestmark = pytest.mark.usefixtures("quick_garbage_collection")
-
 
 def test_it_has_the_logits_and_the_gradient_of_the_model(toy_model, toy_images):
     counted = CountedModel(toy_model, (12, 12, 1))

@@ -68,10 +68,7 @@ def saved_model_cli(exported, toy_images, expected, tmp_path_factory):
         "serving_default": ("serving_default", toy_images),
         "purify": ("purify", toy_images),
         "classify": ("classify", expected["purified"]),
-        **{
-            name: ("serving_default", change(toy_images).astype(np.float32))
-            for name, (change, _) in INVALID.items()
-        },
+        "invalid": ("serving_default", 255 * toy_images),
     }
     folders = {name: tmp_path_factory.mktemp("cli") for name in ("show", *inputs)}
     commands = [(str(folders["show"]), ["show", "--dir", str(exported), "--all"])]
@@ -128,12 +125,12 @@ def test_saved_model_cli_shows_inputs_and_outputs(saved_model_cli, served_defens
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mistake", INVALID)
-def test_saved_model_cli_prints_the_mistake_in_invalid_images(saved_model_cli, mistake):
-    _, sentence = INVALID[mistake]
-    assert saved_model_cli[mistake].status != 0
-    assert "InvalidArgumentError" in saved_model_cli[mistake].stderr
-    assert sentence in saved_model_cli[mistake].stderr
+def test_saved_model_cli_prints_the_mistake_in_invalid_images(saved_model_cli):
+    """The C program, which reads the same graph, gets every mistake."""
+    _, sentence = INVALID["range"]
+    assert saved_model_cli["invalid"].status != 0
+    assert "InvalidArgumentError" in saved_model_cli["invalid"].stderr
+    assert sentence in saved_model_cli["invalid"].stderr
 
 
 @pytest.mark.slow
