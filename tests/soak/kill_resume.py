@@ -43,7 +43,8 @@ def command(run, arguments):
     """Return the command that trains into `run`."""
     flags = [
         *(f"--defense={arguments.defense}", f"--epochs={arguments.epochs}", f"--run={run}"),
-        *("--batch_size=64", "--attacks=fgsm", "--images=50", "--white_box_images=5"),
+        *("--batch_size=64", f"--mixed_precision={arguments.mixed_precision}"),
+        *("--attacks=fgsm", "--images=50", "--white_box_images=5"),
     ]
     if arguments.classifier:
         flags.append(f"--classifier={Path(arguments.classifier).resolve()}")
@@ -122,6 +123,7 @@ def steps_done(checkpoints):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--defense", default="apeganpp")
+    parser.add_argument("--mixed_precision", default="float32", help="flag of bin/train")
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument(
@@ -144,6 +146,7 @@ def main():
     result = {
         "soak": "kill_resume",
         "defense": arguments.defense,
+        "mixed_precision": arguments.mixed_precision,
         "kills": killed,
         "kills_in_a_write": partial,
         "compared": len(common),
