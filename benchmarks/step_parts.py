@@ -22,12 +22,7 @@ from our_training import BATCH, TRAININGS, OurTraining
 from tfdefense.training.averaging_optimizers import AveragingAdam
 
 ALL = "all"
-CONTEXTS = {
-    "fused_batch_norm": "use_fused_batch_norm",
-    "folded_batch_norm": "use_folded_batch_norm",
-    "patch_products": "use_patch_products",
-}
-PARTS = (*CONTEXTS, "adam")
+PARTS = ("fused_batch_norm", "folded_batch_norm", "patch_products", "adam")
 
 
 def without(part):
@@ -36,9 +31,8 @@ def without(part):
         return mock.patch.object(AveragingAdam, "update_step", keras.optimizers.Adam.update_step)
     if part == ALL:
         return contextlib.nullcontext()
-    return mock.patch(
-        f"tfdefense.training.trainer.{CONTEXTS[part]}", return_value=contextlib.nullcontext()
-    )
+    context = f"tfdefense.training.trainer.use_{part}"
+    return mock.patch(context, return_value=contextlib.nullcontext())
 
 
 def main():

@@ -64,12 +64,11 @@ def _find_pairs(layers: Sequence[Any]) -> Iterator[tuple[keras.Layer, keras.Laye
     """Yield (convolution, batch normalisation) pairs that can be folded."""
     outputs, called_otherwise = set(), set()
     for layer in layers:
-        inside = [other for other in collect_nested_layers([layer]) if other is not layer]
         if type(layer).__module__.startswith(_MODELS):
             found = getattr(layer, "outputs", None) or ()
             outputs |= {output._keras_history.operation for output in found}
         else:
-            called_otherwise |= set(inside)
+            called_otherwise |= set(collect_nested_layers([layer])) - {layer}
     for norm in layers:
         layer = _convolution_before(norm)
         if layer is not None and layer not in outputs and not {layer, norm} & called_otherwise:

@@ -53,10 +53,9 @@ def use_patch_products(networks: Iterable[keras.Layer]) -> Iterator[None]:
     Gradients equal those of TensorFlow up to rounding, and so do gradients of gradients by the images.
     All other layers, subclasses, groups and dilations stay unchanged.
     """
-    has_gpu = bool(tf.config.list_logical_devices("GPU"))  # Its kernels are fast.
-    layers = [
-        layer for layer in collect_nested_layers(networks) if _is_plain(layer) and not has_gpu
-    ]
+    if tf.config.list_logical_devices("GPU"):  # Its kernels are fast.
+        networks = ()
+    layers = [layer for layer in collect_nested_layers(networks) if _is_plain(layer)]
     with replace_calls(layers, _call):
         yield
 
@@ -140,9 +139,8 @@ def weight_gradient(images: tf.Tensor, upstream: tf.Tensor, window: Window) -> t
       window: geometry of the convolution.
     """
     channels, filters = images.shape[-1], upstream.shape[-1]
-    with tf.control_dependencies(
-        [upstream]
-    ):  # Else the patches are made, and kept, from the start.
+    # Without the dependency, the forward pass makes the patches, and they stay in memory.
+    with tf.control_dependencies([upstream]):
         images = tf.identity(images)
     patches = tf.reshape(_patches(images, window), [-1, math.prod(window.kernel) * channels])
     product = tf.matmul(patches, tf.reshape(upstream, [-1, filters]), transpose_a=True)
