@@ -3,20 +3,21 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 ARGS ?=
-# A part of the suite says nothing about the coverage of the package.
-COVERAGE := $(if $(ARGS),,--cov=tfdefense --cov-report=term:skip-covered)
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses=2
 
-.PHONY: train test test-fast check docs setup setup-dev clean
+.PHONY: train test test-fast coverage check docs setup setup-dev clean
 
 train: $(INSTALLED)  ## Trains APE-GAN++ on the embedded digits, evaluates, exports: make train ARGS="--dataset=mnist"
 	bin/train --defense=apeganpp $(ARGS)
 
-test: check docs  ## Everything; with ARGS="tests/attacks -k linear" a part of the suite, without coverage.
-	$(PYTEST) --dist=loadfile $(COVERAGE) $(ARGS)
+test: check docs  ## Everything; with ARGS="tests/attacks -k linear" a part of the suite.
+	$(PYTEST) --dist=loadfile $(ARGS)
 
 test-fast: $(INSTALLED_DEV)  ## The daily loop: the suite without slow tests.
 	$(PYTEST) --dist=worksteal -m "not slow" $(ARGS)
+
+coverage: $(INSTALLED_DEV)  ## The whole suite with the coverage of the package: an error below 90 %.
+	$(PYTEST) --dist=loadfile --cov=tfdefense --cov-report=term:skip-covered
 
 check: $(INSTALLED_DEV)  ## Style, import contracts, types.
 	$(VENV)/bin/ruff check .

@@ -36,7 +36,10 @@ def batch_of(split):
             PGD(epsilon=0.3 * 0.5, steps=1, relative_step_size=1.25, seed=4),
         ),
         ({"inner_attack": "fgsm", "inner_epsilon": 0.2}, FGSM(epsilon=0.2 * 0.5)),
-        ({"inner_attack": "nfgsm"}, NoiseFGSM(epsilon=0.3 * 0.5, seed=4)),
+        (
+            {"inner_attack": "nfgsm", "inner_noise": 1.0},
+            NoiseFGSM(epsilon=0.3 * 0.5, seed=4, noise=1.0),
+        ),
         (
             {"inner_norm": "l2", "inner_steps": 2},
             PGD(epsilon=1.5 * 0.5, steps=2, relative_step_size=1.0, seed=4, norm="l2"),
@@ -166,6 +169,7 @@ def test_earlier_parts_of_a_composition_are_trained_through(toy_model, toy_split
         ({"noise": -0.5}, "--noise=-0.5: 0 or more"),
         ({"clip": -1.0}, "--clip=-1.0: 0 or more"),
         ({"widths": (8,)}, "--widths=8: two or more"),
+        ({"inner_noise": -1.0}, "--inner_noise=-1.0: 0 or more"),
         ({"inner_start": "block"}, "Did you mean 'blocks'"),
         ({"inner_start": "blocks", "inner_norm": "l2"}, "--inner_start=blocks: only for"),
         ({"inner_queries": -1}, "--inner_queries=-1: 0 or more"),

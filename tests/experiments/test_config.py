@@ -25,6 +25,7 @@ from tfdefense.experiments.plan import plan_training
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.stored_config import StoredConfig
 
+LEARNED = [name for name in DEFENSES.names() if DefenseConfig(name).learned_class]
 SEQUENCES = ["magnet+bit_depth+apeganpp", "bit_depth+spatial_smoothing"]
 CANDIDATES = {
     int: [0, 1, 2, 3, 8, 128],
@@ -233,9 +234,34 @@ def test_flags_replace_the_values_of_a_resumed_run():
     assert pairs.init_run == InputDirectory("c")
 
 
+def test_a_recipe_gives_values_to_flags_that_are_not_given():
+    flags = {"defense": "robust_purifier", "recipe": "color", "blocks": (0, 2, 2, 1)}
+    config = experiment_from_flags({**flags, "epochs": 3, "batch_size": 64})
+    assert (config.training.epochs, config.defense.hyperparameters.blocks) == (3, (0, 2, 2, 1))
+    assert config.defense.hyperparameters.inner_attack == "nfgsm"
+    assert experiment_from_flags(flags).training.epochs == 16
+    assert read_back(config).defense == config.defense  # It is stored as its values.
+    assert experiment_from_flags({**flags, "epochs": 3, "batch_size": 64}, config) == config
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_every_recipe_has_only_flags_of_its_defence(name):
+    for recipe in DEFENSES.get(name).recipes:
+        experiment_from_flags({"defense": name, "recipe": recipe})
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (
+            {"defense": "apegan", "recipe": "color"},
+            "--recipe=color: --defense=apegan has no recipes",
+        ),
+        ({"defense": "bit_depth", "recipe": "color"}, "--defense=bit_depth has no recipes"),
+        (
+            {"defense": "robust_purifier", "recipe": "colour"},
+            "unknown --recipe 'colour'. Did you mean 'color'",
+        ),
         ({}, "--defense: none given. Known: adversarial_training,"),
         ({"defense": "apegam"}, "unknown defense 'apegam'. Did you mean 'apegan'"),
         ({"defense": "bit_depth", "epochs": 3}, "--epochs: not a setting of --defense=bit_depth"),

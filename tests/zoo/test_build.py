@@ -51,3 +51,18 @@ def test_a_run_with_a_report_can_be_added_and_one_without_cannot(tmp_path, digit
 def test_a_call_without_runs_is_an_error(capsys):
     assert main([]) == 2
     assert "RUN: none given" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--unreliable"], "--unreliable: a name and a reason in quotes are needed"),
+        (
+            ["--unreliable", "apeganpp/mnist/lenett", "x"],
+            "unknown purifier 'apeganpp/mnist/lenett'",
+        ),
+    ],
+)
+def test_a_purifier_cannot_be_marked_without_its_name_and_a_reason(capsys, arguments, message):
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err

@@ -14,6 +14,7 @@ from tfdefense.zoo.pretrained import (
     MODELS,
     list_pretrained,
     load_pretrained,
+    mark_unreliable,
     save_pretrained,
 )
 
@@ -52,6 +53,29 @@ def test_a_small_classifier_is_included_and_a_large_one_is_not(
     save_pretrained(defense, "apegan/toy/large", "", models)
     with pytest.raises(UserError, match="apegan/toy/large: its classifier is too large"):
         load_pretrained("apegan/toy/large", models).classifier()
+
+
+def test_an_unreliable_purifier_says_so_in_its_card_and_when_it_is_loaded(saved, recwarn):
+    models = saved[1]
+    assert load_pretrained("apegan/toy/cnn", models).unreliable == ""
+    assert not recwarn.list
+    reason = "auto_attack leaves 3.0 % (n = 1,000)."
+    mark_unreliable("apegan/toy/cnn", reason, models)
+    with pytest.warns(UserWarning, match=re.escape(f"its card is unreliable: {reason}")):
+        pretrained = load_pretrained("apegan/toy/cnn", models)
+    assert pretrained.unreliable == reason
+    assert pretrained.card == f"# card\n\n**Unreliable.** {reason}\n"
+    with (
+        pytest.warns(UserWarning, match="unreliable"),
+        pytest.raises(UserError, match="is marked already: auto_attack leaves"),
+    ):
+        mark_unreliable("apegan/toy/cnn", "Another reason.", models)
+
+
+def test_a_purifier_is_not_marked_without_a_reason(saved):
+    with pytest.raises(UserError, match="REASON: empty"):
+        mark_unreliable("apegan/toy/cnn", " ", saved[1])
+    assert load_pretrained("apegan/toy/cnn", saved[1]).unreliable == ""
 
 
 def test_a_classifier_of_other_images_is_rejected(saved):

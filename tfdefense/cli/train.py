@@ -91,6 +91,13 @@ def command_flags() -> CommandFlags:
 
 def _add_training_flags(flags: CommandFlags) -> None:
     flags.add(
+        "how",
+        "recipe",
+        str,
+        "Values for flags that are not given: color, of robust_purifier for colour images (default: those"
+        " of each flag).",
+    )
+    flags.add(
         "where", "run", str, "Run directory (default: runs/<dataset>-<classifier>-<defense>)."
     )
     flags.add(

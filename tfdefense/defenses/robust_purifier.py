@@ -21,6 +21,7 @@ attacked images, in training only. Algorithm, for each batch:
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -38,7 +39,7 @@ from tfdefense.defenses.core.inner_attack import (
 from tfdefense.defenses.core.mixed_attack import craft_by_drawn_attack
 from tfdefense.defenses.core.optimizer import ADAM_BETAS, make_adam
 from tfdefense.defenses.core.probed_defense import ProbedDefense
-from tfdefense.defenses.core.robust_purifier_config import RobustPurifierConfig
+from tfdefense.defenses.core.robust_purifier_config import COLOR_RECIPE, RobustPurifierConfig
 from tfdefense.defenses.core.robust_validator import make_robust_validator
 from tfdefense.defenses.core.wgan_gp import CriticTrainer
 from tfdefense.networks.critic import Critic
@@ -68,6 +69,7 @@ class RobustPurifier(ProbedDefense, GeneratorDefense):
     summary = "Purifier trained against PGD through itself and a frozen classifier (Madry 2018, AToP 2024)"
     config_type = RobustPurifierConfig
     config: RobustPurifierConfig
+    recipes = MappingProxyType({"color": COLOR_RECIPE})
     # One CPU core computes about 1,500 images a second.
     budget = EvaluationBudget(random_perturbations=2_000)
 

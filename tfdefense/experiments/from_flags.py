@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfdefense.classifiers.resolve import require_known
 from tfdefense.defenses.registry import DEFENSES
-from tfdefense.errors import require
+from tfdefense.errors import require, unknown_name
 from tfdefense.evaluation.protocol import EvaluationConfig
 from tfdefense.experiments.classifier_config import ClassifierExperiment
 from tfdefense.experiments.config import DefenseConfig, ExperimentConfig, TrainingConfig
@@ -33,12 +33,13 @@ def experiment_from_flags(
 
     Args:
       given: flag name -> value of the flags of data, classifier, defence and training that were given.
+        `recipe` names values of the defence for flags that were not given.
       stored: config of the run that is resumed; its values are used for flags that are not given.
         `--dataset` and `--classifier` also replace what the run says of the old one.
       evaluation: how to evaluate.
 
     Raises:
-      UserError: no defence, a flag that it does not have, or a value that it does not take.
+      UserError: no defence, a flag or recipe that it does not have, or a value that it does not take.
     """
     name = given.get("defense", stored.defense.defense if stored else None)
     require(name is not None, f"--defense: none given. Known: {', '.join(DEFENSES.names())}.")
@@ -46,6 +47,7 @@ def experiment_from_flags(
         stored_defense, stored_training = DefenseConfig(name), TrainingConfig()
     else:
         stored_defense, stored_training = stored.defense, stored.training or TrainingConfig()
+    given = _with_recipe(stored_defense, given)
     _require_flags_of(stored_defense, given)
     hyperparameters = _replaced(stored_defense.hyperparameters, given)
     return ExperimentConfig(
@@ -117,6 +119,21 @@ def _training_from_flags(given: Mapping[str, Any], stored: TrainingConfig) -> Tr
         directories["init_run"] = InputDirectory(given["init_run"])
     others = {name: value for name, value in given.items() if name not in ("pairs", "init_run")}
     return _replaced(stored, {**others, **directories})
+
+
+def _with_recipe(defense: DefenseConfig, given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the given flags without `recipe`, and those that it stands for."""
+    if "recipe" not in given:
+        return given
+    recipe, learned_class = given["recipe"], defense.learned_class
+    recipes = learned_class.recipes if learned_class else {}
+    require(
+        bool(recipes),
+        f"--recipe={recipe}: --defense={defense.defense} has no recipes. Leave it out.",
+    )
+    if recipe not in recipes:
+        raise unknown_name("--recipe", recipe, recipes)
+    return {**recipes[recipe], **{flag: given[flag] for flag in given if flag != "recipe"}}
 
 
 def _require_flags_of(defense: DefenseConfig, given: Mapping[str, Any]) -> None:

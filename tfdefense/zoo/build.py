@@ -1,8 +1,11 @@
 """Command that adds trained purifiers to the zoo, each with a card from its report.
 
 python -m tfdefense.zoo.build RUN ...
+python -m tfdefense.zoo.build --unreliable NAME REASON
 
-Each RUN is a run directory of bin/train or bin/reproduce that bin/evaluate has evaluated.
+Each RUN is a run directory of bin/train or bin/reproduce that bin/evaluate has evaluated. With
+--unreliable, the card of the purifier NAME says REASON, and loading it warns: for a card whose figure
+a stronger attack has lowered.
 """
 
 import dataclasses
@@ -22,7 +25,13 @@ from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.progress import print_line
-from tfdefense.zoo.pretrained import MODELS, Pretrained, load_pretrained, save_pretrained
+from tfdefense.zoo.pretrained import (
+    MODELS,
+    Pretrained,
+    load_pretrained,
+    mark_unreliable,
+    save_pretrained,
+)
 
 _COLUMNS = 100
 
@@ -130,8 +139,12 @@ def _wrap_line(line: str) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Add the purifiers of all given runs and return the exit status."""
+    """Add the purifiers of all given runs, or mark one, and return the exit status."""
     try:
+        if arguments[:1] == ["--unreliable"]:
+            require(len(arguments) == 3, "--unreliable: a name and a reason in quotes are needed.")
+            mark_unreliable(arguments[1], arguments[2])
+            return 0
         require(
             bool(arguments),
             "RUN: none given. Run directories that bin/evaluate has evaluated are needed.",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ SCHEMA = 1
 MODELS = Path(__file__).parent / "models"
 _CONFIG, _WEIGHTS, _CARD = "config.json", "weights.npz", "card.md"
 # Size in bytes up to which the classifier is stored with the purifier.
-_LARGEST_CLASSIFIER = 1_000_000
+_LARGEST_CLASSIFIER = 2_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Pretrained:
       weights: "<network>/<index>" -> float16 array.
       card: measured accuracy, as Markdown.
       classifier_path: file of the classifier that it was trained with; None if that is not included.
+      unreliable: why the accuracy on the card is not to be relied on, such as a stronger attack that
+        lowered it; "" if it is.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Pretrained:
     weights: Mapping[str, np.ndarray] = dataclasses.field(repr=False)
     card: str = dataclasses.field(repr=False)
     classifier_path: Path | None = None
+    unreliable: str = ""
 
     def classifier(self) -> FrozenClassifier:
         """Load the classifier that the purifier was trained with.
@@ -119,6 +123,8 @@ def list_pretrained(models: Path = MODELS) -> list[str]:
 def load_pretrained(name: str, models: Path = MODELS) -> Pretrained:
     """Load a trained purifier.
 
+    A warning tells why, if the card of this purifier is unreliable.
+
     Args:
       name: "<defense>/<dataset>/<classifier>", one of `list_pretrained`.
       models: directory of the purifiers.
@@ -136,10 +142,13 @@ def load_pretrained(name: str, models: Path = MODELS) -> Pretrained:
         with np.load(directory / _WEIGHTS) as file:
             weights = {key: file[key] for key in file.files}
         card = (directory / _CARD).read_text(encoding="utf-8")
+        unreliable = str(config.get("unreliable", ""))
         fields = {key: config[key] for key in ("defense", "hyperparameters", "num_classes", "seed")}
         image_shape = tuple(config["image_shape"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{directory}: damaged ({error}). Install the package again.") from error
+    if unreliable:
+        warnings.warn(f"{name}: its card is unreliable: {unreliable}", stacklevel=2)
     classifier_path = RunDirectory(directory).classifier_path
     return Pretrained(
         name=name,
@@ -147,8 +156,29 @@ def load_pretrained(name: str, models: Path = MODELS) -> Pretrained:
         weights=weights,
         card=card,
         classifier_path=classifier_path if classifier_path.is_file() else None,
+        unreliable=unreliable,
         **fields,
     )
+
+
+def mark_unreliable(name: str, reason: str, models: Path = MODELS) -> None:
+    """Say in configuration and card of a purifier why its accuracy is not to be relied on.
+
+    Args:
+      name: "<defense>/<dataset>/<classifier>", one of `list_pretrained`.
+      reason: one sentence, such as "auto_attack of version 0.3 leaves 88.0 % (n = 1,000).".
+      models: directory of the purifiers.
+
+    Raises:
+      UserError: an unknown name, damaged files, a purifier that is marked already, or no reason.
+    """
+    require(bool(reason.strip()), "REASON: empty. Say which figure is wrong, and by what.")
+    pretrained = load_pretrained(name, models)
+    require(not pretrained.unreliable, f"{name}: is marked already: {pretrained.unreliable}")
+    title, _, rest = pretrained.card.partition("\n")
+    write_text_file(models / name / _CARD, f"{title}\n\n**Unreliable.** {reason}\n{rest}")
+    config = json.loads((models / name / _CONFIG).read_text(encoding="utf-8"))
+    _write_config(models / name, {**config, "unreliable": reason})
 
 
 def save_pretrained(defense: Defense, name: str, card: str, models: Path = MODELS) -> Path:
@@ -186,5 +216,9 @@ def save_pretrained(defense: Defense, name: str, card: str, models: Path = MODEL
         "seed": defense.seed,
         "made_with": package_versions(),
     }
-    write_text_file(directory / _CONFIG, json.dumps(config, indent=2) + "\n")
+    _write_config(directory, config)
     return directory
+
+
+def _write_config(directory: Path, config: Mapping[str, Any]) -> None:
+    write_text_file(directory / _CONFIG, json.dumps(config, indent=2) + "\n")

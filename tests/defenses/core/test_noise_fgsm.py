@@ -27,6 +27,16 @@ def test_a_step_of_epsilon_follows_noise_of_twice_epsilon_without_projection():
     assert np.abs(moved).max() > 2.5 * EPSILON  # It leaves the ball, which is its purpose.
 
 
+def test_noise_is_the_largest_noise_in_multiples_of_epsilon():
+    images = np.full((64, 4, 4, 1), 0.5, np.float32)
+    images += np.linspace(0, 0.01, 64, dtype=np.float32)[:, None, None, None]
+    labels = np.zeros(64, np.int32)
+    attack = NoiseFGSM(epsilon=EPSILON, seed=3, noise=0.5)
+    noise = attack(linear_model, images, labels).numpy() - images + EPSILON
+    assert np.abs(noise).max() <= 0.5 * EPSILON + 1e-6
+    assert np.abs(noise).max() > 0.45 * EPSILON
+
+
 def test_the_step_starts_at_the_noisy_image_in_range():
     """As in the authors' code: black pixels with noise below 0 still rise by epsilon."""
     images, labels = np.zeros((16, 4, 4, 1), np.float32), np.ones(16, np.int32)

@@ -49,6 +49,12 @@ class InnerAttackConfig:
         "random start of pgd: uniform in the ball, or blocks: at its corners, with one sign for each"
         " block or stripe",
     )
+    inner_noise: float = hyperparameter(
+        NoiseFGSM.noise,
+        "largest noise of the inner attack, if it is nfgsm, in multiples of epsilon; less noise keeps more"
+        " clean accuracy, and risks overfitting to the single step",
+        omit_default=True,
+    )
 
     def __post_init__(self) -> None:
         if self.inner_attack not in INNER_ATTACKS:
@@ -70,6 +76,8 @@ class InnerAttackConfig:
             self.inner_attack != "nfgsm" or self.inner_norm == "linf",
             f"--inner_norm={self.inner_norm}: --inner_attack=nfgsm needs linf.",
         )
+        noise = self.inner_noise
+        require(0 <= noise < math.inf, f"--inner_noise={noise}: 0 or more is needed.")
 
     @property
     def needs_probe(self) -> bool:
@@ -109,7 +117,7 @@ def make_inner_attack(
     if config.inner_attack == "fgsm":
         return FGSM(epsilon=epsilon, norm=norm)
     if config.inner_attack == "nfgsm":
-        return NoiseFGSM(epsilon=epsilon, seed=seed)
+        return NoiseFGSM(epsilon=epsilon, seed=seed, noise=config.inner_noise)
     if config.inner_attack == "fast":
         return PGD(epsilon=epsilon, norm=norm, steps=1, relative_step_size=_FAST_STEP, seed=seed)
     return PGD(

@@ -18,9 +18,6 @@ from tfdefense.attacks.core.input_gradients import is_zero
 from tfdefense.attacks.core.model import Model
 from tfdefense.attacks.pgd import random_perturbation
 
-# The noise is uniform in [-k * epsilon, k * epsilon], with the authors' default k = 2.
-_NOISE = 2.0
-
 
 @dataclasses.dataclass(frozen=True)
 class NoiseFGSM(BoundedAttack):
@@ -28,23 +25,25 @@ class NoiseFGSM(BoundedAttack):
 
     Both clip to [0, 1].
 
-    It is for training only, because it leaves the ball: the noise alone is up to 2 epsilon, and
+    It is for training only, because it leaves the ball: the noise alone is up to k epsilon, and
     nothing brings x' back. This is what prevents catastrophic overfitting to a single step.
 
     Attributes:
       seed: seed of the noise. The noise of an image depends on the seed and the image, not on its
         batch.
+      noise: k of the paper: the noise is uniform in [-k epsilon, k epsilon]. The authors' default is 2.
     """
 
     name = "nfgsm"
     allowed_norms = ("linf",)
     seed: int | tf.Tensor = 0
+    noise: float = 2.0
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> AdversarialBatch:
         keys = per_image_random.image_keys(images, self.seed)
-        noise = random_perturbation(keys, images, 0, _NOISE * self.epsilon, self.norm)
+        noise = random_perturbation(keys, images, 0, self.noise * self.epsilon, self.norm)
         noisy = tf.clip_by_value(images + noise, 0.0, 1.0)
         gradient = cross_entropy_gradient(model, noisy, labels, targets)
         moved = tf.clip_by_value(noisy + self.epsilon * tf.sign(gradient), 0.0, 1.0)

@@ -1,6 +1,8 @@
 """Hyperparameters of the robust purifier."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from tfdefense.defenses.core.generator_defense import GeneratorConfig
 from tfdefense.defenses.core.hyperparameters import (
@@ -11,6 +13,23 @@ from tfdefense.defenses.core.hyperparameters import (
 )
 from tfdefense.defenses.core.inner_attack import InnerAttackConfig
 from tfdefense.errors import require
+
+# For 32x32 colour images at 8/255, chosen on validation images of GTSRB: docs/explanation/colour.md.
+COLOR_RECIPE: Mapping[str, Any] = {
+    "generator": "residual_unet",
+    "widths": (32, 64, 128, 128),
+    "blocks": (0, 2, 1, 1),
+    "thresholds": 0,
+    "inner_attack": "nfgsm",
+    "inner_noise": 1.0,
+    "auxiliary_weight": 0.5,
+    "mse_weight": 0.1,
+    "learning_rate": 3e-3,
+    "schedule": "triangle",
+    "weight_decay": 0.5,
+    "average": 0.995,
+    "epochs": 16,
+}
 
 
 @dataclasses.dataclass(frozen=True)
