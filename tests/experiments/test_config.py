@@ -240,7 +240,7 @@ def test_a_recipe_gives_values_to_flags_that_are_not_given():
     assert (config.training.epochs, config.defense.hyperparameters.blocks) == (3, (0, 2, 2, 1))
     assert config.defense.hyperparameters.inner_attack == "nfgsm"
     assert experiment_from_flags(flags).training.epochs == 16
-    assert read_back(config).defense == config.defense  # It is stored as its values.
+    assert config.to_settings().keys() & {"recipe", "inner_noise"} == {"inner_noise"}
     assert experiment_from_flags({**flags, "epochs": 3, "batch_size": 64}, config) == config
 
 
