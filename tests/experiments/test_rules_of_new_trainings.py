@@ -6,8 +6,10 @@ import pytest
 
 from tfdefense.defenses import get_defense_class
 from tfdefense.errors import UserError
+from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.from_flags import experiment_from_flags
 from tfdefense.experiments.load import load_defense, load_experiment
+from tfdefense.experiments.plan import create_run, plan_training
 from tfdefense.experiments.train import train_defense
 from tfdefense.training.run_directory import RunDirectory
 
@@ -61,3 +63,16 @@ def test_a_run_of_an_older_version_opens(flags, tmp_path, monkeypatch, given):
         train_defense(experiment_from_flags({**flags, **given}), run=run)
     assert load_defense(run).name == given["defense"]
     train_defense(load_experiment(run).config, run=run)
+
+
+@pytest.mark.parametrize(("given", "hinted"), [({}, True), ({"recipe": "color"}, False)])
+def test_a_recipe_for_colour_is_named_if_the_defaults_are_for_grey_images(
+    flags, tmp_path, capsys, given, hinted
+):
+    del flags["inner_steps"]
+    run, context = RunDirectory(tmp_path / "run"), ExperimentContext()
+    config = experiment_from_flags({"defense": "robust_purifier", **flags, **given})
+    create_run(plan_training(config, context, run), context)
+    assert ("Consider --recipe=color" in capsys.readouterr().out) == hinted
+    create_run(plan_training(config, context, run), context)
+    assert "--recipe" not in capsys.readouterr().out  # The run exists.

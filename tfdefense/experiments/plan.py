@@ -146,12 +146,27 @@ def create_run(plan: TrainingPlan, context: ExperimentContext) -> None:
     run, classifier, opened = plan.run, plan.classifier, None
     if classifier and classifier.path and (context.overwrite or not run.exists()):
         opened = _open_classifier(plan, classifier, context)
+    if (context.overwrite or not run.exists()) and _lacks_color_recipe(plan):
+        print_line(
+            f"{plan.config.defense.defense}: the defaults are for grey images, and these are in colour."
+            " Consider --recipe=color."
+        )
     run.create_or_reuse(plan.to_stored(), overwrite=context.overwrite)
     print_line(f"Run directory: {run.path}")
     is_missing = not run.has_classifier()  # All workers must ask.
     if classifier and is_missing:
         opened = opened or _open_classifier(plan, classifier, context)
         run.save_classifier(opened.model)
+
+
+def _lacks_color_recipe(plan: TrainingPlan) -> bool:
+    """Return whether a defence with a recipe for colour begins to learn from colour with its defaults."""
+    defense, learned_class = plan.config.defense, plan.config.defense.learned_class
+    if learned_class is None or "color" not in learned_class.recipes:
+        return False
+    return (
+        plan.dataset.image_shape[2] > 1 and defense.hyperparameters == learned_class.config_type()
+    )
 
 
 def _open_classifier(
