@@ -49,6 +49,7 @@ BAD = [
         ["train", "--defense=apeganpp", "--epohcs=3"],
         "unknown flag '--epohcs'. Did you mean '--epochs'?",
     ),
+    (["train", "--defense=apegan", "--recipe=color"], "--defense=apegan has no recipes. Leave"),
     (["train", "--defense=apeganpp", "now"], "'now': not a flag"),
     (["train", "--defense=apeganpp", "--run=notes"], "notes: exists and is not a run directory"),
     (["train", "--defense=apeganpp", "--run=/proc/nothing"], "/proc/nothing: cannot be written"),
