@@ -23,7 +23,7 @@ import keras
 import numpy as np
 import openvino
 
-from tests.serving.fake_server import SessionModel
+from tests.serving.session_model import SessionModel
 from tfdefense.classifiers.mnist_cnn import build_mnist_cnn
 from tfdefense.defenses import APEGANPlusPlus
 from tfdefense.serving import Variant, export, open_model

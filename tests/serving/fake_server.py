@@ -2,8 +2,14 @@
 
 It has TF Serving's gRPC stubs and REST paths on real sockets, and runs the real SavedModel in a
 TensorFlow session, as TF Serving does.
+
+    .venv/bin/python -m tests.serving.fake_server DIR [NAME] [--batching_parameters_file=FILE]
+
+serves the version DIR, prints both addresses, and ends when its input ends. With batching it then
+prints the number of batches, and of requests that were not alone in theirs.
 """
 
+import argparse
 import base64
 import contextlib
 import json
@@ -23,47 +29,22 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from tests.serving.batching import BatchingModel, BatchingParameters
+from tests.serving.session_model import SessionModel
+
 NAME = "apeganpp"
 
 
-class SessionModel:
-    """A SavedModel in a TensorFlow 1 session, with the checks that TF Serving makes itself."""
-
-    def __init__(self, path: Path) -> None:
-        self.version = int(path.name)
-        self.session = tf.compat.v1.Session(graph=tf.Graph())
-        with self.session.graph.as_default():
-            loaded = tf.compat.v1.saved_model.load(self.session, ["serve"], str(path))
-        self.signatures = dict(loaded.signature_def)
-
-    def predict(self, signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if signature not in self.signatures:
-            raise ValueError(f'Serving signature name: "{signature}" not found in signature def')
-        definition = self.signatures[signature]
-        if set(inputs) != set(definition.inputs):
-            raise ValueError(
-                f"input size does not match signature: {len(inputs)}!={len(definition.inputs)}"
-            )
-        feeds = {}
-        for name, values in inputs.items():
-            expected = tf.as_dtype(definition.inputs[name].dtype)
-            found = tf.as_dtype(values.dtype)
-            if expected != found:
-                raise ValueError(
-                    f"Expects arg[0] to be {expected.name} but {found.name} is provided"
-                )
-            feeds[definition.inputs[name].name] = values
-        fetches = {name: output.name for name, output in definition.outputs.items()}
-        try:
-            return self.session.run(fetches, feeds)
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError(error.message) from error
+def serve_model(path: Path, workers: int = 8) -> contextlib.AbstractContextManager[tuple[str, str]]:
+    """Serve the SavedModel at `path` as NAME; yield the gRPC and the REST address."""
+    return serve_loaded(SessionModel(path), workers)
 
 
 @contextlib.contextmanager
-def serve_model(path: Path, workers: int = 8) -> Iterator[tuple[str, str]]:
-    """Serve the SavedModel at `path` as NAME; yield the gRPC and the REST address."""
-    model = SessionModel(path)
+def serve_loaded(
+    model: SessionModel | BatchingModel, workers: int = 8
+) -> Iterator[tuple[str, str]]:
+    """Serve the model as NAME, then close it; answer `workers` gRPC requests at a time."""
     server = grpc.server(
         ThreadPoolExecutor(workers), options=[("grpc.max_receive_message_length", -1)]
     )
@@ -78,11 +59,11 @@ def serve_model(path: Path, workers: int = 8) -> Iterator[tuple[str, str]]:
         rest.shutdown()
         rest.server_close()
         server.stop(None).wait()
-        model.session.close()
+        model.close()
 
 
 class _GrpcService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, model: SessionModel) -> None:
+    def __init__(self, model: SessionModel | BatchingModel) -> None:
         self.model = model
 
     def Predict(self, request, context):
@@ -115,7 +96,7 @@ class _GrpcService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 class _RestHandler(BaseHTTPRequestHandler):
-    model: SessionModel
+    model: SessionModel | BatchingModel
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
@@ -173,9 +154,18 @@ class _RestHandler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    # Serve the model at the path given, under the name given; print both addresses, and end when the
-    # input ends.
-    NAME = sys.argv[2] if len(sys.argv) > 2 else NAME
-    with serve_model(Path(sys.argv[1])) as found:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("path", type=Path)
+    parser.add_argument("name", nargs="?", default=NAME)
+    parser.add_argument("--batching_parameters_file", type=Path)
+    given = parser.parse_args()
+    NAME, file = given.name, given.batching_parameters_file
+    model = SessionModel(given.path)
+    if file:
+        text = file.read_text(encoding="utf-8")
+        model = BatchingModel(model, BatchingParameters.from_text(text))
+    with serve_loaded(model) as found:
         print(*found, flush=True)
         sys.stdin.read()
+    if file:
+        print(model.batches, model.joined)

@@ -1,12 +1,20 @@
 """Clients of a server: unreachable servers, other models, and mixed requests."""
 
+import dataclasses
 import socket
 
 import pytest
 
 from tests.serving import fake_server
+from tests.serving.batching import BatchingModel
+from tests.serving.guide import guide_batching
+from tests.serving.session_model import SessionModel
+from tests.soak.mixed_requests import send_requests
 from tests.soak.serving_load import run_requests
 from tfdefense.cli.main import main
+from tfdefense.serving import open_model
+from tfdefense.serving.client.grpc_client import GrpcClient
+from tfdefense.serving.client.rest_client import RestClient
 
 
 @pytest.fixture
@@ -60,3 +68,18 @@ def test_mixed_requests_get_right_outputs_or_clear_errors(exported):
     result = run_requests(exported, 100)
     assert (result["requests"], result["first_wrong"], result["wrong"]) == (100, [], 0)
     assert 25 < result["refused"] < 97
+
+
+@pytest.mark.slow
+def test_requests_that_the_server_joins_get_right_outputs_too(exported):
+    """The short form of `tests/soak/serving_load.py --batching`."""
+    # A longer wait than in the guide, so that more requests are joined.
+    parameters = dataclasses.replace(guide_batching(), batch_timeout_micros=50_000)
+    model = BatchingModel(SessionModel(exported), parameters)
+    with fake_server.serve_loaded(model) as (grpc_address, rest_address):
+        name = fake_server.NAME
+        clients = [GrpcClient(grpc_address, name), RestClient(rest_address, name)]
+        result = send_requests(clients, open_model(exported), 100, batching=True)
+    assert (result["requests"], result["first_wrong"], result["wrong"]) == (100, [], 0)
+    assert 2 < result["refused"] < 30
+    assert model.joined > 50

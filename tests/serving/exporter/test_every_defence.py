@@ -9,7 +9,7 @@ from tensorflow.python.tools import saved_model_cli
 
 from tests.serving.batching import predict_joined
 from tests.serving.conftest import encode_png
-from tests.serving.fake_server import SessionModel
+from tests.serving.session_model import SessionModel
 from tests.serving.shown_signatures import documented_signatures, parse_signature
 from tfdefense.defenses import DEFENSES
 from tfdefense.defenses.denoised_smoothing import DenoisedSmoothing

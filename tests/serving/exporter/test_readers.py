@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tests.conftest import SHAPE
 from tests.serving.conftest import CLASS_NAMES
+from tests.serving.load.c_program import compile_with_tensorflow, read_signature
 from tests.serving.shown_signatures import documented_signatures, parse_all_signatures
 
 INVALID = {
@@ -151,15 +152,8 @@ def c_program(tmp_path_factory, exported):
     if shutil.which("gcc") is None:
         pytest.skip("gcc is not installed")
     program = tmp_path_factory.mktemp("c") / "load_saved_model"
-    library = Path(tf.sysconfig.get_lib())
-    source = Path(__file__).with_name("load_saved_model.c")
-    linked = ["-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"]
-    include = tf.sysconfig.get_include()
-    options = ["-O1", f"-I{include}", f"-L{library}", f"-Wl,-rpath,{library}"]
-    subprocess.run(["gcc", source, "-o", program, *options, *linked], check=True)
-    load = tf.compat.v1.saved_model.load
-    with tf.compat.v1.Session(graph=tf.Graph()) as session, session.graph.as_default():
-        signature = load(session, ["serve"], str(exported)).signature_def["serving_default"]
+    compile_with_tensorflow([Path(__file__).with_name("load_saved_model.c")], program)
+    signature = read_signature(exported)
     return [program, exported, signature.inputs["images"].name, signature.outputs["purified"].name]
 
 

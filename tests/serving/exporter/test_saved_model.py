@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.serving.fake_server import SessionModel
+from tests.serving.session_model import SessionModel
 from tfdefense.serving import Variant, export
 
 

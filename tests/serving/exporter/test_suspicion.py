@@ -8,7 +8,7 @@ from tensorflow.python.tools import saved_model_cli
 
 import tfdefense
 from tests.serving.batching import predict_joined
-from tests.serving.fake_server import SessionModel
+from tests.serving.session_model import SessionModel
 from tests.serving.shown_signatures import documented_signatures, parse_signature
 from tfdefense.attacks import FGSM
 from tfdefense.data import Split

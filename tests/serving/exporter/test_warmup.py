@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from tests.serving.fake_server import SessionModel
+from tests.serving.session_model import SessionModel
 from tfdefense.errors import UserError
 from tfdefense.serving import Variant, export
 from tfdefense.serving.exporter.signatures import Signatures
