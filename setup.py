@@ -42,7 +42,7 @@ setup(
         "tfdefense.evaluation.report": ["templates/*"],
         "tfdefense": ["py.typed"],
         "tfdefense.papers": ["*.csv", "*.toml"],
-        "tfdefense.serving.exporter": ["operations.csv"],
+        "tfdefense.serving.exporter": ["operations.csv", "runtimes.csv"],
         "tfdefense.zoo": ["models/**/*"],
     },
     python_requires=">=3.11",
@@ -50,6 +50,7 @@ setup(
     extras_require={
         "art": ["adversarial-robustness-toolbox>=1.20,<1.21"],
         "foolbox": ["foolbox>=3.3.4,<3.4"],
+        "runtimes": ["onnxruntime>=1.32", "openvino>=2026.1", "tf2onnx>=1.17,<1.18"],
         "serving": ["tensorflow-serving-api>=2.20,<2.22"],
     },
     entry_points={"console_scripts": ["tfdefense = tfdefense.cli.main:main"]},

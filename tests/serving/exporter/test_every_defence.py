@@ -15,7 +15,8 @@ from tfdefense.defenses import DEFENSES
 from tfdefense.defenses.denoised_smoothing import DenoisedSmoothing
 from tfdefense.errors import UserError
 from tfdefense.serving import Variant, export, open_model
-from tfdefense.serving.exporter.operations import graph_requirements
+from tfdefense.serving.exporter.operations import graph_requirements, signature_operations
+from tfdefense.serving.exporter.other_runtimes import runtime_support, tried_operations
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +28,7 @@ _QUICK_OPTIONS = {
     "robust_purifier": {"widths": (8, 16)},
 }
 _NOT_IN_TFLITE = ("defense_gan", "denoised_smoothing", "total_variation")
+_NOT_IN_OPENVINO = ("defense_gan", "denoised_smoothing", "total_variation")
 _ALLOWED_BATCH_SIZES = (1, 8, 128)
 # Sizes of requests that are joined: many, exactly full, padded, alone.
 _REQUESTS = ((3, 100, 25), (1, 2, 5), (3,), (1,))
@@ -117,6 +119,31 @@ def test_no_export_needs_a_new_operation(defense, exported):
     requirements = graph_requirements(exported)
     assert set(requirements.operations) <= set(recorded)
     assert requirements.oldest == _OLDEST.get(defense.name, "2.10")
+
+
+def test_the_card_knows_all_operations_in_other_runtimes(exported):
+    """Add a new operation to `runtimes.csv` with `python -m tests.soak.other_runtimes --write`."""
+    needed = frozenset().union(*signature_operations(exported).values())
+    assert needed - tried_operations() == set()
+
+
+def test_openvino_agrees_where_the_card_says_so(defense, exported, precision, session, toy_images):
+    openvino = pytest.importorskip("openvino")
+    supports = runtime_support(signature_operations(exported)["serving_default"])
+    (support,) = (each for name, each in supports.items() if name.startswith("OpenVINO"))
+    assert support.agrees == (defense.name not in _NOT_IN_OPENVINO)
+    if precision != "float32" or not support.agrees:
+        return
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}  # By default it may compute in bfloat16.
+    model = openvino.Core().compile_model(exported, "CPU", exact)
+    for count in (1, 3, 8):
+        expected = session.predict("serving_default", {"images": toy_images[:count]})
+        outputs = model({"images": toy_images[:count]})
+        found = {output.any_name: outputs[output] for output in model.outputs}
+        assert found.keys() == expected.keys()
+        for name, values in expected.items():
+            atol = 1e-4 if values.dtype == np.float32 else 0
+            np.testing.assert_allclose(found[name], values, rtol=0, atol=atol, err_msg=name)
 
 
 def test_tflite_agrees_or_is_refused(defense, expected_logits, toy_images, tmp_path):

@@ -11,7 +11,7 @@ from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import UserError, require
 from tfdefense.serving.exporter.model_card import ModelContents, model_card
 from tfdefense.serving.exporter.model_facts import ModelFacts
-from tfdefense.serving.exporter.operations import graph_requirements
+from tfdefense.serving.exporter.operations import graph_requirements, signature_operations
 from tfdefense.serving.exporter.output_directory import remove_abandoned, version_directory
 from tfdefense.serving.exporter.saved_model import write_saved_model
 from tfdefense.serving.exporter.signatures import Signatures
@@ -81,8 +81,12 @@ def export(
             else:
                 write_saved_model(signatures, partial, class_names, variant.precision)
                 has_warmup = save_warmup_requests(signatures, partial, directory.name, sizes)
-                requirements = graph_requirements(partial)
-                contents = ModelContents(class_names, requirements, sizes if has_warmup else ())
+                contents = ModelContents(
+                    class_names,
+                    graph_requirements(partial),
+                    signature_operations(partial),
+                    sizes if has_warmup else (),
+                )
             accuracies = (
                 []
                 if variant.is_plain or facts.test_images is None

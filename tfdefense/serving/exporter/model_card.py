@@ -1,13 +1,14 @@
 """Model card: a page on what an exported model does and how robust it is."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tfdefense.evaluation.report.render import accuracy_table_lines, failed_check_lines
 from tfdefense.evaluation.report.report import Report
 from tfdefense.serving.exporter.operations import GraphRequirements
 from tfdefense.serving.exporter.requirements_section import requirements_section
+from tfdefense.serving.exporter.runtimes_section import runtimes_section
 from tfdefense.serving.exporter.signatures import CERTIFY_ALPHA, CERTIFY_VOTES, Signatures
 from tfdefense.serving.exporter.suspicion_section import suspicion_section
 from tfdefense.serving.exporter.variant import Variant
@@ -30,12 +31,14 @@ class ModelContents:
     Attributes:
       class_names: K names.
       requirements: what a server needs to load the graph; None for TFLite.
+      signature_operations: signature -> operations that it needs; empty for TFLite.
       warmup_sizes: numbers of images of the warm-up requests; empty if there are none.
       accuracies: comparison of the variant with the defence; empty if there is none.
     """
 
     class_names: Sequence[str]
     requirements: GraphRequirements | None = None
+    signature_operations: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
     warmup_sizes: Sequence[int] = ()
     accuracies: Sequence[VariantAccuracy] = ()
 
@@ -73,6 +76,7 @@ def model_card(
             "",
             *suspicion_section(signatures.suspicion, report),
             *requirements_section(contents.requirements, contents.warmup_sizes),
+            *runtimes_section(contents.signature_operations, variant.precision),
             "## Training settings",
             "",
             *(

@@ -5,8 +5,10 @@ import dataclasses
 import functools
 import importlib.resources
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
+from tensorflow.core.framework import attr_value_pb2, node_def_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfdefense.serving.core.model_directory import SAVED_MODEL_FILE
@@ -69,6 +71,54 @@ def requirements_of(used: dict[str, set[str]]) -> GraphRequirements:
     )
 
 
+def signature_operations(path: Path) -> dict[str, frozenset[str]]:
+    """Return the operations that each signature needs, by name of the signature.
+
+    All operations of a called function count, also those of outputs that the caller ignores. Not
+    those that restore the weights.
+
+    Args:
+      path: directory of the SavedModel.
+    """
+    (meta_graph,) = _read_saved_model(path).meta_graphs
+    graph = meta_graph.graph_def
+    nodes = {node.name: node for node in graph.node}
+    functions = {each.signature.name: each.node_def for each in graph.library.function}
+
+    def operations(outputs: Iterable[str]) -> frozenset[str]:
+        found: dict[str, node_def_pb2.NodeDef] = {}
+        waiting = [_node_name(output) for output in outputs]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found[name] = nodes[name]
+                waiting += map(_node_name, nodes[name].input)
+        called: set[str] = set()
+        new = _called_functions(found.values())
+        while new - called:
+            called |= new
+            new = {each for name in new for each in _called_functions(functions[name])}
+        bodies = [node for name in called for node in functions[name]]
+        return frozenset(node.op for node in [*found.values(), *bodies])
+
+    return {
+        name: operations(output.name for output in signature.outputs.values())
+        for name, signature in meta_graph.signature_def.items()
+        if not name.startswith("__")
+    }
+
+
+def _node_name(tensor: str) -> str:
+    """Return the node of a tensor "node:0" or of a control input "^node"."""
+    return tensor.removeprefix("^").partition(":")[0]
+
+
+def _called_functions(nodes: Iterable[node_def_pb2.NodeDef]) -> set[str]:
+    values: list[attr_value_pb2.AttrValue] = [v for node in nodes for v in node.attr.values()]
+    listed = [function.name for value in values for function in value.list.func]
+    return {value.func.name for value in values if value.HasField("func")} | set(listed)
+
+
 @functools.cache
 def table_versions() -> tuple[Version, ...]:
     """Return the versions that the table was made from, in ascending order."""
@@ -76,11 +126,14 @@ def table_versions() -> tuple[Version, ...]:
     return tuple(map(_parse_version, re.findall(r"\d+\.\d+", first_line)))
 
 
+def _read_saved_model(path: Path) -> saved_model_pb2.SavedModel:
+    return saved_model_pb2.SavedModel.FromString((path / SAVED_MODEL_FILE).read_bytes())
+
+
 def _used_arguments(path: Path) -> dict[str, set[str]]:
     """Return the attributes of each operation; those that start with "_" are allowed everywhere."""
-    saved = saved_model_pb2.SavedModel.FromString((path / SAVED_MODEL_FILE).read_bytes())
     used: dict[str, set[str]] = {}
-    for meta_graph in saved.meta_graphs:
+    for meta_graph in _read_saved_model(path).meta_graphs:
         graph = meta_graph.graph_def
         functions = [node for function in graph.library.function for node in function.node_def]
         for node in [*graph.node, *functions]:
