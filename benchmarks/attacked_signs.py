@@ -65,9 +65,8 @@ def main():
             axis.imshow(images[index])
             axis.set(xticks=[], yticks=[])
             wrong = classes[index] != sign
-            axis.set_title(
-                names[classes[index]].replace("_", " "), color="red" if wrong else "black"
-            )
+            read_as = names[classes[index]].replace("_", " ")
+            axis.set_title(read_as, color="red" if wrong else "black", fontsize=5)
         line[0].set_ylabel(title.replace(", ", ",\n"))
     save_figure(figure, Path(arguments.output))
     counts = {
