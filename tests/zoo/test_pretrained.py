@@ -133,7 +133,7 @@ def included_classifier(pretrained):
 
 def clean_accuracy_of_card(pretrained):
     """Accuracy of the pipeline on clean images, the last percentage but for "-" of its row."""
-    row = re.search(r"^\| none \(clean\) \|.*$", pretrained.card, re.MULTILINE).group()
+    row = re.search(r"^\| none \(clean\) +\|.*$", pretrained.card, re.MULTILINE).group()
     return float(re.findall(r"([\d.]+)% \[", row)[1]) / 100
 
 
