@@ -70,7 +70,7 @@ HASHES_OF_SCHEMA_1 = {
     "resnet18": "5db1d271",
     "rnet": "9c9480f3",
     "vgg16": "a1bdd0ac",
-    "adversarial_training": "7bfd6bd1",
+    "adversarial_training": "74807d26",
     "apegan": "5302d70b",
     "apeganpp": "9f86849d",
     "bit_depth": "bfa69030",
