@@ -4,8 +4,8 @@
 
 The signs are test images of GTSRB of the class `--sign` that the classifier reads correctly. The attack
 is PGD with 100 steps at 8/255, which wants them read as `--read_as`. It attacks the classifier alone,
-and then classifier and purifier together. The title of each picture is the class that is read. The last line is one JSON object: how many of the first
-`--images` signs are read as what.
+and then classifier and purifier together. The title of each picture is the class that is read. The
+last line is one JSON object: how many of the first `--images` signs are read as what.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main():
     parser.add_argument("--pretrained", default="robust_purifier/gtsrb/cifar_cnn")
     parser.add_argument("--sign", default="stop")
     parser.add_argument("--read_as", default="speed_limit_50")
-    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--columns", type=int, default=7)
     parser.add_argument("--output", default="signs.png")
     arguments = parser.parse_args()

@@ -125,8 +125,7 @@ def _with_recipe(defense: DefenseConfig, given: Mapping[str, Any]) -> Mapping[st
     """Return the given flags without `recipe`, and those that it stands for."""
     if "recipe" not in given:
         return given
-    recipe, learned_class = given["recipe"], defense.learned_class
-    recipes = learned_class.recipes if learned_class else {}
+    recipe, recipes = given["recipe"], defense.defense_class.recipes
     require(
         bool(recipes),
         f"--recipe={recipe}: --defense={defense.defense} has no recipes. Leave it out.",

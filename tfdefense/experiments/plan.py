@@ -144,9 +144,10 @@ def create_run(plan: TrainingPlan, context: ExperimentContext) -> None:
         classifier that cannot be opened leaves no directory behind.
     """
     run, classifier, opened = plan.run, plan.classifier, None
-    if classifier and classifier.path and (context.overwrite or not run.exists()):
+    is_new = context.overwrite or not run.exists()
+    if is_new and classifier and classifier.path:
         opened = _open_classifier(plan, classifier, context)
-    if (context.overwrite or not run.exists()) and _lacks_color_recipe(plan):
+    if is_new and _lacks_color_recipe(plan):
         print_line(
             f"{plan.config.defense.defense}: the defaults are for grey images, and these are in colour."
             " Consider --recipe=color."
@@ -161,12 +162,9 @@ def create_run(plan: TrainingPlan, context: ExperimentContext) -> None:
 
 def _lacks_color_recipe(plan: TrainingPlan) -> bool:
     """Return whether a defence with a recipe for colour begins to learn from colour with its defaults."""
-    defense, learned_class = plan.config.defense, plan.config.defense.learned_class
-    if learned_class is None or "color" not in learned_class.recipes:
-        return False
-    return (
-        plan.dataset.image_shape[2] > 1 and defense.hyperparameters == learned_class.config_type()
-    )
+    kind = plan.config.defense.defense_class
+    has_defaults = plan.config.defense.hyperparameters == kind.config_type()
+    return "color" in kind.recipes and has_defaults and plan.dataset.image_shape[2] > 1
 
 
 def _open_classifier(

@@ -14,11 +14,16 @@ def linear_model(images):
     return tf.stack([total, -total], axis=1)
 
 
-def test_a_step_of_epsilon_follows_noise_of_twice_epsilon_without_projection():
+def moves_of_grey_images(**options):
+    """Return how the attack moves 64 images far from black and white."""
     images = np.full((64, 4, 4, 1), 0.5, np.float32)
     images += np.linspace(0, 0.01, 64, dtype=np.float32)[:, None, None, None]
-    labels = np.zeros(64, np.int32)
-    moved = NoiseFGSM(epsilon=EPSILON, seed=3)(linear_model, images, labels).numpy() - images
+    attack = NoiseFGSM(epsilon=EPSILON, seed=3, **options)
+    return attack(linear_model, images, np.zeros(64, np.int32)).numpy() - images
+
+
+def test_a_step_of_epsilon_follows_noise_of_twice_epsilon_without_projection():
+    moved = moves_of_grey_images()
     noise = moved + EPSILON  # The gradient of the loss is negative at every pixel.
     assert np.abs(noise).max() <= 2 * EPSILON + 1e-6
     assert np.abs(noise).max() > 1.9 * EPSILON
@@ -28,11 +33,7 @@ def test_a_step_of_epsilon_follows_noise_of_twice_epsilon_without_projection():
 
 
 def test_noise_is_the_largest_noise_in_multiples_of_epsilon():
-    images = np.full((64, 4, 4, 1), 0.5, np.float32)
-    images += np.linspace(0, 0.01, 64, dtype=np.float32)[:, None, None, None]
-    labels = np.zeros(64, np.int32)
-    attack = NoiseFGSM(epsilon=EPSILON, seed=3, noise=0.5)
-    noise = attack(linear_model, images, labels).numpy() - images + EPSILON
+    noise = moves_of_grey_images(noise=0.5) + EPSILON
     assert np.abs(noise).max() <= 0.5 * EPSILON + 1e-6
     assert np.abs(noise).max() > 0.45 * EPSILON
 

@@ -11,6 +11,7 @@ from tests.serving.batching import predict_joined
 from tests.serving.conftest import encode_png
 from tests.serving.session_model import SessionModel
 from tests.serving.shown_signatures import documented_signatures, parse_signature
+from tests.soak.runtime_backends import open_in_openvino
 from tfdefense.defenses import DEFENSES
 from tfdefense.defenses.denoised_smoothing import DenoisedSmoothing
 from tfdefense.errors import UserError
@@ -127,19 +128,28 @@ def test_the_card_knows_all_operations_in_other_runtimes(exported):
     assert needed - tried_operations() == set()
 
 
-def test_openvino_agrees_where_the_card_says_so(defense, exported, precision, session, toy_images):
-    openvino = pytest.importorskip("openvino")
+def test_the_card_says_what_openvino_can_run(defense, exported):
     supports = runtime_support(signature_operations(exported)["serving_default"])
     (support,) = (each for name, each in supports.items() if name.startswith("OpenVINO"))
     assert support.agrees == (defense.name not in _NOT_IN_OPENVINO)
-    if precision != "float32" or not support.agrees:
+
+
+@pytest.fixture
+def open_export(exported, tmp_path):
+    """A function that opens `serving_default` in OpenVINO."""
+    pytest.importorskip("openvino")
+    return functools.partial(open_in_openvino, exported, "serving_default", tmp_path)
+
+
+def test_openvino_agrees_where_the_card_says_so(
+    defense, precision, session, toy_images, open_export
+):
+    if precision != "float32" or defense.name in _NOT_IN_OPENVINO:
         return
-    exact = {"INFERENCE_PRECISION_HINT": "f32"}  # By default it may compute in bfloat16.
-    model = openvino.Core().compile_model(exported, "CPU", exact)
+    run = open_export()
     for count in (1, 3, 8):
         expected = session.predict("serving_default", {"images": toy_images[:count]})
-        outputs = model({"images": toy_images[:count]})
-        found = {output.any_name: outputs[output] for output in model.outputs}
+        found = run(toy_images[:count])
         assert found.keys() == expected.keys()
         for name, values in expected.items():
             atol = 1e-4 if values.dtype == np.float32 else 0

@@ -15,6 +15,7 @@ from tests.conftest import SHAPE
 from tests.serving.conftest import CLASS_NAMES
 from tests.serving.load.c_program import compile_with_tensorflow, read_signature
 from tests.serving.shown_signatures import documented_signatures, parse_all_signatures
+from tests.soak.runtime_backends import open_in_openvino
 
 INVALID = {
     "shape": (lambda x: x[:, 1:], "images: shape [24 11 12 1] given, [N, 12, 12, 1] needed."),
@@ -135,12 +136,9 @@ def test_saved_model_cli_prints_the_mistake_in_invalid_images(saved_model_cli):
 
 
 @pytest.mark.slow
-def test_openvino_agrees(exported, toy_images, expected):
-    openvino = pytest.importorskip("openvino")
-    exact = {"INFERENCE_PRECISION_HINT": "f32"}  # By default it may compute in bfloat16.
-    model = openvino.Core().compile_model(exported, "CPU", exact)
-    outputs = model({"images": toy_images})
-    found = {output.any_name: outputs[output] for output in model.outputs}
+def test_openvino_agrees(exported, toy_images, expected, tmp_path):
+    pytest.importorskip("openvino")
+    found = open_in_openvino(exported, "serving_default", tmp_path)(toy_images)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, atol=1e-4, err_msg=name)

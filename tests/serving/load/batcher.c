@@ -60,12 +60,10 @@ static void* answer_batches(void* given) {
   int64_t size;
   int count;
   while ((count = gather_batch(batcher, tasks, &size)) > 0) {
-    const int64_t padded = next_allowed_size(&batcher->parameters, size);
-    answer_tasks(batcher->model, tasks, count, padded);
+    answer_tasks(batcher->model, tasks, count, next_allowed_size(&batcher->parameters, size));
     pthread_mutex_lock(&batcher->lock);
     batcher->batches++;
     batcher->joined_requests += count > 1 ? count : 0;
-    batcher->padded_images += padded - size;
     for (int i = 0; i < count; i++) tasks[i]->done = true;
     pthread_cond_broadcast(&batcher->answered);
     pthread_mutex_unlock(&batcher->lock);

@@ -31,7 +31,6 @@ typedef struct {
   bool closed;
   long batches;
   long joined_requests;
-  long padded_images;
 } Batcher;
 
 void batcher_start(Batcher* batcher, SavedModel* model, const BatchingParameters* parameters);

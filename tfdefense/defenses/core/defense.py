@@ -44,6 +44,7 @@ class Defense(abc.ABC):
       is_randomized: true if `purify` draws random numbers and takes a draw: see
         `RandomizedDefense`.
       replaces_classifier: true if `defend` uses a classifier of the defence itself.
+      recipes: name -> values that `--recipe=NAME` gives to flags.
       batch_size: recommended number of images in one call of `purify`.
       budget: default size of an evaluation.
 
@@ -58,6 +59,7 @@ class Defense(abc.ABC):
     certifies: bool = False
     is_randomized: bool = False
     replaces_classifier: bool = False
+    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     batch_size: int = 250
     budget: EvaluationBudget = EvaluationBudget()
 

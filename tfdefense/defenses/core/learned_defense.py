@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self, Unpack
+from typing import Any, Self, Unpack
 
 import keras
 import tensorflow as tf
@@ -35,12 +35,10 @@ class LearnedDefense(AugmentingDefense):
     Attributes:
       should_stop: whether training ends before its last step (see `Task`); always False here.
       needs_validation: whether `fit` needs validation images, such as to calibrate a detector.
-      recipes: name -> values that `--recipe=NAME` gives to flags of the training.
     """
 
     should_stop: bool = False
     needs_validation = False
-    recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     @property
     def frozen_networks(self) -> Sequence[keras.Layer]:
