@@ -1,4 +1,4 @@
-"""The notebook runs from its first cell to its last, and its figures and files exist."""
+"""The notebooks run from their first cells to their last, and their figures and files exist."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import pytest
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
+REFUSAL = "[0, 1] needed. Divide 0-255 values by 255"
 
 
 def shorten(notebook, usual, short):
@@ -16,29 +17,57 @@ def shorten(notebook, usual, short):
     sources[0].source = sources[0].source.replace(usual, short)
 
 
-@pytest.mark.slow
-def test_quickstart_runs(tmp_path, monkeypatch):
+@pytest.fixture
+def execute(tmp_path, monkeypatch):
+    """Function from the name of a notebook and pairs (usual, short) to its figures and its text."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    notebook = nbformat.read(ROOT / "examples" / "quickstart.ipynb", as_version=4)
-    for usual, short in (
+
+    def execute(name, *pairs):
+        notebook = nbformat.read(ROOT / "examples" / name, as_version=4)
+        for usual, short in pairs:
+            shorten(notebook, usual, short)
+        NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": tmp_path}}).execute()
+        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        outputs = [output for cell in cells for output in cell.outputs]
+        figures = [output for output in outputs if "image/png" in output.get("data", {})]
+        text = "".join(output.get("text", "") for output in outputs)
+        text += "".join(output.get("data", {}).get("text/markdown", "") for output in outputs)
+        return figures, text
+
+    return execute
+
+
+@pytest.mark.slow
+def test_quickstart_runs(execute, tmp_path):
+    figures, text = execute(
+        "quickstart.ipynb",
         ("data.train, epochs=12", "data.train.take(256), epochs=1"),
         ("epochs=15", "epochs=5"),
         ("take(100)", "take(20)"),
         ("white_box_images=20", "white_box_images=4"),
-    ):
-        shorten(notebook, usual, short)
-    NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": tmp_path}}).execute()
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert len(cells) == 10
-    outputs = [output for cell in cells for output in cell.outputs]
-    figures = [output for output in outputs if "image/png" in output.get("data", {})]
-    text = "".join(output.get("text", "") for output in outputs)
-    text += "".join(output.get("data", {}).get("text/markdown", "") for output in outputs)
+    )
     assert len(figures) == 3
     assert (tmp_path / "models" / "mine" / "1" / "saved_model.pb").is_file()
-    for needed in (
-        "Accuracy on test images",
-        "white box",
-        "[0, 1] needed. Divide 0-255 values by 255",
-    ):
+    for needed in ("Accuracy on test images", "white box", REFUSAL):
+        assert needed in text
+
+
+@pytest.mark.slow
+def test_traffic_signs_runs(execute, tmp_path, monkeypatch, shared_data):
+    if not (Path(shared_data) / "gtsrb").is_dir():
+        pytest.skip("no prepared gtsrb here")
+    monkeypatch.setenv("TFDS_DATA_DIR", shared_data)
+    figures, text = execute(
+        "traffic_signs.ipynb",
+        ("len(data.test), 500", "len(data.test), 40"),
+        ("steps=50", "steps=10"),
+        ("steps=25", "steps=2"),
+        ("some.take(200), attacks", "some.take(8), attacks"),
+        ("white_box_images=100", "white_box_images=4"),
+        ("half = some.take(200)", "half = some.take(8)"),
+        ("validation_images=data.validation", "validation_images=data.validation.take(50)"),
+    )
+    assert len(figures) == 3
+    assert (tmp_path / "models" / "signs" / "1" / "saved_model.pb").is_file()
+    for needed in ("12,630 test images", "white box", "stop ", "suspicion 0.", REFUSAL):
         assert needed in text

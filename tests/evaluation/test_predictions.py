@@ -75,14 +75,15 @@ def test_records_are_plain_values(path):
         **{"label": 2, "predicted": 1, "correct": False, "fooled_by": "pgd"},
         **{"surrogate": "softplus", "l0": 6, "l1": 6.0, "l2": 7.0, "linf": 8.0},
         **{"left_l1": None, "left_l2": None, "left_linf": None, "change": None},
-        **{"queries": 9, "gradients": 3, "excess": None, "counted": True},
+        **{"disagreement": None, "queries": 9, "gradients": 3, "excess": None, "counted": True},
     }
     text = io.StringIO()
     writer = csv.DictWriter(text, records[0])
     writer.writeheader()
     writer.writerows(records)
     assert (
-        "none,pgd,white_box,2,2,1,False,pgd,softplus,6,6.0,7.0,8.0,,,,,9,3,,True" in text.getvalue()
+        "none,pgd,white_box,2,2,1,False,pgd,softplus,6,6.0,7.0,8.0,,,,,,9,3,,True"
+        in text.getvalue()
     )
 
 

@@ -11,7 +11,11 @@ from tests.evaluation.checks.planted_flaws import PlantedDefense, identity
 from tfdefense.attacks import BIM, FGSM
 from tfdefense.cli.printing import print_report
 from tfdefense.data import Dataset, Split
-from tfdefense.defenses.core.suspicion import SuspicionScale, calibrate_suspicion
+from tfdefense.defenses.core.suspicion import (
+    SuspicionScale,
+    calibrate_suspicion,
+    measure_suspicion_values,
+)
 from tfdefense.evaluation import AttackPlan, Report
 from tfdefense.evaluation.cautious_attack import CautiousPipeline
 from tfdefense.evaluation.checks.settings import CheckSettings
@@ -28,7 +32,9 @@ from tfdefense.evaluation.suspicion_findings import (
     measure_suspicion,
 )
 
-SCALE = SuspicionScale.from_values(np.arange(100, dtype=np.float32), None)
+SCALE = SuspicionScale.from_values(
+    {"change": np.arange(100, dtype=np.float32), "disagreement": np.zeros(100, np.float32)}
+)
 
 
 def blur(images):
@@ -57,8 +63,8 @@ def results(labels, wrong, changes, **others):
     """Return results of 4 images; those with an index in `wrong` are misclassified."""
     predicted = labels.copy()
     predicted[wrong] += 1
-    change = np.array(changes, np.float32)
-    return PerImageResults(predicted, np.zeros((4, 3)), change=change, **others)
+    values = {"change": np.array(changes, np.float32), "disagreement": np.zeros(4, np.float32)}
+    return PerImageResults(predicted, np.zeros((4, 3)), **values, **others)
 
 
 def test_each_share_follows_from_the_images(measurements):
@@ -113,16 +119,17 @@ def test_the_interval_is_that_of_hanley_and_mcneil():
 @pytest.mark.parametrize("detects", [False, True])
 def test_the_further_logit_is_highest_exactly_where_suspicion_is(toy_model, toy_split, detects):
     defense = Detecting(toy_model) if detects else PlantedDefense(toy_model, blur)
-    scale = calibrate_suspicion(defense, toy_split)
+    scale = calibrate_suspicion(defense.defend(), toy_split)
     pipeline = CautiousPipeline(defense.defend(), scale)
     rng = np.random.default_rng(0)
     noise = rng.uniform(-0.3, 0.3, toy_split.images.shape).astype(np.float32)
     images = np.clip(np.concatenate([toy_split.images, toy_split.images + noise]), 0, 1)
-    changes = np.linalg.norm((blur(images) - images).numpy().reshape(48, -1), axis=1)
-    expected = changes > np.quantile(scale.changes, 0.9)
-    if detects:
-        scores = defense.detector_score(images).numpy()
-        expected |= scores > np.quantile(scale.scores, 0.9)
+    values = measure_suspicion_values(defense.defend(), images)
+    assert values.keys() == scale.values.keys()
+    assert ("score" in values) == detects
+    too_high = {name: each > np.quantile(scale.values[name], 0.9) for name, each in values.items()}
+    expected = np.any(list(too_high.values()), axis=0)
+    assert np.any(too_high["disagreement"] & ~too_high["change"])
     is_suspected = pipeline(tf.constant(images)).numpy().argmax(-1) == toy_split.num_classes
     np.testing.assert_array_equal(is_suspected, expected)
     assert 0 < expected.sum() < 48

@@ -12,7 +12,11 @@ import tensorflow as tf
 from tfdefense.attacks import Attack, enable_stop_at_success
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import DefendedClassifier
-from tfdefense.defenses.core.suspicion import SuspicionScale
+from tfdefense.defenses.core.suspicion import (
+    SMALLEST_DISAGREEMENT,
+    SuspicionScale,
+    disagreements,
+)
 from tfdefense.evaluation.attacked_images import AttackedImages
 from tfdefense.evaluation.runner import ModelRunner
 
@@ -24,8 +28,8 @@ _SMALLEST_LIMIT = 1e-6
 class CautiousPipeline:
     """Pipeline with one more logit, the highest one where an image is too suspicious.
 
-    An image is too suspicious if its change by purifying, or its detector score, exceeds that of
-    `CLEAN_SHARE` of the clean images.
+    An image is too suspicious if one of its `suspicion_values` exceeds that of `CLEAN_SHARE` of the
+    clean images.
 
     Args:
       pipeline: pipeline of a defence.
@@ -35,27 +39,51 @@ class CautiousPipeline:
     def __init__(self, pipeline: DefendedClassifier, scale: SuspicionScale) -> None:
         self.pipeline = pipeline
         self.name = f"{pipeline.name}, suspicion included"
-        change = float(np.quantile(scale.changes, CLEAN_SHARE))
-        self._log_change = math.log(max(change, _SMALLEST_LIMIT))
-        self._score = None
-        if scale.scores is not None:
-            self._score = float(np.quantile(scale.scores, CLEAN_SHARE))
+        limits = {
+            name: float(np.quantile(each, CLEAN_SHARE)) for name, each in scale.values.items()
+        }
+        self._change = max(limits["change"], _SMALLEST_LIMIT)
+        self._disagreement = max(limits["disagreement"], SMALLEST_DISAGREEMENT)
+        self._score = limits.get("score")
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         """Return logits float32 [N, K + 1].
+
+        The first K are means of those with and without purifying: an attack that aims at a class
+        moves both there.
 
         Args:
           images: float32 [N, H, W, C] in [0, 1].
         """
         purified, logits = self.pipeline.purify_and_classify(images)
+        answer = tf.nn.log_softmax(logits)
+        plain = tf.nn.log_softmax(self.pipeline.classifier(images))
         squares = tf.reduce_sum(tf.square(purified - images), axis=(1, 2, 3))
-        doublings = (0.5 * tf.math.log(squares + 1e-12) - self._log_change) / math.log(2)
-        excess = _LOGITS_PER_DOUBLING * doublings
+        # The root has no gradient at 0.
+        change = 0.5 * _log2(squares + 1e-12) - _log2(self._change)
+        parts = [_LOGITS_PER_DOUBLING * change, self._excess_disagreement(answer, plain)]
         if self._score is not None:
             score = self.pipeline.defense.detector_score(images)
-            excess = tf.maximum(excess, tf.cast(score, excess.dtype) - self._score)
-        suspected = tf.reduce_max(logits, axis=-1) + excess
-        return tf.concat([logits, suspected[:, tf.newaxis]], axis=-1)
+            parts.append(tf.cast(score, change.dtype) - self._score)
+        # A sum, so that each part that is too high has a gradient.
+        total = tf.add_n([tf.nn.relu(each) for each in parts])
+        excess = tf.where(total > 0, total, tf.reduce_max(tf.stack(parts), axis=0))
+        both = 0.5 * (answer + plain)
+        suspected = tf.reduce_max(both, axis=-1) + excess
+        return tf.concat([both, suspected[:, tf.newaxis]], axis=-1)
+
+    def _excess_disagreement(self, answer: tf.Tensor, plain: tf.Tensor) -> tf.Tensor:
+        """Return logits float32 [N], above 0 where the classifier and the pipeline disagree too much.
+
+        Their gradient is that of the relative entropy: where both answers are certain, the distance
+        of the probabilities has none.
+
+        Args:
+          answer, plain: logarithms of the class probabilities with and without purifying [N, K].
+        """
+        doublings = _log2(disagreements(plain, answer) + 1e-12) - _log2(self._disagreement)
+        entropy = tf.reduce_sum(tf.exp(answer) * (answer - plain), axis=-1)
+        return entropy + tf.stop_gradient(_LOGITS_PER_DOUBLING * doublings - entropy)
 
 
 def attack_cautiously(
@@ -72,3 +100,7 @@ def attack_cautiously(
     cautious = ModelRunner(CautiousPipeline(runner.model, scale), runner.batch_size)
     targets = runner.likeliest_wrong_classes(split)
     return cautious.attack(enable_stop_at_success(attack), split, targets, show_progress=False)
+
+
+def _log2(values: tf.Tensor | float) -> tf.Tensor:
+    return tf.math.log(values) / math.log(2)

@@ -44,6 +44,8 @@ class PerImageResults:
       left: the same norms of the difference between the purified and the clean image; None without
         a purifier.
       change: L2 norm of what purifying changed, float32 [n]; None without a purifier.
+      disagreement: total variation distance of the class probabilities with and without purifying,
+        float32 [n], below 1e-4 rounded to 0; None without a purifier.
       excess: detector scores float32 [n]; an image with a score above 0 is refused. None without
         a detector.
       counted: bool [n], the images that the accuracy is computed from; None means all.
@@ -63,6 +65,7 @@ class PerImageResults:
     perturbation: np.ndarray
     left: np.ndarray | None = None
     change: np.ndarray | None = None
+    disagreement: np.ndarray | None = None
     excess: np.ndarray | None = None
     counted: np.ndarray | None = None
     changed_pixels: np.ndarray | None = None

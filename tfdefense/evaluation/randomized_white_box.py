@@ -125,7 +125,7 @@ def _replace_verdicts(
 ) -> PerImageResults:
     """Return `results` with what the pipeline made of the images `rows` in `verdicts`."""
     changes: dict[str, Any] = {}
-    for name in ("predicted", "left", "change", "excess"):
+    for name in ("predicted", "left", "change", "disagreement", "excess"):
         array = getattr(results, name)
         if array is not None:
             changes[name] = array.copy()

@@ -141,5 +141,9 @@ def _strongest_attack(measurements: Measurements, pipeline: str, threat_model: s
 
 def _suspicion(scale: SuspicionScale, results: PerImageResults) -> np.ndarray:
     """Return the suspicion of images, float32 [n]."""
-    scores = None if scale.scores is None else tf.constant(results.excess)
-    return scale(tf.constant(results.change), scores).numpy()
+    values = {
+        "change": results.change,
+        "disagreement": results.disagreement,
+        "score": results.excess,
+    }
+    return scale({name: tf.constant(values[name]) for name in scale.values}).numpy()

@@ -64,6 +64,7 @@ def worst_case_results(
         perturbation=perturbation,
         left=decide(values_of("left")),
         change=decide(values_of("change")),
+        disagreement=decide(values_of("disagreement")),
         excess=decide(values_of("excess")),
         counted=None if counted is None or counted.all() else counted,
         changed_pixels=decide(values_of("changed_pixels")),

@@ -12,7 +12,7 @@ from tests.serving.session_model import SessionModel
 from tests.serving.shown_signatures import documented_signatures, parse_signature
 from tfdefense.attacks import FGSM
 from tfdefense.data import Split
-from tfdefense.defenses.core.suspicion import calibrate_suspicion, measure_changes
+from tfdefense.defenses.core.suspicion import calibrate_suspicion, measure_suspicion_values
 from tfdefense.errors import UserError
 from tfdefense.evaluation import AttackPlan
 from tfdefense.evaluation.checks.settings import CheckSettings
@@ -58,10 +58,11 @@ def exported(defense, precision, validation, tmp_path_factory):
 def test_a_saved_model_has_the_values_of_python(
     defense, precision, exported, validation, toy_images
 ):
-    scale = calibrate_suspicion(defense, validation)
+    pipeline = defense.defend()
+    scale = calibrate_suspicion(pipeline, validation)
     model = SessionModel(exported)
     for images in (toy_images, validation.images[:64]):
-        expected = scale(*measure_changes(defense, np.asarray(images))).numpy()
+        expected = scale(measure_suspicion_values(pipeline, np.asarray(images))).numpy()
         for signature in ("serving_default", "purify"):
             found = model.predict(signature, {"images": images})["suspicion"]
             assert found.dtype == np.float32
@@ -94,7 +95,7 @@ def test_it_needs_no_new_operation(exported):
 def test_the_card_describes_it(exported, defense):
     card = (exported / "model_card.md").read_text(encoding="utf-8")
     assert f"`suspicion` is the share of {_COUNT} validation images of toy that purifying" in card
-    assert ("or the detector scored lower" in card) == defense.detects
+    assert ("or the detector's score" in card) == defense.detects
     assert "`suspicion` float32 [N] in [0, 1] (see below)" in card
     assert "`purified`, `suspicion`" in card
 
@@ -103,8 +104,8 @@ def test_the_card_describes_it(exported, defense):
 def test_tflite_has_it(small_defense, validation, toy_images, tmp_path, number_type):
     facts = ModelFacts(validation_images=validation)
     path = export(small_defense, tmp_path, Variant("tflite", number_type), facts=facts)
-    scale = calibrate_suspicion(small_defense, validation)
-    expected = scale(*measure_changes(small_defense, toy_images)).numpy()
+    scale = calibrate_suspicion(small_defense.defend(), validation)
+    expected = scale(measure_suspicion_values(small_defense.defend(), toy_images)).numpy()
     model = open_model(path)
     assert model.has_suspicion
     found = model.predict("serving_default", toy_images)["suspicion"]

@@ -65,7 +65,7 @@ def attack_results(defense, output):
     probe = SuspicionProbe(pipeline, make_split())
     cautious = probe.attack(make_split(), epsilon=0.1, steps=5).results
     return {
-        "clean changes": probe.scale.changes,
+        "clean changes": probe.scale.values["change"],
         "cautious": cautious.predicted,
         "grey": examples.adversarial,
         "white": images,

@@ -1,28 +1,35 @@
-"""Suspicion of an image: the share of clean images that a defence changed less.
+"""Suspicion of an image: the share of clean images that purifying changed less.
 
-The change is the L2 norm of what purifying changed. A defence with a detector also scores images,
-so an image has a rank in each of the two, and the larger one counts:
+Purifying changes an image, by an L2 norm, and with it the answer of the classifier, by the total
+variation distance of its class probabilities. A defence with a detector also scores images. So an
+image has a rank in each of two or three values, and the largest rank counts:
 
     share(x; X) = |{i: X_i < x}| / n
-    suspicion = share(max(share(change; changes), share(score; scores)); the same of clean images)
+    suspicion = share(max over values v of share(v; v of the clean images); the same of clean images)
 
-The outer share makes both cases alike: on the n clean images themselves, suspicion is uniform on
-0, 1/n, ..., (n - 1)/n, up to ties. It has no gradient, but an attacker can keep the change small.
+The outer share makes all cases alike: on the n clean images themselves, suspicion is uniform on
+0, 1/n, ..., (n - 1)/n, up to ties. It has no gradient, but an attacker can keep the values small.
+
+That two answers differ is a sign of an attack is the idea of Meng and Chen, "MagNet: a Two-Pronged
+Defense against Adversarial Examples", CCS 2017, section 4.2.2.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 
 from tfdefense.data.core.dataset import Split
-from tfdefense.defenses.core.defense import Defense
+from tfdefense.defenses.core.defense import Classifier, DefendedClassifier, Defense
 from tfdefense.errors import require
 from tfdefense.utils.batch_size import fitting_batch_size
 from tfdefense.utils.progress import ProgressBar
 
 # Their values are constants of an exported graph, 4 kB each.
 MAX_IMAGES = 1_000
+# Smaller disagreements count as none, because rounding would decide about their ranks.
+SMALLEST_DISAGREEMENT = 1e-4
 _NOISE_IMAGES = 4
 
 
@@ -31,58 +38,78 @@ class SuspicionScale:
     """Values of n clean images, with which the suspicion of any image is computed.
 
     Attributes:
-      changes: L2 norms of their change by purifying, float32 [n], ascending.
-      scores: their detector scores, float32 [n], ascending; None without a detector.
-      ranks: the larger of both ranks of each image, int32 [n], ascending; None without a detector.
+      values: "change", "disagreement" and, with a detector, "score" -> those of the clean images,
+        float32 [n], ascending; see `suspicion_values`.
+      ranks: the largest rank of each image, int32 [n], ascending.
       images: description of the images.
     """
 
-    changes: np.ndarray
-    scores: np.ndarray | None = None
-    ranks: np.ndarray | None = None
+    values: Mapping[str, np.ndarray]
+    ranks: np.ndarray
     images: str = "clean images"
 
     @classmethod
     def from_values(
-        cls, changes: np.ndarray, scores: np.ndarray | None, images: str = "clean images"
+        cls, values: Mapping[str, np.ndarray], images: str = "clean images"
     ) -> "SuspicionScale":
         """Return the scale of clean images.
 
         Args:
-          changes: L2 norms of their change by purifying, float32 [n]; NaN counts as infinite.
-          scores: their detector scores, float32 [n]; None without a detector. NaN counts as infinite.
+          values: see `suspicion_values`; NaN counts as infinite.
           images: description of the images.
         """
-        changes = np.where(np.isnan(changes), np.float32(np.inf), changes)
-        scores = None if scores is None else np.where(np.isnan(scores), np.float32(np.inf), scores)
-        if scores is None:
-            return cls(np.sort(changes), images=images)
-        ordered = np.sort(changes), np.sort(scores)
-        ranks = np.maximum(
-            np.searchsorted(ordered[0], changes), np.searchsorted(ordered[1], scores)
-        )
-        return cls(*ordered, np.sort(ranks).astype(np.int32), images)
+        finite = {
+            name: np.where(np.isnan(each), np.float32(np.inf), each)
+            for name, each in values.items()
+        }
+        ordered = {name: np.sort(each) for name, each in finite.items()}
+        ranks = [np.searchsorted(ordered[name], each) for name, each in finite.items()]
+        return cls(ordered, np.sort(np.max(ranks, axis=0)).astype(np.int32), images)
 
     def __len__(self) -> int:
-        return len(self.changes)
+        return len(self.ranks)
 
-    def __call__(self, changes: tf.Tensor, scores: tf.Tensor | None = None) -> tf.Tensor:
+    def __call__(self, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Return the suspicion of images, float32 [N] in [0, 1], each a multiple of 1/n.
 
-        A change or score that is NaN is above all others.
+        A value that is NaN is above all others.
 
         Args:
-          changes: L2 norms of their change by purifying, float32 [N].
-          scores: their detector scores, float32 [N]; not used without a detector.
+          values: at least those of `values`, see `suspicion_values`.
         """
-        ranks = _count_below(self.changes, changes)
-        if self.scores is not None and self.ranks is not None:
-            ranks = tf.maximum(ranks, _count_below(self.scores, scores))
-            ranks = _count_below(self.ranks, ranks)
+        ranks = [_count_below(ordered, values[name]) for name, ordered in self.values.items()]
+        below = _count_below(self.ranks, tf.reduce_max(tf.stack(ranks), axis=0))
         # A table, because graph optimisers replace a division by a multiplication, which rounds
         # otherwise: 0.99 could be below an alarm at 0.99.
         shares = np.arange(len(self) + 1, dtype=np.float32) / np.float32(len(self))
-        return tf.gather(shares, ranks)
+        return tf.gather(shares, below)
+
+
+def suspicion_values(
+    defense: Defense,
+    classifier: Classifier,
+    images: tf.Tensor,
+    purified: tf.Tensor,
+    logits: tf.Tensor,
+) -> dict[str, tf.Tensor]:
+    """Return what the suspicion of images is computed from, each float32 [N].
+
+    Args:
+      defense: trained defence.
+      classifier: classifier behind it.
+      images: float32 [N, H, W, C] in [0, 1].
+      purified: the same images, purified.
+      logits: logits of the pipeline [N, K].
+
+    Returns:
+      "change": L2 norms of what purifying changed; "disagreement": `disagreements` of the classifier
+      and the pipeline; with a detector, "score": its scores.
+    """
+    values = {
+        "change": change_norms(images, purified),
+        "disagreement": disagreements(classifier(images), logits),
+    }
+    return {**values, "score": defense.detector_score(images)} if defense.detects else values
 
 
 def change_norms(images: tf.Tensor, purified: tf.Tensor) -> tf.Tensor:
@@ -94,50 +121,63 @@ def change_norms(images: tf.Tensor, purified: tf.Tensor) -> tf.Tensor:
     return tf.norm(tf.reshape(purified - images, [tf.shape(images)[0], -1]), axis=1)
 
 
-def calibrate_suspicion(defense: Defense, clean: Split) -> SuspicionScale | None:
-    """Return the scale of a defence, from at most `MAX_IMAGES` clean images, evenly spaced.
+def disagreements(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Return the total variation distances of two softmaxes, float32 [N] in [0, 1].
+
+    Those below `SMALLEST_DISAGREEMENT` are 0.
+
+    Args:
+      logits, others: [N, K].
+    """
+    first, second = (tf.nn.softmax(tf.cast(each, tf.float32)) for each in (logits, others))
+    distances = 0.5 * tf.reduce_sum(tf.abs(first - second), axis=-1)
+    return tf.where(distances < SMALLEST_DISAGREEMENT, 0.0, distances)
+
+
+def calibrate_suspicion(pipeline: DefendedClassifier, clean: Split) -> SuspicionScale | None:
+    """Return the scale of a pipeline, from at most `MAX_IMAGES` clean images, evenly spaced.
 
     Only this process computes it; all workers of a distributed program get the same scale.
 
     Args:
-      defense: trained defence.
+      pipeline: trained defence and its classifier.
       clean: held-out images.
 
     Returns:
       None if the defence changes neither these images nor random noise and has no detector.
 
     Raises:
-      UserError: the images have another shape than those of the defence.
+      UserError: the images have another shape than those of the classifier.
     """
+    defense, shape = pipeline.defense, pipeline.classifier.image_shape
     require(
-        clean.image_shape == defense.classifier.image_shape,
-        f"suspicion: images of {clean.image_shape} given, {defense.classifier.image_shape} needed.",
+        clean.image_shape == shape,
+        f"suspicion: images of {clean.image_shape} given, {shape} needed.",
     )
     count = min(len(clean), MAX_IMAGES, defense.budget.images or MAX_IMAGES)
     split = clean.select(np.linspace(0, len(clean) - 1, count).round().astype(np.int64))
-    changes, scores = measure_changes(defense, np.asarray(split.images[:]))
-    if scores is None and not np.any(changes):
-        noise = np.random.default_rng(0).random((_NOISE_IMAGES, *clean.image_shape), np.float32)
-        if not np.any(measure_changes(defense, noise)[0]):
+    values = measure_suspicion_values(pipeline, np.asarray(split.images[:]))
+    if not defense.detects and not np.any(values["change"]):
+        noise = np.random.default_rng(0).random((_NOISE_IMAGES, *shape), np.float32)
+        if not np.any(measure_suspicion_values(pipeline, noise)["change"]):
             return None
-    return SuspicionScale.from_values(changes, scores, f"validation images of {clean.dataset}")
+    return SuspicionScale.from_values(values, f"validation images of {clean.dataset}")
 
 
-def measure_changes(defense: Defense, images: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return what the suspicion of images is computed from.
+def measure_suspicion_values(
+    pipeline: DefendedClassifier, images: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return `suspicion_values` of n images as arrays [n].
 
     Args:
-      defense: trained defence.
+      pipeline: trained defence and its classifier.
       images: float32 [n, H, W, C] in [0, 1].
-
-    Returns:
-      L2 norms of the change by purifying, float32 [n]; detector scores float32 [n], or None without
-      a detector.
     """
+    defense, classifier = pipeline.defense, pipeline.classifier
 
-    def measure(batch: tf.Tensor) -> list[tf.Tensor]:
-        values = [change_norms(batch, defense.purify(batch))]
-        return [*values, defense.detector_score(batch)] if defense.detects else values
+    def measure(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        purified, logits = pipeline.purify_and_classify(batch)
+        return suspicion_values(defense, classifier, batch, purified, logits)
 
     signature = [tf.TensorSpec([None, *images.shape[1:]], tf.float32)]
     compiled = tf.function(measure, input_signature=signature, autograph=False)
@@ -147,8 +187,7 @@ def measure_changes(defense: Defense, images: np.ndarray) -> tuple[np.ndarray, n
         for start in range(0, len(images), size):
             parts.append(compiled(tf.constant(images[start : start + size])))
             progress.advance(min(size, len(images) - start))
-    joined = [np.concatenate(values) for values in zip(*parts, strict=True)]
-    return joined[0], joined[1] if defense.detects else None
+    return {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
 
 
 def _count_below(ordered: np.ndarray, values: tf.Tensor) -> tf.Tensor:

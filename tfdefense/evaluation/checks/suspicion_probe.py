@@ -28,7 +28,7 @@ class SuspicionProbe:
     @functools.cached_property
     def scale(self) -> SuspicionScale | None:
         """Scale of the suspicion; None if an export would have none."""
-        return calibrate_suspicion(self._runner.model.defense, self._validation)
+        return calibrate_suspicion(self._runner.model, self._validation)
 
     def attack(self, split: Split, epsilon: float, steps: int) -> CautiousResults:
         """Return the results of a targeted PGD that also keeps suspicion low.

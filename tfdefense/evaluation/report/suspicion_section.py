@@ -9,8 +9,9 @@ def suspicion_section(report: Report) -> Section:
     """Return the table of `Report.suspicion`, which must not be empty."""
     text = (
         "An export has the output `suspicion`: the share of"
-        f" {report.suspicion[0].calibrated_on:,} validation images that purifying changed less or,"
-        " with a detector, that it scored lower. The area under the ROC curve is the probability"
+        f" {report.suspicion[0].calibrated_on:,} validation images that purifying changed less: the"
+        " image, the class probabilities or, with a detector, its score, whichever share is largest."
+        " The area under the ROC curve is the probability"
         " that an attacked image is more suspicious than a clean one, with its 95 % interval"
         " (Hanley and McNeil 1982). Grey box and white box are the attacks of this report that"
         f" leave the lowest accuracy. An alarm is a suspicion of {ALARM} or more."

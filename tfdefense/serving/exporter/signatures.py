@@ -13,7 +13,7 @@ from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.suspicion import (
     SuspicionScale,
     calibrate_suspicion,
-    change_norms,
+    suspicion_values,
 )
 from tfdefense.serving.core.input_checks import check_images, decode_images
 
@@ -63,7 +63,7 @@ class Signatures:
         Args:
           clean: held-out images of the classifier's shape.
         """
-        self.suspicion = calibrate_suspicion(self.defense, clean)
+        self.suspicion = calibrate_suspicion(self.defense.defend(), clean)
 
     def functions(
         self,
@@ -140,17 +140,16 @@ class Signatures:
         purified, logits = self.defense.purify_and_classify(classifier, images)
         # Some purifiers return tensors of unknown static size, although the size never changes.
         purified = tf.reshape(purified, [-1, *self.image_shape])
-        changes = change_norms(images, purified)
+        values = suspicion_values(self.defense, classifier, images, purified, logits)
         outputs = {
             "purified": purified,
-            "perturbation_norm": changes,
+            "perturbation_norm": values["change"],
             **_class_outputs(logits),
         }
-        scores = self.defense.detector_score(images) if self.defense.detects else None
-        if scores is not None:
-            outputs["refused"] = scores > 0
+        if self.defense.detects:
+            outputs["refused"] = values["score"] > 0
         if self.suspicion is not None:
-            outputs["suspicion"] = self.suspicion(changes, scores)
+            outputs["suspicion"] = self.suspicion(values)
         return outputs
 
     def _certify(self, images: tf.Tensor) -> dict[str, tf.Tensor]:

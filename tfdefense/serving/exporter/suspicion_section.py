@@ -23,11 +23,14 @@ def suspicion_section(scale: SuspicionScale | None, report: Report | None = None
             " nothing and it has no detector.",
             "",
         ]
-    measure = "purifying changed less (`perturbation_norm`)"
-    if scale.scores is not None:
-        measure += (
-            " or the detector scored lower, whichever share is larger, ranked again among them"
-        )
+    measure = "purifying changed less: the image (`perturbation_norm`)"
+    measure += (
+        ", the class probabilities" if "score" in scale.values else " or the class probabilities"
+    )
+    if "score" in scale.values:
+        measure += ", or the detector's score, whichever share is largest, ranked again among them"
+    else:
+        measure += ", whichever share is larger, ranked again among them"
     return [
         *lines,
         f"`suspicion` is the share of {len(scale):,} {scale.images} that {measure}. It is a multiple of 1/{len(scale)},"
