@@ -1,12 +1,14 @@
-"""What JPEG costs: one classifier on the same images, lossless and re-encoded as JPEG.
+"""Accuracy of one classifier on lossless images and on their JPEG copies.
 
     .venv/bin/python benchmarks/jpeg_cost.py --classifier=cifar_cnn --lossless=FILE.npz --data_dir=DIR
 
-For copies of CIFAR-10 whose images are stored as JPEG. FILE.npz has `images` uint8 [N, H, W, C], the
-original pixels of some training images, `labels`, and `train_index`, their rows in the `train` split.
-The classifier is trained without these images, and judged on them twice: on the original pixels, and
-on their JPEG twins. The training is in OUTPUT; the same command resumes there. The last line is one
-JSON object; `difference` has the 95 % interval for pairs.
+For a dataset whose images are stored as JPEG, such as a copy of CIFAR-10. FILE.npz has `images` uint8
+[N, H, W, C], the original pixels of some training images, their `labels`, and `train_index`, their
+rows in the `train` split. The classifier is trained on JPEG images without these. Its accuracy is
+measured on the original pixels of these images, and on their JPEG copies: that is the cost of a
+change from one to the other after the training. The training is in OUTPUT; the same command resumes
+there. The last line is one JSON object; `only_lossless` and `only_jpeg` count the images that are
+correct in one form alone.
 """
 
 import argparse
@@ -29,22 +31,39 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.decoded_images import decode_images
 from tfdefense.data.core.tfds_images import TFDSImages
 from tfdefense.data.tfds_source import prepare_builder
+from tfdefense.errors import UserError
 from tfdefense.evaluation.runner import ModelRunner
+from tfdefense.utils.hashing import hash_parts
 from tfdefense.utils.statistics import wilson_interval
 from tfdefense.utils.tables import format_share
 
+LEAST_PSNR = 20  # dB, less than any JPEG copy that people keep.
+
 
 def load_twins(arguments):
-    """Return the lossless images and their JPEG twins, as two splits in the same order."""
+    """Return the lossless images and their JPEG copies, as two splits in the same order."""
     builder = prepare_builder(arguments.dataset, arguments.data_dir, download=False)
     stored = decode_images(TFDSImages(builder, arguments.dataset, "train"))
     with np.load(arguments.lossless) as file:
         images, labels, rows = file["images"], file["labels"], file["train_index"]
+    if images.dtype != np.uint8 or images.shape[1:] != stored.stored.shape[1:]:
+        raise ValueError(f"images of {images.dtype} {images.shape[1:]} given")
+    if len(np.unique(rows)) != len(rows) or rows.min() < 0:
+        raise ValueError("train_index has rows twice, or negative ones")
     if not np.array_equal(stored.labels[rows], labels):
-        sys.exit(f"--lossless={arguments.lossless}: its labels are not those of its training rows.")
+        raise ValueError("its labels are not those of its training rows")
     classes = builder.info.features["label"].num_classes
     lossless = Split(np.float32(images / 255.0), labels, classes, arguments.dataset)
-    return lossless, Split(stored.select(rows), labels, classes, arguments.dataset)
+    jpeg = Split(stored.select(rows), labels, classes, arguments.dataset)
+    if median_psnr(lossless, jpeg) < LEAST_PSNR:
+        raise ValueError("its images are not those of its training rows")
+    return lossless, jpeg
+
+
+def median_psnr(first, second):
+    """Return the median over images of the ratio of peak signal to noise, in dB, at most 120."""
+    errors = np.mean((first.images - second.images) ** 2, axis=(1, 2, 3))
+    return float(np.median(-10 * np.log10(np.maximum(errors, 1e-12))))
 
 
 def leave_out(split, excluded):
@@ -52,14 +71,6 @@ def leave_out(split, excluded):
     known = {image.tobytes() for image in excluded.images}
     keep = [image.tobytes() not in known for image in split.images]
     return split.select(np.flatnonzero(keep))
-
-
-def paired_difference(first, second):
-    """Return the difference of two accuracies on the same images, and its 95 % interval."""
-    gained, lost, n = np.sum(first & ~second), np.sum(second & ~first), len(first)
-    difference = (gained - lost) / n
-    half = 1.96 * np.sqrt(gained + lost - (gained - lost) ** 2 / n) / n
-    return [float(each) for each in (difference, difference - half, difference + half)]
 
 
 def main():
@@ -71,33 +82,42 @@ def main():
     parser.add_argument("--epochs", type=int, help="default: those of the recipe")
     parser.add_argument("--output", type=Path, default=Path("runs/jpeg_cost"))
     arguments = parser.parse_args()
-    lossless, jpeg = load_twins(arguments)
-    errors = np.mean((lossless.images - jpeg.images) ** 2, axis=(1, 2, 3))
+    try:
+        lossless, jpeg = load_twins(arguments)
+    except UserError as error:
+        sys.exit(f"jpeg_cost: {error}")
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        sys.exit(f"jpeg_cost: --lossless={arguments.lossless}: {error}. It needs what --help says.")
     dataset = data.load(arguments.dataset, arguments.data_dir)
     train, validation = (leave_out(each, jpeg) for each in (dataset.train, dataset.validation))
     left = len(train) + len(validation)
     print(f"{left:,} images are left for training and validation.", flush=True)
+    identity = hash_parts([jpeg.images])[:12]
     training = ClassifierTraining(
         CLASSIFIERS.get(arguments.classifier),
         dataclasses.replace(dataset, train=train, validation=validation),
         config=ClassifierConfig(arguments.epochs, patience=0, mixed_precision="auto"),
     )
-    model = training.fit(arguments.output / f"{arguments.dataset}-{arguments.classifier}")
+    model = training.fit(
+        arguments.output
+        / f"{arguments.dataset}-{arguments.classifier}-{training.loop.epochs}-{identity}"
+    )
     runner = ModelRunner(FrozenClassifier(model, lossless.image_shape))
     splits = {"lossless": lossless, "jpeg": jpeg, "test": dataset.test}
-    right = {name: runner.predict(split) == split.labels for name, split in splits.items()}
-    found = {}
-    for name, correct in right.items():
-        found[name] = [float(correct.mean()), *wilson_interval(int(correct.sum()), len(correct))]
-        print(f"{arguments.classifier} on {name}: {format_share(*found[name], len(correct))}")
+    correct = {name: runner.predict(split) == split.labels for name, split in splits.items()}
+    accuracies = {}
+    for name, each in correct.items():
+        accuracies[name] = [float(each.mean()), *wilson_interval(int(each.sum()), len(each))]
+        print(f"{arguments.classifier} on {name}: {format_share(*accuracies[name], len(each))}")
     result = {
         "benchmark": "jpeg_cost",
         "classifier": arguments.classifier,
-        "passes": training.loop.epochs,
+        "epochs": training.loop.epochs,
         "n": len(jpeg),
-        "median_psnr": round(float(np.median(-10 * np.log10(errors))), 2),
-        "accuracy": found,
-        "difference": paired_difference(right["lossless"], right["jpeg"]),
+        "median_psnr": round(median_psnr(lossless, jpeg), 2),
+        "accuracy": accuracies,
+        "only_lossless": int(np.sum(correct["lossless"] & ~correct["jpeg"])),
+        "only_jpeg": int(np.sum(correct["jpeg"] & ~correct["lossless"])),
     }
     print(json.dumps(result))
 

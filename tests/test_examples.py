@@ -69,5 +69,5 @@ def test_traffic_signs_runs(execute, tmp_path, monkeypatch, shared_data):
     )
     assert len(figures) == 3
     assert (tmp_path / "models" / "signs" / "1" / "saved_model.pb").is_file()
-    for needed in ("12,630 test images", "white box", "stop ", "suspicion 0.", REFUSAL):
+    for needed in ("12,630 test images", "white box", "stop ", "suspicion ", REFUSAL):
         assert needed in text

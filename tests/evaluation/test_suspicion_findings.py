@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tests.evaluation.checks.planted_flaws import PlantedDefense, identity
 from tfdefense.attacks import BIM, FGSM
+from tfdefense.classifiers import FrozenClassifier
 from tfdefense.cli.printing import print_report
 from tfdefense.data import Dataset, Split
 from tfdefense.defenses.core.suspicion import (
@@ -133,6 +134,31 @@ def test_the_further_logit_is_highest_exactly_where_suspicion_is(toy_model, toy_
     is_suspected = pipeline(tf.constant(images)).numpy().argmax(-1) == toy_split.num_classes
     np.testing.assert_array_equal(is_suspected, expected)
     assert 0 < expected.sum() < 48
+
+
+def test_a_certain_answer_of_one_model_has_a_gradient(toy_model, toy_split):
+    """The attack needs it where classifier and pipeline are certain of two classes."""
+
+    def certain(images):
+        return 200 * toy_model(images)
+
+    defense = PlantedDefense(FrozenClassifier(certain, toy_split.image_shape), lambda x: 1 - x)
+    values = measure_suspicion_values(defense.defend(), toy_split.images)
+    far = values["disagreement"] == 1
+    assert far.any()
+    scale = SuspicionScale.from_values({**values, "disagreement": np.zeros(24, np.float32)})
+    images = tf.constant(toy_split.images[far])
+    pipeline = CautiousPipeline(defense.defend(), scale)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        logits = pipeline(images)
+        suspected = tf.reduce_sum(logits[:, -1] - tf.reduce_max(logits[:, :-1], axis=-1))
+    gradient = tape.gradient(suspected, images).numpy()
+    assert np.all(np.isfinite(gradient))
+    assert np.all(np.abs(gradient).max(axis=(1, 2, 3)) > 0)
+    # The classes are those of the pipeline, so a success of the attack is one.
+    expected = tf.nn.log_softmax(defense.defend()(images))
+    np.testing.assert_allclose(logits[:, :-1], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tfdefense.defenses.core.defense import DefendedClassifier
 from tfdefense.defenses.core.suspicion import (
     SMALLEST_DISAGREEMENT,
     SuspicionScale,
-    disagreements,
+    total_variation_distances,
 )
 from tfdefense.evaluation.attacked_images import AttackedImages
 from tfdefense.evaluation.runner import ModelRunner
@@ -49,8 +49,8 @@ class CautiousPipeline:
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
         """Return logits float32 [N, K + 1].
 
-        The first K are means of those with and without purifying: an attack that aims at a class
-        moves both there.
+        The first K are those of the pipeline. Their gradient is that of the mean with and without
+        purifying, so that an attack moves both answers to its class.
 
         Args:
           images: float32 [N, H, W, C] in [0, 1].
@@ -69,8 +69,9 @@ class CautiousPipeline:
         total = tf.add_n([tf.nn.relu(each) for each in parts])
         excess = tf.where(total > 0, total, tf.reduce_max(tf.stack(parts), axis=0))
         both = 0.5 * (answer + plain)
-        suspected = tf.reduce_max(both, axis=-1) + excess
-        return tf.concat([both, suspected[:, tf.newaxis]], axis=-1)
+        classes = both + tf.stop_gradient(answer - both)
+        suspected = tf.reduce_max(classes, axis=-1) + excess
+        return tf.concat([classes, suspected[:, tf.newaxis]], axis=-1)
 
     def _excess_disagreement(self, answer: tf.Tensor, plain: tf.Tensor) -> tf.Tensor:
         """Return logits float32 [N], above 0 where the classifier and the pipeline disagree too much.
@@ -81,7 +82,9 @@ class CautiousPipeline:
         Args:
           answer, plain: logarithms of the class probabilities with and without purifying [N, K].
         """
-        doublings = _log2(disagreements(plain, answer) + 1e-12) - _log2(self._disagreement)
+        doublings = _log2(total_variation_distances(plain, answer) + 1e-12) - _log2(
+            self._disagreement
+        )
         entropy = tf.reduce_sum(tf.exp(answer) * (answer - plain), axis=-1)
         return entropy + tf.stop_gradient(_LOGITS_PER_DOUBLING * doublings - entropy)
 

@@ -45,7 +45,7 @@ class PerImageResults:
         a purifier.
       change: L2 norm of what purifying changed, float32 [n]; None without a purifier.
       disagreement: total variation distance of the class probabilities with and without purifying,
-        float32 [n], below 1e-4 rounded to 0; None without a purifier.
+        float32 [n], below 1e-3 rounded to 0; None without a purifier.
       excess: detector scores float32 [n]; an image with a score above 0 is refused. None without
         a detector.
       counted: bool [n], the images that the accuracy is computed from; None means all.

@@ -1,4 +1,4 @@
-"""The scale of suspicion, from changes, disagreements and detector scores of clean images."""
+"""The scale of suspicion, from changes, distances and detector scores of clean images."""
 
 import itertools
 
@@ -15,8 +15,8 @@ from tfdefense.defenses.core.suspicion import (
     SMALLEST_DISAGREEMENT,
     SuspicionScale,
     calibrate_suspicion,
-    disagreements,
     measure_suspicion_values,
+    total_variation_distances,
 )
 from tfdefense.errors import UserError
 
@@ -43,7 +43,7 @@ class Detecting(Blur):
 
 
 def values(count, *, detects, rng=RNG):
-    """Changes, disagreements, and scores that partly depend on the changes."""
+    """Changes, distances, and scores that partly depend on the changes."""
     changes = rng.gamma(2, 1, count).astype(np.float32)
     scores = (changes + rng.normal(0, 2, count)).astype(np.float32)
     found = {"change": changes, "disagreement": rng.beta(1, 20, count).astype(np.float32)}
@@ -80,7 +80,7 @@ def test_a_tenth_of_other_clean_images_is_above_nine_tenths(detects):
         found.append(scale(values(1_000, detects=detects)).numpy())
     for alarm in (0.5, 0.9, 0.99):
         share = np.mean(np.array(found) >= np.float32(alarm))
-        assert share == pytest.approx(1 - alarm, abs=0.02)
+        assert share == pytest.approx(1 - alarm, rel=0.1, abs=0.004)
 
 
 def test_it_is_the_share_of_smaller_changes():
@@ -107,11 +107,13 @@ def test_disagreement_is_the_total_variation_distance():
     # The largest difference of the probabilities of a set of classes.
     sets = np.array(list(itertools.product([0, 1], repeat=4)), np.float32)
     expected = np.max((probabilities[0] - probabilities[1]) @ sets.T, axis=-1)
-    np.testing.assert_allclose(disagreements(first, second), expected, atol=1e-6)
-    np.testing.assert_array_equal(disagreements(first, first + SMALLEST_DISAGREEMENT), 0)
-    nearly = np.float32([[0, 0]]), np.float32([[0, SMALLEST_DISAGREEMENT]])
-    np.testing.assert_array_equal(disagreements(*nearly), [0])
-    assert np.isnan(disagreements(np.float32([[np.nan, 0]]), nearly[0])[0])
+    np.testing.assert_allclose(total_variation_distances(first, second), expected, atol=1e-6)
+    # Between logits [0, 0] and [0, 4 d], the distance is d for small d.
+    level = np.float32([[0, 0]])
+    for factor, counts in ((0.9, False), (1.1, True)):
+        nearly = np.float32([[0, 4 * factor * SMALLEST_DISAGREEMENT]])
+        assert (total_variation_distances(level, nearly) > 0) == counts
+    assert np.isnan(total_variation_distances(np.float32([[np.nan, 0]]), level)[0])
 
 
 @pytest.mark.parametrize("detects", [False, True])
@@ -133,7 +135,7 @@ def test_nan_is_the_highest_value(detects):
 def test_it_never_falls_when_a_value_rises(detects):
     clean = values(200, detects=detects)
     scale = SuspicionScale.from_values(clean)
-    rising, medians = tf.linspace(-30.0, 30.0, 500), {}
+    rising = tf.linspace(-30.0, 30.0, 500)
     found = scale(dict.fromkeys(clean, rising)).numpy()
     assert np.all(np.diff(found) >= 0)
     assert (found[0], found[-1]) == (0, 1)
@@ -164,7 +166,7 @@ def test_the_scale_of_a_defence_has_the_values_of_its_images(kind, toy_model, to
     np.testing.assert_allclose(scale.values["change"], expected, rtol=1e-5)
     answers = [scipy.special.softmax(toy_model(each), -1) for each in (toy_split.images, purified)]
     expected = np.sort(np.abs(answers[0] - answers[1]).sum(-1) / 2)
-    np.testing.assert_allclose(scale.values["disagreement"], expected, atol=1.1e-4)
+    np.testing.assert_allclose(scale.values["disagreement"], expected, atol=1.1e-3)
     assert ("score" in scale.values) == defense.detects
     assert scale.images == "validation images of toy"
     found = scale(measure_suspicion_values(defense.defend(), toy_split.images)).numpy()
@@ -174,7 +176,7 @@ def test_the_scale_of_a_defence_has_the_values_of_its_images(kind, toy_model, to
 
 
 def test_the_classifier_is_that_of_the_pipeline(toy_model, toy_split):
-    """The same purifier may stand in front of another classifier."""
+    """It may be another one than the purifier was trained with."""
     other = make_toy_model()
     usual, moved = (
         calibrate_suspicion(Blur(each).defend(), toy_split) for each in (toy_model, other)

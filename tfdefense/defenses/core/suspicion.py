@@ -8,10 +8,11 @@ image has a rank in each of two or three values, and the largest rank counts:
     suspicion = share(max over values v of share(v; v of the clean images); the same of clean images)
 
 The outer share makes all cases alike: on the n clean images themselves, suspicion is uniform on
-0, 1/n, ..., (n - 1)/n, up to ties. It has no gradient, but an attacker can keep the values small.
+0, 1/n, ..., (n - 1)/n, up to ties, of which the lowest counts. It has no gradient, but an attacker
+can keep the values small.
 
-That two answers differ is a sign of an attack is the idea of Meng and Chen, "MagNet: a Two-Pronged
-Defense against Adversarial Examples", CCS 2017, section 4.2.2.
+Meng and Chen, "MagNet: a Two-Pronged Defense against Adversarial Examples", CCS 2017, section
+4.2.2, use the difference of the two answers as a sign of an attack.
 """
 
 import dataclasses
@@ -28,8 +29,8 @@ from tfdefense.utils.progress import ProgressBar
 
 # Their values are constants of an exported graph, 4 kB each.
 MAX_IMAGES = 1_000
-# Smaller disagreements count as none, because rounding would decide about their ranks.
-SMALLEST_DISAGREEMENT = 1e-4
+# Smaller distances count as none, because rounding would decide about their ranks.
+SMALLEST_DISAGREEMENT = 1e-3
 _NOISE_IMAGES = 4
 
 
@@ -102,12 +103,12 @@ def suspicion_values(
       logits: logits of the pipeline [N, K].
 
     Returns:
-      "change": L2 norms of what purifying changed; "disagreement": `disagreements` of the classifier
-      and the pipeline; with a detector, "score": its scores.
+      "change": L2 norms of what purifying changed; "disagreement": `total_variation_distances` of
+      classifier and pipeline; with a detector, "score": its scores.
     """
     values = {
         "change": change_norms(images, purified),
-        "disagreement": disagreements(classifier(images), logits),
+        "disagreement": total_variation_distances(classifier(images), logits),
     }
     return {**values, "score": defense.detector_score(images)} if defense.detects else values
 
@@ -121,7 +122,7 @@ def change_norms(images: tf.Tensor, purified: tf.Tensor) -> tf.Tensor:
     return tf.norm(tf.reshape(purified - images, [tf.shape(images)[0], -1]), axis=1)
 
 
-def disagreements(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+def total_variation_distances(logits: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
     """Return the total variation distances of two softmaxes, float32 [N] in [0, 1].
 
     Those below `SMALLEST_DISAGREEMENT` are 0.

@@ -95,7 +95,10 @@ PROBES: Mapping[str, PassCount] = {
     "rounding": lambda sizes, _: Passes(predictions=2 * sizes.images),
     # An attack on another pipeline, which is compiled for it.
     "suspicion": lambda sizes, _: Passes(
-        gradients=sizes.images * (sizes.steps + 1), predictions=3 * sizes.images, graphs=1
+        gradients=sizes.images * (sizes.steps + 1),
+        predictions=3 * sizes.images,
+        undefended=sizes.images * (sizes.steps + 1),
+        graphs=1,
     ),
     "curve": lambda sizes, withstood: _curve_passes(sizes, withstood) if sizes.curve else Passes(),
 }

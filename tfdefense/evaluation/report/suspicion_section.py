@@ -48,7 +48,7 @@ def suspicion_sentences(report: Report) -> tuple[str, ...]:
             return (
                 "The adaptive attacker also keeps suspicion low:"
                 f" {each.alarms:.1%} of the images are alarms, and {each.missed:.1%} are"
-                " misclassified without one.",
+                " misclassified without one. What is left is the larger share of white box and this.",
             )
     return (
         "The attacker who also keeps suspicion low was left out (--checks=all has it), so an alarm"

@@ -78,8 +78,8 @@ class Signatures:
 
         Every output has N as its first dimension, so a server can join requests and split outputs.
         The pipeline and the classifier are traced once each, and all signatures call these traces.
-        A runtime computes only the outputs that a signature returns, so `purify` classifies only if a
-        detector needs it.
+        A runtime computes only the outputs that a signature returns, so `purify` classifies only if
+        `suspicion` or a detector needs it.
 
         Args:
           trace_context: returns a context manager that is active while networks are traced.

@@ -39,7 +39,7 @@ def suspicion_section(scale: SuspicionScale | None, report: Report | None = None
         "- An alarm at 0.99 or more marks about 1% of clean images like these; of other images, such as those of"
         " another camera, it may mark more.",
         "- It is not the probability of an attack, and a low value is no proof of a clean image: an attacker who knows"
-        " the model can keep the change small.",
+        " the model can keep both changes small.",
         "",
         *_measured_lines(report),
     ]
