@@ -29,6 +29,7 @@ from tfdefense.classifiers.core.classifier_training import ClassifierTraining
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.decoded_images import decode_images
+from tfdefense.data.core.disk_array import as_images
 from tfdefense.data.core.tfds_images import TFDSImages
 from tfdefense.data.tfds_source import prepare_builder
 from tfdefense.errors import UserError
@@ -53,7 +54,7 @@ def load_twins(arguments):
     if not np.array_equal(stored.labels[rows], labels):
         raise ValueError("its labels are not those of its training rows")
     classes = builder.info.features["label"].num_classes
-    lossless = Split(np.float32(images / 255.0), labels, classes, arguments.dataset)
+    lossless = Split(as_images(images), labels, classes, arguments.dataset)
     jpeg = Split(stored.select(rows), labels, classes, arguments.dataset)
     if median_psnr(lossless, jpeg) < LEAST_PSNR:
         raise ValueError("its images are not those of its training rows")

@@ -19,7 +19,7 @@ def shorten(notebook, usual, short):
 
 @pytest.fixture
 def execute(tmp_path, monkeypatch):
-    """Function from the name of a notebook and pairs (usual, short) to its figures and its text."""
+    """Function from a notebook and pairs (usual, short) to its code cells, figures and text."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
     def execute(name, *pairs):
@@ -32,20 +32,21 @@ def execute(tmp_path, monkeypatch):
         figures = [output for output in outputs if "image/png" in output.get("data", {})]
         text = "".join(output.get("text", "") for output in outputs)
         text += "".join(output.get("data", {}).get("text/markdown", "") for output in outputs)
-        return figures, text
+        return cells, figures, text
 
     return execute
 
 
 @pytest.mark.slow
 def test_quickstart_runs(execute, tmp_path):
-    figures, text = execute(
+    cells, figures, text = execute(
         "quickstart.ipynb",
         ("data.train, epochs=12", "data.train.take(256), epochs=1"),
         ("epochs=15", "epochs=5"),
         ("take(100)", "take(20)"),
         ("white_box_images=20", "white_box_images=4"),
     )
+    assert len(cells) == 10
     assert len(figures) == 3
     assert (tmp_path / "models" / "mine" / "1" / "saved_model.pb").is_file()
     for needed in ("Accuracy on test images", "white box", REFUSAL):
@@ -57,7 +58,7 @@ def test_traffic_signs_runs(execute, tmp_path, monkeypatch, shared_data):
     if not (Path(shared_data) / "gtsrb").is_dir():
         pytest.skip("no prepared gtsrb here")
     monkeypatch.setenv("TFDS_DATA_DIR", shared_data)
-    figures, text = execute(
+    _, figures, text = execute(
         "traffic_signs.ipynb",
         ("len(data.test), 500", "len(data.test), 40"),
         ("steps=50", "steps=10"),

@@ -13,7 +13,7 @@ from tfdefense.attacks.core.each_surrogate import surrogate_names
 from tfdefense.attacks.core.model import Model
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import DefendedClassifier
-from tfdefense.defenses.core.suspicion import change_norms, total_variation_distances
+from tfdefense.defenses.core.suspicion import purifying_changes
 from tfdefense.evaluation.attacked_images import COST_NAMES, AttackedImages, attacked_images
 from tfdefense.evaluation.per_image_results import PerImageResults, perturbation_norms
 from tfdefense.training.distribute.batching import map_batches, split_over_replicas
@@ -155,10 +155,7 @@ class ModelRunner(Generic[M]):
         if isinstance(self.model, DefendedClassifier):
             purified, logits = self.model.purify_and_classify(images, draws)
             results["left"] = perturbation_norms(purified - clean)
-            results["change"] = change_norms(images, purified)
-            results["disagreement"] = total_variation_distances(
-                self.model.classifier(images), logits
-            )
+            results |= purifying_changes(self.model.classifier, images, purified, logits)
         else:
             logits = self.model(images)
         return {**results, "predicted": tf.argmax(logits, -1, output_type=tf.int32)}

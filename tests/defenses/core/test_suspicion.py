@@ -66,9 +66,9 @@ def test_it_is_uniform_on_the_clean_images(count, detects):
     assert found.dtype == np.float32
     # The largest ranks of some images can be the same; then they share the lowest place.
     expected = np.float32(np.arange(count) / np.float32(count))
-    assert count - len(np.unique(found)) <= 2 * count // 3
+    assert count - len(np.unique(found)) <= count * (len(clean) - 1) // len(clean)
     assert np.all(np.sort(found) <= expected)
-    assert np.all(np.sort(found) >= expected - 3 / count)
+    assert np.all(np.sort(found) >= expected - len(clean) / count)
     assert np.mean(found >= np.float32(0.99)) <= 0.01
 
 
@@ -80,7 +80,7 @@ def test_a_tenth_of_other_clean_images_is_above_nine_tenths(detects):
         found.append(scale(values(1_000, detects=detects)).numpy())
     for alarm in (0.5, 0.9, 0.99):
         share = np.mean(np.array(found) >= np.float32(alarm))
-        assert share == pytest.approx(1 - alarm, rel=0.1, abs=0.004)
+        assert share == pytest.approx(1 - alarm, abs=0.035 * (1 - alarm) ** 0.5)
 
 
 def test_it_is_the_share_of_smaller_changes():
@@ -165,14 +165,15 @@ def test_the_scale_of_a_defence_has_the_values_of_its_images(kind, toy_model, to
     expected = np.sort(np.linalg.norm(change, axis=1))
     np.testing.assert_allclose(scale.values["change"], expected, rtol=1e-5)
     answers = [scipy.special.softmax(toy_model(each), -1) for each in (toy_split.images, purified)]
-    expected = np.sort(np.abs(answers[0] - answers[1]).sum(-1) / 2)
-    np.testing.assert_allclose(scale.values["disagreement"], expected, atol=1.1e-3)
+    distances = np.abs(answers[0] - answers[1]).sum(-1) / 2
+    expected = np.sort(np.where(distances < SMALLEST_DISAGREEMENT, 0, distances))
+    np.testing.assert_allclose(scale.values["disagreement"], expected, atol=1e-6)
     assert ("score" in scale.values) == defense.detects
     assert scale.images == "validation images of toy"
     found = scale(measure_suspicion_values(defense.defend(), toy_split.images)).numpy()
     assert len(scale) == 24
     assert found.min() == 0
-    assert 16 / 24 <= found.max() < 1
+    assert 20 / 24 <= found.max() < 1
 
 
 def test_the_classifier_is_that_of_the_pipeline(toy_model, toy_split):

@@ -106,11 +106,18 @@ def suspicion_values(
       "change": L2 norms of what purifying changed; "disagreement": `total_variation_distances` of
       classifier and pipeline; with a detector, "score": its scores.
     """
-    values = {
+    values = purifying_changes(classifier, images, purified, logits)
+    return {**values, "score": defense.detector_score(images)} if defense.detects else values
+
+
+def purifying_changes(
+    classifier: Classifier, images: tf.Tensor, purified: tf.Tensor, logits: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """Return "change" and "disagreement" of `suspicion_values`; arguments as there."""
+    return {
         "change": change_norms(images, purified),
         "disagreement": total_variation_distances(classifier(images), logits),
     }
-    return {**values, "score": defense.detector_score(images)} if defense.detects else values
 
 
 def change_norms(images: tf.Tensor, purified: tf.Tensor) -> tf.Tensor:

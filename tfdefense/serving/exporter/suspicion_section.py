@@ -23,17 +23,15 @@ def suspicion_section(scale: SuspicionScale | None, report: Report | None = None
             " nothing and it has no detector.",
             "",
         ]
-    measure = "purifying changed less: the image (`perturbation_norm`)"
-    measure += (
-        ", the class probabilities" if "score" in scale.values else " or the class probabilities"
-    )
+    values = "the image (`perturbation_norm`) or the class probabilities, whichever share is larger"
     if "score" in scale.values:
-        measure += ", or the detector's score, whichever share is largest, ranked again among them"
-    else:
-        measure += ", whichever share is larger, ranked again among them"
+        values = (
+            "the image (`perturbation_norm`), the class probabilities, or the detector's score,"
+            " whichever share is largest"
+        )
     return [
         *lines,
-        f"`suspicion` is the share of {len(scale):,} {scale.images} that {measure}. It is a multiple of 1/{len(scale)},"
+        f"`suspicion` is the share of {len(scale):,} {scale.images} that purifying changed less: {values}, ranked again among them. It is a multiple of 1/{len(scale)},"
         " calibrated at export with the defence in float32.",
         "",
         "- An alarm at 0.99 or more marks about 1% of clean images like these; of other images, such as those of"
