@@ -13,6 +13,8 @@ from tfdefense.defenses import RobustPurifier, get_defense_class, robust_purifie
 from tfdefense.defenses.core.noise_fgsm import NoiseFGSM
 from tfdefense.defenses.core.purifier_validator import PurifierValidator
 from tfdefense.errors import UserError
+from tfdefense.networks.pixel_thresholds import SURROGATES
+from tfdefense.networks.surrogates import use_surrogates
 from tfdefense.training import Replica
 
 SMALL = {"widths": (4, 8), "learning_rate": 1e-2}
@@ -93,6 +95,24 @@ def test_a_drawn_half_of_the_images_is_attacked_by_the_square_attack(toy_model, 
     np.testing.assert_allclose(few, adversarial[5:9], atol=1e-5)
     one = compiled(images[:1], labels[:1], step, fraction)
     np.testing.assert_allclose(one.numpy(), adversarial[:1], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SURROGATES.names)
+def test_the_inner_attack_follows_the_surrogate_gradient_of_its_name(toy_model, toy_images, name):
+    defense = RobustPurifier(toy_model, seed=3, **SMALL, inner_surrogate=name)
+    images = tf.constant(toy_images)
+
+    def gradient(model):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            logits = model(images)[:, 0]
+        return tape.gradient(logits, images).numpy()
+
+    with use_surrogates(name):
+        expected = gradient(defense.defend())
+    np.testing.assert_allclose(gradient(defense.pipeline_logits), expected, rtol=1e-4, atol=1e-6)
+    changed = name != SURROGATES.default
+    assert np.allclose(gradient(defense.defend()), expected, rtol=1e-2, atol=1e-6) != changed
 
 
 @pytest.mark.slow
@@ -180,6 +200,8 @@ def test_earlier_parts_of_a_composition_are_trained_through(toy_model, toy_split
         ({"schedule": "cosinus"}, "--schedule=cosinus: constant, cosine or triangle"),
         ({"weight_decay": -1.0}, "--weight_decay=-1.0: 0 or more"),
         ({"thresholds": -1}, "--thresholds=-1: 0 to 64"),
+        ({"inner_surrogate": "softplus"}, "Did you mean 'softplus_1'"),
+        ({"inner_surrogate": "true", "thresholds": 0}, "--thresholds=0 has no gradient"),
         ({"generator": "smal_unet"}, "Did you mean 'small_unet'"),
         ({"learning_rate": 0.0}, "--learning_rate=0.0"),
     ],

@@ -48,6 +48,7 @@ from tfdefense.networks.losses import (
     mean_squared_error,
     wasserstein_generator_loss,
 )
+from tfdefense.networks.surrogates import use_surrogates
 from tfdefense.networks.upcast import upcast_bfloat16
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seed_layers
@@ -87,7 +88,8 @@ class RobustPurifier(ProbedDefense, GeneratorDefense):
 
     def pipeline_logits(self, images: tf.Tensor) -> tf.Tensor:
         """Return logits float32 [N, K] of the pipeline, in inference mode, for the inner attack."""
-        purified = self.generator(self.preprocess(images), training=False)
+        with use_surrogates(self.config.inner_surrogate):
+            purified = self.generator(self.preprocess(images), training=False)
         return self.classifier(purified)
 
     def make_inner_attack(

@@ -12,7 +12,8 @@ from tfdefense.defenses.core.hyperparameters import (
     hyperparameter,
 )
 from tfdefense.defenses.core.inner_attack import InnerAttackConfig
-from tfdefense.errors import require
+from tfdefense.errors import require, unknown_name
+from tfdefense.networks.pixel_thresholds import SURROGATES
 
 # For 32x32 colour images at 8/255, chosen on validation images of GTSRB: docs/explanation/colour.md.
 COLOR_RECIPE: Mapping[str, Any] = {
@@ -45,6 +46,11 @@ class RobustPurifierConfig(InnerAttackConfig, GeneratorConfig):
         0,
         "queries of the square attack, which replaces the inner attack for every second image; 0 for"
         " none. Without it, the purifier may learn to hide its gradient",
+    )
+    inner_surrogate: str = hyperparameter(
+        SURROGATES.default,
+        f"gradient of the thresholds that the inner attack follows: {', '.join(SURROGATES.names)}",
+        omit_default=True,
     )
     ramp: float = hyperparameter(
         0.2, "fraction of the training during which epsilon of the inner attack grows from 0"
@@ -97,6 +103,13 @@ class RobustPurifierConfig(InnerAttackConfig, GeneratorConfig):
         GeneratorConfig.__post_init__(self)
         queries = self.inner_queries
         require(queries >= 0, f"--inner_queries={queries}: 0 or more is needed.")
+        if self.inner_surrogate not in SURROGATES.names:
+            raise unknown_name("--inner_surrogate", self.inner_surrogate, SURROGATES.names)
+        require(
+            self.thresholds > 0 or self.inner_surrogate == SURROGATES.default,
+            f"--inner_surrogate={self.inner_surrogate}: --thresholds={self.thresholds} has no gradient"
+            " to choose. Give more thresholds, or leave it out.",
+        )
         check_fraction(self, "ramp", "mask")
         check_not_negative(self, "mse_weight", "gan_weight", "auxiliary_weight")
         check_not_negative(self, "noise", "clip", "weight_decay")
