@@ -19,6 +19,7 @@ import tensorflow as tf
 
 import tfdefense
 from tests.graphs import eager_functions
+from tests.once import shared_directory
 
 # Two logical CPU devices, so that two replicas can be compared with one; most tests use the first.
 tf.config.set_logical_device_configuration(
@@ -38,9 +39,10 @@ SHAPE = (12, 12, 1)
 
 @pytest.fixture(scope="session", autouse=True)
 def temporary_image_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Decoded images are cached in a temporary directory, not in the home of the user."""
+    """Decoded images are cached in a temporary directory, which all processes of the run share."""
+    cache = shared_directory(tmp_path_factory) / "image_cache"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TFDEFENSE_CACHE", str(tmp_path_factory.mktemp("image_cache")))
+        patch.setenv("TFDEFENSE_CACHE", str(cache))
         patch.delenv("TFDEFENSE_CACHE_GIB", raising=False)
         yield
 

@@ -13,6 +13,17 @@ import pytest
 Value = TypeVar("Value")
 
 
+def shared_directory(factory: pytest.TempPathFactory) -> Path:
+    """Return the temporary directory of the whole test run.
+
+    Args:
+      factory: the fixture `tmp_path_factory`.
+    """
+    base = factory.getbasetemp()
+    # Each process of pytest-xdist has a directory of its own inside.
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
     """Return a directory that one process of the test run fills; the other processes wait for it.
 
@@ -23,9 +34,7 @@ def make_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
       name: the name of the directory, unique among all tests.
       make: fills the new directory that it is given. If it raises, the next caller tries again.
     """
-    base = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent  # Each process of pytest-xdist has a directory of its own inside.
+    base = shared_directory(factory)
     finished, unfinished = base / name, base / f"{name}.unfinished"
     with (base / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import keras
 import pytest
@@ -9,10 +10,17 @@ from tfdefense.errors import UserError
 
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
 DEEP = ("densenet", "dnet", "rnet")
+FAST = [name for name in CLASSIFIERS.names() if name not in DEEP]
+NUM_CLASSES = 10
 NAMES_BY_SPEED = [
     pytest.param(name, marks=pytest.mark.slow if name in DEEP else ())
     for name in CLASSIFIERS.names()
 ]
+
+
+@functools.cache
+def build(name, shape):
+    return CLASSIFIERS.get(name).build(shape, NUM_CLASSES)
 
 
 @pytest.mark.slow
@@ -27,7 +35,7 @@ NAMES_BY_SPEED = [
     ],
 )
 def test_parameter_counts_on_cifar10_are_the_published_ones(name, published):
-    assert count_parameters(CLASSIFIERS.get(name).build(CIFAR, 10)) == published
+    assert count_parameters(build(name, CIFAR)) == published
 
 
 def dense(inputs, outputs):
@@ -90,17 +98,14 @@ def convolution(size, inputs, outputs):
     ],
 )
 def test_parameter_counts_on_mnist_equal_those_computed_by_hand(name, by_hand):
-    assert count_parameters(CLASSIFIERS.get(name).build(MNIST, 10)) == by_hand
+    assert count_parameters(build(name, MNIST)) == by_hand
 
 
 def test_cifar_cnn_has_the_parameter_count_of_figure_3():
     convolutions = sum(convolution(3, *ends) for ends in ((3, 64), (64, 64), (64, 128), (128, 128)))
     norms = 2 * (64 + 64 + 128 + 128)
     denses = dense(2 * 2 * 128, 256) + dense(256, 256) + dense(256, 10)
-    assert (
-        count_parameters(CLASSIFIERS.get("cifar_cnn").build(CIFAR, 10))
-        == convolutions + norms + denses
-    )
+    assert count_parameters(build("cifar_cnn", CIFAR)) == convolutions + norms + denses
 
 
 @pytest.mark.slow
@@ -108,7 +113,7 @@ def test_vgg16_has_the_convolutions_of_keras_applications():
     """Only batch normalization and the dense layers differ."""
     body = keras.applications.VGG16(include_top=False, weights=None, input_shape=CIFAR)
     norms = 2 * sum(layer.filters for layer in body.layers if hasattr(layer, "filters"))
-    ours = count_parameters(CLASSIFIERS.get("vgg16").build(CIFAR, 10))
+    ours = count_parameters(build("vgg16", CIFAR))
     assert ours == count_parameters(body) + norms + dense(512, 10)
 
 
@@ -116,9 +121,14 @@ def test_vgg16_has_the_convolutions_of_keras_applications():
 @pytest.mark.parametrize("name", NAMES_BY_SPEED)
 @pytest.mark.parametrize("shape", [MNIST, CIFAR])
 def test_every_network_returns_logits_for_both_datasets(name, shape):
-    model = CLASSIFIERS.get(name).build(shape, 7)
+    model = build(name, shape)
     assert model.name == name
-    assert FrozenClassifier(model, shape).num_classes == 7
+    assert FrozenClassifier(model, shape).num_classes == NUM_CLASSES
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_the_number_of_classes_is_free(name):
+    assert CLASSIFIERS.get(name).build(CIFAR, 7).output_shape == (None, 7)
 
 
 @pytest.mark.parametrize("name", [n for n in CLASSIFIERS.names() if n != "defense_gan_b"])

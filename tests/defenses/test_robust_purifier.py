@@ -55,7 +55,7 @@ def test_a_step_descends_the_loss_under_the_inner_attack(toy_model, toy_split, g
     ours.prepare(10), textbook.prepare(10)
     batch = batch_of(toy_split)
     scalars = ours.train_step(batch, Replica(0, tf.constant(4, tf.int64), 24))
-    attacked = attack(textbook.defend(), toy_split.images, toy_split.labels)
+    attacked = attack(textbook.pipeline_logits, toy_split.images, toy_split.labels)
     with tf.GradientTape() as tape:
         purified = textbook.generator(attacked)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(
@@ -82,7 +82,7 @@ def test_a_drawn_half_of_the_images_is_attacked_by_the_square_attack(toy_model, 
     adversarial = compiled(images, labels, step, fraction).numpy()
     inner = PGD(epsilon=0.15, steps=5, relative_step_size=0.5, start="blocks", seed=4)
     square = Square(epsilon=0.15, queries=12, seed=4)
-    alone = [attack(defense.defend(), images, labels) for attack in (inner, square)]
+    alone = [attack(defense.pipeline_logits, images, labels) for attack in (inner, square)]
     fits = [np.abs(adversarial - np.asarray(each)).max(axis=(1, 2, 3)) < 1e-5 for each in alone]
     assert np.all(fits[0] | fits[1])
     assert 0.3 < np.mean(fits[0]) < 0.7
@@ -233,7 +233,8 @@ def test_the_auxiliary_loss_is_that_of_a_linear_layer_on_the_deepest_features(
     defense = RobustPurifier(toy_model, seed=3, **given)
     defense.prepare(10)
     batch = batch_of(toy_split)
-    attacked = NoiseFGSM(epsilon=0.3, seed=4)(defense.defend(), toy_split.images, toy_split.labels)
+    attack = NoiseFGSM(epsilon=0.3, seed=4)
+    attacked = attack(defense.pipeline_logits, toy_split.images, toy_split.labels)
     kernel, bias = (np.array(weight) for weight in defense.auxiliary_head.weights)
     unet, seen = defense.generator, attacked
     if thresholds:

@@ -114,7 +114,10 @@ class Attack(abc.ABC):
             targets; or the model declares none of the requested surrogate gradients.
         """
         if not tf.executing_eagerly():
-            return self.craft_in_graph(model, images, labels, targets).images
+            # AutoGraph of the caller would convert every function of the attack, which takes longer
+            # than to trace them.
+            craft = tf.autograph.experimental.do_not_convert(self.craft_in_graph)
+            return craft(model, images, labels, targets).images
         return compile_craft(self, model, images)(images, labels, targets)
 
     def run(

@@ -18,8 +18,8 @@ from cleverhans.tf2.utils import clip_eta, compute_gradient
 from tfdefense.attacks.core.expectation import mean_over_draws
 from tfdefense.attacks.core.input_gradients import require_gradient
 from tfdefense.attacks.core.model import Model
+from tfdefense.networks.losses import cross_entropy
 
-_CROSS_ENTROPY = tf.nn.sparse_softmax_cross_entropy_with_logits
 _ORDERS = {"linf": np.inf, "l2": 2}
 
 
@@ -35,7 +35,7 @@ def cross_entropy_gradient(
     def compute(model: Model) -> tf.Tensor:
         function = compute_gradient.python_function
         return require_gradient(
-            function(model, _CROSS_ENTROPY, images, classes, targeted=targets is not None)
+            function(model, cross_entropy, images, classes, targeted=targets is not None)
         )
 
     return mean_over_draws(model, compute)

@@ -54,6 +54,11 @@ def best_of_restarts(
       stop_at_success: leave out images with a successful result in later runs.
     """
 
+    if restarts == 1:  # A loop would take longer to trace.
+        adversarial, score, success = run_once(tf.constant(0), constants)
+        found = norms.expand_per_image(success | (score > score.dtype.min))
+        return adversarial._replace(images=tf.where(found, adversarial.images, images))
+
     def run_again(
         number: tf.Tensor, best: _BestSoFar, constants: Any
     ) -> tuple[_BestSoFar, tf.Tensor]:
