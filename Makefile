@@ -11,13 +11,13 @@ train: $(INSTALLED)  ## Trains APE-GAN++ on the embedded digits, evaluates, expo
 	bin/train --defense=apeganpp $(ARGS)
 
 test: check docs  ## Everything; with ARGS="tests/attacks -k linear" a part of the suite.
-	$(PYTEST) --dist=loadfile $(ARGS)
+	$(PYTEST) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: $(INSTALLED_DEV)  ## The daily loop: the suite without slow tests.
 	$(PYTEST) --dist=worksteal -m "not slow" $(ARGS)
 
 coverage: $(INSTALLED_DEV)  ## The whole suite with the coverage of the package: an error below 90 %.
-	$(PYTEST) --dist=loadfile --cov=tfdefense --cov-report=term:skip-covered
+	OPTIMIZE_GRAPHS=1 $(PYTEST) --dist=loadfile --no-loadscope-reorder --cov=tfdefense --cov-report=term:skip-covered
 
 check: $(INSTALLED_DEV)  ## Style, import contracts, types.
 	$(VENV)/bin/ruff check .

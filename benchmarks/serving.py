@@ -1,11 +1,12 @@
 """Latency of an exported model, compared with Keras' `predict` and with OpenVINO.
 
-    .venv/bin/python benchmarks/serving.py
+    .venv/bin/python benchmarks/serving.py [--older=DIR]
 
 APE-GAN++ in front of MNIST-CNN, 28x28x1, float32 except for the variants, batches of 1, 8 and 128,
 on the CPU, in this process and without a server. The SavedModel is loaded in a session, as in TF
 Serving, and includes its checks of the inputs. The candidates run in turn, call by call. Weights do
-not change the time, so they are untrained. The last line is one JSON object.
+not change the time, so they are untrained. With `--older`, an export of the same networks by an older
+version runs in turn with the others. The last line is one JSON object.
 """
 
 import argparse
@@ -25,8 +26,9 @@ import openvino
 
 from tests.serving.session_model import SessionModel
 from tfdefense.classifiers.mnist_cnn import build_mnist_cnn
+from tfdefense.data import Split
 from tfdefense.defenses import APEGANPlusPlus
-from tfdefense.serving import Variant, export, open_model
+from tfdefense.serving import ModelFacts, Variant, export, open_model
 
 SHAPE = (28, 28, 1)
 CALLS = {1: 300, 8: 150, 128: 30}
@@ -38,7 +40,7 @@ VARIANTS = {
 }
 
 
-def make_candidates(directory):
+def make_candidates(directory, older):
     """Return name -> function from a batch of images to all outputs."""
     keras.utils.set_random_seed(0)
     classifier = build_mnist_cnn(SHAPE, 10)
@@ -47,11 +49,15 @@ def make_candidates(directory):
     together = keras.Model(images, classifier(defense.generator(images)))
     path = export(defense, directory / "plain")
     session = SessionModel(path)
+    validation = np.random.default_rng(1).random((500, *SHAPE), np.float32)
+    facts = ModelFacts(validation_images=Split(validation, np.zeros(500, np.int32), 10, "noise"))
+    suspicious = SessionModel(export(defense, directory / "suspicion", facts=facts))
+    assert "suspicion" in suspicious.signatures["serving_default"].outputs
     exact = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     vino = openvino.Core().compile_model(path, "CPU", exact)
 
-    def ask(signature):
-        return lambda batch: session.predict(signature, {"images": batch})
+    def ask(signature, model=session):
+        return lambda batch: model.predict(signature, {"images": batch})
 
     found = {
         "ours": ask("serving_default"),
@@ -59,15 +65,22 @@ def make_candidates(directory):
         "openvino": lambda batch: vino({"images": batch}),
         "purify": ask("purify"),
         "classify": ask("classify"),
+        "ours with suspicion": ask("serving_default", suspicious),
+        "purify with suspicion": ask("purify", suspicious),
     }
+    if older:
+        older_session = SessionModel(older)
+        found |= {
+            "older": ask("serving_default", older_session),
+            "older purify": ask("purify", older_session),
+        }
     for name, variant in VARIANTS.items():
         model = export(defense, directory / name.replace(" ", "-"), variant)
         if variant.format == "tflite":
             opened = open_model(model)
             found[name] = lambda batch, opened=opened: opened.predict("serving_default", batch)
         else:
-            narrow = SessionModel(model)
-            found[name] = lambda batch, n=narrow: n.predict("serving_default", {"images": batch})
+            found[name] = ask("serving_default", SessionModel(model))
     return found
 
 
@@ -92,13 +105,19 @@ def main():
     parser.add_argument(
         "--share", type=float, default=1.0, help="share of the usual number of calls"
     )
-    share = parser.parse_args().share
+    parser.add_argument("--older", type=Path, help="directory NAME/VERSION of an older export")
+    arguments = parser.parse_args()
+    older = arguments.older
+    if older and not (older.name.isdecimal() and (older / "saved_model.pb").is_file()):
+        parser.error(
+            f"--older={older}: the directory NAME/VERSION of an exported SavedModel is needed."
+        )
     results = {}
     with tempfile.TemporaryDirectory() as scratch:
-        functions = make_candidates(Path(scratch))
+        functions = make_candidates(Path(scratch), older)
         for size, calls in CALLS.items():
             batch = np.random.default_rng(0).random((size, *SHAPE), np.float32)
-            seconds = measure_calls(functions, batch, max(3, int(calls * share)))
+            seconds = measure_calls(functions, batch, max(3, int(calls * arguments.share)))
             results[size] = {
                 name: {
                     "images_per_second": round(size / float(np.median(each)), 1),

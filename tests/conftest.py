@@ -9,8 +9,9 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # oneDNN makes a kernel for each new shape, which takes longer than the small networks here.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-# Two processes share the cores. Idle threads of OpenBLAS would wait for work in a loop.
+# Two processes share the cores. Idle threads of OpenBLAS and TensorFlow would wait for work in a loop.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import keras
 import numpy as np
@@ -18,13 +19,16 @@ import pytest
 import tensorflow as tf
 
 import tfdefense
-from tests.graphs import eager_functions
+from tests.graphs import GRAPH_OPTIONS, eager_functions
 from tests.once import shared_directory
 
 # Two logical CPU devices, so that two replicas can be compared with one; most tests use the first.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+# Most functions here run once or twice. To optimize their graphs takes longer than it saves.
+tf.config.optimizer.set_experimental_options(GRAPH_OPTIONS)
 
 # As in the commands on the CPU. Without it, two trainings may differ in their last bits.
 tf.config.experimental.enable_op_determinism()
@@ -35,6 +39,21 @@ tf.random.set_seed(0)
 gc.set_threshold(50_000, 20, 50)
 
 SHAPE = (12, 12, 1)
+LONGEST_FILES = [
+    Path(__file__).parent / name
+    for name in (
+        "test_examples.py",
+        "serving/exporter/test_every_defence.py",
+        "training/distribute/test_multi_worker.py",
+        "zoo/test_pretrained.py",
+    )
+]
+assert all(path.is_file() for path in LONGEST_FILES)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first, so that no process ends alone with one."""
+    items.sort(key=lambda item: item.path not in LONGEST_FILES)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -64,6 +83,14 @@ def short_training() -> Iterator[None]:
     """Run the few steps of a training without tracing them. Other tests of the defence trace them."""
     with eager_functions():
         yield
+
+
+@pytest.fixture
+def optimized_graphs() -> Iterator[None]:
+    """Optimize graphs as in the commands."""
+    tf.config.optimizer.set_experimental_options({"min_graph_nodes": 0})  # TensorFlow's default.
+    yield
+    tf.config.optimizer.set_experimental_options(GRAPH_OPTIONS)
 
 
 @pytest.fixture

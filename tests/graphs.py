@@ -1,10 +1,15 @@
-"""Functions that run operation by operation."""
+"""Functions that run operation by operation, and graphs that run as they were traced."""
 
 import contextlib
+import os
 import warnings
 from collections.abc import Iterator
 
 import tensorflow as tf
+
+# Options of `tf.config.optimizer`: graphs with fewer nodes than this are not optimized. `make coverage`
+# optimizes them, as the commands do.
+GRAPH_OPTIONS = {} if "OPTIMIZE_GRAPHS" in os.environ else {"min_graph_nodes": 10**6}
 
 
 @contextlib.contextmanager

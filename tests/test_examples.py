@@ -7,6 +7,11 @@ import pytest
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
+ONE_CHECK = """
+import pytest
+from tests.one_check import use_one_check
+use_one_check(pytest.MonkeyPatch())
+"""
 REFUSAL = "[0, 1] needed. Divide 0-255 values by 255"
 
 
@@ -26,8 +31,9 @@ def execute(tmp_path, monkeypatch):
         notebook = nbformat.read(ROOT / "examples" / name, as_version=4)
         for usual, short in pairs:
             shorten(notebook, usual, short)
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(ONE_CHECK))
         NotebookClient(notebook, timeout=1200, resources={"metadata": {"path": tmp_path}}).execute()
-        cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        cells = [cell for cell in notebook.cells[1:] if cell.cell_type == "code"]
         outputs = [output for cell in cells for output in cell.outputs]
         figures = [output for output in outputs if "image/png" in output.get("data", {})]
         text = "".join(output.get("text", "") for output in outputs)

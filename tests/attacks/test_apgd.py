@@ -82,6 +82,8 @@ def apgd_in_numpy(loss_and_gradient, images, start, epsilon, norm):
     return best_loss
 
 
+# Without optimization, rounding moves one image in 20 to another path (2 % higher loss).
+@pytest.mark.usefixtures("optimized_graphs")
 @pytest.mark.slow
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("attack", [APGDCE, APGDDLR], ids=lambda attack: attack.name)

@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -55,7 +57,8 @@ def test_a_step_descends_the_loss_under_the_inner_attack(toy_model, toy_split, g
     ours.prepare(10), textbook.prepare(10)
     batch = batch_of(toy_split)
     scalars = ours.train_step(batch, Replica(0, tf.constant(4, tf.int64), 24))
-    attacked = attack(textbook.pipeline_logits, toy_split.images, toy_split.labels)
+    with use_surrogates(SURROGATES.default):
+        attacked = attack(textbook.defend(), toy_split.images, toy_split.labels)
     with tf.GradientTape() as tape:
         purified = textbook.generator(attacked)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(
@@ -82,7 +85,8 @@ def test_a_drawn_half_of_the_images_is_attacked_by_the_square_attack(toy_model, 
     adversarial = compiled(images, labels, step, fraction).numpy()
     inner = PGD(epsilon=0.15, steps=5, relative_step_size=0.5, start="blocks", seed=4)
     square = Square(epsilon=0.15, queries=12, seed=4)
-    alone = [attack(defense.pipeline_logits, images, labels) for attack in (inner, square)]
+    with use_surrogates(SURROGATES.default):
+        alone = [attack(defense.defend(), images, labels) for attack in (inner, square)]
     fits = [np.abs(adversarial - np.asarray(each)).max(axis=(1, 2, 3)) < 1e-5 for each in alone]
     assert np.all(fits[0] | fits[1])
     assert 0.3 < np.mean(fits[0]) < 0.7
@@ -98,9 +102,10 @@ def test_a_drawn_half_of_the_images_is_attacked_by_the_square_attack(toy_model, 
 
 
 @pytest.mark.parametrize("name", SURROGATES.names)
-def test_the_inner_attack_follows_the_surrogate_gradient_of_its_name(toy_model, toy_images, name):
-    defense = RobustPurifier(toy_model, seed=3, **SMALL, inner_surrogate=name)
+def test_the_pipeline_has_the_surrogate_gradient_of_the_name(toy_model, toy_images, name):
+    defense = RobustPurifier(toy_model, seed=3, **SMALL)
     images = tf.constant(toy_images)
+    pipeline = functools.partial(defense.pipeline_logits, surrogate=name)
 
     def gradient(model):
         with tf.GradientTape() as tape:
@@ -110,9 +115,35 @@ def test_the_inner_attack_follows_the_surrogate_gradient_of_its_name(toy_model, 
 
     with use_surrogates(name):
         expected = gradient(defense.defend())
-    np.testing.assert_allclose(gradient(defense.pipeline_logits), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(gradient(pipeline), expected, rtol=1e-4, atol=1e-6)
     changed = name != SURROGATES.default
     assert np.allclose(gradient(defense.defend()), expected, rtol=1e-2, atol=1e-6) != changed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("inner_surrogate", "names"),
+    [("softplus_1", {"softplus_1"}), ("drawn", set(SURROGATES.names))],
+)
+def test_each_step_follows_one_surrogate(toy_model, toy_split, inner_surrogate, names):
+    given = {"inner_steps": 4, "inner_surrogate": inner_surrogate}
+    defense = RobustPurifier(toy_model, seed=3, **SMALL, **given)
+    images, labels = tf.constant(toy_split.images), tf.constant(toy_split.labels)
+    attack = tf.function(defense._attack, autograph=False)
+    found = set()
+    for step in range(12):
+        attacked = attack(images, labels, tf.constant(step, tf.int64), tf.constant(1.0)).numpy()
+        textbook = PGD(
+            epsilon=tf.fill([24, 1, 1, 1], 0.3), steps=4, relative_step_size=0.625, seed=step
+        )
+        differing = {}
+        for name in SURROGATES.names:
+            with use_surrogates(name):
+                alone = textbook(defense.defend(), images, labels).numpy()
+            differing[name] = np.mean(np.abs(alone - attacked) > 1e-5)
+        (nearest,) = [name for name, share in differing.items() if share < 1e-3]
+        found.add(nearest)
+    assert found == names
 
 
 @pytest.mark.slow
@@ -202,6 +233,7 @@ def test_earlier_parts_of_a_composition_are_trained_through(toy_model, toy_split
         ({"thresholds": -1}, "--thresholds=-1: 0 to 64"),
         ({"inner_surrogate": "softplus"}, "Did you mean 'softplus_1'"),
         ({"inner_surrogate": "true", "thresholds": 0}, "--thresholds=0 has no gradient"),
+        ({"inner_surrogate": "drawn", "inner_queries": 9}, "not with --inner_surrogate=drawn"),
         ({"generator": "smal_unet"}, "Did you mean 'small_unet'"),
         ({"learning_rate": 0.0}, "--learning_rate=0.0"),
     ],
@@ -234,7 +266,8 @@ def test_the_auxiliary_loss_is_that_of_a_linear_layer_on_the_deepest_features(
     defense.prepare(10)
     batch = batch_of(toy_split)
     attack = NoiseFGSM(epsilon=0.3, seed=4)
-    attacked = attack(defense.pipeline_logits, toy_split.images, toy_split.labels)
+    with use_surrogates(*([SURROGATES.default] if thresholds else [])):
+        attacked = attack(defense.defend(), toy_split.images, toy_split.labels)
     kernel, bias = (np.array(weight) for weight in defense.auxiliary_head.weights)
     unet, seen = defense.generator, attacked
     if thresholds:
@@ -255,7 +288,7 @@ def test_training_with_the_colour_recipe_resumes_bit_by_bit(toy_model, toy_split
     """Also the probe, which keeps the best weights, and the average of the weights."""
 
     def train(directory, epochs_before_the_interruption=None):
-        defense = RobustPurifier(toy_model, seed=3, **COLOUR_RECIPE)
+        defense = RobustPurifier(toy_model, seed=3, **COLOUR_RECIPE, inner_surrogate="drawn")
         if epochs_before_the_interruption is not None:
             interrupt_after(defense, epochs_before_the_interruption)
         return defense.fit(toy_split, epochs=4, validation=toy_split, run=directory, batch_size=8)

@@ -11,9 +11,8 @@ import pytest
 
 import tfdefense
 from tests.docs.markdown import ROOT, blocks
+from tests.one_check import use_one_check
 from tfdefense.data import DataOptions
-from tfdefense.defenses import APEGANPlusPlus
-from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.evaluation.checks.registry import CHECKS
 
 
@@ -42,10 +41,7 @@ def small_classifier(digits, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_readmes_python_runs(small_classifier, tmp_path, capsys, monkeypatch):
-    budget = EvaluationBudget(
-        check_images=4, check_steps=4, random_perturbations=10, fixed_checks=True
-    )
-    monkeypatch.setattr(APEGANPlusPlus, "budget", budget)
+    use_one_check(monkeypatch)
     (code,) = python_of("README.md")
     for long, short in (
         ('"mnist_cnn"', f'"{small_classifier}"'),

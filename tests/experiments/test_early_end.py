@@ -40,7 +40,7 @@ def collapse(monkeypatch, accuracies=(0.8, 0.9, 0.1)):
 
     def make_validator(pipeline_logits, *_):
         def validate():
-            weights.append(pipeline_logits.__self__.generator.get_weights())
+            weights.append(pipeline_logits.func.__self__.generator.get_weights())
             return {"accuracy_pgd": next(remaining)}, {}
 
         return validate

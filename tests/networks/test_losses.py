@@ -126,3 +126,54 @@ def test_gan_losses_and_absolute_error_are_means_over_patches_and_pixels():
     np.testing.assert_allclose(
         losses.mean_absolute_error(tf.zeros([2, 2, 2, 1]), logits), [1.5, 1.0], rtol=1e-6
     )
+
+
+@pytest.fixture
+def logits():
+    """float32 [5, 4], with a logit of -inf in the third row."""
+    values = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    values[2, 1] = -np.inf
+    return tf.constant(values)
+
+
+def value_and_gradient(function, logits):
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        values = function(logits)
+    return values.numpy(), tape.gradient(values, logits).numpy()
+
+
+@pytest.mark.parametrize("dtype", [tf.int32, tf.int64])
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("classes", [[0, 3, 2, 1, 0], [1, 1, 1, 1, 1]])
+def test_selected_logits_are_those_of_gather(logits, dtype, known, classes):
+    """With an infinite logit, of the class or of another one, and of classes whose number is unknown."""
+    classes = tf.constant(classes, dtype)
+    compiled = tf.function(losses.select_logits, autograph=False, reduce_retracing=True)
+    shape = [None, 4 if known else None]
+    compiled = compiled.get_concrete_function(tf.TensorSpec(shape), tf.TensorSpec([None], dtype))
+    expected = value_and_gradient(lambda z: tf.gather(z, classes, batch_dims=1), logits)
+    for found, value in zip(
+        value_and_gradient(lambda z: compiled(z, classes), logits), expected, strict=True
+    ):
+        np.testing.assert_array_equal(found, value)
+
+
+def test_the_cross_entropy_is_that_of_tensorflow(logits):
+    finite = tf.where(tf.math.is_finite(logits), logits, -50.0)
+    labels = tf.constant([0, 3, 1, 2, 2])
+    expected = value_and_gradient(
+        lambda z: tf.nn.sparse_softmax_cross_entropy_with_logits(labels, z), finite
+    )
+    found = value_and_gradient(lambda z: losses.cross_entropy(labels, z), finite)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+    half = losses.cross_entropy(labels, tf.cast(finite, tf.float16))
+    assert half.dtype == tf.float32
+
+
+def test_classes_that_do_not_exist_have_no_logit(logits):
+    found = losses.select_logits(logits, tf.constant([4, 0, 0, -1, 3])).numpy()
+    np.testing.assert_array_equal(np.isnan(found), [True, False, False, True, False])
+    with pytest.raises(ValueError, match="rank 1"):
+        losses.select_logits(logits, tf.zeros([5, 1], tf.int32))

@@ -20,7 +20,7 @@ from tfdefense.attacks.core.model import Model
 from tfdefense.attacks.core.restarts import ScoredBatch, best_of_restarts
 from tfdefense.attacks.core.targets import most_likely_wrong_classes
 from tfdefense.errors import require
-from tfdefense.networks.losses import logits_of_classes
+from tfdefense.networks.losses import select_logits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +130,7 @@ class APGDDLR(APGD):
     def loss(self, labels: tf.Tensor, targets: tf.Tensor | None) -> Loss:
         def ratio(logits: tf.Tensor) -> tf.Tensor:
             highest = tf.math.top_k(logits, min(4, logits.shape[1])).values
-            of_label = logits_of_classes(logits, labels)
+            of_label = select_logits(logits, labels)
             if targets is None:
                 is_right = tf.argmax(logits, axis=-1, output_type=tf.int32) == labels
                 other = tf.where(is_right, highest[:, 1], highest[:, 0])
@@ -140,7 +140,7 @@ class APGDDLR(APGD):
                 f"{self.name}: a model of {logits.shape[1]} classes given, at least 4 needed for"
                 " targets.",
             )
-            of_target = logits_of_classes(logits, targets)
+            of_target = select_logits(logits, targets)
             spread = highest[:, 0] - (highest[:, 2] + highest[:, 3]) / 2
             return (of_target - of_label) / (spread + 1e-12)
 

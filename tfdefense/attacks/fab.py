@@ -24,7 +24,7 @@ from tfdefense.attacks.core.model import Model
 from tfdefense.attacks.core.restarts import ScoredBatch, best_of_restarts
 from tfdefense.attacks.core.targets import most_likely_wrong_classes
 from tfdefense.errors import require
-from tfdefense.networks.losses import logits_of_classes
+from tfdefense.networks.losses import select_logits
 
 
 class _FABBatch(NamedTuple):
@@ -193,6 +193,6 @@ def _lead_over_label(labels: tf.Tensor, classes: tf.Tensor) -> Loss:
     """Return the logit of `classes` minus that of the label, as a function of logits."""
 
     def lead(logits: tf.Tensor) -> tf.Tensor:
-        return logits_of_classes(logits, classes) - logits_of_classes(logits, labels)
+        return select_logits(logits, classes) - select_logits(logits, labels)
 
     return lead

@@ -14,12 +14,14 @@ the frozen classifier alone teaches slowly. Related: Lin et al., "Adversarial Tr
 Purification (AToP)", ICLR 2024, whose random transforms are `noise` and `mask`; here they apply to
 attacked images, in training only. Algorithm, for each batch:
 
-    1. Attack f(G(x)); epsilon grows over the first part of the training. Optionally, a drawn half of
-       the images is attacked by the square attack instead.
+    1. Attack f(G(x)), through a surrogate gradient of the thresholds; epsilon grows over the first
+       part of the training. Optionally, a drawn half of the images is attacked by the square attack
+       instead.
     2. With `gan_weight`, update the critic.
     3. Update G on the objective.
 """
 
+import functools
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -48,6 +50,7 @@ from tfdefense.networks.losses import (
     mean_squared_error,
     wasserstein_generator_loss,
 )
+from tfdefense.networks.pixel_thresholds import SURROGATES
 from tfdefense.networks.surrogates import use_surrogates
 from tfdefense.networks.upcast import upcast_bfloat16
 from tfdefense.training.replica import Replica
@@ -55,6 +58,11 @@ from tfdefense.training.seeding import seed_layers
 from tfdefense.training.task import Validate
 
 _PENALTY_WEIGHT = 10.0
+# Second half of the seed of drawn surrogates. The first is the number of the step, so trainings with
+# other seeds draw the same surrogates, as they draw the same starts.
+_SURROGATE_STREAM = 7
+# The same for all trainings, so that their accuracies can be compared.
+_VALIDATION_SURROGATE = SURROGATES.default
 
 
 class RobustPurifier(ProbedDefense, GeneratorDefense):
@@ -86,9 +94,14 @@ class RobustPurifier(ProbedDefense, GeneratorDefense):
                 self.auxiliary_head = keras.layers.Dense(self.classifier.num_classes)
                 self.auxiliary_head.build((None, self.config.widths[-1]))
 
-    def pipeline_logits(self, images: tf.Tensor) -> tf.Tensor:
-        """Return logits float32 [N, K] of the pipeline, in inference mode, for the inner attack."""
-        with use_surrogates(self.config.inner_surrogate):
+    def pipeline_logits(self, images: tf.Tensor, surrogate: str) -> tf.Tensor:
+        """Return logits float32 [N, K] of the pipeline, in inference mode.
+
+        Args:
+          images: float32 [N, H, W, C].
+          surrogate: name of the gradient of the thresholds.
+        """
+        with use_surrogates(surrogate):
             purified = self.generator(self.preprocess(images), training=False)
         return self.classifier(purified)
 
@@ -165,14 +178,32 @@ class RobustPurifier(ProbedDefense, GeneratorDefense):
         """Return adversarial images, each by the inner attack or, by chance, by the square attack."""
         inner = self.make_inner_attack(step, fraction)
         if not self.config.inner_queries:
-            return inner.craft_in_graph(self.pipeline_logits, images, labels, None).images
+            return self._attack_through_surrogate(inner, images, labels, step)
         square = Square(
             epsilon=inner.epsilon,
             norm=inner.norm,
             queries=self.config.inner_queries,
             seed=step,
         )
-        return craft_by_drawn_attack((inner, square), self.pipeline_logits, images, labels, step)
+        (surrogate,) = self.config.inner_surrogates
+        model = functools.partial(self.pipeline_logits, surrogate=surrogate)
+        return craft_by_drawn_attack((inner, square), model, images, labels, step)
+
+    def _attack_through_surrogate(
+        self, attack: BoundedAttack, images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor
+    ) -> tf.Tensor:
+        """Return the images of `attack` through one surrogate gradient; `drawn` chooses it by `step`."""
+
+        def craft(name: str) -> tf.Tensor:
+            model = functools.partial(self.pipeline_logits, surrogate=name)
+            return attack.craft_in_graph(model, images, labels, None).images
+
+        branches = [functools.partial(craft, name) for name in self.config.inner_surrogates]
+        if len(branches) == 1:
+            return branches[0]()
+        seed = tf.stack([tf.cast(step, tf.int64), _SURROGATE_STREAM])
+        drawn = tf.random.stateless_uniform([], seed, 0, len(branches), tf.int32)
+        return tf.switch_case(drawn, branches)
 
     def _update_critic(
         self, clean: tf.Tensor, attacked: tf.Tensor, replica: Replica
@@ -198,4 +229,5 @@ class RobustPurifier(ProbedDefense, GeneratorDefense):
 
     def make_validator(self, validation: Split) -> Validate:
         attack = make_validation_attack(self.config, self.classifier.image_shape)
-        return make_robust_validator(self.pipeline_logits, attack, validation, self.purify)
+        model = functools.partial(self.pipeline_logits, surrogate=_VALIDATION_SURROGATE)
+        return make_robust_validator(model, attack, validation, self.purify)

@@ -12,6 +12,7 @@ No mean over the batch is taken here: a training step uses `Replica.mean`. Equat
 x is a real (clean) image and x~ a fake (purified or generated) one.
 """
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -125,26 +126,33 @@ def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     APE-GAN++ equation (3), CGAN equation (10).
 
     Args:
-      labels: the true classes, int32 [N].
-      logits: the output of the classifier for purified images, float32 [N, K].
+      labels: the true classes, int [N]. A class that does not exist has the loss NaN.
+      logits: the output of the classifier, float [N, K].
     """
-    return -logits_of_classes(tf.nn.log_softmax(logits), labels)
+    return -select_logits(tf.nn.log_softmax(tf.cast(logits, tf.float32)), labels)
 
 
-def logits_of_classes(logits: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
-    """Return one logit of each image, float32 [N].
+def select_logits(logits: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+    """Return the logit of one class of each image, float [N].
 
-    `tf.gather` returns the same. Its gradient is a graph of 60 operations, which takes longer to
-    trace than a small network; so does `tf.nn.sparse_softmax_cross_entropy_with_logits` where
-    operations are deterministic.
+    Not by `tf.gather`: its gradient has 60 operations and is slow to trace. TensorFlow's own
+    cross-entropy uses it where operations are deterministic.
 
     Args:
-      logits: float32 [N, K]; also -inf is allowed.
-      classes: int [N].
+      logits: float [N, K]; -inf is allowed.
+      classes: int [N]. A class that does not exist has the logit NaN.
+
+    Raises:
+      ValueError: `classes` is not a vector.
     """
+    classes = tf.convert_to_tensor(classes)
+    classes.shape.assert_has_rank(1)  # [N, 1] would be broadcast.
     depth = logits.shape[1] or tf.shape(logits)[1]
     is_class = tf.one_hot(classes, depth, on_value=True, off_value=False)
-    return tf.reduce_sum(tf.where(is_class, logits, tf.zeros_like(logits)), axis=1)
+    # 0 beside the logit of the class, or NaN beside none.
+    other = tf.where(tf.reduce_any(is_class, axis=1, keepdims=True), 0.0, math.nan)
+    others = tf.broadcast_to(tf.cast(other, logits.dtype), tf.shape(logits))
+    return tf.reduce_sum(tf.where(is_class, logits, others), axis=1)
 
 
 def _mean_per_example(values: tf.Tensor) -> tf.Tensor:

@@ -71,7 +71,8 @@ class PixelThresholds(keras.layers.Layer):
     of relu(x):
 
       true: 1 above the threshold, 0 below, as of the ReLU itself.
-      leaky: 1 above, 0.1 below, as of a leaky ReLU. This is the default, also in training.
+      leaky: 1 above, 0.1 below, as of a leaky ReLU. This is the default, also in training
+        unless `inner_surrogate` names another.
       softplus_0.3, softplus_1: sigmoid(x / t) with the temperature t, as of a softplus.
 
     Call: `images` float32 [N, H, W, C] in [0, 1] -> float32 [N, H, W, C * count], 0 or more.

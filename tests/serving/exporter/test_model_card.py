@@ -6,20 +6,16 @@ import numpy as np
 import pytest
 
 import tfdefense
+from tests.one_check import use_one_check
 from tests.serving.conftest import CLASS_NAMES
 from tfdefense.attacks import FGSM
-from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.serving import ModelFacts, export
 
 
 @pytest.fixture
 def report(served_defense, toy_split, monkeypatch):
-    """A report with few random draws and few steps in its checks."""
-    budget = EvaluationBudget(
-        check_images=4, check_steps=4, random_perturbations=10, fixed_checks=True
-    )
-    monkeypatch.setattr(served_defense, "budget", budget)
+    use_one_check(monkeypatch)
     return tfdefense.evaluate(served_defense, toy_split, attacks=(FGSM(epsilon=0.2),))
 
 

@@ -25,7 +25,7 @@ FEW = {
     "cgan": {"levels": 3},
     "defense_gan": {"code_size": 8, "search_steps": 2, "restarts": 2},
     "denoised_smoothing": {"widths": (8, 16)},
-    "robust_purifier": {"inner_steps": 2, "widths": (8, 16)},
+    "robust_purifier": {"inner_steps": 2, "inner_surrogate": "drawn", "widths": (8, 16)},
 }
 
 # bfloat16 keeps 8 significant bits, so one rounding changes a value by up to 2^-8 of it.

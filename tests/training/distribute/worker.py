@@ -13,8 +13,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import tfdefense
+from tests.graphs import GRAPH_OPTIONS
 from tfdefense.attacks import BIM
 from tfdefense.attacks.core.adversarial_dataset_maker import (
     AdversarialStorage,
@@ -103,6 +105,7 @@ def main(classifier, run, output, die_at=None):
 
 
 if __name__ == "__main__":
+    tf.config.optimizer.set_experimental_options(GRAPH_OPTIONS)  # As in the process of the tests.
     try:
         main(*sys.argv[1:])
     except WorkFailedError as error:

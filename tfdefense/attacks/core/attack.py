@@ -102,6 +102,7 @@ class Attack(abc.ABC):
         Args:
           model: function from images float32 [N, H, W, C] in [0, 1] to logits float32 [N, K]: a
             Keras model, a defended pipeline, an `Expectation`, or a function with `bpda` inside.
+            AutoGraph does not convert it; a model that needs this must be a `tf.function`.
           images: float32 [N, H, W, C] in [0, 1].
           labels: integer [N], the true classes.
           targets: integer [N], the classes that the model should predict. None means any wrong
@@ -114,10 +115,7 @@ class Attack(abc.ABC):
             targets; or the model declares none of the requested surrogate gradients.
         """
         if not tf.executing_eagerly():
-            # AutoGraph of the caller would convert every function of the attack, which takes longer
-            # than to trace them.
-            craft = tf.autograph.experimental.do_not_convert(self.craft_in_graph)
-            return craft(model, images, labels, targets).images
+            return self.craft_in_graph(model, images, labels, targets).images
         return compile_craft(self, model, images)(images, labels, targets)
 
     def run(
@@ -153,12 +151,15 @@ class Attack(abc.ABC):
           targets: int32 [N], or None for any wrong class.
         """
 
+    # AutoGraph of a caller would convert every function of the attack, which is slow.
+    @tf.autograph.experimental.do_not_convert
     def craft_in_graph(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> AdversarialBatch:
         """Return the result of `craft` inside a `tf.function`; arguments as for the call."""
         return self._craft(model, images, labels, targets)[0]
 
+    @tf.autograph.experimental.do_not_convert
     def run_in_graph(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> AttackResult:

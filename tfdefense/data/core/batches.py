@@ -40,16 +40,20 @@ def shuffled_batches(
     gather_rows = {name: _make_gather(array) for name, array in arrays.items()}
     first_pass, offset = divmod(first_step * batch_size, count)
 
+    # AutoGraph would convert these functions, which takes longer than to trace them.
+    @tf.autograph.experimental.do_not_convert
     def permutation(number: tf.Tensor) -> tf.data.Dataset:
         order = tf.random.experimental.stateless_shuffle(
             tf.range(count, dtype=tf.int64), seed=tf.stack([tf.constant(seed, tf.int64), number])
         )
         return tf.data.Dataset.from_tensor_slices(order)
 
+    @tf.autograph.experimental.do_not_convert
     def parts(indices: tf.Tensor) -> tf.data.Dataset:
         shares = tf.reshape(indices, [replicas, batch_size // replicas])
         return tf.data.Dataset.from_tensor_slices(shares[first_fed : first_fed + fed])
 
+    @tf.autograph.experimental.do_not_convert
     def gather(indices: tf.Tensor) -> dict[str, tf.Tensor]:
         return {name: gather_one(indices) for name, gather_one in gather_rows.items()}
 

@@ -32,13 +32,17 @@ COLOR_RECIPE: Mapping[str, Any] = {
     "epochs": 16,
 }
 
+# Value of `inner_surrogate` that draws one of the surrogate gradients for each step.
+DRAWN_SURROGATE = "drawn"
+
 
 @dataclasses.dataclass(frozen=True)
 class RobustPurifierConfig(InnerAttackConfig, GeneratorConfig):
     """Hyperparameters of `RobustPurifier`.
 
     Raises:
-      UserError: a number out of range, or an auxiliary loss without features to compute it from.
+      UserError: a number out of range, an unknown surrogate gradient, or a setting that another one
+        makes useless.
     """
 
     inner_steps: int = hyperparameter(5, "steps of the inner attack, if it is pgd")
@@ -49,7 +53,8 @@ class RobustPurifierConfig(InnerAttackConfig, GeneratorConfig):
     )
     inner_surrogate: str = hyperparameter(
         SURROGATES.default,
-        f"gradient of the thresholds that the inner attack follows: {', '.join(SURROGATES.names)}",
+        f"gradient of the thresholds that the inner attack follows: {', '.join(SURROGATES.names)}, or"
+        f" {DRAWN_SURROGATE}, one of them for each step",
         omit_default=True,
     )
     ramp: float = hyperparameter(
@@ -98,17 +103,29 @@ class RobustPurifierConfig(InnerAttackConfig, GeneratorConfig):
         1.0, "largest norm of the generator's gradient in a step; 0 for no limit"
     )
 
+    @property
+    def inner_surrogates(self) -> tuple[str, ...]:
+        """Names of the gradients that the inner attack may follow, from the weakest to the smoothest."""
+        drawn = self.inner_surrogate == DRAWN_SURROGATE
+        return SURROGATES.names if drawn else (self.inner_surrogate,)
+
     def __post_init__(self) -> None:
         InnerAttackConfig.__post_init__(self)
         GeneratorConfig.__post_init__(self)
         queries = self.inner_queries
         require(queries >= 0, f"--inner_queries={queries}: 0 or more is needed.")
-        if self.inner_surrogate not in SURROGATES.names:
-            raise unknown_name("--inner_surrogate", self.inner_surrogate, SURROGATES.names)
+        known = (*SURROGATES.names, DRAWN_SURROGATE)
+        if self.inner_surrogate not in known:
+            raise unknown_name("--inner_surrogate", self.inner_surrogate, known)
         require(
             self.thresholds > 0 or self.inner_surrogate == SURROGATES.default,
             f"--inner_surrogate={self.inner_surrogate}: --thresholds={self.thresholds} has no gradient"
-            " to choose. Give more thresholds, or leave it out.",
+            " to choose. Give --thresholds=6, or leave --inner_surrogate out.",
+        )
+        require(
+            self.inner_surrogate != DRAWN_SURROGATE or self.inner_queries == 0,
+            f"--inner_queries={self.inner_queries}: not with --inner_surrogate={DRAWN_SURROGATE}."
+            " Leave one of them out.",
         )
         check_fraction(self, "ramp", "mask")
         check_not_negative(self, "mse_weight", "gan_weight", "auxiliary_weight")
