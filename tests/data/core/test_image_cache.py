@@ -270,6 +270,22 @@ def test_the_directory_follows_the_environment(monkeypatch, tmp_path):
     assert ImageCache.from_environment() is None
 
 
+def test_an_entry_that_another_process_stores_meanwhile_is_kept(place, monkeypatch):
+    """It appears after the header was looked for and not found."""
+    source, read_text = Noise(), image_cache.Path.read_text
+    mark = place / source.key / "mark"
+
+    def read_too_early(path, *arguments, **options):
+        monkeypatch.setattr(image_cache.Path, "read_text", read_text)
+        check(Noise())
+        mark.touch()
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(image_cache.Path, "read_text", read_too_early)
+    check(source)
+    assert mark.exists()
+
+
 def store_in_process(barrier, results):
     source = Noise()
     barrier.wait()

@@ -112,13 +112,15 @@ class ImageCache:
           OSError: the entry cannot be read, although it may be valid.
         """
         path = self.directory / key
+        # Before it is read: another process may store the entry in the meantime.
+        existed = os.path.lexists(path)
         try:
             header = json.loads((path / "header.json").read_text(encoding="utf-8"))
             require(header["schema"] == _SCHEMA and header["key"] == key, f"{path}: another key.")
             images = open_array(path / "images.npy", source.shape, _IMAGES, header["images"])
             labels = open_array(path / "labels.npy", source.shape[:1], _LABELS, header["labels"])
         except (*_INCOMPLETE, ValueError, KeyError, TypeError, RecursionError):
-            if os.path.lexists(path):
+            if existed:
                 print_once(f"{path}: damaged cache entry; its images are decoded again.")
                 _delete(path)
             return None
