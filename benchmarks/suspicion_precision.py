@@ -1,4 +1,4 @@
-"""How far `suspicion` moves in exports of 16 bits, for a pretrained purifier.
+"""Changes of `suspicion` in exports of 16 bits, for a pretrained purifier.
 
     .venv/bin/python benchmarks/suspicion_precision.py --model=apeganpp/mnist/mnist_cnn --data_dir=DIR
 
