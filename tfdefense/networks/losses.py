@@ -147,12 +147,22 @@ def select_logits(logits: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
     """
     classes = tf.convert_to_tensor(classes)
     classes.shape.assert_has_rank(1)  # [N, 1] would be broadcast.
-    depth = logits.shape[1] or tf.shape(logits)[1]
-    is_class = tf.one_hot(classes, depth, on_value=True, off_value=False)
+    is_class = class_mask(logits, classes)
     # 0 beside the logit of the class, or NaN beside none.
     other = tf.where(tf.reduce_any(is_class, axis=1, keepdims=True), 0.0, math.nan)
     others = tf.broadcast_to(tf.cast(other, logits.dtype), tf.shape(logits))
     return tf.reduce_sum(tf.where(is_class, logits, others), axis=1)
+
+
+def class_mask(logits: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+    """Return which logit of each image is that of its class, bool [N, K].
+
+    Args:
+      logits: float [N, K].
+      classes: int [N]. A class that does not exist has no logit.
+    """
+    depth = logits.shape[1] or tf.shape(logits)[1]
+    return tf.one_hot(classes, depth, on_value=True, off_value=False)
 
 
 def _mean_per_example(values: tf.Tensor) -> tf.Tensor:

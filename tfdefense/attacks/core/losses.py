@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tfdefense.networks.losses import class_mask, select_logits
 from tfdefense.networks.losses import cross_entropy as cross_entropy_of_labels
-from tfdefense.networks.losses import select_logits
 
 Loss = Callable[[tf.Tensor], tf.Tensor]
 """Function from logits float32 [N, K] to losses float32 [N]."""
@@ -21,6 +21,5 @@ def margin(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
     It is negative for a misclassified image.
     """
-    is_label = tf.one_hot(labels, tf.shape(logits)[1], on_value=True, off_value=False)
-    of_label = select_logits(logits, labels)
-    return of_label - tf.reduce_max(tf.where(is_label, logits.dtype.min, logits), axis=1)
+    others = tf.where(class_mask(logits, labels), logits.dtype.min, logits)
+    return select_logits(logits, labels) - tf.reduce_max(others, axis=1)

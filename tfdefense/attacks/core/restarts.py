@@ -54,11 +54,6 @@ def best_of_restarts(
       stop_at_success: leave out images with a successful result in later runs.
     """
 
-    if restarts == 1:  # A loop would take longer to trace.
-        adversarial, score, success = run_once(tf.constant(0), constants)
-        found = norms.expand_per_image(success | (score > score.dtype.min))
-        return adversarial._replace(images=tf.where(found, adversarial.images, images))
-
     def run_again(
         number: tf.Tensor, best: _BestSoFar, constants: Any
     ) -> tuple[_BestSoFar, tf.Tensor]:
@@ -77,18 +72,16 @@ def best_of_restarts(
     numbers = tf.zeros_like(images[:, 0, 0, 0])
     counts = tf.cast(numbers, tf.int32)
     all_images = tf.ones_like(counts, tf.bool)
-    best = masked_while_loop(
-        run_again,
-        _BestSoFar(
-            images=images,
-            score=numbers + numbers.dtype.min,
-            success=~all_images,
-            queries=counts,
-            gradients=counts,
-            no_gradient=~all_images,
-        ),
-        all_images,
-        restarts,
-        constants,
+    best = _BestSoFar(
+        images=images,
+        score=numbers + numbers.dtype.min,
+        success=~all_images,
+        queries=counts,
+        gradients=counts,
+        no_gradient=~all_images,
     )
+    if restarts == 1:  # A loop would take longer to trace.
+        best, _ = run_again(tf.constant(0), best, constants)
+    else:
+        best = masked_while_loop(run_again, best, all_images, restarts, constants)
     return AdversarialBatch(best.images, best.queries, best.gradients, best.no_gradient)

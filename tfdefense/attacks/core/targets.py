@@ -9,6 +9,7 @@ from tfdefense.attacks.core import per_image_random
 from tfdefense.attacks.core.attack import Attack
 from tfdefense.attacks.core.model import Model
 from tfdefense.errors import unknown_name
+from tfdefense.networks.losses import class_mask
 
 TARGET_CHOICES = ("any", "random", "least_likely", "second")
 
@@ -63,6 +64,5 @@ def most_likely_wrong_classes(logits: tf.Tensor, labels: tf.Tensor, count: int) 
     T is `count`, or the number of classes minus one if that is smaller.
     """
     classes = logits.shape[1]
-    is_label = tf.one_hot(labels, classes, on_value=True, off_value=False)
-    others = tf.where(is_label, logits.dtype.min, logits)
+    others = tf.where(class_mask(logits, labels), logits.dtype.min, logits)
     return tf.math.top_k(others, min(count, classes - 1)).indices
