@@ -13,6 +13,8 @@ from tfdefense.attacks import (
     FGSMPredicted,
     Square,
 )
+from tfdefense.attacks.core.spec import format_attack
+from tfdefense.cli.main import main
 from tfdefense.errors import UserError
 from tfdefense.evaluation import evaluate
 from tfdefense.evaluation.attack_plan import (
@@ -38,6 +40,13 @@ def test_default_attacks_are_those_that_the_number_of_classes_allows():
     assert [attack.name for attack in default_attacks(0.2, 3)] == names
     assert [attack.name for attack in default_attacks(0.2, 2)] == names[:-1]
     assert {attack.epsilon for attack in default_attacks(0.2, 10)} == {0.2}
+
+
+def test_the_help_names_the_default_attacks(capsys):
+    assert main(["evaluate", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    *first, last = map(format_attack, default_attacks(0.2, 10))
+    assert f"(default: {', '.join(first)} and, from three classes, {last})" in shown
 
 
 def test_attack_that_needs_more_classes_is_found_before_any_attack(toy_split, toy_model):

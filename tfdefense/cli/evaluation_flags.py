@@ -25,7 +25,8 @@ def add_evaluation_flags(flags: CommandFlags) -> None:
         f"Some of {', '.join(ATTACKS.names())}, separated by commas, each with its hyperparameters"
         " after colons if they are not the defaults: cw:targets=random:confidence=1. Attacks of other"
         " libraries are art:NAME, cleverhans:NAME and foolbox:NAME (default: fgsm,"
-        " fgsm_predicted, bim, pgd, apgd_ce:steps=25 and, from three classes, apgd_dlr:steps=25).",
+        " fgsm_predicted, bim, pgd:steps=10:relative_step_size=0.25, apgd_ce:steps=25 and, from"
+        " three classes, apgd_dlr:steps=25).",
     )
     flags.add(
         group,
