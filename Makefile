@@ -3,12 +3,14 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 ARGS ?=
+# Best on the validation images of the digits. With ARGS for other data or defences: the defaults.
+DIGITS_FLAGS := --strengths=0.1,0.2,0.3,0.4 --thresholds=6
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses=2
 
 .PHONY: train test test-fast coverage check docs setup setup-dev clean
 
 train: $(INSTALLED)  ## Trains APE-GAN++ on the embedded digits, evaluates, exports: make train ARGS="--dataset=mnist"
-	bin/train --defense=apeganpp $(ARGS)
+	bin/train --defense=apeganpp $(if $(findstring --dataset,$(ARGS))$(findstring --defense,$(ARGS)),,$(DIGITS_FLAGS)) $(ARGS)
 
 test: check docs  ## Everything; with ARGS="tests/attacks -k linear" a part of the suite.
 	$(PYTEST) --dist=loadfile --no-loadscope-reorder $(ARGS)
