@@ -23,8 +23,9 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
         finding=f"PGD passes through a misclassified point and ends at a correct one for {returns_without}"
         f" of {diagnostics.n:,} images. The attacks of this report miss {missed} images that it"
         " misclassifies at some step.",
-        warning="They do not return the best image that they find. Stop at success"
-        " (stop_at_success=true), or keep the image of highest loss.",
+        warning="They do not return the best image that they find, or their steps are too large."
+        " Stop at success (stop_at_success=true), keep the image of highest loss, or try the small"
+        " steps of --attacks=pgd.",
     )
 
 
