@@ -95,9 +95,9 @@ class AttackPlan:
 def default_attacks(epsilon: float, num_classes: int) -> tuple[Attack, ...]:
     """Return the attacks of a report without `--attacks`.
 
-    PGD has ten steps of epsilon / 4, as BIM has: a quarter of its default steps, and they find no
-    less. The two Auto-PGD attacks stop at success and have few steps. They find what BIM and PGD
-    miss in a small part of their time.
+    PGD has the steps of BIM, ten of epsilon / 4, in place of its own 40 of epsilon / 30. The two
+    Auto-PGD attacks stop at success and have few steps. They find what BIM and PGD miss in a small
+    part of their time.
 
     Args:
       epsilon: L-infinity radius.
