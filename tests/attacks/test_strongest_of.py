@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from tests.attacks.conftest import LinearModel
-from tfdefense.attacks import APGDCE, APGDDLR, BIM, FGSM, Square, StrongestOf
+from tfdefense.attacks import (
+    APGDCE,
+    APGDDLR,
+    BIM,
+    FGSM,
+    AutoAttack,
+    Expectation,
+    Square,
+    StrongestOf,
+)
 from tfdefense.errors import UserError
 
 
@@ -36,3 +45,39 @@ def test_a_model_with_too_few_classes_for_one_attack_is_refused():
     images = np.full((2, 6, 6, 1), 0.5, np.float32)
     with pytest.raises(UserError, match="a model of 2 classes given, at least 3 needed"):
         StrongestOf((FGSM(epsilon=0.1), APGDDLR(epsilon=0.1)))(model, images, np.zeros(2, np.int32))
+
+
+@pytest.mark.parametrize("stop_at_success", [True, False])
+def test_its_attacks_go_on_after_a_success_only_if_they_shall(stop_at_success):
+    model, images = LinearModel(shape=(6, 6, 1)), np.full((2, 6, 6, 1), 0.5, np.float32)
+    images[:, 0, 0] = 0.51  # Off the boundary.
+    labels = np.argmax(model(images), axis=-1)
+    attack = StrongestOf([BIM(epsilon=0.3, steps=7)], stop_at_success=stop_at_success)
+    gradients = np.asarray(attack.run(model, images, labels).gradients)
+    np.testing.assert_array_equal(gradients, 1 if stop_at_success else 7)
+
+
+def test_auto_attack_on_a_randomised_model_does_not_stop_at_the_first_success():
+    """In "rand" each image has all 100 steps of each draw: one on the border fools half of the draws."""
+    model, images = LinearModel(shape=(6, 6, 1)), np.full((2, 6, 6, 1), 0.5, np.float32)
+    images[:, 0, 0] = 0.51
+    labels = np.argmax(model(images), axis=-1)
+    attack = AutoAttack(epsilon=0.3, version="rand")
+    assert not attack.targeted_variant(4).stop_at_success
+    gradients = np.asarray(attack.run(Expectation(model, 2), images, labels).gradients)
+    assert gradients.min() >= 2 * 100
+
+
+def test_an_image_that_one_loss_fools_has_a_gradient():
+    """The cross-entropy of a confident model has a gradient of zero; the ratio of logits has not."""
+    linear, images = LinearModel(shape=(6, 6, 1)), np.full((1, 6, 6, 1), 0.6, np.float32)
+
+    def confident(images):
+        return 1_000 * linear(images)
+
+    labels = np.argmax(linear(images), axis=-1)
+    parts = APGDCE(epsilon=0.02, steps=9), APGDDLR(epsilon=0.02, steps=9)
+    assert parts[0].run(confident, images, labels).no_gradient[0]
+    both = StrongestOf(parts).run(confident, images, labels)
+    assert both.success[0]
+    assert not both.no_gradient[0]

@@ -2,8 +2,10 @@
 
 import pytest
 
-from tfdefense.cli import certify, train
+from tfdefense.cli import certify, evaluate, train
 from tfdefense.cli.flags import RENAMED_FLAGS, CommandFlags
+from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
+from tfdefense.defenses.registry import DEFENSES
 from tfdefense.errors import UserError
 
 
@@ -63,3 +65,13 @@ def test_help_has_groups_and_wrapped_texts(flags):
     page = flags.help()
     assert page.startswith("bin/certify: does something.\n\nWhat:\n  --run\n      A run.\n")
     assert "\nHow:\n  --overwrite" in page
+
+
+def test_the_help_names_the_white_box_images_of_slow_defences():
+    text, usual = evaluate.command_flags().values["white_box_images"].help, EvaluationBudget()
+    for name in DEFENSES.names():
+        kind = DEFENSES.get(name)
+        if kind.budget.white_box_images != usual.white_box_images:
+            assert f"{kind.budget.white_box_images} for {name}" in text
+        if kind.is_randomized and kind.budget.eot_images != usual.eot_images:
+            assert f"{usual.eot_images}, and {kind.budget.eot_images} for {name}" in text

@@ -118,6 +118,7 @@ BAD = [
         ["train", *CUSTOM, "--image_size=32"],
         "has a fixed size (28x28) and fixed splits; --image_size",
     ),
+    (["train", *CUSTOM, "--channels=2"], "--channels=2: 1 (grey) or 3 (colour) needed"),
     (["train", *CUSTOM, "--input_range=0"], "--input_range=0: two numbers needed"),
     (["train", *CUSTOM, "--input_range=0,x"], "--input_range=0,x: numbers separated by commas"),
     (["train", *CUSTOM, "--input_mean=1,2"], "--input_mean=1,2: 2 numbers given, 1 or 1 needed"),

@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -74,6 +76,50 @@ def test_validation_is_held_out_of_train_if_it_is_missing(tmp_path):
 def test_errors_name_the_unusable_archive(tmp_path, arrays, message):
     np.savez(tmp_path / "some.npz", **arrays)
     with pytest.raises(UserError, match=message):
+        tfdefense.data.load(f"npz:{tmp_path / 'some.npz'}")
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((12, 8, 8), r"train \(6, 8, 1\), test \(8, 8, 1\)\. Give one shape: --image_size=32"),
+        ((12, 6, 8, 3), r"train \(6, 8, 1\), test \(6, 8, 3\)\. Give one shape: --channels=3"),
+    ],
+)
+def test_parts_of_different_shapes_are_refused(tmp_path, shape, message):
+    arrays = {"x_train": IMAGES, "y_train": LABELS, "y_test": LABELS[:12]}
+    np.savez(tmp_path / "some.npz", **arrays, x_test=np.zeros(shape, np.uint8))
+    name = f"npz:{tmp_path / 'some.npz'}"
+    with pytest.raises(UserError, match=message):
+        tfdefense.data.load(name)
+    options = tfdefense.data.DataOptions(image_size=(6, 6), channels=3)
+    assert tfdefense.data.load_with_options(name, options).image_shape == (6, 6, 3)
+
+
+def test_damaged_members_of_any_compression_are_named(tmp_path):
+    for method in (zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED):
+        np.savez(tmp_path / "plain.npz", images=IMAGES, labels=LABELS)
+        with (
+            zipfile.ZipFile(tmp_path / "plain.npz") as plain,
+            zipfile.ZipFile(tmp_path / "some.npz", "w", method) as packed,
+        ):
+            for member in plain.namelist():
+                packed.writestr(member, plain.read(member))
+        content = bytearray((tmp_path / "some.npz").read_bytes())
+        content[60:400] = bytes(340)
+        (tmp_path / "some.npz").write_bytes(content)
+        with pytest.raises(UserError, match=r"cannot be read \(damaged, or not an .npz\)"):
+            tfdefense.data.load(f"npz:{tmp_path / 'some.npz'}")
+
+
+def test_a_lack_of_memory_is_no_damage(tmp_path, monkeypatch):
+    np.savez(tmp_path / "some.npz", images=IMAGES, labels=LABELS)
+
+    def exhaust(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(np, "divide", exhaust)
+    with pytest.raises(MemoryError):
         tfdefense.data.load(f"npz:{tmp_path / 'some.npz'}")
 
 

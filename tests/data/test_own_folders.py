@@ -9,7 +9,6 @@ from PIL import Image
 
 import tfdefense
 from tests.data.test_image_folder import save, values
-from tfdefense.data.core.split_folders import split_of_name
 from tfdefense.errors import UserError
 from tfdefense.utils import progress
 
@@ -23,19 +22,6 @@ def fill(folder, classes=("a", "b"), count=10, start=0):
     for label, name in enumerate(classes):
         for number in range(count):
             save(folder / name / f"{number:02d}.png", start + 20 * label + number)
-
-
-@pytest.mark.parametrize(
-    ("name", "split"),
-    [
-        *((name, "train") for name in ("train", "Training", "TRAIN_SET", "train-data", "Trainset")),
-        *((name, "test") for name in ("test", "Testing", "test_images", "TestSet")),
-        *((name, "validation") for name in ("val", "Valid", "VALIDATION", "val set", "dev")),
-        *((name, None) for name in ("trains", "contest", "cat", "", "seg_train", "モデル")),
-    ],
-)
-def test_names_of_splits(name, split):
-    assert split_of_name(name) == split
 
 
 @pytest.mark.slow
@@ -77,7 +63,7 @@ def test_hidden_files_and_other_files_are_left_out_and_named(tmp_path, capsys):
     data = tfdefense.data.load(f"dir:{tmp_path}")
     assert len(data.train) + len(data.validation) + len(data.test) == 21
     printed = capsys.readouterr().out
-    assert "9 files and folders left out (hidden, or not an image): .git/, __MACOSX/" in printed
+    assert "9 files and folders left out (hidden, not an image, or in no class): .git/" in printed
     for name in ("a/.ipynb_checkpoints/", "a/deep/.hidden/", "b/@eaDir/", "a/._00.png"):
         assert name in printed
     assert "b/phone.HEIC" in printed
@@ -92,11 +78,9 @@ def test_all_formats_are_read_from_one_folder(tmp_path):
 
 
 def test_splits_that_look_like_classes_are_refused_with_a_guess(tmp_path):
-    fill(tmp_path / "seg_test")
-    fill(tmp_path / "seg_train")
-    message = (
-        r"seg_test, seg_train hold the same folders \(a, b\) and no images.*Rename them to train"
-    )
+    fill(tmp_path / "first half")
+    fill(tmp_path / "second half")
+    message = r"first half, second half hold the same folders \(a, b\) and no images.*Rename them to train"
     with pytest.raises(UserError, match=message):
         tfdefense.data.load(f"dir:{tmp_path}")
 
@@ -211,10 +195,14 @@ def test_a_table_may_name_the_splits(tmp_path):
         ("file,label\n0.png,a\n1.png,a\n2.png,a\n", "one class only"),
         ("file,label\n0.png,3\n1.png,100000\n2.png,1\n", "classes from 0 to 99,999 needed"),
         ("file,label,split\n0.png,a,train\n1.png,b,other\n", "line 3: split 'other' given"),
+        (
+            "file,label,split\n0.png,1,train\n1.png,2,train\n2.png,1,test\n3.png,2,val\n",
+            "class '0' has 0 training images. Class numbers begin at 0",
+        ),
     ],
 )
 def test_errors_name_the_unusable_table(tmp_path, text, message):
-    name = write_table(tmp_path, text, 3)
+    name = write_table(tmp_path, text, 4)
     with pytest.raises(UserError, match=message):
         tfdefense.data.load(name)
 

@@ -4,6 +4,7 @@ import ast
 import importlib
 import sys
 import types
+from unittest.mock import MagicMock
 
 import keras
 import numpy as np
@@ -13,6 +14,8 @@ import tfdefense
 from tests.docs.markdown import ROOT, blocks
 from tests.one_check import use_one_check
 from tfdefense.data import DataOptions
+from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
+from tfdefense.defenses.registry import DEFENSES
 from tfdefense.evaluation.checks.registry import CHECKS
 
 
@@ -65,6 +68,7 @@ def module_of(page):
 
 def test_the_guides_attack_runs(toy_model, toy_images):
     attack = module_of("docs/guides/add/attack.md").Noise(epsilon=0.1)
+    assert not attack.uses_gradients
     images = attack(toy_model, toy_images, [0] * len(toy_images))
     assert 0.05 < abs(np.asarray(images) - toy_images).max() <= 0.1 + 1e-6
 
@@ -96,6 +100,16 @@ def test_the_table_of_checks_is_complete():
     assert all(f"| {check.name} |" in page for check in CHECKS)
 
 
+def test_the_page_of_checks_has_the_sizes_of_each_defence():
+    text = " ".join((ROOT / "docs/explanation/reading-a-report.md").read_text().split())
+    for name in DEFENSES.names():
+        budget = DEFENSES.get(name).budget
+        for field in ("random_perturbations", "check_images", "check_steps"):
+            size = getattr(budget, field)
+            if size != getattr(EvaluationBudget(), field):
+                assert f"{size:,} for `{name}`" in text
+
+
 @pytest.mark.parametrize("page", ["guides/pretrained.md", "start/your-model.md"])
 def test_the_names_in_other_python_exist(page):
     for line in "\n".join(python_of(f"docs/{page}")).splitlines():
@@ -104,6 +118,24 @@ def test_the_names_in_other_python_exist(page):
                 found = tfdefense
                 for part in word.split(".")[1:]:
                     found = getattr(found, part)
+
+
+def test_the_guides_surrogates_are_found(toy_model, toy_images):
+    names = {"model": toy_model, "images": toy_images, "labels": None}
+    first, second, *_ = python_of("docs/guides/attacks.md")
+    imports = ast.Module([each for each in ast.parse(first).body if _imports(each)], [])
+    exec(compile(imports, "imports", "exec"), names)
+    names["APGDCE"] = MagicMock()  # Compiling it takes long.
+    exec(second.replace("(28, 28, 1)", str(toy_images.shape[1:])), names)
+    assert names["names"] == ("identity", "smooth")
+    steps = np.linspace(0, 1, 1_000)
+    staircase = np.asarray(names["smooth_staircase"](steps))
+    assert (np.diff(staircase) > 0).all()
+    assert abs(staircase - steps).max() < 0.5 / 255
+
+
+def _imports(statement):
+    return isinstance(statement, ast.Import | ast.ImportFrom)
 
 
 def test_imports_in_the_attacks_guide_exist():

@@ -112,6 +112,26 @@ def test_the_default_run_directory_is_in_runs_dir(plain, tmp_path, monkeypatch):
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["npz-toy-toy-bit_depth"]
 
 
+def test_a_run_of_images_that_have_changed_is_refused(plain, toy_split, tmp_path):
+    def write(repeats):
+        images = np.tile(np.round(255 * toy_split.images), (repeats, 1, 1, 1)).astype(np.uint8)
+        np.savez(tmp_path / "toy.npz", images=images, labels=np.tile(toy_split.labels, repeats))
+
+    config = dataclasses.replace(plain, data=DataConfig(f"npz:{tmp_path / 'toy.npz'}"))
+    run = RunDirectory(tmp_path / "run")
+    write(4)
+    train_defense(config, run=run)
+    before = state(run)
+    write(5)
+    with pytest.raises(
+        UserError, match=r"was trained on other images: those of npz:.* have changed"
+    ):
+        train_defense(config, run=run)
+    assert state(run) == before
+    write(4)
+    train_defense(config, run=run)
+
+
 @pytest.mark.slow
 def test_a_run_without_its_classifier_finds_it_again_by_its_path(plain, tmp_path, monkeypatch):
     run = RunDirectory(tmp_path / "run")

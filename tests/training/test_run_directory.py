@@ -1,3 +1,8 @@
+import shutil
+
+import pytest
+
+from tfdefense.errors import UserError
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.stored_config import StoredConfig
@@ -18,3 +23,52 @@ def test_a_classifier_is_there_only_if_all_workers_see_it(tmp_path, monkeypatch)
     assert run.has_classifier()
     monkeypatch.setattr(multi_worker, "any_worker", lambda missing: True)  # Another lacks it.
     assert not run.has_classifier()
+
+
+def config(images="a", **settings):
+    return StoredConfig("attack", {"dataset": "dir:x", **settings}, {"images": images})
+
+
+def test_a_run_with_other_images_is_refused(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.create_or_reuse(config())
+    run.create_or_reuse(config())
+    with pytest.raises(UserError, match=r"trained on other images: those of dir:x have changed"):
+        run.create_or_reuse(config("b"))
+    run.create_or_reuse(config("b"), overwrite=True)
+    assert run.read_config().metadata["images"] == "b"
+
+
+def test_an_older_run_without_a_hash_of_its_images_is_accepted(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.create_or_reuse(StoredConfig("attack", {"dataset": "dir:x"}, {}))
+    run.create_or_reuse(config())
+
+
+def test_a_deletion_that_is_killed_leaves_a_run_directory(tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path / "run")
+    run.create_or_reuse(config())
+    run.classifier_path.touch()
+    (run.path / "checkpoints").mkdir()
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run.create_or_reuse(config(epsilon=1), overwrite=True)
+    monkeypatch.undo()
+    assert run.exists()
+    run.create_or_reuse(config(epsilon=1), overwrite=True)
+    assert {path.name for path in run.path.iterdir()} == {".lock", "config.json"}
+
+
+def test_a_directory_whose_creation_was_killed_is_used(tmp_path):
+    run = RunDirectory(tmp_path)
+    (tmp_path / "config.json.x1y2.partial").mkdir()
+    run.create_or_reuse(config())
+    assert run.exists()
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "note").touch()
+    with pytest.raises(UserError, match="is not a run directory"):
+        run.create_or_reuse(config())

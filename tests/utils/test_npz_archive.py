@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tfdefense.utils.npz_archive import NpzArchive
+from tfdefense.utils.npz_archive import NpzArchive, write_npz
 
 
 @pytest.fixture
@@ -66,3 +66,14 @@ def test_changed_bytes_are_noticed(write):
     path.write_bytes(content)
     with NpzArchive(path) as archive, pytest.raises(ValueError, match=r"^numbers is damaged$"):
         archive.read("numbers")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_arrays_of_any_name_are_written(tmp_path, compressed):
+    names = ("file", "allow_pickle", "a/b")
+    arrays = {name: np.full((3, 4), number) for number, name in enumerate(names)}
+    write_npz(tmp_path / "file.npz", arrays, compressed=compressed)
+    with np.load(tmp_path / "file.npz") as archive:
+        assert set(archive.files) == set(names)
+        for name, expected in arrays.items():
+            np.testing.assert_array_equal(archive[name], expected)

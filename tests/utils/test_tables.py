@@ -6,6 +6,7 @@ from tfdefense.utils.tables import (
     Markdown,
     escape_latex,
     escape_markdown,
+    format_percent,
     format_share,
     latex_table,
     markdown_table,
@@ -73,3 +74,23 @@ def test_markdown_of_our_own_is_not_escaped():
         r"[2](2.md): a\|b",
         r"[3]\(3.md)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0, "0.0%"),
+        (1, "100.0%"),
+        (0.5, "50.0%"),
+        (0.9999, "99.99%"),
+        (0.0004, "0.04%"),
+        (1e-9, "0.000000%"),
+    ],
+)
+def test_only_all_is_shown_as_100_percent_and_only_none_as_0(share, text):
+    assert format_percent(share) == text
+
+
+def test_a_share_without_decimals_gets_some_where_it_would_be_shown_as_all():
+    assert format_percent(299 / 300, 0) == "99.7%"
+    assert format_percent(0.98, 0) == "98%"

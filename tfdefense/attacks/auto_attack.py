@@ -5,7 +5,7 @@ Parameter-free Attacks", ICML 2020, section 6. Steps, restarts, target classes, 
 are those of the published code, with these deviations:
 - Random numbers are a function of the image and the seed. The original draws the squares and the
   random starts per batch, so that its result depends on the batch.
-- An image stops at its first success. That changes no accuracy.
+- In "standard", an image stops at its first success. That changes no accuracy.
 - Models with fewer than ten classes are attacked with all their wrong classes as targets; the
   original stops with an error.
 - In "rand", losses and predictions are means over the draws, like the gradients. The original takes
@@ -68,18 +68,21 @@ class AutoAttack(BoundedAttack):
         """Return the parts for a model of so many classes, in order."""
         bounds: dict[str, Any] = {"epsilon": self.epsilon, "norm": self.norm}
         seeded: dict[str, Any] = {**bounds, "seed": self.seed}
-        dlr = (APGDDLR(**seeded),) if num_classes >= 3 else ()
-        if self.version == "rand":
-            return APGDCE(**seeded), *dlr
-        ratio = (APGDT(**seeded),) if num_classes >= 4 else dlr
+        is_standard = self.version == "standard"
+        stopping: dict[str, Any] = {**seeded, "stop_at_success": is_standard}
+        dlr = (APGDDLR(**stopping),) if num_classes >= 3 else ()
+        if not is_standard:
+            return APGDCE(**stopping), *dlr
+        ratio = (APGDT(**stopping),) if num_classes >= 4 else dlr
         square = Square(**seeded, rescale_schedule=False)
-        return APGDCE(**seeded), *ratio, FABT(**bounds), square
+        return APGDCE(**stopping), *ratio, FABT(**bounds), square
 
     def targeted_variant(self, num_classes: int) -> StrongestOf:
         # FAB-T takes no targets; the targeted DLR loss needs four classes.
         unfit = (FABT, APGDDLR) if num_classes < 4 else FABT
         parts = self.attacks(num_classes)
-        return StrongestOf([attack for attack in parts if not isinstance(attack, unfit)])
+        fit = [attack for attack in parts if not isinstance(attack, unfit)]
+        return StrongestOf(fit, stop_at_success=self.version == "standard")
 
     def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost:
         parts = StrongestOf(self.attacks(num_classes)).largest_cost(image_shape, num_classes)

@@ -77,8 +77,8 @@ class HopSkipJump(Attack):
       initial_evaluations: B_0, the number of neighbours in the first step, at least 1.
       max_evaluations: largest number of neighbours in a step, at least 1.
       resolution: gamma of the paper, above 0. With d pixel values, a search ends at gamma /
-        d^(3/2) of its length ("l2") or gamma / d^2 ("linf"), and the neighbours are at gamma / d
-        of the distance.
+        d^(3/2) of its length ("l2") or gamma / d^2 ("linf"), or after 16 halvings, and the
+        neighbours are at gamma / d of the distance.
       tries: number of random images that are tried as a starting point, at least 1.
       restarts: number of walks from different starting points, at least 1. They share the queries
         equally. One walk ends at the boundary of one class, which may not be the nearest.

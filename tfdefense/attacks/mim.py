@@ -16,7 +16,9 @@ class MIM(IterativeAttack):
     """g_{t+1} = decay * g_t + grad_t / mean|grad_t| (equation 6), and a step along it (equation 7).
 
     Its images fool other models more often than those of BIM. The paper divides by the sum of
-    absolute values. The mean, which cleverhans uses too, scales g and changes no step.
+    absolute values. The mean, which cleverhans uses too, scales g and changes no step. The paper's
+    steps have the length epsilon / `steps`, that is `relative_step_size=0.1` for ten steps; the
+    default is that of BIM.
 
     Attributes:
       decay: factor of the earlier gradients, 0 or more; 0 is BIM.

@@ -27,6 +27,9 @@ class StrongestOf(Attack):
 
     Attributes:
       attacks: at least one attack; the epsilon of each is a number.
+      stop_at_success: stop an image as soon as it fools the model. Without it, attacks that have this
+        attribute go on to their last step: that is stronger against randomised models, where an image
+        on the border of a class fools only half of the draws.
 
     Raises:
       UserError: there is no attack, or one has a radius per image.
@@ -37,6 +40,7 @@ class StrongestOf(Attack):
     has_parts: ClassVar[bool] = True
 
     attacks: Sequence[Attack] = ()
+    stop_at_success: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "attacks", tuple(self.attacks))
@@ -68,7 +72,8 @@ class StrongestOf(Attack):
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> AdversarialBatch:
         batch = BatchInTurn(images, labels, targets, epsilon=None)
-        return attack_in_turn(self.attacks, model, batch, model(images))
+        attacks = [set_stop_at_success(each, value=self.stop_at_success) for each in self.attacks]
+        return attack_in_turn(attacks, model, batch, model(images))
 
 
 def enable_stop_at_success(attack: Attack) -> Attack:
@@ -77,8 +82,13 @@ def enable_stop_at_success(attack: Attack) -> Attack:
     The attack is then strongest against the attacked model itself, because an image keeps its
     success.
     """
+    return set_stop_at_success(attack, value=True)
+
+
+def set_stop_at_success(attack: Attack, *, value: bool) -> Attack:
+    """Return `attack` with `stop_at_success` on or off, if it has that attribute."""
     if hasattr(attack, "stop_at_success"):
-        return dataclasses.replace(attack, **{"stop_at_success": True})
+        return dataclasses.replace(attack, **{"stop_at_success": value})
     return attack
 
 
@@ -135,7 +145,8 @@ def attack_in_turn(
                 success,
                 state.queries + found.queries + 1,
                 state.gradients + found.gradients,
-                state.no_gradient | found.no_gradient,
+                # An image that a part fools has a gradient that one of its losses shows.
+                (state.no_gradient | found.no_gradient) & ~success,
                 tf.where(success, found.surrogate, state.surrogate),
             )
             return state, ~success
@@ -145,7 +156,7 @@ def attack_in_turn(
     counts = tf.zeros_like(batch.labels)
     success = is_successful(clean_logits, batch.labels, batch.targets)
     state = _StateInTurn(batch.images, success, counts + 1, counts, counts > 0, counts - 1)
-    for attack in map(enable_stop_at_success, attacks):
+    for attack in attacks:
         state = masked_while_loop(attempt(attack), state, ~state.success, 1, batch)
     return AdversarialBatch(
         state.adversarial, state.queries, state.gradients, state.no_gradient, state.surrogate

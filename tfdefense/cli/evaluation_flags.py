@@ -46,8 +46,9 @@ def add_evaluation_flags(flags: CommandFlags) -> None:
         group,
         "white_box_images",
         int,
-        "Largest number of test images for white-box and black-box rows (default: 1000; 20 for"
-        " defense_gan).",
+        "Largest number of test images for white-box and black-box rows (default: 1000; 100 for"
+        " denoised_smoothing and 20 for defense_gan; in the EOT and resubmitted columns of a randomised"
+        " defence 200, and 20 for denoised_smoothing).",
     )
     flags.add(
         group,

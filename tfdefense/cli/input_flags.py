@@ -35,6 +35,12 @@ def add_data_flags(flags: CommandFlags) -> None:
     )
     flags.add(
         "data",
+        "channels",
+        int,
+        "Convert all images to grey (1) or to colour (3) (default: they keep their channels).",
+    )
+    flags.add(
+        "data",
         "split_seed",
         int,
         "Seed of the validation and test splits that the dataset does not define (default: 0).",

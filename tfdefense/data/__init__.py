@@ -23,6 +23,8 @@ def load(
 ) -> Dataset:
     """Load a dataset by name: a registered source, or else a TFDS image-classification dataset.
 
+    `load_with_options` takes all options, such as `channels`.
+
     Args:
       name: "digits" (embedded), "dir:PATH", "csv:FILE", "npz:FILE", or a TFDS name such as "mnist" or "cifar10".
       data_dir: see `DataOptions`.

@@ -1,5 +1,6 @@
 """Image files and their labels in a table: `--dataset=csv:FILE`."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tfdefense.data.core.file_dataset import load_labelled_files
 from tfdefense.data.core.file_listing import list_folders, shorten_list
 from tfdefense.data.core.image_files import LabelledFiles
 from tfdefense.data.core.image_reader import SUFFIXES
-from tfdefense.data.core.split_folders import split_of_name
+from tfdefense.data.core.split_names import name_splits
 from tfdefense.errors import UserError, cut_text, require
 from tfdefense.utils.progress import print_once
 
@@ -38,8 +39,8 @@ def load_csv_file(name: str, options: DataOptions) -> Dataset:
     """
     table = Path(name.removeprefix("csv:"))
     require(table.is_file(), f"--dataset={name}: no such file.")
-    rows = _drop_repeated(read_table(table, name), name)
-    paths = _find_files(table, [row.file for row in rows], name)
+    rows = read_table(table, name)
+    rows, paths = _drop_repeated(rows, _find_files(table, [row.file for row in rows], name), name)
     labels, class_names = number_labels(
         [row.label for row in rows], [row.class_name for row in rows], name
     )
@@ -48,11 +49,19 @@ def load_csv_file(name: str, options: DataOptions) -> Dataset:
     return load_labelled_files(name, table, files, options)
 
 
-def _drop_repeated(rows: Sequence[CsvRow], name: str) -> list[CsvRow]:
-    """Return each file once, so that no image is both a training and a test image."""
-    first: dict[str, CsvRow] = {}
-    for row in rows:
-        earlier = first.setdefault(row.file, row)
+def _drop_repeated(
+    rows: Sequence[CsvRow], paths: Sequence[Path], name: str
+) -> tuple[list[CsvRow], list[Path]]:
+    """Return each file and its path once, so that no image is both a training and a test image.
+
+    `a.png`, `./a.png`, a link to it, and `a` are one file.
+    """
+    resolve_folder = functools.cache(Path.resolve)
+    first: dict[Path, tuple[CsvRow, Path]] = {}
+    for row, path in zip(rows, paths, strict=True):
+        # One folder holds many files.
+        resolved = path.resolve() if path.is_symlink() else resolve_folder(path.parent) / path.name
+        earlier, _ = first.setdefault(resolved, (row, path))
         require(
             (earlier.label, earlier.split) == (row.label, row.split),
             f"--dataset={name}: line {row.line} gives {row.file!r} the label {row.label!r} and the split"
@@ -60,7 +69,7 @@ def _drop_repeated(rows: Sequence[CsvRow], name: str) -> list[CsvRow]:
         )
     if len(first) < len(rows):
         print_once(f"--dataset={name}: {len(rows) - len(first):,} repeated lines left out.")
-    return list(first.values())
+    return [row for row, _ in first.values()], [path for _, path in first.values()]
 
 
 def _find_files(table: Path, names: Sequence[str], name: str) -> list[Path]:
@@ -112,9 +121,10 @@ def _part_rows(rows: Sequence[CsvRow], name: str) -> dict[str, np.ndarray]:
     """Return part -> indices of its rows, as `load_labelled_files` takes them."""
     if not any(row.split for row in rows):
         return {"all": np.arange(len(rows))}
+    splits = name_splits({row.split for row in rows})
     parts: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
-        split = split_of_name(row.split)
+        split = splits.get(row.split)
         if split is None:
             raise UserError(
                 f"--dataset={name}: line {row.line}: split {row.split!r} given; train, validation or"

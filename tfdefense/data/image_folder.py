@@ -24,20 +24,21 @@ def load_image_folder(name: str, options: DataOptions) -> Dataset:
     """Load images from `PATH/CLASS/*.png`, or from `PATH/train/CLASS/*` and `PATH/test/CLASS/*`.
 
     Folders of training images and of test or validation images are the splits, under any usual name
-    (`Training`, `val`, `test_set`). A part that is missing is drawn from the training images.
+    (`Training`, `val`, `test_set`, `seg_train`). A part that is missing is drawn from the training
+    images.
     Otherwise `options.split_seed` draws 80, 10 and 10 % of each class. Classes are numbered in the
     alphabetical order of their folders, and may have further folders inside. Images are grey if all
     of them are grey, else RGB. Files that are left out are counted and named.
 
     Args:
       name: "dir:PATH".
-      options: `image_size` resizes all images; it is needed if their sizes differ. `skip_corrupt`
-        leaves out files that cannot be decoded.
+      options: `image_size` resizes all images; it is needed if their sizes differ. `channels`
+        converts them to grey or RGB. `skip_corrupt` leaves out files that cannot be decoded.
 
     Raises:
       UserError: no such folder, fewer than two classes, a class without images, folders that look
-        like splits, images that cannot be decoded or differ in size, or too few images for the
-        splits.
+        like splits or copies, images that cannot be decoded or differ in size, or too few images for
+        the splits.
     """
     root = Path(name.removeprefix("dir:"))
     require(
@@ -76,11 +77,13 @@ def _list_classes(
     folder: Path, class_names: Sequence[str], name: str, part: str
 ) -> list[tuple[list[Path], list[Path]]]:
     """Return the images and the files that are left out, of each class in the folder of one part."""
-    unknown = sorted({path.name for path in list_folders(folder)} - set(class_names))
+    found = {path.name for path in list_folders(folder)}
+    unknown = sorted(found - set(class_names))
+    hint = " If its images have no classes, move it to another place." if len(found) == 1 else ""
     require(
         not unknown,
         f"--dataset={name}: {folder} has the class {unknown and unknown[0]!r}, which the training"
-        " images do not have.",
+        f" images do not have.{hint}",
     )
     classes, empty = [], []
     for class_name in class_names:
@@ -119,7 +122,8 @@ def _report_left_out(
         entered |= {path for split in folders.values() for path in (split, *split.parents)}
         left_out += [path for path in folder.iterdir() if path not in entered]
     if left_out:
-        print_once(f"--dataset={name}: {describe_left_out(sorted(set(left_out)), root)}")
+        reason = "hidden, not an image, or in no class"
+        print_once(f"--dataset={name}: {describe_left_out(sorted(set(left_out)), root, reason)}")
 
 
 def _folder_names(folder: Path) -> list[str]:

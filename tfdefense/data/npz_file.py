@@ -1,7 +1,6 @@
 """Images in a NumPy archive: `--dataset=npz:FILE`."""
 
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfdefense.data.core import splitting
+from tfdefense.data.core.channels import convert_channels
 from tfdefense.data.core.class_labels import MAX_CLASSES, number_labels
 from tfdefense.data.core.dataset import (
     DataOptions,
@@ -32,16 +32,6 @@ _SPLIT_KEYS = {
 }
 _KEYS = {key for choices in _SPLIT_KEYS.values() for keys in choices for key in keys}
 _NEEDED_KEYS = "x_train, y_train, x_test, y_test (or train_images, ...), or images, labels, needed"
-_DAMAGE = (
-    OSError,
-    ValueError,
-    EOFError,
-    AttributeError,
-    zipfile.BadZipFile,
-    zlib.error,
-    RuntimeError,
-    SystemError,  # Strings whose characters do not exist.
-)
 
 
 def load_npz_file(name: str, options: DataOptions) -> Dataset:
@@ -56,15 +46,16 @@ def load_npz_file(name: str, options: DataOptions) -> Dataset:
 
     Args:
       name: "npz:FILE".
-      options: `image_size` resizes all images.
+      options: `image_size` resizes all images, `channels` converts them to grey or colour.
 
     Raises:
-      UserError: no such file, a damaged one, other keys, wrong shapes, dtypes or values, or too few
-        images for the splits.
+      UserError: no such file, a damaged one, other keys, wrong shapes, dtypes or values, parts of
+        different shapes, or too few images for the splits.
     """
     path = Path(name.removeprefix("npz:"))
     require(path.is_file(), f"--dataset={name}: no such file.")
-    arrays, class_names = _name_classes(_read_arrays(path, name), name)
+    arrays, class_names = _name_classes(_read_arrays(path, name, options.channels), name)
+    _require_one_shape(arrays, name, options.image_size)
     num_classes = len(class_names)
     parts = {}
     for part, (images, labels) in arrays.items():
@@ -84,7 +75,9 @@ def load_npz_file(name: str, options: DataOptions) -> Dataset:
     )
 
 
-def _read_arrays(path: Path, name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _read_arrays(
+    path: Path, name: str, channels: int | None
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return split name -> (images float32 [N, H, W, C] in [0, 1], labels int32 or string [N])."""
     arrays = {}
     require(
@@ -98,12 +91,13 @@ def _read_arrays(path: Path, name: str) -> dict[str, tuple[np.ndarray, np.ndarra
             for part, choices in _SPLIT_KEYS.items():
                 for image_key, label_key in choices:
                     if image_key in archive and label_key in archive:
-                        arrays[part] = _read_part(archive, image_key, label_key, name)
+                        images, labels = _read_part(archive, image_key, label_key, name)
+                        arrays[part] = _to_floats(convert_channels(images, channels)), labels
                         break
             keys = ", ".join(archive.files)
-    except UserError:
+    except (UserError, MemoryError):
         raise
-    except _DAMAGE as error:
+    except Exception as error:  # The libraries of zip files raise many types.
         has_objects = "pickle" in str(error) or "Python objects" in str(error)
         objects = "it holds Python objects; save names with labels.astype(str)"
         reason = objects if has_objects else "damaged, or not an .npz"
@@ -138,7 +132,7 @@ def _name_classes(
 def _read_part(
     archive: Mapping[str, Any], image_key: str, label_key: str, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return images float32 [N, H, W, C] in [0, 1] and labels int32 or string [N], checked."""
+    """Return images [N, H, W, C], uint8 or in [0, 1], and labels int32 or string [N], checked."""
     images = _check_image_array(archive[image_key], f"--dataset={name}: {image_key}")
     labels = archive[label_key]
     if labels.dtype.kind == "S":
@@ -165,7 +159,7 @@ def _read_part(
 
 
 def _check_image_array(images: np.ndarray, place: str) -> np.ndarray:
-    """Return images float32 [N, H, W, C] in [0, 1]; `place` comes first in error messages."""
+    """Return images [N, H, W, C], uint8 or in [0, 1]; `place` comes first in error messages."""
     require(
         images.ndim > 0 and images.size > 0, f"{place}: no images (shape {images.shape} given)."
     )
@@ -177,10 +171,33 @@ def _check_image_array(images: np.ndarray, place: str) -> np.ndarray:
         f"{place}: shape {images.shape} given, [N, H, W] or [N, H, W, 1 or 3] needed"
         + (" (channels come last)." if channels_first else "."),
     )
+    if images.dtype != np.uint8:
+        check_images(images, place)
+    return images
+
+
+def _to_floats(images: np.ndarray) -> np.ndarray:
+    """Return images float32 in [0, 1] of images that are uint8 or in [0, 1]."""
     if images.dtype == np.uint8:
         return np.divide(images, 255, dtype=np.float32)
-    check_images(images, place)
     return images.astype(np.float32, copy=False)
+
+
+def _require_one_shape(
+    arrays: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    name: str,
+    image_size: tuple[int, int] | None,
+) -> None:
+    """Raise `UserError` if images of the parts differ in channels, or in size without `image_size`."""
+    shapes = {part: images.shape[1:] for part, (images, _) in arrays.items()}
+    channels = {shape[-1] for shape in shapes.values()}
+    sizes = {shape[:2] for shape in shapes.values()}
+    listed = ", ".join(f"{part} {shape}" for part, shape in shapes.items())
+    flag = "channels=3, or 1" if len(channels) > 1 else "image_size=32, or HEIGHTxWIDTH"
+    require(
+        len(channels) == 1 and (len(sizes) == 1 or image_size is not None),
+        f"--dataset={name}: images of different shapes: {listed}. Give one shape: --{flag}.",
+    )
 
 
 def _complete_splits(

@@ -29,7 +29,7 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
 
     Args:
       name: a TFDS name, such as "mnist", "cifar10" or "cmaterdb/bangla".
-      options: `image_size` is needed if the images differ in size.
+      options: `image_size` is needed if the images differ in size; `channels` converts them.
 
     Raises:
       UserError: an unknown name, a dataset that is not prepared and may not be downloaded or has no
@@ -39,13 +39,13 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
     _require_classification(builder, name)
     class_names = tuple(builder.info.features["label"].names)
     splits = builder.info.splits
-    source = TFDSImages(builder, name, "train", options.image_size)
+    source = TFDSImages(builder, name, "train", options)
     images, note = decode_images(source), source.encoding_note()
     count = len(images.labels)
     test_name = next((split for split in ("test", "validation") if split in splits), None)
 
     def load_split(split: str) -> Split:
-        source = TFDSImages(builder, name, split, options.image_size)
+        source = TFDSImages(builder, name, split, options)
         decoded, note = decode_images(source), source.encoding_note()
         return _make_split(source, note, decoded, np.arange(source.shape[0]))
 

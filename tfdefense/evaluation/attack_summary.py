@@ -11,7 +11,7 @@ from tfdefense.training.distribute import multi_worker
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.statistics import wilson_interval
-from tfdefense.utils.tables import format_share
+from tfdefense.utils.tables import format_percent, format_share
 
 SCHEMA = 1
 _NOT_HYPERPARAMETERS = (
@@ -93,8 +93,8 @@ def format_attack_summary(examples: AdversarialDataset, split: Split) -> str:
     blind = summary["no_gradient"]["share"]
     if blind > 0:
         lines.append(
-            f"Check failed: the gradient is zero at every pixel of {blind:.1%} of the images, so the"
-            " attack cannot change them. Run square too, which needs no gradient."
+            f"Check failed: the gradient is zero at every pixel of {format_percent(blind)} of the images,"
+            " so the attack cannot change them. Run square too, which needs no gradient."
         )
     return "\n".join(lines)
 

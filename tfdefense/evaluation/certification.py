@@ -18,6 +18,7 @@ from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.progress import ProgressBar
+from tfdefense.utils.tables import format_percent
 from tfdefense.utils.untrusted_file import read_text_file
 
 CERTIFICATES_FILE = "certified.csv"
@@ -92,7 +93,7 @@ class Certificate:
         average = np.where(self.classes == self.labels, self.radii, 0.0).mean()
         return (
             f"With noise of standard deviation {sigma:g}, the correct class is certified for"
-            f" {self.correct_within(0.0) / n:.1%} of {n:,} test images. No class is certified for"
+            f" {format_percent(self.correct_within(0.0) / n)} of {n:,} test images. No class is certified for"
             f" {self.abstained:,} images. The average certified radius is {average:.3f} (L2, images in"
             " [0, 1]; 0 for an image whose correct class is not certified)."
         )

@@ -16,6 +16,7 @@ import numpy as np
 from tfdefense.attacks import Attack, AutoAttack, Expectation
 from tfdefense.attacks.core import per_image_random
 from tfdefense.attacks.core.spec import format_attack
+from tfdefense.attacks.strongest_of import set_stop_at_success
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.randomized_defense import RandomizedDefense
 from tfdefense.evaluation.attack_plan import attack_epsilon
@@ -69,8 +70,8 @@ class RandomizedWhiteBox:
     def evaluate_attack(self, attack: Attack, measurements: Measurements) -> None:
         """Attack purifier and classifier together, and add two rows per pipeline.
 
-        Images are attacked beyond the first success: one on the border of a class fools the mean of
-        some draws, but only half of the others.
+        Images are attacked beyond the first success where the attack allows it: one on the border of a
+        class fools the mean of some draws, but only half of the others.
         """
         label, epsilon = format_attack(attack), attack_epsilon(attack)
         attack = attack_beyond_success(attack)
@@ -107,12 +108,13 @@ class RandomizedWhiteBox:
 
 
 def attack_beyond_success(attack: Attack) -> Attack:
-    """Return an attack that goes on after one lucky draw; AutoAttack has its version "rand"."""
+    """Return an attack that goes on after its first success, if it can; for AutoAttack, version "rand".
+
+    Square, FAB and HopSkipJump always stop there.
+    """
     if isinstance(attack, AutoAttack):
         return dataclasses.replace(attack, version="rand")
-    if hasattr(attack, "stop_at_success"):
-        return dataclasses.replace(attack, **{"stop_at_success": False})
-    return attack
+    return set_stop_at_success(attack, value=False)
 
 
 def _is_fooled(results: PerImageResults, split: Split) -> np.ndarray:

@@ -27,6 +27,7 @@ class DataConfig:
       image_size: (height, width) to which images are resized; None leaves them as they are.
       split_seed: seed of the splits that the dataset does not define.
       skip_corrupt: leave out image files that cannot be decoded.
+      channels: 1 or 3, to which all images are converted; None leaves them as they are.
 
     Raises:
       UserError: a number out of range.
@@ -36,6 +37,7 @@ class DataConfig:
     image_size: tuple[int, int] | None = None
     split_seed: int = 0
     skip_corrupt: bool = False
+    channels: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image_size", self._options().image_size)
@@ -53,6 +55,7 @@ class DataConfig:
             stored.setting("image_size", tuple[int, int] | None, None),
             stored.setting("split_seed", int, 0),
             stored.setting("skip_corrupt", bool, default=False),
+            stored.setting("channels", int | None, None),
         )
 
     def to_settings(self) -> dict[str, Any]:
@@ -73,7 +76,9 @@ class DataConfig:
         return data.load_with_options(self.dataset, options)
 
     def _options(self) -> DataOptions:
-        return DataOptions(None, self.image_size, self.split_seed, self.skip_corrupt)
+        return DataOptions(
+            None, self.image_size, self.split_seed, self.skip_corrupt, channels=self.channels
+        )
 
 
 @dataclasses.dataclass(frozen=True)

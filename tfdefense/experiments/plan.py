@@ -14,6 +14,7 @@ from tfdefense.attacks.core.adversarial_dataset import (
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.classifiers.resolve import ClassifierReference
 from tfdefense.data import Dataset, Split
+from tfdefense.data.core.fingerprint import sampled_fingerprint
 from tfdefense.data.core.mirroring import require_mirrorable
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.training_inputs import LoopOptions
@@ -70,6 +71,7 @@ class TrainingPlan:
             "class_names": list(self.dataset.class_names),
             "image_shape": list(self.dataset.image_shape),
             "steps": self.loop.total_steps(len(self.train)) if self.loop else 0,
+            "images": sampled_fingerprint(self.train),
             "init_run": training.init_run.path if training and training.init_run else None,
             "classifier_path": self.config.classifier.path,
         }

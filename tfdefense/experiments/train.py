@@ -8,6 +8,7 @@ from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.defenses.core.training_inputs import TrainingData
 from tfdefense.evaluation import Report
 from tfdefense.evaluation.protocol import EvaluationConfig
+from tfdefense.evaluation.report.render import accuracy_table_lines
 from tfdefense.evaluation.run_evaluation import (
     evaluate_run,
     load_finished_report,
@@ -26,6 +27,7 @@ from tfdefense.training.run_files import (
     require_original_files,
     save_file_hashes,
 )
+from tfdefense.utils.untrusted_file import read_text_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +82,22 @@ def _train(
     output, data = run.path / "export", plan.dataset
     facts = ModelFacts(data.class_names, report, validation_images=data.validation)
     multi_worker.run_on_chief(
-        lambda: latest_version(output) or export(defense, output, facts=facts)
+        lambda: None if _is_exported(output, report) else export(defense, output, facts=facts)
     )
     exported = latest_version(output)
     assert exported is not None
     return TrainedExperiment(run, report, exported)
+
+
+def _is_exported(output: Path, report: Report) -> bool:
+    """Return whether the model card of the latest export has the table of this report."""
+    exported = latest_version(output)
+    if exported is None:
+        return False
+    card = exported / "model_card.md"
+    return not card.is_file() or set(accuracy_table_lines(report)) <= set(
+        read_text_file(card).splitlines()
+    )
 
 
 def train_defense(

@@ -2,7 +2,8 @@
 
 A key is a hash of everything that a target depends on, with two exceptions. A dataset enters it by
 its name alone; `TargetStore` checks that its images stay the same. Training recipes and default
-hyperparameters enter it as `SCHEMA`; a test notices when one of them changes.
+hyperparameters enter it as `SCHEMA`; a test notices when one of them changes. Then either `SCHEMA`
+is raised, or the budget of the stored figures gets the old values as options: see `targets.py`.
 """
 
 import dataclasses

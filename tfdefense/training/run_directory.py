@@ -1,5 +1,6 @@
 """The run directory: everything that a later command, or another machine, needs."""
 
+import re
 import shutil
 import zipfile
 from collections.abc import Collection
@@ -14,6 +15,9 @@ from tfdefense.utils.atomic_write import atomic_write, write_text_file
 from tfdefense.utils.file_lock import lock_directory
 from tfdefense.utils.file_trial import skip_trial, try_file
 from tfdefense.utils.untrusted_file import read_text_file, require_modest_model
+
+# What a command leaves that was killed before `config.json` was written.
+_KILLED_EARLY = re.compile(r"\.lock|config\.json\..*\.partial")
 
 
 class RunDirectory:
@@ -99,7 +103,7 @@ class RunDirectory:
         if self.path.exists() and not self.exists():
             names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else {""}
             require(
-                names <= {".lock"},
+                all(_KILLED_EARLY.fullmatch(name) for name in names),
                 f"{self}: exists and is not a run directory (it has no config.json). Choose another"
                 f" --{self.flag}.",
             )
@@ -109,13 +113,22 @@ class RunDirectory:
                 self.require_same_settings(config)
                 return
             self.require_kind(config.kind)  # Never delete a directory of another kind.
-            shutil.rmtree(self.path)
+            self._delete()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock()
             write_text_file(self.config_path, config.to_json())
         except OSError as error:
             raise UserError(f"{self}: cannot be written ({error.strerror}).") from error
+
+    def _delete(self) -> None:
+        """Delete the directory; killed half-way, it is still a run directory."""
+        for path in self.path.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path not in (self.config_path, self.path / ".lock"):
+                path.unlink()
+        shutil.rmtree(self.path)
 
     def lock(self) -> None:
         """Keep other processes out until this one ends; raise `UserError` if one is inside."""
@@ -124,18 +137,24 @@ class RunDirectory:
     def require_same_settings(
         self, config: StoredConfig, only: Collection[str] | None = None
     ) -> None:
-        """Raise `UserError` unless the run has the settings of `config`.
+        """Raise `UserError` unless the run has the settings of `config` and, of all settings, its images.
 
         Args:
           config: the configuration asked for.
           only: the names to compare; None for all.
         """
-        differences = self.read_config().differences(config, only)
+        stored = self.read_config()
+        differences = stored.differences(config, only)
         overwrite = ", or start afresh with --overwrite" if self.flag == "run" else ""
         require(
             not differences,
             f"{self}: the run has other settings: {', '.join(differences)}. Give the same settings,"
             f" choose another --{self.flag}{overwrite}.",
+        )
+        require(
+            only is not None or not stored.has_other_images(config),
+            f"{self}: was trained on other images: those of {config.settings.get('dataset')} have changed"
+            f" since. Give the same images, choose another --{self.flag}{overwrite}.",
         )
 
     def has_classifier(self) -> bool:

@@ -154,6 +154,14 @@ class StoredConfig:
             if stored.get(name) != asked.get(name)
         ]
 
+    def has_other_images(self, other: "StoredConfig") -> bool:
+        """Return whether both have a hash of images, as `sampled_fingerprint`, and it differs.
+
+        Runs of earlier versions have none.
+        """
+        stored, asked = (each.metadata.get("images") for each in (self, other))
+        return stored is not None and asked is not None and stored != asked
+
 
 def _checked(
     content: Mapping[str, Any],

@@ -1,6 +1,8 @@
 """Cells of CSV files, escaped so that spreadsheets do not compute them as formulas."""
 
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfdefense.utils.visible_text import visible_text
@@ -32,3 +34,16 @@ def visible_row(row: Mapping[str, Any]) -> dict[str, Any]:
 def escape_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row whose texts are escaped; numbers stay."""
     return {name: escape_cell(value) for name, value in row.items()}
+
+
+def rows_as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the text of a CSV file from rows with equal keys, which its header names.
+
+    Args:
+      rows: column name -> value, at least one row; `visible_row` escapes them.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(map(visible_row, rows))
+    return text.getvalue()

@@ -61,6 +61,10 @@ def lock_directory(directory: Path, flag: str) -> None:
     except OSError:  # A file system without locks.
         os.close(handle)
         return
+    if not _names(directory / ".lock", file):  # Removed by its last owner, or replaced since.
+        os.close(handle)
+        lock_directory(directory, flag)
+        return
     _held[file] = handle
     if status.st_nlink > 1:  # A copy of the directory by hard links, or somebody's file.
         return
@@ -68,6 +72,15 @@ def lock_directory(directory: Path, flag: str) -> None:
     with contextlib.suppress(OSError):
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)
+
+
+def _names(path: Path, file: tuple[int, int]) -> bool:
+    """Return whether a path is that of a file, given as (device, inode)."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return (status.st_dev, status.st_ino) == file
 
 
 def require_own_folders(directory: Path, flag: str) -> None:
@@ -88,10 +101,17 @@ def require_own_folders(directory: Path, flag: str) -> None:
         )
 
 
-def release_directory(directory: Path) -> None:
-    """Release the lock of this process on a directory, if there is one."""
+def release_directory(directory: Path, *, remove: bool = False) -> None:
+    """Release the lock of this process on a directory, if there is one.
+
+    Args:
+      directory: the directory.
+      remove: also remove the lock file.
+    """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         status = os.lstat(directory / ".lock")
         handle = _held.pop((status.st_dev, status.st_ino), None)
         if handle is not None:
+            if remove:
+                (directory / ".lock").unlink()
             os.close(handle)

@@ -2,7 +2,7 @@
 
 import math
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -40,6 +40,26 @@ def require_declared_sizes(path: Path, names: Collection[str] | None = None) -> 
                     _read_header(archive, member)
     except (OSError, zipfile.BadZipFile) as error:
         raise ValueError("damaged") from error
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
+    """Write an archive; the arrays may have any names.
+
+    `np.savez` takes arrays as keyword arguments, so it has none named `file` or `allow_pickle`.
+
+    Args:
+      path: the archive.
+      arrays: by name.
+      compressed: make the file smaller, which takes longer.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, array in arrays.items():
+            with archive.open(name + _SUFFIX, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
 
 
 def _is_array(archive: zipfile.ZipFile, member: str) -> bool:

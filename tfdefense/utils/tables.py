@@ -12,6 +12,8 @@ _CODE = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)")
 # Parts of HTML and of links. GitHub also makes links of texts such as www.a.example and a@b.example.
 _ENTITIES = {"<": "&lt;", "`": "&#96;", "://": "&#58;//", "@": "&#64;"}
 
+_MOST_DECIMALS = 6  # Of a percentage.
+
 Table = Sequence[Sequence[str]]  # The header and the rows, each with one string per column.
 
 
@@ -80,7 +82,19 @@ def escape_latex(text: str) -> str:
 
 def format_share(share: float, low: float, high: float, n: int) -> str:
     """Return a share of n in [0, 1] with its confidence interval, such as "97.7% [97.4, 98.0] n=10,000"."""
-    return f"{share:.1%} [{100 * low:.1f}, {100 * high:.1f}] n={n:,}"
+    return f"{format_percent(share)} [{100 * low:.1f}, {100 * high:.1f}] n={n:,}"
+
+
+def format_percent(share: float, decimals: int = 1) -> str:
+    """Return a share in [0, 1] in percent, such as "97.7%".
+
+    Only 1 is 100 % and only 0 is 0 %: 9,999 of 10,000 are "99.99%", with more decimals than asked for.
+    """
+    text = f"{share:.{decimals}%}"
+    while 0 < share < 1 and float(text[:-1]) in (0, 100) and decimals < _MOST_DECIMALS:
+        decimals += 1
+        text = f"{share:.{decimals}%}"
+    return text
 
 
 def _formatted(table: Table, style: str) -> str:

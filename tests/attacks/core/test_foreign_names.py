@@ -56,5 +56,5 @@ def test_a_wrong_name_is_refused(name, message):
 def test_a_missing_library_is_named_with_the_command(monkeypatch):
     monkeypatch.setattr(foreign_names, "find_package_folder", lambda name: None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"module art is not installed.*'tfdefense\[art\]'"):
+    with pytest.raises(UserError, match=r"module art is not installed.*'\.\[art\]'"):
         require_attack_name("art", "DeepFool")

@@ -37,6 +37,22 @@ def test_take_and_select_keep_images_and_labels_aligned():
     assert split.image_shape == (2, 2, 1)
 
 
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (
+            Split(GOOD[:, 1:], LABELS, 4),
+            r"pets: images differ: train \(6, 6, 1\), .*test \(5, 6, 1\)",
+        ),
+        (Split(GOOD, LABELS, 5), "pets: num_classes differ: train 4, validation 4, test 5"),
+    ],
+)
+def test_splits_of_different_images_or_classes_are_refused(other, message):
+    split = Split(GOOD, LABELS, 4)
+    with pytest.raises(UserError, match=message):
+        Dataset("pets", split, split, other)
+
+
 def test_settings_of_a_run_match_the_dataset_that_they_name():
     split = Split(GOOD, LABELS, 4)
     data = Dataset("pets", split, split, split, source="dir:/pets", options={"split_seed": 3})

@@ -2,6 +2,8 @@
 
 import functools
 import io
+import threading
+import time
 import zlib
 
 import numpy as np
@@ -9,8 +11,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
+from tfdefense.data.core import image_reader
 from tfdefense.data.core.disk_array import as_images
 from tfdefense.data.core.image_reader import SUFFIXES, decode_files, read_header, read_upright
+from tfdefense.data.core.pixel_budget import PixelBudget
 from tfdefense.errors import UserError
 from tfdefense.serving.core.input_checks import decode_images
 
@@ -189,3 +193,30 @@ def test_floating_point_pixels_are_refused(tmp_path):
     Image.fromarray(np.float32(PIXELS[..., 0]) / 255).save(tmp_path / "float.tif")
     with pytest.raises(UserError, match="pixels are floating-point numbers; save it with 8"):
         read_header(tmp_path / "float.tif")
+
+
+@pytest.mark.parametrize("name", ["picture.png", "picture.jpg", "picture.bmp"])
+@pytest.mark.parametrize(("limit", "together"), [(PIXELS[..., 0].size - 1, 1), (10**6, 4)])
+def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch, name, limit, together):
+    path = save(tmp_path / name, "RGB", {})
+    busy, most, lock = [0], [0], threading.Lock()
+
+    def count(function):
+        def counted(*arguments):
+            with lock:
+                busy[0] += 1
+                most[0] = max(most[0], busy[0])
+            time.sleep(0.02)
+            try:
+                return function(*arguments)
+            finally:
+                with lock:
+                    busy[0] -= 1
+
+        return counted
+
+    monkeypatch.setattr(image_reader, "_PIXELS_AT_ONCE", PixelBudget(limit))
+    for function in ("_run", "_to_png"):
+        monkeypatch.setattr(image_reader, function, count(getattr(image_reader, function)))
+    assert decode_files([path] * 8, SHAPE)[1] == {}
+    assert most[0] == together if together == 1 else most[0] > 1

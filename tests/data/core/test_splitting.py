@@ -141,6 +141,23 @@ def test_missing_test_images_are_drawn_from_training_images(capsys):
     assert "has no test images; 4 of the training images" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (
+            ["0", "1", "2"],
+            "class '0' has 0 training images. Class numbers begin at 0, and leave none",
+        ),
+        (["a", "b", "c"], "class 'a' has 0 training images.$"),
+    ],
+)
+def test_each_class_needs_training_images_if_all_parts_are_given(names, message):
+    labels = {"train": np.array([1, 2, 1]), "validation": np.arange(3), "test": np.arange(3)}
+    orders = {part: np.arange(3) for part in labels}
+    with pytest.raises(UserError, match=message):
+        plan_splits(labels, orders, "npz:x", names)
+
+
 def test_the_error_names_a_class_without_images():
     labels = np.array([0, 0, 0, 1, 1])
     shuffled = np.arange(5)

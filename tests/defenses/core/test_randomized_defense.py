@@ -8,8 +8,10 @@ import tensorflow as tf
 
 from tfdefense.attacks import BIM, FGSM, Expectation
 from tfdefense.attacks.core import per_image_random
+from tfdefense.attacks.core.expectation import restart_draws
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import BitDepth, TotalVariation, compose, get_defense_class
+from tfdefense.defenses.core.defense import RejectingClassifier
 from tfdefense.defenses.core.randomized_defense import RandomizedDefense
 from tfdefense.errors import UserError
 
@@ -139,3 +141,11 @@ def test_a_composition_is_randomised_if_a_part_is(defense):
     deterministic = get_defense_class("bit_depth+spatial_smoothing")(defense.classifier)
     with pytest.raises(UserError, match=r"bit_depth\+spatial_smoothing: draws no random numbers"):
         deterministic.defend_with_fresh_randomness()
+
+
+def test_a_pipeline_with_its_detector_starts_its_draws_again(defense):
+    fresh = defense.defend_with_fresh_randomness(stream=0)
+    first, second = fresh(IMAGES), fresh(IMAGES)
+    assert np.any(first != second)
+    restart_draws(Expectation(RejectingClassifier(fresh), 2))
+    np.testing.assert_array_equal(fresh(IMAGES), first)

@@ -1,4 +1,6 @@
+import csv
 import dataclasses
+from collections import Counter
 
 import pytest
 
@@ -24,8 +26,9 @@ def test_comparison_keeps_every_grey_box_next_to_its_white_box(report, tmp_path)
     assert [line[2:4] for line in lines] == [line[4:6] for line in lines]
     comparison.save(tmp_path / "compared")
     assert (tmp_path / "compared" / "comparison.png").stat().st_size > 5_000
-    rows = (tmp_path / "compared" / "comparison.csv").read_text().splitlines()
-    assert len(rows) == 1 + 2 * len(report.rows)
+    with (tmp_path / "compared" / "comparison.csv").open() as file:
+        named = Counter(row["report"] for row in csv.DictReader(file))
+    assert named == {"apeganpp": len(report.rows), "other": len(report.rows)}
 
 
 def test_names_are_escaped_in_html(report, tmp_path):
@@ -60,13 +63,37 @@ def test_runs_in_directories_of_one_name_are_all_compared(report, tmp_path):
         compare_runs([*runs, runs[2]])
 
 
-@pytest.mark.parametrize("what", ["classifier", "images"])
-def test_reports_on_others_of_the_same_name_are_not_compared(report, what):
-    assert set(report.fingerprints) == {"classifier", "images"}
+@pytest.mark.parametrize("name", ["classifier", "images", "images_10"])
+def test_reports_on_others_of_the_same_name_are_not_compared(report, name):
+    assert set(report.fingerprints) == {"classifier", "images", "images_10"}
     assert Report.from_json(report.to_json()).fingerprints == report.fingerprints
-    other = dataclasses.replace(report, fingerprints={**report.fingerprints, what: "another"})
-    with pytest.raises(UserError, match=f"have different {what} of the same name"):
+    other = dataclasses.replace(report, fingerprints={**report.fingerprints, name: "another"})
+    with pytest.raises(
+        UserError, match=f"have different {name.removesuffix('_10')} of the same name"
+    ):
         Comparison({"one": report, "other": other})
+
+
+def test_reports_on_more_and_on_fewer_of_the_same_images_are_compared(report):
+    fewer = {name: report.fingerprints[name] for name in ("classifier", "images")}
+    Comparison({"one": report, "other": dataclasses.replace(report, fingerprints=fewer)})
+
+
+def test_a_report_that_counts_only_fooling_images_is_compared_with_its_like(report):
+    fooled = dataclasses.replace(report, settings={"fooled_only": True})
+    Comparison({"one": fooled, "other": fooled})
+    with pytest.raises(UserError, match=r"other counts only .* \(--fooled_only\), one counts all"):
+        Comparison({"one": report, "other": fooled})
+
+
+def test_a_note_that_not_all_reports_have_names_its_report(report):
+    plain = dataclasses.replace(report, notes=("Of both.",))
+    both = dataclasses.replace(report, notes=("Of both.", "Of one."))
+    terms = Comparison({"one": plain, "other": both}).page().sections[-1].terms
+    assert [(term.name, term.text) for term in terms[2:]] == [
+        ("", "Of both."),
+        ("other", "Of one."),
+    ]
 
 
 def test_reports_that_cannot_be_compared_are_named(report, tmp_path):

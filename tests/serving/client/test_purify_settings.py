@@ -1,6 +1,7 @@
-"""--resume, --skip_bad and the exit status of bin/purify."""
+"""--resume, --skip_bad, the exit status of bin/purify, and two calls with one target."""
 
 import csv
+import fcntl
 
 import numpy as np
 import pytest
@@ -129,3 +130,15 @@ def test_a_timeout_is_a_time(timeout, run, capsys):
 def test_settings_are_checked():
     with pytest.raises(UserError, match="--batch_size=0: at least 1 is needed"):
         PurifySettings(batch_size=0)
+
+
+def test_a_second_call_with_the_same_target_is_refused(places):
+    source, target = places
+    target.mkdir()
+    with (target / ".lock").open("w") as other:  # Another process holds the lock.
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match=r"--output=.*: in use by another process"):
+            BatchPurifier(CountingModel(), source, target, SMALL_BATCHES)
+        assert [path.name for path in target.iterdir()] == [".lock"]
+    assert BatchPurifier(CountingModel(), source, target, SMALL_BATCHES).run() == 8
+    assert not (target / ".lock").exists()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import socket
+import sys
 
 import pytest
 
@@ -45,6 +46,13 @@ def test_an_unreachable_server_is_reported(scheme, places, tmp_path, capsys, mon
     message = f"--server={address}: no server answers. Start one with: docker run"
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_without_the_serving_api_the_error_says_how_to_install_it(places, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+    assert main(["purify", "--server=localhost:8500", "--model=ape", *places]) == 2
+    message = "install it with: .venv/bin/pip install '.[serving]'; or use the REST port"
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("port", ["grpc", "rest"])

@@ -5,22 +5,26 @@ import pytest
 import tensorflow as tf
 
 from tests.serving.session_model import SessionModel
-from tfdefense.serving import Variant, export
+from tfdefense.serving import ModelFacts, Variant, export
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "atol"), [("float16", 1e-3), ("bfloat16", 0.05)])
 def test_narrow_weights_take_half_the_size_and_agree(
-    served_defense, exported, toy_images, precision, atol
+    served_defense, exported, toy_split, precision, atol
 ):
-    path = export(served_defense, exported.parents[1] / precision, Variant(precision=precision))
+    variant = Variant(precision=precision, max_batch=16)
+    facts = ModelFacts(test_images=toy_split)  # More images than one request may have.
+    path = export(served_defense, exported.parents[1] / precision, variant, facts=facts)
+    assert "Accuracy of this variant" in (path / "model_card.md").read_text()
 
     def weights_size(path):
         return (path / "variables" / "variables.data-00000-of-00001").stat().st_size
 
     assert weights_size(path) < 0.55 * weights_size(exported)
-    found = SessionModel(path).predict("serving_default", {"images": toy_images})
-    expected = np.asarray(served_defense.defend()(toy_images))
+    images = toy_split.images[:16]
+    found = SessionModel(path).predict("serving_default", {"images": images})
+    expected = np.asarray(served_defense.defend()(images))
     np.testing.assert_allclose(found["logits"], expected, atol=atol)
     assert not np.array_equal(found["logits"], expected)
     assert served_defense.classifier.model.dtype_policy.name == "float32"

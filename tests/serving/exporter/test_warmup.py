@@ -1,5 +1,7 @@
 """Warm-up requests of an exported model."""
 
+import sys
+
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
@@ -8,7 +10,7 @@ from tests.serving.session_model import SessionModel
 from tfdefense.errors import UserError
 from tfdefense.serving import Variant, export
 from tfdefense.serving.exporter.signatures import Signatures
-from tfdefense.serving.exporter.warmup import warmup_batch_sizes
+from tfdefense.serving.exporter.warmup import save_warmup_requests, warmup_batch_sizes
 
 NAMES = ("serving_default", "purify", "classify", "serving_bytes")
 
@@ -37,6 +39,13 @@ def test_a_request_of_2_gib_is_refused(small_defense):
     variant = Variant(max_batch=size, batch_sizes=(1, size))
     with pytest.raises(UserError, match=f"--batch_sizes={size}: a request of so many images"):
         warmup_batch_sizes(Signatures(small_defense, size), variant)
+
+
+def test_without_the_serving_api_a_line_says_how_to_install_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+    assert not save_warmup_requests(None, tmp_path, "model", (1,))
+    assert "install it with: .venv/bin/pip install '.[serving]'\n" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
 
 
 def answer_requests(path, model_name):

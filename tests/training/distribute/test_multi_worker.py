@@ -1,9 +1,11 @@
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
 import sys
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from tfdefense.errors import UserError
 from tfdefense.training.distribute import strategies
 
 ROOT = Path(__file__).parents[3]
+PROCESSES = multiprocessing.get_context("forkserver")
 
 
 def free_ports(count):
@@ -26,27 +29,33 @@ def free_ports(count):
     return ports
 
 
-def start_process(place, run, name, *die_at, config=None):
-    """Start worker.py; its output goes to `name`.log."""
-    arguments = [place / "classifier.keras", place / run, place / f"{name}.npz", *die_at]
-    return subprocess.Popen(
-        [sys.executable, worker.__file__, *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **({"TF_CONFIG": config} if config else {})},
-        cwd=place,
-        stdout=(place / f"{name}.log").open("w"),
-        stderr=subprocess.STDOUT,
-    )
+@pytest.fixture(scope="module", autouse=True)
+def fork_server():
+    """All packages are imported once; processes start from there. Imports take longer than their work."""
+    PROCESSES.set_forkserver_preload([worker.__name__])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        forkserver.ensure_running()
 
 
-def run_two_workers(place, run, name, *die_at):
-    """Run worker.py as two workers; return their exit statuses."""
+def start_process(*arguments):
+    """Start `worker.main`."""
+    process = PROCESSES.Process(target=worker.main, args=arguments, daemon=True)
+    process.start()
+    return process
+
+
+def run_two_workers(place, run, name, die_at=None):
+    """Run `worker.main` as two workers; return their exit statuses."""
     addresses = [f"localhost:{port}" for port in free_ports(2)]
-    processes = []
+    workers = []
     for index in range(2):
         task = {"type": "worker", "index": index}
         config = json.dumps({"cluster": {"worker": addresses}, "task": task})
-        processes.append(start_process(place, run, f"{name}-{index}", *die_at, config=config))
-    return [process.wait(timeout=240) for process in processes]
+        workers.append(start_process(place, run, f"{name}-{index}", config, die_at))
+    for each in workers:
+        each.join(timeout=240)
+    return [each.exitcode for each in workers]
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +76,11 @@ def test_a_killed_and_resumed_run_ends_with_the_same_bits(place, uninterrupted, 
     """Another process resumes the run. tests/soak/kill_resume.py does this 20 times with `bin/train`."""
     process = start_process(place, "killed", "first")
     checkpoints = place / "killed" / "checkpoints"
-    while process.poll() is None and not list(checkpoints.glob("ckpt-4.index")):
+    while process.exitcode is None and not list(checkpoints.glob("ckpt-4.index")):
         time.sleep(0.005)
     process.kill()
-    assert process.wait() == -9, (place / "first.log").read_text()
+    process.join()
+    assert process.exitcode == -9, (place / "first.log").read_text()
     resumed = worker.train(place / "classifier.keras", place / "killed")
     assert "resuming from step" in capsys.readouterr().out
     expected, found = (worker.training_state(each) for each in (uninterrupted, resumed))
@@ -82,7 +92,7 @@ def test_a_killed_and_resumed_run_ends_with_the_same_bits(place, uninterrupted, 
 @pytest.mark.slow
 def test_two_workers_resume_after_one_died_and_end_as_one_process(place, uninterrupted):
     log = place / "broken-0.log"
-    assert run_two_workers(place, "run", "broken", "6") == [1, -9], log.read_text()
+    assert run_two_workers(place, "run", "broken", 6) == [1, -9], log.read_text()
     failure = (place / "broken-0.failed").read_text()
     assert failure.startswith("worker 0 of 2: another worker has stopped or cannot be reached")
     assert "Start all workers again with the same command" in failure

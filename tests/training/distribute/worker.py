@@ -1,14 +1,9 @@
-"""A process of test_multi_worker.py: it trains a defence and saves the results in one .npz file.
-
-    [TF_CONFIG=...] python worker.py CLASSIFIER RUN OUTPUT [STEP AT WHICH WORKER 1 DIES]
-
-With `TF_CONFIG` it also attacks the defence together with the other workers. A checkpoint is saved
-after every second step.
-"""
+"""A process of test_multi_worker.py: it trains a defence and saves the results in one .npz file."""
 
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import keras
@@ -82,7 +77,8 @@ def is_sigterm_caught():
     return bool(caught >> (signal.SIGTERM - 1) & 1)
 
 
-def main(classifier, run, output, die_at=None):
+def train_and_save(classifier, run, output, die_at=None):
+    """Train, and save the results in the file `output`."""
     save = Checkpoints.save
     Checkpoints.save = lambda self, step, **_: save(self, step)  # Without a minimum interval.
     if "TF_CONFIG" not in os.environ:
@@ -92,7 +88,9 @@ def main(classifier, run, output, die_at=None):
     run_steps = Trainer.run_steps
 
     def run_or_die(self, batches, first_step, count):
-        if cluster.worker_index() == 1 and die_at is not None and first_step >= int(die_at):
+        if cluster.worker_index() == 1 and die_at is not None and first_step >= die_at:
+            while not (run / "checkpoints" / f"ckpt-{first_step}.index").exists():
+                time.sleep(0.01)  # The chief is writing it.
             os.kill(os.getpid(), signal.SIGKILL)
         return run_steps(self, batches, first_step, count)
 
@@ -104,10 +102,28 @@ def main(classifier, run, output, die_at=None):
     np.savez(output, **results)
 
 
-if __name__ == "__main__":
+def main(place, run, name, config=None, die_at=None):
+    """Train as one process, or as one of several workers, which then attack the defence together.
+
+    A checkpoint is saved after every second step.
+
+    Args:
+      place: the directory of `classifier.keras`, of the run and of the files of this process:
+        `NAME.log` with its text, `NAME.npz` with its results, or `NAME.failed` with the message if
+        another worker failed; the exit status is then 1.
+      run: the name of the run directory.
+      name: NAME.
+      config: the value of `TF_CONFIG`; `None` for one process.
+      die_at: worker 1 kills itself before this step, or `None`.
+    """
+    with (place / f"{name}.log").open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    if config is not None:
+        os.environ["TF_CONFIG"] = config
     tf.config.optimizer.set_experimental_options(GRAPH_OPTIONS)  # As in the process of the tests.
     try:
-        main(*sys.argv[1:])
+        train_and_save(place / "classifier.keras", place / run, place / f"{name}.npz", die_at)
     except WorkFailedError as error:
-        Path(sys.argv[3]).with_suffix(".failed").write_text(str(error))
+        (place / f"{name}.failed").write_text(str(error))
         sys.exit(1)

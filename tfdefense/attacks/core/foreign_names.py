@@ -40,8 +40,8 @@ def require_attack_name(library: str, method: str) -> None:
 def not_installed(library: str, module: str | None) -> UserError:
     """Return the error for a library of attacks that needs a missing module."""
     return UserError(
-        f"--attacks={library}:...: the module {module} is not installed. Install it:"
-        f" pip install 'tfdefense[{library}]'"
+        f"--attacks={library}:...: the module {module} is not installed. In a clone, install it with:"
+        f" .venv/bin/pip install '.[{library}]'"
     )
 
 

@@ -15,6 +15,7 @@ from tfdefense.classifiers.core.classifier_training import ClassifierTraining
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.classifiers.core.inference import compile_inference, find_correct
 from tfdefense.data.core.dataset import DATA_SETTINGS, Dataset
+from tfdefense.data.core.fingerprint import sampled_fingerprint
 from tfdefense.errors import UserError, require
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.mixed_precision import AUTO
@@ -57,8 +58,7 @@ def train_classifier(
         "classifier": training.architecture.name,
         **training.settings(),
     }
-    config = StoredConfig("classifier", settings, {"data_dir": data.data_dir})
-    run.create_or_reuse(config, overwrite=overwrite)
+    run.create_or_reuse(_new_config(data, settings), overwrite=overwrite)
     if not run.has_classifier():
         print_line(f"Training the classifier {training.name} into {run.path}.")
         training.fit(run.path)
@@ -99,12 +99,23 @@ def require_matching_run(run: RunDirectory, data: Dataset) -> None:
     Raises:
       UserError: it is another kind of run, or a classifier of other images than `data`.
     """
-    settings = run.require_kind("classifier").settings
+    stored = run.require_kind("classifier")
     require(
-        data.matches(settings),
-        f"{run}: is a classifier of {_format_flags(settings)}; one of"
+        data.matches(stored.settings),
+        f"{run}: is a classifier of {_format_flags(stored.settings)}; one of"
         f" {_format_flags(data.settings())} needed.",
     )
+    require(
+        not stored.has_other_images(_new_config(data, stored.settings)),
+        f"{run}: was trained on other images: those of {data.source} have changed since. Train it again:"
+        f" bin/train --classifier={stored.settings.get('classifier')} --dataset={data.source} --overwrite",
+    )
+
+
+def _new_config(data: Dataset, settings: Mapping[str, Any]) -> StoredConfig:
+    """Return the content of `config.json` for a classifier of these images."""
+    images = sampled_fingerprint(data.train)
+    return StoredConfig("classifier", settings, {"data_dir": data.data_dir, "images": images})
 
 
 def _format_flags(settings: Mapping[str, Any]) -> str:

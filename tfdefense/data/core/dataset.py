@@ -13,7 +13,7 @@ from tfdefense.data.core.mirroring import keeps_class_mirrored
 from tfdefense.errors import UserError, require
 
 # Flag names. Those after the first are the keys of `DataOptions.settings`.
-DATA_SETTINGS = ("dataset", "image_size", "split_seed", "skip_corrupt")
+DATA_SETTINGS = ("dataset", "image_size", "channels", "split_seed", "skip_corrupt")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class DataOptions:
         of a run, so all runs on a dataset have the same test images.
       skip_corrupt: leave out image files that cannot be decoded; otherwise they are an error.
       download: whether a TFDS dataset that is not on disk is downloaded; otherwise it is an error.
+      channels: 1 converts all images to grey, 3 to colour; None keeps their channels.
 
     Raises:
       UserError: a number is out of range.
@@ -38,6 +39,7 @@ class DataOptions:
     split_seed: int = 0
     skip_corrupt: bool = False
     download: bool = True
+    channels: int | None = None
 
     def __post_init__(self) -> None:
         if self.image_size is not None:
@@ -47,13 +49,21 @@ class DataOptions:
             require(
                 fits, f"--image_size={shown}: sides from 4 to 1024 needed, such as 32 or 32x48."
             )
+        require(
+            self.channels in (None, 1, 3),
+            f"--channels={self.channels}: 1 (grey) or 3 (colour) needed.",
+        )
         require(self.split_seed >= 0, f"--split_seed={self.split_seed}: 0 or more needed.")
 
     def settings(self) -> dict[str, Any]:
         """Return flag name -> value of the options that change the images or their splits."""
-        size = {"image_size": list(self.image_size)} if self.image_size else {}
-        seed = {"split_seed": self.split_seed} if self.split_seed else {}
-        return {**size, **seed, **({"skip_corrupt": True} if self.skip_corrupt else {})}
+        settings = {
+            "image_size": self.image_size and list(self.image_size),
+            "channels": self.channels,
+            "split_seed": self.split_seed,
+            "skip_corrupt": self.skip_corrupt,
+        }
+        return {name: value for name, value in settings.items() if value}
 
 
 @dataclass(frozen=True)
@@ -119,8 +129,11 @@ class Dataset:
       class_names: K names, or ().
       source: value of `--dataset` that loads it again from any directory; "" means `name`.
       options: flag name -> value of the other flags that loading it again needs (image_size,
-        split_seed, skip_corrupt).
+        channels, split_seed, skip_corrupt).
       data_dir: absolute path of the directory that it was read from, if one was given.
+
+    Raises:
+      UserError: the splits differ in the shape of their images or in the number of classes.
     """
 
     name: str
@@ -134,6 +147,16 @@ class Dataset:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", self.source or self.name)
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        for what, values in (
+            ("images", {name: split.image_shape for name, split in splits.items()}),
+            ("num_classes", {name: split.num_classes for name, split in splits.items()}),
+        ):
+            listed = ", ".join(f"{name} {value}" for name, value in values.items())
+            require(
+                len(set(values.values())) == 1,
+                f"{self.name}: {what} differ: {listed}. All splits need the same.",
+            )
 
     def settings(self) -> dict[str, Any]:
         """Return flag name -> value of the settings that identify the images and their splits."""

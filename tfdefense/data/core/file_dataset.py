@@ -1,5 +1,6 @@
 """Datasets of labelled image files, whatever says the labels."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from tfdefense.data.core import splitting
 from tfdefense.data.core.dataset import DataOptions, Dataset, Split, make_slug
 from tfdefense.data.core.decoded_images import decode_images
+from tfdefense.data.core.duplicate_files import report_duplicates
 from tfdefense.data.core.file_listing import shorten_list
 from tfdefense.data.core.image_files import DAMAGED, ImageFiles, LabelledFiles, survey_images
 from tfdefense.utils.progress import print_once
@@ -26,7 +28,7 @@ def load_labelled_files(
     Raises:
       UserError: images that cannot be decoded or differ in size, or too few images for the splits.
     """
-    shape = survey_images(files, name, options.image_size)
+    shape = survey_images(files, name, options)
     source = ImageFiles(f"--dataset={name}", files, shape, skip_corrupt=options.skip_corrupt)
     decoded = decode_images(source)
     usable = decoded.labels != DAMAGED
@@ -43,12 +45,20 @@ def load_labelled_files(
         orders[part] = rows[shuffled][usable[rows[shuffled]]]
     labels = dict.fromkeys(files.parts, files.labels)
     planned = splitting.plan_splits(labels, orders, name, files.class_names)
+    note = ""
+    with contextlib.suppress(OSError):  # One of the damaged files cannot be read.
+        rows_of = {split: rows for split, (_, rows) in planned.items()}
+        note = report_duplicates(files, source.file_hashes(), rows_of, name)
     kind = name.partition(":")[0]
     slugs = [make_slug(place)] if place.is_dir() else [make_slug(place.parent), make_slug(place)]
     short_name = "-".join([kind, *slugs])
     splits = {
         split: Split(
-            decoded.select(rows), files.labels[rows], len(files.class_names), dataset=short_name
+            decoded.select(rows),
+            files.labels[rows],
+            len(files.class_names),
+            dataset=short_name,
+            note=note if split == "test" else "",
         )
         for split, (_, rows) in planned.items()
     }

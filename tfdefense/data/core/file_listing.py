@@ -85,10 +85,12 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> tuple[list[Path], list[
     return sorted(chosen), sorted(left_out)
 
 
-def describe_left_out(left_out: Sequence[Path], root: Path) -> str:
+def describe_left_out(
+    left_out: Sequence[Path], root: Path, reason: str = "hidden, or not an image"
+) -> str:
     """Return a sentence that counts files and folders that are left out, and names ten of them."""
     names = [f"{path.relative_to(root)}{'/' if path.is_dir() else ''}" for path in left_out]
-    return f"{_count(names)} left out (hidden, or not an image): {shorten_list(names)}."
+    return f"{_count(names)} left out ({reason}): {shorten_list(names)}."
 
 
 def shorten_list(names: Sequence[str], shown: int = _NAMES_SHOWN) -> str:

@@ -12,8 +12,8 @@ from tfdefense.utils.graph_checks import raise_if
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 # ITU-R 601-2 luma in 16-bit fixed point, as Pillow computes it: grey = (weights . RGB + half) >> 16.
-_LUMA = (19595, 38470, 7471)
-_HALF, _ONE = 2**15, 2**16
+LUMA = (19595, 38470, 7471)
+LUMA_HALF, LUMA_ONE = 2**15, 2**16
 
 
 def decode_pixels(encoded: tf.Tensor, max_pixels: int) -> tf.Tensor:
@@ -66,7 +66,7 @@ def fit_pixels(pixels: tf.Tensor, image_shape: tuple[int, ...]) -> tf.Tensor:
     height, width, channels = image_shape
     is_grey = tf.shape(pixels)[2] == 1
     if channels == 1:
-        pixels = tf.cond(is_grey, lambda: pixels, lambda: _to_grey(pixels))
+        pixels = tf.cond(is_grey, lambda: pixels, lambda: to_grey(pixels))
     else:
         pixels = tf.cond(is_grey, lambda: tf.tile(pixels, [1, 1, 3]), lambda: pixels)
 
@@ -78,9 +78,10 @@ def fit_pixels(pixels: tf.Tensor, image_shape: tuple[int, ...]) -> tf.Tensor:
     return tf.ensure_shape(tf.cond(has_size, lambda: pixels, resize), image_shape)
 
 
-def _to_grey(pixels: tf.Tensor) -> tf.Tensor:
-    weighted = tf.cast(pixels, tf.int32) * _LUMA
-    return tf.cast((tf.reduce_sum(weighted, axis=2, keepdims=True) + _HALF) // _ONE, tf.uint8)
+def to_grey(pixels: tf.Tensor) -> tf.Tensor:
+    """Convert an image uint8 [h, w, 3] to its luma, uint8 [h, w, 1]."""
+    weighted = tf.reduce_sum(tf.cast(pixels, tf.int32) * LUMA, axis=2, keepdims=True)
+    return tf.cast((weighted + LUMA_HALF) // LUMA_ONE, tf.uint8)
 
 
 def _starts_with(encoded: tf.Tensor, signature: bytes) -> tf.Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfdefense.data.core.dataset import DataOptions
 from tfdefense.data.core.file_hashes import hash_files
 from tfdefense.data.core.file_listing import shorten_list
 from tfdefense.data.core.image_reader import decode_files, decoder_versions, read_header
@@ -63,13 +64,24 @@ class ImageFiles:
         self.files = files
         self.skip_corrupt = skip_corrupt
         self.shape = (len(files.paths), *image_shape)
+        self._hashes: list[bytes] = []
 
     def fingerprint(self) -> str:
         """Return a hash of all files' names and bytes, labels, shape, and the decoder's versions."""
         names = list(self.files.names)
         about = ["image files", decoder_versions(), self.skip_corrupt, self.shape, names]
-        hashes = hash_files(self.files.paths, [1] * len(names), f"checking {self.name}")
-        return hash_parts([json.dumps(about).encode(), *hashes, self.files.labels])
+        self._hashes = hash_files(self.files.paths, [1] * len(names), f"checking {self.name}")
+        return hash_parts([json.dumps(about).encode(), *self._hashes, self.files.labels])
+
+    def file_hashes(self) -> list[bytes]:
+        """Return the hash of each file's bytes, as `fingerprint` last computed them.
+
+        Raises:
+          OSError: a file cannot be read.
+        """
+        if not self._hashes:
+            self.fingerprint()
+        return self._hashes
 
     def decode(self) -> Iterator[Batch]:
         """Decode the files in their order, 64 per batch.
@@ -101,20 +113,19 @@ def describe_damaged(damaged: Sequence[str]) -> str:
     )
 
 
-def survey_images(
-    files: LabelledFiles, name: str, image_size: tuple[int, int] | None
-) -> tuple[int, int, int]:
-    """Return the shape (H, W, C) that image files are decoded to, from their headers.
+def survey_images(files: LabelledFiles, name: str, options: DataOptions) -> tuple[int, int, int]:
+    """Return the shape (H, W, C) that image files are decoded to, from their headers and `options`.
 
-    C is 1 if all images are grey, else 3. Files that cannot be read are left to `ImageFiles.decode`.
+    Without `options.channels`, C is 1 if all images are grey, else 3. Files that cannot be read are
+    left to `ImageFiles.decode`.
 
     Args:
       files: one file or more.
       name: the dataset as given on the command line, for error messages.
-      image_size: (height, width) to which images are resized; None if they keep their size.
+      options: `image_size` is needed if sizes differ.
 
     Raises:
-      UserError: no file can be read, or sizes differ and `image_size` is None.
+      UserError: no file can be read, or sizes differ and `options.image_size` is None.
     """
     is_grey, first, damaged = True, None, []
     with ProgressBar(f"reading the sizes of {name}", len(files.paths)) as progress:
@@ -129,15 +140,15 @@ def survey_images(
             size = (header.height, header.width)
             first = first or (path.name, size)
             require(
-                size == first[1] or image_size is not None,
+                size == first[1] or options.image_size is not None,
                 f"--dataset={name}: images of different sizes ({first[0]} {_format_size(first[1])},"
                 f" {path.name} {_format_size(size)}). Give one size: --image_size=32, or"
                 " HEIGHTxWIDTH.",
             )
     if first is None:
         raise UserError(f"--dataset={name}: no file can be used; {describe_damaged(damaged)}")
-    height, width = image_size or first[1]
-    return height, width, 1 if is_grey else 3
+    height, width = options.image_size or first[1]
+    return height, width, options.channels or (1 if is_grey else 3)
 
 
 def _format_size(size: tuple[int, int]) -> str:

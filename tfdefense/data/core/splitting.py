@@ -93,6 +93,7 @@ def plan_splits(
         return {split: ("all", rows) for split, rows in zip(names, three, strict=True)}
     planned = {part: (part, rows) for part, rows in orders.items()}
     train, train_labels = orders["train"], labels["train"]
+    _require_all_classes(train_labels[train], "training images", name, class_names)
     if "test" not in orders:
         stratified = _is_stratified(train_labels[train], 2, name, class_names)
         train, test = hold_out(train_labels, train, _TEST_SHARE, stratified=stratified)
@@ -161,18 +162,14 @@ def _is_stratified(labels: np.ndarray, minimum: int, name: str, class_names: Seq
     Raises:
       UserError: a class has no images, or all classes together have fewer than `minimum`.
     """
+    needed = f"images; at least {minimum} are needed for the splits"
+    _require_all_classes(labels, needed, name, class_names)
     counts = np.bincount(labels, minlength=len(class_names))
     few = [
         class_name for class_name, count in zip(class_names, counts, strict=True) if count < minimum
     ]
     if not few:
         return True
-    fewest = class_names[int(np.argmin(counts))]
-    require(
-        counts.min() > 0,
-        f"--dataset={name}: class {fewest!r} has 0 images; at least {minimum} are needed for the"
-        " splits.",
-    )
     require(
         len(labels) >= minimum,
         f"--dataset={name}: {len(labels)} images; at least {minimum} are needed for the splits.",
@@ -182,3 +179,17 @@ def _is_stratified(labels: np.ndarray, minimum: int, name: str, class_names: Seq
         " images, so the splits are drawn from all images together, not from each class."
     )
     return False
+
+
+def _require_all_classes(
+    labels: np.ndarray, needed: str, name: str, class_names: Sequence[str]
+) -> None:
+    """Raise `UserError` if a class has none of the images that `needed` describes."""
+    counts = np.bincount(labels, minlength=len(class_names))
+    first = int(np.argmin(counts))
+    is_number = class_names[first] == str(first)
+    hint = " Class numbers begin at 0, and leave none out." if is_number else ""
+    require(
+        counts.min() > 0,
+        f"--dataset={name}: class {class_names[first]!r} has 0 {needed}.{hint}",
+    )

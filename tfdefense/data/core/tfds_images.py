@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfdefense.data.core.dataset import DataOptions
 from tfdefense.data.core.file_hashes import hash_files
+from tfdefense.data.core.image_decoding import to_grey
 from tfdefense.data.core.image_source import Batch
 from tfdefense.errors import UserError, require
 from tfdefense.utils.hashing import hash_parts
@@ -27,23 +29,31 @@ class TFDSImages:
       builder: a TFDS builder whose files are on disk, with the features "image" and "label".
       dataset: the dataset as given on the command line, for error messages.
       split: the name of the split.
-      image_size: (height, width) to which images are resized; None keeps their size.
+      options: `image_size` resizes images, `channels` converts them; None keeps both.
 
     Raises:
-      UserError: images of different sizes without `image_size`, or images that are not uint8.
+      UserError: images of different sizes without `image_size`, images that are not uint8, or images
+        that are neither grey nor RGB with `channels`.
     """
 
     def __init__(
-        self, builder: Any, dataset: str, split: str, image_size: tuple[int, int] | None = None
+        self, builder: Any, dataset: str, split: str, options: DataOptions | None = None
     ) -> None:
+        options = options or DataOptions()
         self.builder = builder
         self.dataset = dataset
         self.split = split
         self.name = f"{dataset} {split}"
         feature = builder.info.features["image"]
-        self._stored_size = feature.shape[:2]
-        height, width = image_size or self._stored_size
-        channels = feature.shape[2]
+        self._stored_size, stored = feature.shape[:2], feature.shape[2]
+        height, width = options.image_size or self._stored_size
+        channels = options.channels or stored
+        require(
+            options.channels is None or stored in (1, 3),
+            f"--channels={channels}: images of --dataset={dataset} have {stored} channels; only 1 and 3"
+            " can be converted.",
+        )
+        self._is_stored_grey = stored == 1
         require(
             None not in (height, width, channels),
             f"--dataset={dataset}: images of different sizes. Give one size: --image_size=32, or"
@@ -85,7 +95,7 @@ class TFDSImages:
         records = self.builder.as_dataset(
             split=self.split, as_supervised=False, shuffle_files=False
         )
-        pairs = records.map(lambda record: (self._resize(record["image"]), record["label"]))
+        pairs = records.map(lambda record: (self._fit(record["image"]), record["label"]))
         try:
             yield from tfds.as_numpy(pairs.batch(_BATCH))
         except Exception as error:  # TFDS has another exception for each kind of damage.
@@ -108,8 +118,13 @@ class TFDSImages:
             " lossless one's."
         )
 
-    def _resize(self, image: tf.Tensor) -> tf.Tensor:
-        size = self.shape[1:3]
+    def _fit(self, image: tf.Tensor) -> tf.Tensor:
+        """Convert an image uint8 [h, w, c] to the channels and the size of `shape`."""
+        size, channels = self.shape[1:3], self.shape[3]
+        if self._is_stored_grey and channels == 3:
+            image = tf.tile(image, [1, 1, 3])
+        elif not self._is_stored_grey and channels == 1:
+            image = to_grey(image)
         if self._stored_size == size:
             return image
         resized = tf.image.resize(image, size, antialias=True)

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
+from tfdefense.attacks.core.expectation import restart_draws
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.defenses.core.hyperparameters import config_text, stored_hyperparameters
@@ -241,6 +242,10 @@ class RejectingClassifier:
         score = self.pipeline.defense.detector_score(images)
         refused = tf.reduce_max(logits, axis=-1) + score
         return tf.concat([logits, refused[:, tf.newaxis]], axis=-1)
+
+    def restart_draws(self) -> None:
+        """Start the draws of the pipeline from the first one again, if it counts them."""
+        restart_draws(self.pipeline)
 
 
 def _image_shape(classifier: Any) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
 from tfdefense.data.core.dataset import Split
+from tfdefense.data.core.fingerprint import sampled_fingerprint
 from tfdefense.data.core.mirroring import require_mirrorable
 from tfdefense.defenses.core.augmenting_defense import Arrays, AugmentingDefense
 from tfdefense.defenses.core.defense import Defense
@@ -224,7 +225,8 @@ class LearnedDefense(AugmentingDefense):
         # Stored examples are checked before the run directory is created.
         arrays = self.training_arrays(train, pairs) if pairs else None
         if run is not None:
-            self._create_run(run, StoredConfig("defense", settings, {"steps": steps}))
+            metadata = {"steps": steps, "images": sampled_fingerprint(train)}
+            self._create_run(run, StoredConfig("defense", settings, metadata))
         self.prepare(steps)
         trainer = Trainer(self, loop, run.path if run is not None else None, settings=settings)
         if not trainer.is_finished(len(train)):

@@ -2,6 +2,7 @@
 
 from tfdefense.evaluation.checks.check import Check, CheckEvidence, conclude
 from tfdefense.utils.statistics import wilson_interval
+from tfdefense.utils.tables import format_percent
 
 
 def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
@@ -10,9 +11,9 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
     correct = n - int(diagnostics.fooled_without_bound.sum())
     return conclude(
         passed=wilson_interval(correct, n)[0] <= chance,
-        finding=f"White-box accuracy with epsilon 1: {correct / n:.0%}, n = {n:,}.",
+        finding=f"White-box accuracy with epsilon 1: {format_percent(correct / n, 0)}, n = {n:,}.",
         warning=f"With epsilon 1 every image can become any other, so accuracy must fall to chance"
-        f" ({chance:.0%}). The attack does not work.",
+        f" ({format_percent(chance, 0)}). The attack does not work.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from tfdefense.evaluation.checks.check import Check, CheckEvidence
 from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES
+from tfdefense.utils.tables import format_percent
 
 
 def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
@@ -14,12 +15,13 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
     clean, *attacked = (row for row in measurements.rows if row.defense == defense)
     # Rows that count only images that fooled the classifier have a clean accuracy of 100 %.
     higher = [row for row in attacked if row.ci_low > max(clean.ci_high, row.clean_accuracy)]
+    clean_share = format_percent(clean.accuracy)
     if not higher:
-        return True, f"No attack raises accuracy above the {clean.accuracy:.1%} on clean images."
+        return True, f"No attack raises accuracy above the {clean_share} on clean images."
     row = max(higher, key=lambda each: each.accuracy)
     return False, (
-        f"Accuracy is {row.accuracy:.1%} under {row.attack}"
-        f" ({THREAT_MODEL_TITLES[row.threat_model]}), but {clean.accuracy:.1%} on clean images. The attack"
+        f"Accuracy is {format_percent(row.accuracy)} under {row.attack}"
+        f" ({THREAT_MODEL_TITLES[row.threat_model]}), but {clean_share} on clean images. The attack"
         " leaks the true label into the image, and the defence reads it."
     )
 

@@ -16,6 +16,7 @@ from tfdefense.evaluation.result import ResultRow, format_accuracy
 from tfdefense.evaluation.threat_models import ANY_WHITE_BOX
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.atomic_write import write_text_file
+from tfdefense.utils.csv_cells import rows_as_csv
 from tfdefense.utils.tables import latex_table
 from tfdefense.utils.untrusted_file import read_text_file
 
@@ -125,7 +126,6 @@ class Comparison:
             for name, report in self.reports.items()
             for warning in failed_check_terms(report, f"{name}: ")
         ]
-        notes = dict.fromkeys(note for report in self.reports.values() for note in report.notes)
         text = (
             "Each cell is the accuracy on test images, its 95 % Wilson interval in percent, and the number"
             " of images n. Undefended and grey box: the attack knows only the classifier. White box: the"
@@ -134,10 +134,21 @@ class Comparison:
         table = Section(paragraphs=(text,), table=self.table())
         picture = Picture("Accuracy of each defence under each attack", "comparison.png")
         terms = [Term(name, report.summary) for name, report in self.reports.items()]
-        terms += [Term("", note) for note in notes]
+        terms += self._note_terms()
         details = Section(picture=picture, terms=tuple(terms))
         title = f"{len(self.reports)} defences in front of {first.classifier} on {first.dataset}"
         return Page(title, "", tuple(warnings), (table, details))
+
+    def _note_terms(self) -> list[Term]:
+        """Return each note once if all reports have it, else with the name of its report."""
+        owners: dict[str, list[str]] = {}
+        for name, report in self.reports.items():
+            for note in report.notes:
+                owners.setdefault(note, []).append(name)
+        return [
+            Term("" if len(names) == len(self.reports) else ", ".join(names), note)
+            for note, names in owners.items()
+        ]
 
     def save(self, directory: Path) -> None:
         """Write `comparison.md|html|tex|csv|png|svg`."""
@@ -148,9 +159,12 @@ class Comparison:
         write_text_file(directory / "comparison.html", page_html(page, directory))
         caption = "Accuracy under grey-box and white-box attacks, with 95 % Wilson intervals."
         write_text_file(directory / "comparison.tex", "\n".join(latex_table(self.table(), caption)))
-        first, *others = (report.to_csv() for report in self.reports.values())
-        rows = [line for text in others for line in text.splitlines()[1:]]
-        write_text_file(directory / "comparison.csv", "\n".join([*first.splitlines(), *rows, ""]))
+        rows = [
+            {"report": name, **dataclasses.asdict(row)}
+            for name, report in self.reports.items()
+            for row in report.rows
+        ]
+        write_text_file(directory / "comparison.csv", rows_as_csv(rows))
 
 
 def compare_runs(runs: Sequence[RunDirectory]) -> Comparison:
@@ -196,13 +210,22 @@ def _require_comparable(first: tuple[str, Report], second: tuple[str, Report]) -
             f"--compare: {first_name} has {field} {ours}, {second_name} has {theirs}. Give runs with the"
             f" same {field}.",
         )
-    for what in ("classifier", "images"):
-        ours, theirs = (each.fingerprints.get(what) for each in (first_report, second_report))
+    for name in first_report.fingerprints:
+        ours, theirs = (each.fingerprints.get(name) for each in (first_report, second_report))
         require(
             fingerprints_agree(ours, theirs),
-            f"--compare: {first_name} and {second_name} have different {what} of the same name (other"
-            " weights or another --split_seed). Give runs with the same.",
+            f"--compare: {first_name} and {second_name} have different {name.partition('_')[0]} of the"
+            " same name (other weights, other files or another --split_seed). Give runs with the same.",
         )
+    ours, theirs = (
+        each.settings.get("fooled_only", False) for each in (first_report, second_report)
+    )
+    require(
+        ours == theirs,
+        f"--compare: {first_name if ours else second_name} counts only images that fooled the classifier"
+        f" (--fooled_only), {second_name if ours else first_name} counts all. Give runs with the same"
+        " --fooled_only.",
+    )
 
 
 def _worst_case_attacks(report: Report, row: ResultRow) -> tuple[str, ...]:

@@ -1,8 +1,6 @@
 """A report as data: rows, checks, and what else `report.json` holds."""
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +21,7 @@ from tfdefense.evaluation.threat_models import (
     THREAT_MODEL_TITLES,
     WHITE_BOX_EOT,
 )
-from tfdefense.utils.csv_cells import visible_row
+from tfdefense.utils.csv_cells import rows_as_csv
 from tfdefense.utils.json_types import typed_items, typed_value
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.untrusted_file import parse_json
@@ -173,12 +171,7 @@ class Report:
 
     def to_csv(self) -> str:
         """Return all rows with all fields as CSV."""
-        text = io.StringIO()
-        names = [field.name for field in dataclasses.fields(ResultRow)]
-        writer = csv.DictWriter(text, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(visible_row(dataclasses.asdict(row)) for row in self.rows)
-        return text.getvalue()
+        return rows_as_csv([dataclasses.asdict(row) for row in self.rows])
 
     def to_json(self) -> str:
         """Return the text of `report.json`."""

@@ -49,15 +49,16 @@ def attack_norms(attacks: Sequence[Attack]) -> list[str]:
 def report_fingerprints(defense: Defense, test: Split) -> dict[str, str]:
     """Return fingerprints of "images" and "classifier", without those that are unknown.
 
-    They differ for different splits and weights that have the same name. The images are represented
-    by the first one, so that reports on more and on fewer images of one split have the same
-    fingerprint.
+    They differ for different splits and weights that have the same name. "images" is that of the first
+    image, and "images_10", "images_100" and "images_1000" are those of the first 10, 100 and 1,000,
+    if there are so many. So reports on more and on fewer images of one split agree.
     """
-    found = {
-        "images": data_fingerprint(test.take(1)),
-        "classifier": known_fingerprint(defense.classifier),
-    }
-    return {name: fingerprint for name, fingerprint in found.items() if fingerprint}
+    found = {"images": data_fingerprint(test.take(1))}
+    for count in (10, 100, 1_000):
+        if len(test) >= count:
+            found[f"images_{count}"] = data_fingerprint(test.take(count))
+    classifier = known_fingerprint(defense.classifier)
+    return {**found, "classifier": classifier} if classifier else found
 
 
 def _targeted_attack_notes(attacks: Sequence[Attack], num_classes: int) -> list[str]:

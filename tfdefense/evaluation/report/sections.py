@@ -8,7 +8,7 @@ from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.result import ResultRow, format_accuracy
 from tfdefense.evaluation.threat_models import WHITE_BOX_EOT, WHITE_BOX_RESUBMITTED
 from tfdefense.utils.package_versions import package_versions
-from tfdefense.utils.tables import format_share
+from tfdefense.utils.tables import format_percent, format_share
 
 _COLUMN_MEANINGS = {
     "grey_box": "the attack knows only the classifier. Its images then pass through the defence.",
@@ -72,7 +72,9 @@ def epsilon_section(report: Report) -> Section:
     titles = [name if name == "undefended" else report.threat_model_title(name) for name in names]
     table = [["epsilon", *titles]]
     for number, epsilon in enumerate(curve["epsilon"]):
-        table.append([f"{epsilon:.3g}", *(f"{curve[name][number]:.0%}" for name in names)])
+        table.append(
+            [f"{epsilon:.3g}", *(format_percent(curve[name][number], 0) for name in names)]
+        )
     text = (
         f"Accuracy under PGD with different radii, n = {curve['n']:,}. The white-box attack takes"
         f" {curve['steps']} steps."
@@ -87,7 +89,9 @@ def perturbation_section(report: Report) -> Section:
     for row in report.rows:
         if row.defense != report.pipeline_names[-1] or row.l1 is None:
             continue
-        success = "-" if row.attack == "none" or row.success is None else f"{row.success:.1%}"
+        success = "-"
+        if row.attack != "none" and row.success is not None:
+            success = format_percent(row.success)
         before = f"{row.l1:.3g}, {row.l2:.3g}, {row.linf:.3g}"
         after = f"{row.left_l1:.3g}, {row.left_l2:.3g}, {row.left_linf:.3g}"
         table.append([*_row_titles(report, row), success, before, after])
@@ -106,7 +110,9 @@ def recovery_section(report: Report) -> Section:
         share = "- n=0"
         if each.n:
             share = format_share(each.restored, each.ci_low, each.ci_high, each.n)
-        table.append([each.attack, share, f"{each.white_box:.1%} n={each.white_box_n:,}"])
+        table.append(
+            [each.attack, share, f"{format_percent(each.white_box)} n={each.white_box_n:,}"]
+        )
     text = (
         "The grey-box column counts only images that fooled the undefended classifier. The white-box"
         " column is the accuracy under the same attack on the defended pipeline, over all images."
@@ -134,8 +140,8 @@ def training_section(report: Report) -> Section:
     row = report.white_box_worst_case(report.defense)
     text = (
         "Losses and validation accuracies during training. The accuracies are grey-box numbers. With the"
-        f" trained defence, {row.accuracy:.1%} of {row.n:,} test images stay correct under the white-box"
-        " attacks."
+        f" trained defence, {format_percent(row.accuracy)} of {row.n:,} test images stay correct under the"
+        " white-box attacks."
     )
     return Section("Training", (text,), Picture("Losses and validation accuracies", "training.png"))
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES, WHITE_BOXES
+from tfdefense.utils.tables import format_percent
 
 if TYPE_CHECKING:
     from tfdefense.evaluation.report.report import Report
@@ -30,12 +31,12 @@ def summarize(report: "Report") -> str:
     if report.is_randomized:
         titles["white_box"] = "white box, worst case of fixed randomness, EOT and resubmissions"
     shares = [
-        f"{row.accuracy:.1%} (n = {row.n:,}) if the attacker {_KNOWLEDGE[name]} ({titles[name]})"
+        f"{format_percent(row.accuracy)} (n = {row.n:,}) if the attacker {_KNOWLEDGE[name]} ({titles[name]})"
         for name, row in rows.items()
     ]
     return (
-        f"With {report.defense}, {clean.accuracy:.1%} of {clean.n:,} clean test images are classified"
-        f" correctly. The share of images that stay correct under every attack is {_joined(shares)}."
+        f"With {report.defense}, {format_percent(clean.accuracy)} of {clean.n:,} clean test images are"
+        f" classified correctly. The share of images that stay correct under every attack is {_joined(shares)}."
         f" {_verdict(report, clean, rows['white_box'].accuracy)}"
         f"{_detector_sentences(report)}{_epsilon_sentence(report)}"
     )
@@ -58,7 +59,7 @@ def _verdict(report: "Report", clean: "ResultRow", white_box_accuracy: float) ->
     if report.largest_class is not None and clean.ci_low <= report.largest_class:
         return (
             "This is no better than the same class for every image"
-            f" ({report.largest_class:.1%} correct), so robustness means nothing here. Train the"
+            f" ({format_percent(report.largest_class)} correct), so robustness means nothing here. Train the"
             " defence longer, or choose another."
         )
     if white_box_accuracy < _STOPPED_SHARE:
@@ -82,12 +83,14 @@ def _detector_sentences(report: "Report") -> str:
         "white_box": report.white_box_worst_case(pipeline),
     }
     shares = [
-        f"{row.accuracy:.1%} ({THREAT_MODEL_TITLES[name]})" for name, row in rows.items() if row
+        f"{format_percent(row.accuracy)} ({THREAT_MODEL_TITLES[name]})"
+        for name, row in rows.items()
+        if row
     ]
     return (
         " An attacked image that the detector refuses counts as correct. The detector also refuses"
-        f" {report.detections[0].refused:.1%} of the clean images, and these count as wrong. Without the"
-        f" detector, the share of images that stay correct is {' and '.join(shares)}."
+        f" {format_percent(report.detections[0].refused)} of the clean images, and these count as wrong."
+        f" Without the detector, the share of images that stay correct is {' and '.join(shares)}."
     )
 
 

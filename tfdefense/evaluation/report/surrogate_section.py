@@ -3,6 +3,7 @@
 from tfdefense.evaluation.report.page import Section
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.surrogate_findings import SurrogateFinding
+from tfdefense.utils.tables import format_percent
 
 
 def surrogate_section(report: Report) -> Section:
@@ -23,11 +24,17 @@ def surrogate_table(report: Report) -> list[list[str]]:
     first = next(iter(report.surrogates[0].fooled))
     table = [["attack", "threat model", f"accuracy, {first} alone", "all", "fooled by"]]
     for each in report.surrogates:
-        alone = "-" if each.first_accuracy is None else f"{each.first_accuracy:.1%}"
+        alone = "-" if each.first_accuracy is None else format_percent(each.first_accuracy)
         fooled = ", ".join(f"{name} {count:,}" for name, count in each.fooled.items() if count)
         title = report.threat_model_title(each.threat_model)
         table.append(
-            [each.attack, title, alone, f"{each.accuracy:.1%} n={each.n:,}", fooled or "-"]
+            [
+                each.attack,
+                title,
+                alone,
+                f"{format_percent(each.accuracy)} n={each.n:,}",
+                fooled or "-",
+            ]
         )
     return table
 
@@ -44,6 +51,6 @@ def surrogate_warnings(report: Report) -> tuple[str, ...]:
 def _warning(finding: SurrogateFinding) -> str:
     assert finding.first_accuracy is not None
     return (
-        f"With the gradient {next(iter(finding.fooled))} alone, {finding.first_accuracy:.1%} of the"
-        f" {finding.n:,} images would withstand the attacks, not {finding.accuracy:.1%}."
+        f"With the gradient {next(iter(finding.fooled))} alone, {format_percent(finding.first_accuracy)}"
+        f" of the {finding.n:,} images would withstand the attacks, not {format_percent(finding.accuracy)}."
     )

@@ -3,6 +3,7 @@
 from tfdefense.evaluation.report.page import Section
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.suspicion_findings import ADAPTIVE, ALARM, ATTACKERS
+from tfdefense.utils.tables import format_percent
 
 
 def suspicion_section(report: Report) -> Section:
@@ -36,7 +37,8 @@ def suspicion_table(report: Report) -> list[list[str]]:
         if each.auc is not None:
             area = f"{each.auc:.3f} [{each.auc_low:.3f}, {each.auc_high:.3f}]"
         attack = "-" if each.attack == "none" else each.attack
-        shares = [f"{each.alarms:.1%}", f"{each.accuracy:.1%} n={each.n:,}", f"{each.missed:.1%}"]
+        alarms, missed = format_percent(each.alarms), format_percent(each.missed)
+        shares = [alarms, f"{format_percent(each.accuracy)} n={each.n:,}", missed]
         table.append([ATTACKERS[each.threat_model], attack, area, *shares])
     return table
 
@@ -47,8 +49,8 @@ def suspicion_sentences(report: Report) -> tuple[str, ...]:
         if each.threat_model == ADAPTIVE:
             return (
                 "The adaptive attacker also keeps suspicion low:"
-                f" {each.alarms:.1%} of the images are alarms, and {each.missed:.1%} are"
-                " misclassified without one. What is left is the larger share of white box and this.",
+                f" {format_percent(each.alarms)} of the images are alarms, and"
+                f" {format_percent(each.missed)} are misclassified without one. What is left is the larger share of white box and this.",
             )
     return (
         "The attacker who also keeps suspicion low was left out (--checks=all has it), so an alarm"

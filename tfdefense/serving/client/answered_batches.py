@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from tfdefense.serving.client.output_checks import OutputRules
 from tfdefense.serving.client.written_files import name_full_disk
 from tfdefense.utils.atomic_write import atomic_write
 from tfdefense.utils.hashing import hash_parts
-from tfdefense.utils.npz_archive import require_declared_sizes
+from tfdefense.utils.npz_archive import require_declared_sizes, write_npz
 
 _FOLDER = ".answered"  # Hidden, so that it is no input of another purification.
 _SIGNATURE = "serving_default"
@@ -58,11 +57,10 @@ class AnsweredBatches:
         outputs = self._read(path, len(images))
         if outputs is None:
             outputs = self._model.predict(_SIGNATURE, images)
-            contents: dict[str, Any] = outputs  # Any, because a name could be a parameter of savez.
             with name_full_disk(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with atomic_write(path) as partial:
-                    np.savez(partial, **contents)
+                    write_npz(partial, outputs)
         return outputs
 
     def remove(self) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -37,6 +36,8 @@ from tfdefense.serving.client.written_files import (
     require_writable_targets,
 )
 from tfdefense.utils.atomic_write import atomic_write
+from tfdefense.utils.file_lock import lock_directory, release_directory
+from tfdefense.utils.npz_archive import write_npz
 from tfdefense.utils.progress import ProgressBar, print_line
 from tfdefense.utils.untrusted_file import require_regular_file
 from tfdefense.utils.visible_text import visible_line
@@ -62,9 +63,9 @@ class BatchPurifier:
 
     Raises:
       UserError: the source does not exist or has no images; an alarm is set and the model has no output
-        `suspicion`; the target is, holds or is inside the
-        source, cannot be written, or does not fit `settings.resume`; or a file that would be written
-        is an input, is behind a link, or was not written by a `BatchPurifier`.
+        `suspicion`; the target is, holds or is inside the source, is in use by another process,
+        cannot be written, or does not fit `settings.resume`; or a file that would be written is an
+        input, is behind a link, or was not written by a `BatchPurifier`.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class BatchPurifier:
         require_own_folder(target)
         try:
             target.mkdir(parents=True, exist_ok=True)
+            lock_directory(target, "output")
             self.predictions = PredictionsFile(target, model, sources, stored, self.settings)
         except OSError as error:
             raise UserError(f"--output={target}: cannot be written ({error.strerror}).") from error
@@ -103,6 +105,12 @@ class BatchPurifier:
             used; or the disk is full.
           UserError: the model or its server fails, or a server returns unsound outputs.
         """
+        try:
+            return self._run()
+        finally:
+            release_directory(self.target, remove=True)
+
+    def _run(self) -> int:
         finished = self.predictions.finished
         waiting = [path for path in self.files if self._name(path) not in finished]
         images = [path for path in waiting if path.suffix.lower() in SUFFIXES]
@@ -163,8 +171,7 @@ class BatchPurifier:
             self._skip(path, str(error))
             return
         with self._write(path) as partial:
-            contents: dict[str, Any] = arrays  # Any, because a name could be a parameter of savez.
-            np.savez_compressed(partial, **contents)
+            write_npz(partial, arrays, compressed=True)
             self._add_predictions(path, outputs, source_hash)
         answered.remove()
 

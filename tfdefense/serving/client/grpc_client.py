@@ -46,8 +46,8 @@ class GrpcClient:
             import tensorflow_serving.apis  # noqa: F401
         except ImportError:
             raise UserError(
-                f"--server={address}: gRPC needs tensorflow-serving-api. Install it with: pip install tfdefense[serving];"
-                " or use the REST port: --server=http://HOST:8501"
+                f"--server={address}: gRPC needs tensorflow-serving-api. In a clone, install it with:"
+                " .venv/bin/pip install '.[serving]'; or use the REST port: --server=http://HOST:8501"
             ) from None
         self.address = address
         self.location = f"--server={address}"

@@ -90,7 +90,9 @@ def export(
             accuracies = (
                 []
                 if variant.is_plain or facts.test_images is None
-                else measure_variant_accuracy(defense, partial, facts.test_images)
+                else measure_variant_accuracy(
+                    defense, partial, facts.test_images, variant.max_batch
+                )
             )
             contents = dataclasses.replace(contents, accuracies=accuracies)
             card = model_card(signatures, variant, final, contents, facts.report)

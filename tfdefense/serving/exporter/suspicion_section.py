@@ -1,11 +1,14 @@
 """Section of a model card on the output `suspicion`."""
 
 import dataclasses
+import math
 
 from tfdefense.defenses.core.suspicion import SuspicionScale
 from tfdefense.evaluation.report.page import section_lines
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.report.suspicion_section import suspicion_section as measured_section
+from tfdefense.evaluation.suspicion_findings import ALARM
+from tfdefense.utils.tables import format_percent
 
 
 def suspicion_section(scale: SuspicionScale | None, report: Report | None = None) -> list[str]:
@@ -34,13 +37,23 @@ def suspicion_section(scale: SuspicionScale | None, report: Report | None = None
         f"`suspicion` is the share of {len(scale):,} {scale.images} that purifying changed less: {values}, ranked again among them. It is a multiple of 1/{len(scale)},"
         " calibrated at export with the defence in float32.",
         "",
-        "- An alarm at 0.99 or more marks about 1% of clean images like these; of other images, such as those of"
+        f"- An alarm at {ALARM} or more marks about {format_percent(_alarm_share(len(scale)))} of clean images like"
+        " these; of other images, such as those of"
         " another camera, it may mark more.",
         "- It is not the probability of an attack, and a low value is no proof of a clean image: an attacker who knows"
         " the model can keep both changes small.",
         "",
         *_measured_lines(report),
     ]
+
+
+def _alarm_share(count: int) -> float:
+    """Return the expected share of new clean images with a suspicion of 0.99 or more.
+
+    With `count` validation images, the rank of a new image of the same kind is one of `count` + 1 equally
+    probable ones.
+    """
+    return (count - math.ceil(ALARM * count) + 1) / (count + 1)
 
 
 def _measured_lines(report: Report | None) -> list[str]:

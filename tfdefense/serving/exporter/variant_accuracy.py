@@ -10,6 +10,7 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.serving.client.local_client import open_model
+from tfdefense.serving.client.model_client import ModelClient
 from tfdefense.training.distribute.batching import map_batches
 
 _MAX_IMAGES = 1_000
@@ -36,7 +37,9 @@ class VariantAccuracy:
     max_logit_difference: float
 
 
-def measure_variant_accuracy(defense: Defense, path: Path, test: Split) -> list[VariantAccuracy]:
+def measure_variant_accuracy(
+    defense: Defense, path: Path, test: Split, max_batch: int
+) -> list[VariantAccuracy]:
     """Compare a variant with its defence on clean and on grey-box FGSM images.
 
     Args:
@@ -44,24 +47,28 @@ def measure_variant_accuracy(defense: Defense, path: Path, test: Split) -> list[
       path: directory of the exported variant.
       test: test images, of which the first 1,000 are used, or `defense.budget.images` if that is
         less.
+      max_batch: the largest request that the variant accepts.
     """
     test = test.take(min(_MAX_IMAGES, defense.budget.images or _MAX_IMAGES))
     attack = FGSM(epsilon=default_epsilon(test.image_shape))
     adversarial = ModelRunner(defense.classifier).attack(attack, test)
     splits = {"clean": test, f"{attack.name} {attack.epsilon:.3g}, grey box": adversarial}
-    return [_compare(name, defense, path, split) for name, split in splits.items()]
+    model, batch_size = open_model(path), min(defense.batch_size, max_batch)
+    return [_compare(name, defense, model, split, batch_size) for name, split in splits.items()]
 
 
-def _compare(name: str, defense: Defense, path: Path, split: Split) -> VariantAccuracy:
-    model, pipeline = open_model(path), defense.defend()
+def _compare(
+    name: str, defense: Defense, model: ModelClient, split: Split, batch_size: int
+) -> VariantAccuracy:
+    pipeline = defense.defend()
 
     def variant_logits(part: slice) -> np.ndarray:
         return model.predict("serving_default", np.asarray(split.images[part]))["logits"]
 
     title = f"comparing on {name} images"
-    runner = ModelRunner(pipeline, defense.batch_size)
+    runner = ModelRunner(pipeline, batch_size)
     before = runner.run_batches(pipeline, split, title)
-    after = map_batches(variant_logits, len(split), defense.batch_size, title)
+    after = map_batches(variant_logits, len(split), batch_size, title)
     classes_before, classes_after = before.argmax(-1), after.argmax(-1)
     return VariantAccuracy(
         name,

@@ -56,7 +56,7 @@ def save_warmup_requests(
     except ImportError:
         print_line(
             "Warm-up requests are left out: tensorflow-serving-api is not installed."
-            " Install it with: pip install tfdefense[serving]"
+            " In a clone, install it with: .venv/bin/pip install '.[serving]'"
         )
         return False
     images = np.random.default_rng(0).random((max(sizes), *signatures.image_shape), np.float32)
