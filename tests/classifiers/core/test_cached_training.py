@@ -40,7 +40,9 @@ def test_the_run_of_a_classifier_holds_its_summary(digits, tmp_path, capsys):
     with pytest.raises(UserError, match=r"is a classifier of --dataset=digits; one of"):
         cached_training.load_or_train(LINEAR, other, tmp_path)
     changed = dataclasses.replace(digits, train=digits.train.take(500))
-    with pytest.raises(UserError, match="was trained on other images: those of digits have changed"):
+    with pytest.raises(
+        UserError, match="was trained on other images: those of digits have changed"
+    ):
         cached_training.load_or_train(LINEAR, changed, tmp_path)
 
 

@@ -61,6 +61,72 @@ def test_operations_of_tensorflow_2_0_keep_the_order_of_their_arguments(node_def
     np.testing.assert_allclose(model(np.array([[0.0, 0.25, 3.0]])), [[1.0, 0.75, -2.0]])
 
 
+def layer_of_keras2(name, **config):
+    translated = translate_keras2_config({"class_name": name, "config": {"name": "x", **config}})
+    return keras.layers.deserialize(
+        {**translated, "module": "keras.layers", "registered_name": None}
+    )
+
+
+def test_hard_sigmoid_is_the_function_of_keras_2():
+    values = np.array([[-3.0, -2.5, -1.0, 0.0, 2.0, 2.75]], np.float32)
+    expected = np.clip(0.2 * values + 0.5, 0, 1)
+    layer = layer_of_keras2("Activation", activation="hard_sigmoid")
+    np.testing.assert_allclose(layer(values), expected, atol=1e-6)
+    again = keras.layers.deserialize(keras.layers.serialize(layer))
+    np.testing.assert_allclose(again(values), expected, atol=1e-6)
+
+
+def test_hard_sigmoid_is_found_in_recurrent_layers():
+    config = {"units": 2, "recurrent_activation": "hard_sigmoid"}
+    cell = {"class_name": "GRUCell", "config": config, "module": "keras.layers"}
+    layers = [layer_of_keras2("LSTM", **config), layer_of_keras2("RNN", cell=cell)]
+    for layer in layers:
+        assert float(layer.cell.recurrent_activation(np.float32(2))) == pytest.approx(0.9)
+
+
+def test_a_random_crop_resizes_as_in_keras_2():
+    images = np.arange(4 * 6, dtype=np.float32).reshape(1, 4, 6, 1)
+    layer = layer_of_keras2("RandomCrop", height=2, width=2, seed=None)
+    expected = keras.preprocessing.image.smart_resize(images, (2, 2))
+    np.testing.assert_allclose(layer(images, training=False), expected)
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+@pytest.mark.parametrize("kind", ["Sequential", "Functional"])
+def test_a_nested_model_may_be_the_output(kind, calls):
+    """Keras 2 counts the construction of a nested model as its first call."""
+    images = {"batch_input_shape": [None, 2], "name": "images", "dtype": "float32"}
+    dense = {"name": "d", "units": 2, "kernel_initializer": {"class_name": "Ones", "config": {}}}
+    inner = {
+        "name": "inner",
+        "layers": [
+            {"class_name": "InputLayer", "config": images, "name": "images", "inbound_nodes": []},
+            {
+                "class_name": "Dense",
+                "config": dense,
+                "name": "d",
+                "inbound_nodes": [[["images", 0, 0, {}]]],
+            },
+        ],
+        "input_layers": [["images", 0, 0]],
+        "output_layers": [["d", 0, 0]],
+    }
+    nodes = [[["images", 0, 0, {}]], [["inner", 1, 0, {}]]][:calls]
+    outer = {
+        **inner,
+        "name": "outer",
+        "layers": [
+            inner["layers"][0],
+            {"class_name": kind, "config": inner, "name": "inner", "inbound_nodes": nodes},
+        ],
+        "output_layers": [["inner", calls, 0]],
+    }
+    translated = translate_keras2_config({"class_name": "Functional", "config": outer})
+    model = keras.Model.from_config(translated["config"])
+    np.testing.assert_allclose(model(np.ones((1, 2))), np.full((1, 2), 2.0**calls))
+
+
 def test_unknown_functions_are_named():
     layer = {
         "class_name": "TFOpLambda",

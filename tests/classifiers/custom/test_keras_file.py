@@ -117,6 +117,15 @@ def test_mixed_precision_is_computed_in_float32(tmp_path):
         assert loaded(np.zeros((1, 4, 4, 1))).dtype == tf.float32
 
 
+def test_h5_files_keep_several_axes(tmp_path):
+    """Keras drops `axis` from a layer of an `.h5` file if it is a list of several numbers."""
+    model = keras.Sequential([keras.Input((2, 3, 4)), keras.layers.Softmax(axis=(1, 2))])
+    model.save(tmp_path / "theirs.h5")
+    images = np.random.default_rng(0).random((1, 2, 3, 4)).astype(np.float32)
+    found = read_keras_model(tmp_path / "theirs.h5")(images)
+    np.testing.assert_allclose(np.sum(found, axis=(1, 2)), np.ones((1, 4)), rtol=1e-5)
+
+
 def test_the_message_has_no_configuration(tmp_path):
     path = edited(tmp_path, "keras2.keras", '"softmax"', '"sharpmax"')
     with pytest.raises(UserError) as caught:

@@ -47,6 +47,41 @@ def test_an_activation_at_the_end_is_removed(end):
         np.testing.assert_allclose(network.layer(inputs), expected(inputs), rtol=1e-5)
 
 
+def nested_ends(end):
+    """Return models of one Dense layer, whose activation is in a nested model, and the Dense layer."""
+    layers = keras.layers
+    dense = layers.Dense(1, name="d")
+    images, inner_images = keras.Input((3,)), keras.Input((3,))
+    if end == "dense":
+        inner_outputs = layers.Dense(1, activation="sigmoid", name="d")(inner_images)
+    elif end == "layer":
+        inner_outputs = layers.Activation("sigmoid")(dense(inner_images))
+    else:
+        inner_outputs = keras.ops.sigmoid(dense(inner_images))
+    inner = keras.Model(inner_images, inner_outputs)
+    yield keras.Model(images, inner(layers.Rescaling(1 / 255)(images))), inner
+    yield keras.Sequential([keras.Input((3,)), layers.Rescaling(1 / 255), inner]), inner
+    deeper = keras.Sequential([keras.Input((3,)), inner])
+    yield keras.Model(images, deeper(layers.Rescaling(1 / 255)(images))), inner
+
+
+@pytest.mark.parametrize("end", ["dense", "layer", "operation"])
+@pytest.mark.parametrize("form", range(3))
+def test_an_activation_at_the_end_of_a_nested_model_is_removed(end, form):
+    model, inner = [*nested_ends(end)][form]
+    weights = [np.array([[1.0], [2.0], [3.0]]), np.array([40.0])]
+    inner.get_layer("d").set_weights(weights)
+    images = tf.constant(255 * np.random.default_rng(0).random((2, 3)), tf.float32)
+    network = remove_activation(model)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        logits = network.layer(images)
+    assert network.has_logits
+    np.testing.assert_allclose(logits, images @ weights[0] / 255 + weights[1], rtol=1e-5)
+    gradient = tape.gradient(logits, images)
+    np.testing.assert_allclose(gradient, np.tile(weights[0].T / 255, (2, 1)), rtol=1e-5)
+
+
 def test_a_softmax_of_one_unit_is_not_removed():
     images = keras.Input((4,))
     output = keras.layers.Dense(1, activation="softmax")(images)

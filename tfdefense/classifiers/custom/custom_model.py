@@ -174,6 +174,7 @@ def _require_image_input(
         )
     elif wanted[2] not in (None, channels):
         hint = f"It takes {wanted[2]} channels, the images have {channels}."
+        hint += f" To convert images: --channels={wanted[2]}." if wanted[2] in (1, 3) else ""
     else:
         size = f"{wanted[0]}x{wanted[1]}" if wanted[0] != wanted[1] else f"{wanted[0]}"
         hint = f"For images in folders: --image_size={size}."

@@ -11,9 +11,10 @@ from tfdefense.classifiers.custom.graph_inlining import inline_calls, result_nod
 from tfdefense.classifiers.custom.graph_precision import compute_graph_in_float32
 from tfdefense.classifiers.custom.graph_pruning import node_of, prune_to_output, replace_nodes
 from tfdefense.classifiers.custom.graph_rules import require_allowed_graph
+from tfdefense.classifiers.custom.neutral_draws import has_neutral_draws
 from tfdefense.classifiers.custom.random_draws import (
+    has_draws,
     has_dropout,
-    has_replaced_draws,
     replace_random_draws,
 )
 from tfdefense.classifiers.custom.saved_model_file import SavedModelFile, TensorInfo, one_line
@@ -66,11 +67,6 @@ def _freeze(
         f"--classifier={saved.path}: a Dropout was saved in training mode. Export the model with"
         " training=False, in PyTorch after model.eval().",
     )
-    if has_replaced_draws(inlined):
-        print_line(
-            f"Classifier {saved.path}: its graph augments images at random (it was exported in training"
-            " mode). Random numbers are replaced by their means: no flip, no rotation."
-        )
     constant = _with_constants(inlined, saved)
 
     def replace(node: Any) -> Any:
@@ -87,7 +83,24 @@ def _freeze(
     pruned = compute_graph_in_float32(pruned)
     with tf.Graph().as_default() as graph:
         tf.compat.v1.import_graph_def(pruned, name="")
+    if has_draws(pruned):
+        _require_neutral_draws(graph, saved, feed, output)
     return graph.get_tensor_by_name(feed.tensor), graph.get_tensor_by_name(output)
+
+
+def _require_neutral_draws(
+    graph: tf.Graph, saved: SavedModelFile, feed: TensorInfo, fetch: str
+) -> None:
+    """Raise `UserError` if the means of random numbers change images; else print a line about them."""
+    about = f"{saved.path}: its graph augments images at random (it was exported in training mode)"
+    require(
+        has_neutral_draws(graph, feed.tensor, fetch, feed.shape),
+        f"--classifier={about}, and the means of its random numbers change images too. Give the .keras"
+        " file, or export the model with training=False.",
+    )
+    print_line(
+        f"Classifier {about}. Random numbers are replaced by their means, which leave images as they are."
+    )
 
 
 def _with_constants(graph: Any, saved: SavedModelFile) -> Any:

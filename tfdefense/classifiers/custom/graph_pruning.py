@@ -104,7 +104,7 @@ def canonical_graph(graph: Any, feed: str, fetch: str) -> tuple[bytes, str, str]
     here; without it, TensorFlow differentiates the operations of the node, with the same result.
     """
     graph = prune_to_output(graph, feed, fetch)
-    nodes = _in_order(graph, fetch)
+    nodes = nodes_in_order(graph, fetch)
     names = {node.name: f"node_{number}" for number, node in enumerate(nodes)}
 
     def renamed(tensor: str) -> str:
@@ -128,7 +128,7 @@ def canonical_graph(graph: Any, feed: str, fetch: str) -> tuple[bytes, str, str]
     return graph.SerializeToString(deterministic=True), renamed(feed), renamed(fetch)
 
 
-def _in_order(graph: Any, fetch: str) -> list[Any]:
+def nodes_in_order(graph: Any, fetch: str) -> list[Any]:
     """Return copies of the nodes, each after those that it needs."""
     by_name = {node.name: node for node in graph.node}
     waiting, order, seen = [(node_of(fetch), False)], [], set()

@@ -1,10 +1,11 @@
 """Translation of the configuration of a model that Keras 2 wrote to one that Keras 3 reads."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
 
+from tfdefense.classifiers.custom.keras2_activations import keep_activations
 from tfdefense.classifiers.custom.keras2_functions import function_call, is_function_layer
 from tfdefense.training.keras_archive import known_arguments
 
@@ -62,7 +63,8 @@ def translate_keras2_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of the same model for Keras 3, in inference mode.
 
     Arguments that Keras 3 does not know are dropped if they have no effect, arithmetic on tensors
-    becomes `TensorFlowFunction`, and layers that only act in training become `Identity`.
+    becomes `TensorFlowFunction`, layers that only act in training become `Identity`, and activations
+    keep the functions that they had in Keras 2.
 
     Args:
       config: with "class_name" and "config", as in the attribute `model_config` of an `.h5` file and
@@ -71,7 +73,7 @@ def translate_keras2_config(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
       UnknownConfigError: a layer or an argument without a counterpart.
     """
-    return _translate_layer(config)
+    return keep_activations(_translate_layer(config))
 
 
 def _translate_layer(layer: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,6 +86,9 @@ def _translate_layer(layer: Mapping[str, Any]) -> dict[str, Any]:
     if name in _IDENTITY_IN_INFERENCE:
         config = {"name": config["name"]}
         name = "Identity"
+    if name == "RandomCrop":  # In inference mode it resizes; that of Keras 3 returns its input.
+        config = {key: config[key] for key in ("name", "height", "width")}
+        name, config = "Resizing", {**config, "crop_to_aspect_ratio": True}
     kind = getattr(keras.layers, name, None)
     if not isinstance(kind, type):
         raise UnknownConfigError(f"its layer {name} is not part of Keras 3")
@@ -100,13 +105,19 @@ def _translate_model(layer: Mapping[str, Any], name: str, config: Any) -> dict[s
         layers = [_translate_layer(inner) for inner in _with_input_layer(config["layers"])]
         config = {"name": config.get("name"), "layers": layers}
     else:
-        nested = {each["name"] for each in config["layers"] if each["class_name"] in _MODELS}
+        nested = {
+            each["name"]: each["class_name"]
+            for each in config["layers"]
+            if each["class_name"] in _MODELS
+        }
         layers = [_renumber_inputs(_translate_layer(inner), nested) for inner in config["layers"]]
+        # Keras 3 itself counts from 1 here for models of the class Functional.
+        counted = [name for name, kind in nested.items() if kind == "Sequential"]
         config = {
             **config,
             "layers": layers,
             "input_layers": _unpacked(config["input_layers"]),
-            "output_layers": _unpacked(config["output_layers"]),
+            "output_layers": _unpacked(_renumber(config["output_layers"], counted)),
         }
     translated = {**layer, "class_name": name, "config": config}
     if "module" in layer:
@@ -136,19 +147,19 @@ def _with_input_layer(layers: list[Any]) -> list[Any]:
     return [{"class_name": "InputLayer", "config": config}, *layers]
 
 
-def _renumber_inputs(layer: dict[str, Any], nested: set[str]) -> dict[str, Any]:
+def _renumber_inputs(layer: dict[str, Any], nested: Collection[str]) -> dict[str, Any]:
+    return {**layer, "inbound_nodes": _renumber(layer.get("inbound_nodes", []), nested)}
+
+
+def _renumber(value: Any, nested: Collection[str]) -> Any:
     """Count the calls of nested models from 0; Keras 2 counts their construction as the first."""
-
-    def visit(value: Any) -> Any:
-        if isinstance(value, list):
-            if _is_reference(value) and value[0] in nested:
-                return [value[0], value[1] - 1, *value[2:]]
-            return [visit(each) for each in value]
-        if isinstance(value, dict):
-            return {key: visit(each) for key, each in value.items()}
-        return value
-
-    return {**layer, "inbound_nodes": visit(layer.get("inbound_nodes", []))}
+    if isinstance(value, list):
+        if _is_reference(value) and value[0] in nested:
+            return [value[0], value[1] - 1, *value[2:]]
+        return [_renumber(each, nested) for each in value]
+    if isinstance(value, dict):
+        return {key: _renumber(each, nested) for key, each in value.items()}
+    return value
 
 
 def _is_reference(value: list[Any]) -> bool:

@@ -54,6 +54,25 @@ def _is_operation(layer: Mapping[str, Any]) -> bool:
     return isinstance(config, Mapping) and not {"dtype", "trainable", "layers"} & config.keys()
 
 
+def name_layers_with_axes(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration in which layers with several axes have their module.
+
+    From a layer of an `.h5` file without a module, Keras drops `axis` if it is a list of several
+    numbers, so that a Softmax would work on the last axis.
+    """
+
+    def name_layer(part: dict[str, Any]) -> dict[str, Any]:
+        inner = part.get("config")
+        axis = inner.get("axis") if isinstance(inner, Mapping) else None
+        is_layer = hasattr(keras.layers, str(part.get("class_name"))) and "module" not in part
+        if not (is_layer and isinstance(axis, list) and len(axis) > 1):
+            return part
+        return {**part, "module": "keras.layers", "registered_name": None}
+
+    named: dict[str, Any] = rewrite_config(config, name_layer)
+    return named
+
+
 def config_in_float32(config: dict[str, Any]) -> dict[str, Any]:
     """Return a configuration whose layers of float16 or bfloat16 compute in float32.
 

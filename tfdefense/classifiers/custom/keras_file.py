@@ -15,7 +15,11 @@ import keras
 
 from tfdefense.classifiers.custom.keras2_config import UnknownConfigError, translate_keras2_config
 from tfdefense.classifiers.custom.keras2_functions import UnknownFunctionError
-from tfdefense.classifiers.custom.keras3_config import config_in_float32, name_operations
+from tfdefense.classifiers.custom.keras3_config import (
+    config_in_float32,
+    name_layers_with_axes,
+    name_operations,
+)
 from tfdefense.errors import UserError, require
 from tfdefense.training.keras_archive import (
     CONFIG_FILE,
@@ -119,7 +123,8 @@ def _is_keras2(version: str | None) -> bool:
 def _translate(config: dict[str, Any], version: str) -> dict[str, Any]:
     if _is_keras2(version):
         config = translate_keras2_config(config)
-    return config_in_float32(name_operations(drop_newer_arguments(config, version)))
+    named = name_layers_with_axes(name_operations(drop_newer_arguments(config, version)))
+    return config_in_float32(named)
 
 
 @contextlib.contextmanager

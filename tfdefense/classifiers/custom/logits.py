@@ -5,8 +5,8 @@ probabilities p. Sigmoids are inverted one by one, z = log p - log(1 - p). A sin
 probability of the second of two classes: its logits are [0, z].
 """
 
-import contextlib
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -38,24 +38,13 @@ class Network:
 def remove_activation(model: keras.Model) -> Network:
     """Return `model` without the softmax or sigmoid at its end, if one is found.
 
-    It is the last layer, or the activation of the last layer. A `Softmax` layer inside a nested model
-    is not removed. Its outputs are probabilities, which `LogarithmOfProbabilities` inverts.
+    It is the last layer, the activation of the last layer, or that of a nested model that is the last
+    layer. Weights are shared with `model`.
     """
     outputs = getattr(model, "outputs", None) or []
     dtype = keras.backend.standardize_dtype(outputs[0].dtype) if outputs else "float32"
-    last = _last_operation(model)
-    if outputs and outputs[0].shape[-1] == 1 and _is_softmax(last):
-        return Network(model, has_logits=False, dtype=dtype)  # Always 1: an error later.
-    if last is not None and _computes_activation(last):
-        return Network(
-            keras.Model(model.inputs, last.input, name=model.name), has_logits=True, dtype=dtype
-        )
-    while isinstance(last, keras.Model):
-        last = _last_operation(last)
-    if last is not None and getattr(last, "activation", None) in _ACTIVATIONS:
-        last.activation = keras.activations.linear
-        return Network(model, has_logits=True, dtype=dtype)
-    return Network(model, has_logits=False, dtype=dtype)
+    shortened = _without_activation(model)
+    return Network(shortened or model, has_logits=shortened is not None, dtype=dtype)
 
 
 def before_activation(tensor: tf.Tensor) -> tf.Tensor:
@@ -67,12 +56,48 @@ def before_activation(tensor: tf.Tensor) -> tf.Tensor:
     return found.op.inputs[0] if found.op.type in _GRAPH_ACTIVATIONS and not is_constant else tensor
 
 
-def _is_softmax(operation: keras.Operation | None) -> bool:
+def _without_activation(model: keras.Model) -> keras.Model | None:
+    """Return a model that ends before the softmax or sigmoid of `model`; None if none is found.
+
+    The activation of a last layer, such as `Dense(10, activation="softmax")`, is removed in place.
+    """
+    outputs = getattr(model, "outputs", None) or []
+    if len(outputs) != 1:
+        return None
+    last, position, _ = outputs[0]._keras_history
+    node = last._inbound_nodes[position]
+    if outputs[0].shape[-1] == 1 and _is_softmax(last):
+        return None  # Always 1: an error later.
+    if _computes_activation(last):
+        return keras.Model(model.inputs, node.input_tensors[0], name=model.name)
+    if isinstance(last, keras.Model):
+        return _without_activation_of_nested(model, last, node)
+    if getattr(last, "activation", None) in _ACTIVATIONS:
+        last.activation = keras.activations.linear
+        return model
+    return None
+
+
+def _without_activation_of_nested(
+    model: keras.Model, nested: keras.Model, node: Any
+) -> keras.Model | None:
+    """Return `model`, whose last layer is the call `node` of another model, without its activation."""
+    # `Functional.output` and its history are those of its own graph, not those of the call.
+    shortened = _without_activation(nested) if len(nested.inputs) == 1 else None
+    if shortened is None or shortened is nested:
+        return model if shortened is nested else None
+    # With a list of inputs, Keras would warn of a call with one tensor.
+    shortened = keras.Model(nested.inputs[0], shortened.outputs[0], name=nested.name)
+    outputs = shortened(*node.arguments.args, **node.arguments.kwargs)
+    return keras.Model(model.inputs[0], outputs, name=model.name)
+
+
+def _is_softmax(operation: keras.Operation) -> bool:
     is_layer = isinstance(operation, keras.layers.Softmax)
     return is_layer or getattr(operation, "activation", None) is keras.activations.softmax
 
 
-def _computes_activation(operation: keras.Operation | None) -> bool:
+def _computes_activation(operation: keras.Operation) -> bool:
     if isinstance(operation, TensorFlowFunction):
         return operation.function in _FUNCTIONS
     is_operation = not isinstance(operation, keras.Layer)
@@ -80,20 +105,6 @@ def _computes_activation(operation: keras.Operation | None) -> bool:
     return isinstance(operation, keras.layers.Softmax) or (
         is_operation and name in _GRAPH_ACTIVATIONS
     )
-
-
-def _last_operation(model: keras.Model) -> keras.Operation | None:
-    """Return the operation whose output is the model's; None if the model is not a graph of layers."""
-    outputs = getattr(model, "outputs", None)
-    if not outputs or len(outputs) != 1:
-        return None
-    for operation in reversed(getattr(model, "operations", model.layers)):
-        with contextlib.suppress(
-            AttributeError, ValueError
-        ):  # The layer was never called, or more than once.
-            if operation.output is outputs[0]:
-                return operation
-    return None
 
 
 def looks_like_probabilities(outputs: np.ndarray, dtype: str = "float32") -> bool:

@@ -1,10 +1,12 @@
 """Replacement of random draws in a graph by their means.
 
-`model.export` of Keras 3 leaves RandomFlip, RandomRotation and similar layers in training mode. Their
-mean does nothing to an image: no flip, a rotation by 0. The mean of a dropout in training mode is not
-the dropout of inference, so such a dropout is found.
+`model.export` of Keras 3 leaves RandomFlip, RandomRotation and similar layers in training mode. The
+mean of many does nothing to an image: no flip, a rotation by 0. That of others does, such as a zoom of
+10 to 30 %: see `neutral_draws`. The mean of a dropout in training mode is not the dropout of inference,
+so such a dropout is found.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +25,8 @@ _NORMAL = (
     "StatelessTruncatedNormalV2",
     "TruncatedNormal",
 )
+# In the names of all operations that draw random numbers.
+_WORDS = ("Random", "TruncatedNormal", "Multinomial", "StatelessShuffle")
 _SUFFIX = "/mean_of_draws"
 
 
@@ -36,10 +40,15 @@ def replace_random_draws(graph: Any) -> Any:
     return copy
 
 
-def has_replaced_draws(graph: Any) -> bool:
-    """Return whether `replace_random_draws` replaced a node that is still in the graph."""
+def has_draws(graph: Any) -> bool:
+    """Return whether a GraphDef from `replace_random_draws` draws, or drew, a random number."""
     functions = (function.node_def for function in graph.library.function)
-    return any(node.name.endswith(_SUFFIX) for nodes in (graph.node, *functions) for node in nodes)
+    return any(map(has_draw, itertools.chain(graph.node, *functions)))
+
+
+def has_draw(node: Any) -> bool:
+    """Return whether a node is a random draw, or the mean of a replaced one."""
+    return node.name.endswith(_SUFFIX) or any(word in node.op for word in _WORDS)
 
 
 def has_dropout(graph: Any) -> bool:
