@@ -92,9 +92,9 @@ def _tensor(name: str) -> str:
 
 def _noise(shape: tuple[int | None, ...] | None, dtype: tf.DType) -> np.ndarray:
     """Return random images in [0, 1], of the usual sizes where `shape` has none."""
-    sizes = [*(shape or (None,) * 4)]
-    usual = [_IMAGES, _SIDE, _SIDE, _CHANNELS] if len(sizes) == 4 else [_IMAGES] * len(sizes)
-    sizes = [size or other for size, other in zip(sizes, usual, strict=True)]
+    known = shape or (None,) * 4
+    usual = [_IMAGES, _SIDE, _SIDE, _CHANNELS] if len(known) == 4 else [_IMAGES] * len(known)
+    sizes = [size or other for size, other in zip(known, usual, strict=True)]
     return np.random.default_rng(0).random(sizes).astype(dtype.as_numpy_dtype)
 
 
