@@ -88,7 +88,8 @@ def add_classifier_flags(flags: CommandFlags, purpose: str) -> None:
         "input_preset",
         str,
         "In place of these, the convention of preprocess_input in Keras Applications: caffe (blue,"
-        " green, red in 0 to 255 minus the means of ImageNet), torch (standardized) or tf (-1 to 1).",
+        " green, red in 0 to 255 minus the means of ImageNet), torch (standardized) or tf (-1 to 1)."
+        " Together with these, bgr: blue, green, red, as OpenCV reads images.",
     )
     flags.add(
         _CUSTOM,

@@ -1,4 +1,4 @@
-"""Input formats that are found, for two balanced classes and for Keras Applications' conventions."""
+"""Input formats and orders of classes that are found."""
 
 from pathlib import Path
 
@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tfdefense.classifiers import InputFormat
+from tfdefense.classifiers.custom.class_order import require_class_order
+from tfdefense.classifiers.custom.clear_gain import sign_test
 from tfdefense.classifiers.custom.custom_model import load_custom_model
-from tfdefense.classifiers.custom.format_check import _sign_test
 from tfdefense.data import Dataset, Split
 from tfdefense.errors import UserError
 
@@ -16,31 +17,34 @@ CASES = Path(__file__).parent / "cases"
 
 
 def colours(count, size=32):
-    """Return images of three classes: mostly red, green or blue."""
+    """Return images of three classes, which are a little more red, green or blue.
+
+    The difference is smaller than that between the means of ImageNet for red and blue.
+    """
     rng = np.random.default_rng(0)
     labels = np.arange(count) % 3
     images = 0.3 * rng.random((count, size, size, 3)).astype(np.float32)
-    images[np.arange(count), :, :, labels] += 0.6
+    images[np.arange(count), :, :, labels] += 0.06
     split = Split(images, labels, 3)
     return Dataset("colours", split, split, split, ("red", "green", "blue"))
 
 
-def save_colour_model(path, preset):
-    """Save a linear model that is right for images in a preset's format only."""
+def save_colour_model(path, input_format, classes=(0, 1, 2)):
+    """Save a linear model that is right for images in a format, whose outputs are these classes."""
     layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3, activation="softmax")]
     model = keras.Sequential([keras.Input((None, None, 3)), *layers])
-    order = [2, 1, 0] if preset == "caffe" else [0, 1, 2]
-    kernel = np.eye(3, dtype=np.float32)[order]
-    data = colours(30)
-    convert = InputFormat(input_preset=preset).make_layer(3)
-    means = np.mean(convert(data.train.images), axis=(0, 1, 2))
+    order = [2, 1, 0] if input_format.input_preset in ("caffe", "bgr") else [0, 1, 2]
+    kernel = np.eye(3, dtype=np.float32)[order][:, [*classes]]
+    images = colours(30).train.images
+    convert = input_format.make_layer(3)
+    means = np.mean(images if convert is None else convert(images), axis=(0, 1, 2))
     model.layers[-1].set_weights([kernel, -(means @ kernel)])
     model.save(path)
 
 
 @pytest.mark.slow
 def test_the_preset_is_found_and_accepted(tmp_path, capsys):
-    save_colour_model(tmp_path / "theirs.keras", "caffe")
+    save_colour_model(tmp_path / "theirs.keras", InputFormat(input_preset="caffe"))
     data = colours(30)
     with pytest.raises(
         UserError, match=r"\d\d% given with the preset caffe.*--input_preset=caffe "
@@ -48,6 +52,45 @@ def test_the_preset_is_found_and_accepted(tmp_path, capsys):
         load_custom_model(tmp_path / "theirs.keras", data)
     load_custom_model(tmp_path / "theirs.keras", data, InputFormat(input_preset="caffe"))
     assert "100.0% of 30 validation images" in capsys.readouterr().out
+
+
+BGR = InputFormat((0, 255), input_preset="bgr")
+
+
+def test_images_with_blue_first_are_found_and_accepted(tmp_path, capsys):
+    save_colour_model(tmp_path / "theirs.keras", BGR)
+    data = colours(60, 8)
+    message = r"100% given in \[0, 255\] with blue first.*: --input_range=0,255 --input_preset=bgr "
+    with pytest.raises(UserError, match=message):
+        load_custom_model(tmp_path / "theirs.keras", data)
+    load_custom_model(tmp_path / "theirs.keras", data, BGR)
+    assert "100.0% of 60 validation images" in capsys.readouterr().out
+
+
+def test_another_order_of_the_classes_is_found(tmp_path):
+    save_colour_model(tmp_path / "theirs.keras", InputFormat((0, 255)), classes=(1, 2, 0))
+    message = (
+        r"0% of 60 images are correct, and 100% with the classes in another order: 0 is green,"
+        r" 1 is blue, 2 is red \(now: 0 is red, 1 is green, 2 is blue\)\. Rename"
+    )
+    with pytest.raises(UserError, match=message):
+        load_custom_model(tmp_path / "theirs.keras", colours(60, 8), InputFormat((0, 255)))
+
+
+def test_an_order_has_to_fit_images_that_it_was_not_chosen_on():
+    """Of 100 classes with five images each, some order fits any predictions."""
+    rng = np.random.default_rng(0)
+    labels, chance = rng.integers(0, 100, (2, 500))
+    names = tuple(map(str, range(100)))
+    require_class_order(Path("chance.keras"), chance, labels, names)
+    moved = np.where(rng.random(500) < 0.1, chance, rng.permutation(100)[labels])
+    with pytest.raises(UserError, match=r"[0-4]% of 500 images are correct, and 8\d% with"):
+        require_class_order(Path("moved.keras"), moved, labels, names)
+
+
+def test_one_class_for_all_images_is_no_order():
+    labels = np.repeat([0, 1], [90, 10])
+    require_class_order(Path("naive.keras"), np.ones(100, int), labels, ("usual", "rare"))
 
 
 def halves(count):
@@ -61,9 +104,9 @@ def halves(count):
     return Dataset("halves", split, split, split, ("upper", "lower"))
 
 
-def save_halves_model(path, end, scale=1.0):
+def save_halves_model(path, end, scale=1.0, *, is_reversed=False):
     """Save a model of one unit for images in [0, scale], whose bias makes it fail in [0, 1]."""
-    kernel = np.repeat([-1.0, 1.0], 32)[:, None].astype(np.float32)
+    kernel = np.repeat([1.0, -1.0] if is_reversed else [-1.0, 1.0], 32)[:, None].astype(np.float32)
     dense = keras.layers.Dense(1, activation=end)
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), dense])
     rest = 0.0 if scale == 1.0 else 25.0
@@ -81,6 +124,12 @@ def test_a_wrong_range_is_found_for_two_balanced_classes(tmp_path):
         load_custom_model(tmp_path / "theirs.keras", data)
 
 
+def test_a_unit_that_is_the_first_of_two_classes_is_found(tmp_path):
+    save_halves_model(tmp_path / "theirs.keras", "sigmoid", is_reversed=True)
+    with pytest.raises(UserError, match=r"0% of 60 .* 100% with .*: 0 is lower, 1 is upper \(now"):
+        load_custom_model(tmp_path / "theirs.keras", halves(60))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ["sigmoid", "linear"])
 def test_one_unit_gives_two_logits(tmp_path, end):
@@ -95,9 +144,9 @@ def test_one_unit_gives_two_logits(tmp_path, end):
 
 def test_the_sign_test_counts_only_images_that_differ():
     ones, zeros = np.ones(5, bool), np.zeros(5, bool)
-    assert _sign_test(ones, zeros) == 1 / 32
-    assert _sign_test(ones, ones) == 1.0
-    assert _sign_test(np.append(ones, False), np.append(zeros, True)) == 7 / 64
+    assert sign_test(ones, zeros) == 1 / 32
+    assert sign_test(ones, ones) == 1.0
+    assert sign_test(np.append(ones, False), np.append(zeros, True)) == 7 / 64
 
 
 @pytest.mark.slow

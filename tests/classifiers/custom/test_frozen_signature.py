@@ -153,25 +153,6 @@ def test_exports_with_random_layers_are_deterministic(name, tmp_path, capsys):
     assert ("augments images at random" in capsys.readouterr().out) == (name != "dropout")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "layer",
-    [
-        keras.layers.RandomZoom((-0.4, -0.2)),
-        keras.layers.RandomBrightness((0.2, 0.5), value_range=(0, 1)),
-    ],
-)
-def test_random_layers_whose_means_change_images_are_refused(layer, tmp_path):
-    model = keras.Sequential(
-        [keras.Input(SHAPE), layer, keras.layers.Flatten(), keras.layers.Dense(3)]
-    )
-    model.export(tmp_path, verbose=False)
-    with pytest.raises(
-        UserError, match=r"means of its random numbers change images too\. Give the"
-    ):
-        load(tmp_path)
-
-
 @pytest.mark.parametrize("draw", ["stateful", "stateless"])
 def test_dropout_in_training_mode_is_an_error(draw, tmp_path):
     def drop(flat):

@@ -7,7 +7,7 @@ import keras
 
 from tfdefense.errors import require
 
-PRESETS = ("caffe", "torch", "tf")
+PRESETS = ("caffe", "torch", "tf", "bgr")
 # Of ImageNet, for red, green and blue, as in keras.applications.imagenet_utils.
 _CAFFE_MEANS = (123.68, 116.779, 103.939)  # Of images in [0, 255].
 _TORCH_MEANS = (0.485, 0.456, 0.406)  # Of images in [0, 1].
@@ -39,11 +39,12 @@ class InputFormat:
         divides by nothing.
       input_preset: a convention of `preprocess_input` in Keras Applications, in place of the others:
         "caffe" (blue, green, red in [0, 255], minus ImageNet's means), "torch" (standardized with
-        ImageNet's means and deviations) or "tf" ([-1, 1]); None for none.
+        ImageNet's means and deviations) or "tf" ([-1, 1]). "bgr" (blue, green, red, as OpenCV reads
+        images) is not in place of the others: means and deviations are in that order. None for none.
 
     Raises:
       UserError: too many numbers, numbers out of order, a standard deviation that is not positive, an
-        unknown preset, or a preset together with numbers.
+        unknown preset, or another preset than "bgr" together with numbers.
     """
 
     input_range: tuple[float, ...] = (0.0, 1.0)
@@ -74,13 +75,16 @@ class InputFormat:
           UserError: the number of means or standard deviations does not fit the channels, or the
             preset is for colour images.
         """
-        if self.input_preset is not None:
-            return self._make_preset_layer(self.input_preset, channels)
+        if self.input_preset not in (None, "bgr"):
+            return self._make_preset_layer(channels)
         means = self._per_channel("input_mean", channels, 0.0)
         stds = self._per_channel("input_std", channels, 1.0)
         low, high = self.input_range
         scales = [(high - low) / std for std in stds]
         offsets = [(low - mean) / std for mean, std in zip(means, stds, strict=True)]
+        if self.input_preset == "bgr":
+            self._require_colour(channels)
+            return ReversedRescaling(scales[::-1], offsets[::-1], name="input_format")
         if set(scales) == {1.0} and set(offsets) == {0.0}:
             return None
         return keras.layers.Rescaling(scales, offsets, name="input_format")
@@ -111,23 +115,26 @@ class InputFormat:
         )
         others = [f"--{name}" for name in self.settings() if name != "input_preset"]
         require(
-            not others,
+            not others or preset == "bgr",
             f"--input_preset={preset}: replaces range, mean and deviation; leave out"
             f" {', '.join(others)}.",
         )
 
-    def _make_preset_layer(self, preset: str, channels: int) -> keras.Layer:
-        if preset == "tf":
+    def _make_preset_layer(self, channels: int) -> keras.Layer:
+        if self.input_preset == "tf":
             return keras.layers.Rescaling(2.0, -1.0, name="input_format")
-        require(
-            channels == 3,
-            f"--input_preset={preset}: is for images with 3 channels, the data has {channels}.",
-        )
-        if preset == "caffe":
+        self._require_colour(channels)
+        if self.input_preset == "caffe":
             offsets = [-mean for mean in _CAFFE_MEANS]
             return ReversedRescaling(255.0, offsets, name="input_format")
         standardized = InputFormat((0, 1), _TORCH_MEANS, _TORCH_DEVIATIONS)
         return standardized.make_layer(channels)
+
+    def _require_colour(self, channels: int) -> None:
+        require(
+            channels == 3,
+            f"--input_preset={self.input_preset}: is for images with 3 channels, the data has {channels}.",
+        )
 
     def _per_channel(self, name: str, channels: int, default: float) -> list[float]:
         values = getattr(self, name)
