@@ -8,7 +8,7 @@ from tests.reports import evaluate_without_checks
 from tfdefense.attacks import FABT, PGD, Attack, AutoAttack, DeepFool, FGSMPredicted
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses import MagNet
-from tfdefense.defenses.core.defense import RejectingClassifier
+from tfdefense.defenses.core.rejecting_classifier import RejectingClassifier
 from tfdefense.defenses.magnet import calibrate_thresholds
 from tfdefense.errors import UserError
 from tfdefense.evaluation import AttackPlan, ThreatModels, evaluate

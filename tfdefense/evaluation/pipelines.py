@@ -6,7 +6,8 @@ import numpy as np
 
 from tfdefense.attacks import Attack, Expectation
 from tfdefense.data.core.dataset import Split
-from tfdefense.defenses.core.defense import DefendedClassifier, RejectingClassifier
+from tfdefense.defenses.core.defense import DefendedClassifier
+from tfdefense.defenses.core.rejecting_classifier import RejectingClassifier
 from tfdefense.evaluation.attacked_images import AttackedImages
 from tfdefense.evaluation.per_image_results import REFUSED, PerImageResults
 from tfdefense.evaluation.runner import ModelRunner, RunnableModel

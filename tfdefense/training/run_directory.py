@@ -151,11 +151,9 @@ class RunDirectory:
             f"{self}: the run has other settings: {', '.join(differences)}. Give the same settings,"
             f" choose another --{self.flag}{overwrite}.",
         )
-        require(
-            only is not None or not stored.has_other_images(config),
-            f"{self}: was trained on other images: those of {config.settings.get('dataset')} have changed"
-            f" since. Give the same images, choose another --{self.flag}{overwrite}.",
-        )
+        if only is None:
+            remedy = f"Give the same images, choose another --{self.flag}{overwrite}."
+            stored.require_same_images(config, str(self), remedy)
 
     def has_classifier(self) -> bool:
         """Return whether `classifier.keras` exists for all workers; all must call this function."""

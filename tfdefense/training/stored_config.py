@@ -154,13 +154,22 @@ class StoredConfig:
             if stored.get(name) != asked.get(name)
         ]
 
-    def has_other_images(self, other: "StoredConfig") -> bool:
-        """Return whether both have a hash of images, as `sampled_fingerprint`, and it differs.
+    def require_same_images(self, other: "StoredConfig", run: str, remedy: str) -> None:
+        """Raise `UserError` if both have a hash of images, as `sampled_fingerprint`, and it differs.
 
         Runs of earlier versions have none.
+
+        Args:
+          other: the configuration asked for.
+          run: the run directory, for the message.
+          remedy: what to do, for the message.
         """
         stored, asked = (each.metadata.get("images") for each in (self, other))
-        return stored is not None and asked is not None and stored != asked
+        require(
+            stored is None or asked is None or stored == asked,
+            f"{run}: was trained on other images: those of {other.settings.get('dataset')} have changed"
+            f" since. {remedy}",
+        )
 
 
 def _checked(

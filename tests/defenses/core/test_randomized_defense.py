@@ -11,8 +11,8 @@ from tfdefense.attacks.core import per_image_random
 from tfdefense.attacks.core.expectation import restart_draws
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import BitDepth, TotalVariation, compose, get_defense_class
-from tfdefense.defenses.core.defense import RejectingClassifier
 from tfdefense.defenses.core.randomized_defense import RandomizedDefense
+from tfdefense.defenses.core.rejecting_classifier import RejectingClassifier
 from tfdefense.errors import UserError
 
 SHAPE = (8, 8, 1)

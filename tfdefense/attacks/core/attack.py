@@ -31,8 +31,8 @@ class Attack(abc.ABC):
 
     Images that are finished leave the batch and cost nothing more. The result for an image depends
     neither on the other images nor on its place in the batch, unless the model draws anew at each
-    call. Inside a `tf.function` of the caller
-    an attack is traced into that function, and the values of its arguments are not checked.
+    call. Inside a `tf.function` of the caller an attack is traced into that function, and the values
+    of its arguments are not checked.
 
     If the model declares several surrogate gradients, both methods try all of them and return the
     worst case of each image: see `each_surrogate`. `use_surrogates` chooses among them. Inside a

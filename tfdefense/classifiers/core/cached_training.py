@@ -105,11 +105,11 @@ def require_matching_run(run: RunDirectory, data: Dataset) -> None:
         f"{run}: is a classifier of {_format_flags(stored.settings)}; one of"
         f" {_format_flags(data.settings())} needed.",
     )
-    require(
-        not stored.has_other_images(_new_config(data, stored.settings)),
-        f"{run}: was trained on other images: those of {data.source} have changed since. Train it again:"
-        f" bin/train --classifier={stored.settings.get('classifier')} --dataset={data.source} --overwrite",
+    command = (
+        f"--classifier={stored.settings.get('classifier')} --dataset={data.source} --overwrite"
     )
+    config = _new_config(data, stored.settings)
+    stored.require_same_images(config, str(run), f"Train it again: bin/train {command}")
 
 
 def _new_config(data: Dataset, settings: Mapping[str, Any]) -> StoredConfig:

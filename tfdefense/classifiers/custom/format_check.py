@@ -87,7 +87,7 @@ def _require_no_better_format(
             continue
         other = _predict(assemble(input_format), split) == labels
         # The order of the channels hardly matters to some models, so the usual one has precedence.
-        is_new = is_beyond_chance(other, found) if input_format.input_preset == "bgr" else True
+        is_new = input_format.input_preset != "bgr" or is_beyond_chance(other, found)
         if np.mean(other) > np.mean(found) and is_new:
             best, found = input_format, other
     if not is_clear_gain(found, correct, labels):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfdefense.data.core.dataset import DataOptions
 from tfdefense.data.core.file_hashes import hash_files
-from tfdefense.data.core.image_decoding import to_grey
+from tfdefense.data.core.image_decoding import fit_pixels
 from tfdefense.data.core.image_source import Batch
 from tfdefense.errors import UserError, require
 from tfdefense.utils.hashing import hash_parts
@@ -45,15 +45,14 @@ class TFDSImages:
         self.split = split
         self.name = f"{dataset} {split}"
         feature = builder.info.features["image"]
-        self._stored_size, stored = feature.shape[:2], feature.shape[2]
-        height, width = options.image_size or self._stored_size
+        stored_height, stored_width, stored = feature.shape
+        height, width = options.image_size or (stored_height, stored_width)
         channels = options.channels or stored
         require(
             options.channels is None or stored in (1, 3),
             f"--channels={channels}: images of --dataset={dataset} have {stored} channels; only 1 and 3"
             " can be converted.",
         )
-        self._is_stored_grey = stored == 1
         require(
             None not in (height, width, channels),
             f"--dataset={dataset}: images of different sizes. Give one size: --image_size=32, or"
@@ -95,7 +94,8 @@ class TFDSImages:
         records = self.builder.as_dataset(
             split=self.split, as_supervised=False, shuffle_files=False
         )
-        pairs = records.map(lambda record: (self._fit(record["image"]), record["label"]))
+        shape = self.shape[1:]
+        pairs = records.map(lambda record: (fit_pixels(record["image"], shape), record["label"]))
         try:
             yield from tfds.as_numpy(pairs.batch(_BATCH))
         except Exception as error:  # TFDS has another exception for each kind of damage.
@@ -117,15 +117,3 @@ class TFDSImages:
             f"{self.builder.name} is read from a JPEG-encoded copy: its figures may differ from a"
             " lossless one's."
         )
-
-    def _fit(self, image: tf.Tensor) -> tf.Tensor:
-        """Convert an image uint8 [h, w, c] to the channels and the size of `shape`."""
-        size, channels = self.shape[1:3], self.shape[3]
-        if self._is_stored_grey and channels == 3:
-            image = tf.tile(image, [1, 1, 3])
-        elif not self._is_stored_grey and channels == 1:
-            image = to_grey(image)
-        if self._stored_size == size:
-            return image
-        resized = tf.image.resize(image, size, antialias=True)
-        return tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8)

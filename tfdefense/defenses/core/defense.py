@@ -9,7 +9,6 @@ import keras
 import tensorflow as tf
 
 from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
-from tfdefense.attacks.core.expectation import restart_draws
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.defenses.core.hyperparameters import config_text, stored_hyperparameters
@@ -220,32 +219,6 @@ class DefendedClassifier:
     def code(self) -> tuple[type, ...]:
         """Return the classes of the defence and of the classifier: see `Identifiable`."""
         return (type(self), *self.defense.code(), *self.classifier.code())
-
-
-class RejectingClassifier:
-    """Pipeline with its detector: logits float32 [N, K + 1], the last one for "refused".
-
-    The last logit is the highest exactly where the detector's score is above 0. An attack that aims
-    at a wrong class therefore attacks detector and classifier together: Carlini, Wagner,
-    "Adversarial Examples Are Not Easily Detected", AISec 2017, section 3.
-
-    Args:
-      pipeline: pipeline of a defence that detects.
-    """
-
-    def __init__(self, pipeline: DefendedClassifier) -> None:
-        self.pipeline = pipeline
-        self.name = f"{pipeline.name}, detector included"
-
-    def __call__(self, images: tf.Tensor) -> tf.Tensor:
-        logits = self.pipeline(images)
-        score = self.pipeline.defense.detector_score(images)
-        refused = tf.reduce_max(logits, axis=-1) + score
-        return tf.concat([logits, refused[:, tf.newaxis]], axis=-1)
-
-    def restart_draws(self) -> None:
-        """Start the draws of the pipeline from the first one again, if it counts them."""
-        restart_draws(self.pipeline)
 
 
 def _image_shape(classifier: Any) -> tuple[int, int, int]:

@@ -50,7 +50,8 @@ def suspicion_sentences(report: Report) -> tuple[str, ...]:
             return (
                 "The adaptive attacker also keeps suspicion low:"
                 f" {format_percent(each.alarms)} of the images are alarms, and"
-                f" {format_percent(each.missed)} are misclassified without one. What is left is the larger share of white box and this.",
+                f" {format_percent(each.missed)} are misclassified without one. What is left is the"
+                " larger share of white box and this.",
             )
     return (
         "The attacker who also keeps suspicion low was left out (--checks=all has it), so an alarm"
