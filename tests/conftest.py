@@ -86,14 +86,6 @@ def short_training() -> Iterator[None]:
 
 
 @pytest.fixture
-def optimized_graphs() -> Iterator[None]:
-    """Optimize graphs as in the commands."""
-    tf.config.optimizer.set_experimental_options({"min_graph_nodes": 0})  # TensorFlow's default.
-    yield
-    tf.config.optimizer.set_experimental_options(GRAPH_OPTIONS)
-
-
-@pytest.fixture
 def tensorflow_log() -> Iterator[list[str]]:
     """The messages of TensorFlow, such as its warning of retracing."""
     messages: list[str] = []

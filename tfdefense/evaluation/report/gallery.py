@@ -1,6 +1,7 @@
 """The gallery of a report: images before and after attacks and purification."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _COLUMNS = 10
+_TITLE_WIDTH = 18  # Characters; the margin holds 21, and " on" may follow.
 _CORRECT, _WRONG = (
     "#0072b2",
     "#d55e00",
@@ -88,7 +90,13 @@ def save_gallery(
 
 
 def _attack_title(attack: Attack) -> str:
-    return format_attack(attack).replace(":", ":\n")
+    """Return the specification with one option on each line; options wider than the margin wrap."""
+    lines = [""]
+    for part in re.findall(r"[^:=_]*[:=_]|[^:=_]+", format_attack(attack)):
+        if lines[-1].endswith(":") or len(lines[-1] + part) > _TITLE_WIDTH:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def _one_image_per_class(labels: np.ndarray) -> np.ndarray:
