@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # For type checkers and editors, which do not see `__getattr_
     )
     from tfdefense.evaluation import evaluate
 
-__version__ = "0.2.0"
+__version__ = "0.3.0.dev0"
 
 __all__ = [
     "attacks",

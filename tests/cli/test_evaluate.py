@@ -67,7 +67,8 @@ def test_evaluate_puts_a_trained_defence_in_front_of_another_classifier(run):
     few = ["--images=20", "--white_box_images=4", "--attacks=fgsm", "--checks=none"]
     before = (run / "report.json").read_text()
     assert main(["evaluate", f"--run={run}", *another, *few]) == 0
-    rows = json.loads((run / "guarding-custom" / "report.json").read_text())["rows"]
+    (report,) = run.glob("guarding-custom-????????/report.json")
+    rows = json.loads(report.read_text())["rows"]
     assert {row["classifier"] for row in rows} == {"custom"}
     trained_with = {row["defense"]: row["trained_with"] for row in rows}
     assert trained_with == {"none": "none", "apeganpp": "mnist_cnn"}

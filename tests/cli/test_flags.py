@@ -2,9 +2,12 @@
 
 import pytest
 
+from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.cli import certify, evaluate, train
 from tfdefense.cli.flags import RENAMED_FLAGS, CommandFlags
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
+from tfdefense.defenses.core.hyperparameters import SCHEDULES
+from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.defenses.registry import DEFENSES
 from tfdefense.errors import UserError
 
@@ -26,6 +29,7 @@ def test_only_flags_that_are_given_have_values(flags):
 
 def test_numbers_are_parsed(flags):
     assert flags.parse(["--widths=8,16"]) == {"widths": (8, 16)}
+    assert flags.parse(["--widths="]) == {"widths": ()}
 
 
 def test_words_belong_to_the_list_flag(flags):
@@ -40,6 +44,8 @@ def test_words_belong_to_the_list_flag(flags):
             "--widths=8,x: whole numbers separated by commas are needed, such as 1,2.",
         ),
         (["--rum=a"], "unknown flag '--rum'. Did you mean '--run'? "),
+        (["--run="], "--run=: empty. Give a value, or leave it out."),
+        (["--compare="], "--compare=: empty. Give a value, or leave it out."),
         (["stray"], "'stray': not a flag. See: bin/certify --help"),
         (["--draws=7"], "--draws: renamed to --estimation_samples."),
         (["--draws", "7"], "--draws: renamed to --estimation_samples."),
@@ -75,3 +81,69 @@ def test_the_help_names_the_white_box_images_of_slow_defences():
             assert f"{kind.budget.white_box_images} for {name}" in text
         if kind.is_randomized and kind.budget.eot_images != usual.eot_images:
             assert f"{usual.eot_images}, and {kind.budget.eot_images} for {name}" in text
+
+
+def test_the_help_names_the_check_images_of_slow_defences():
+    text, usual = evaluate.command_flags().values["check_images"].help, EvaluationBudget()
+    assert f"default: {usual.check_images};" in text
+    for name in DEFENSES.names():
+        images = DEFENSES.get(name).budget.check_images
+        assert images == usual.check_images or f"{images} for {name}" in text
+
+
+class Images:
+    """A training split of a length, without images."""
+
+    image_shape = (28, 28, 1)
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+
+LEARNED = {
+    name: DEFENSES.get(name)
+    for name in DEFENSES.names()
+    if issubclass(DEFENSES.get(name), LearnedDefense)
+}
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_the_help_names_the_default_epochs(name):
+    text = train.command_flags().values["epochs"].help
+    few, usual, many = (LEARNED[name].default_epochs(Images(n)) for n in (1, 10_000, 10**9))
+    if name == "apeganpp":
+        assert f"apeganpp at most {few} over fewer than 5,000" in text
+        few = LEARNED[name].default_epochs(Images(5_000))
+    numbers = f"{10_000 * usual:,} images, {many} to {few}"
+    assert f"{name} {numbers}" in text or f"enough for about {numbers}" in text
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_the_help_names_the_default_batch_size(name):
+    text = train.command_flags().values["batch_size"].help
+    few, usual = (LEARNED[name].default_batch_size(Images(n)) for n in (4_999, 5_000))
+    assert f"default: {usual}," in text
+    assert few == usual or f"{few} of {name} with fewer than 5,000 training images" in text
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS.names())
+def test_the_help_names_the_batch_sizes_of_classifiers(name):
+    text, architecture = train.command_flags().values["batch_size"].help, CLASSIFIERS.get(name)
+    color = architecture.color.batch_size
+    assert f"default: {architecture.grey.batch_size}," in text
+    assert f"default: {color}," in text or f"{color} of the classifier {name} in colour" in text
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_the_help_names_every_schedule(name):
+    text = LEARNED[name].config_type.__dataclass_fields__["schedule"].metadata["help"]
+    assert all(schedule in text for schedule in SCHEDULES)
+
+
+def test_defences_with_the_same_help_share_it():
+    text = train.command_flags().values["schedule"].help
+    assert text.count("(default: constant)") == 1
+    assert "apegan, cgan, magnet: learning rate over time: " in text

@@ -1,8 +1,13 @@
+import json
+
 import numpy as np
 import pytest
 
+from tfdefense.data import Split
+from tfdefense.defenses import DenoisedSmoothing
 from tfdefense.defenses.core.randomized_smoothing import ABSTAINS
 from tfdefense.errors import UserError
+from tfdefense.evaluation import certification
 from tfdefense.evaluation.certification import Certificate, CertificationConfig, certify
 from tfdefense.evaluation.report.certificate_report import certificate_table
 from tfdefense.training.run_directory import RunDirectory
@@ -27,6 +32,32 @@ def test_summary_has_share_abstentions_and_average_radius():
     assert "the correct class is certified for 50.0% of 4 test images" in CERTIFICATE.summary
     assert "No class is certified for 1 images" in CERTIFICATE.summary
     assert "average certified radius is 0.225" in CERTIFICATE.summary
+
+
+@pytest.fixture(scope="module")
+def smoothing(toy_model):
+    return DenoisedSmoothing(toy_model, sigma=0.3, votes=2, widths=(4, 8))
+
+
+def test_certificates_of_other_images_or_code_are_not_resumed(
+    smoothing, toy_split, tmp_path, monkeypatch
+):
+    config, run = CertificationConfig(20, 10), RunDirectory(tmp_path / "certified", "output")
+    first = certify(smoothing, toy_split.take(2), run, config)
+    more = certify(smoothing, toy_split.take(3), run, config)
+    np.testing.assert_array_equal(more.radii[:2], first.radii)
+    others = Split(1 - toy_split.images, toy_split.labels, 3, "toy")
+    with pytest.raises(UserError, match="holds certificates of other images"):
+        certify(smoothing, others.take(3), run, config)
+    monkeypatch.setattr(certification, "model_code_revision", lambda _: "another")
+    with pytest.raises(UserError, match=r"--output=.*: holds certificates of other code"):
+        certify(smoothing, toy_split.take(3), run, config)
+    stored = json.loads(run.config_path.read_text())
+    del stored["surroundings"]["model_code"]
+    run.config_path.write_text(json.dumps(stored))  # As 0.2.0 wrote it.
+    np.testing.assert_array_equal(
+        certify(smoothing, toy_split.take(3), run, config).radii, more.radii
+    )
 
 
 def test_bad_input_is_named(bit_depth, toy_split, tmp_path):

@@ -5,9 +5,11 @@ from tfdefense.evaluation.detection import measure_detection
 from tfdefense.evaluation.per_image_results import PerImageResults
 
 
-def results(excess):
+def results(excess, counted=None):
     n = len(excess)
-    return PerImageResults(np.zeros(n, np.int32), np.zeros((n, 3)), excess=np.array(excess))
+    return PerImageResults(
+        np.zeros(n, np.int32), np.zeros((n, 3)), excess=np.array(excess), counted=counted
+    )
 
 
 def test_detection_has_the_refused_share_and_the_area_under_the_roc_curve():
@@ -22,6 +24,18 @@ def test_detection_has_the_refused_share_and_the_area_under_the_roc_curve():
     assert (attacked.attack, attacked.threat_model) == ("fgsm", "white_box")
     assert attacked.refused == 0.75
     assert attacked.auc == pytest.approx(13 / 16)
+
+
+def test_images_that_a_row_does_not_count_have_no_part():
+    counted = np.array([True, False, True, False])
+    scores = {
+        "magnet/none/none": results([-2.0, -1.0, -0.5, 0.5]),
+        "magnet/fgsm/grey_box": results([-0.7, 9.0, 1.0, -9.0], counted),
+    }
+    attacked = measure_detection(scores)[1]
+    alone = measure_detection({**scores, "magnet/fgsm/grey_box": results([-0.7, 1.0])})[1]
+    assert attacked == alone
+    assert (attacked.n, attacked.refused, attacked.auc) == (2, 0.5, 6 / 8)
 
 
 def test_defence_without_a_detector_has_no_detections():

@@ -100,5 +100,9 @@ def test_attacks_without_a_radius_are_left_out_of_the_worst_case(defense, toy_sp
     assert worst.epsilon == 0.1
     assert [line[0] for line in report.table()[-2:]] == ["deepfool", "worst_case 0.1"]
     assert Report.from_json(report.to_json()).rows == report.rows
+    assert "worst_case leaves out attacks without a radius: deepfool." in report.notes
+    assert "stay correct under every attack with a radius is" in report.summary
     alone = evaluate_without_checks(defense, toy_split, attacks[1:], white_box_images=9)
+    assert alone.notes == ()
+    assert "stay correct under every attack is" in alone.summary
     assert alone.row("none", "worst_case", "white_box").accuracy == 0

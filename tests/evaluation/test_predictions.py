@@ -126,6 +126,8 @@ PREDICTED = "none__pgd__white_box__predicted"
             r"float64 \[2\], text \[2\] needed",
         ),
         ({"none__worst_case__white_box__attacks": np.zeros(9, "<U99999")}, "attacks is too long"),
+        ({"none__worst_case__white_box__attacks": np.array("pgd")}, r"<U3 \[\], text \[1\] needed"),
+        ({"none__pgd__white_box__surrogates": np.array("x")}, r"<U1 \[\], text \[1\] needed"),
         ({"surprise": LABELS}, "surprise unknown"),
         ({"none__pgd__white_box__surprise": LABELS}, "none/pgd/white_box/surprise unknown"),
     ],

@@ -46,6 +46,7 @@ def test_settings_are_those_that_report_json_stores():
         ({"attacks": ("fgms",)}, "Did you mean 'fgsm'"),
         ({"images": 0}, "--images=0: at least 1"),
         ({"white_box_images": 0}, "--white_box_images=0: at least 1"),
+        ({"white_box_images": "all"}, "--white_box_images=all: at least 1"),
         ({"checks": ("evrything",)}, "unknown --checks 'evrything'"),
         ({"check_images": 0}, "--check_images=0: at least 1"),
         ({"eot_draws": 0}, "--eot_draws=0: at least 1"),
@@ -84,3 +85,4 @@ def test_what_does_not_suit_the_images_is_found_before_training(given, message, 
 
 def test_usual_settings_suit_the_images(toy_split):
     EvaluationConfig(check_images=24).require_usable_with(toy_split)
+    EvaluationConfig(images="all").require_usable_with(toy_split)

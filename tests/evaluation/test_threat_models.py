@@ -97,6 +97,8 @@ def test_attack_with_a_norm_and_no_radius_is_evaluated(bit_depth, toy_split):
     report = evaluate(bit_depth, toy_split, [DeepFool(norm="linf")], white_box_images=4)
     assert report.row("bit_depth", "deepfool:norm=linf", "white_box").epsilon is None
     assert report.check_effort["epsilon"] == 0.3
+    assert "square" not in report.check_effort["probes"]
+    assert not [check for check in report.failed_checks if "of this report" in check.verdict]
 
 
 def test_bad_threat_models_are_named(bit_depth, toy_split):

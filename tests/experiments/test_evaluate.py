@@ -49,6 +49,12 @@ def test_a_defence_is_evaluated_on_the_split_that_it_was_trained_with(config, tm
     # The settings that are given must be those of the run.
     with pytest.raises(UserError, match=r"--split_seed=5 \(not set now\)"):
         find_target(config, context, {"defense", "split_seed"})
+    with np.load(tmp_path / "toy.npz") as file:
+        moved = {name: np.roll(array, 1, axis=0) for name, array in file.items()}
+    np.savez(tmp_path / "toy.npz", **moved)
+    for same in (config, seeded):
+        with pytest.raises(UserError, match="was trained on other images"):
+            find_target(same, context, {"defense", "dataset", "classifier"})
 
 
 def test_a_defence_that_is_not_trained_yet_is_refused(config, tmp_path):
@@ -63,3 +69,13 @@ def test_a_defence_that_does_not_learn_needs_no_training(config, tmp_path):
     assert target.run.path == tmp_path / "runs" / "npz-toy-toy-bit_depth"
     assert target.run.exists()
     assert target.defense.name == "bit_depth"
+
+
+def test_other_settings_than_those_of_the_run_get_a_remedy_that_exists(config, tmp_path):
+    context = ExperimentContext(runs_dir=tmp_path / "runs")
+    plain = dataclasses.replace(config, defense=DefenseConfig("bit_depth"), training=None)
+    find_target(plain, context, {"defense"})
+    seeded = dataclasses.replace(plain, defense=DefenseConfig("bit_depth", seed=1))
+    remedy = "or make another run: bin/train --defense=bit_depth --run=DIR and the same flags"
+    with pytest.raises(UserError, match=rf"--seed=0 \(1 now\).* {remedy}"):
+        find_target(seeded, context, {"defense", "seed"})

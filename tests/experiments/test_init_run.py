@@ -1,5 +1,7 @@
 """A defence that begins with the weights of another."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -57,6 +59,9 @@ def test_training_begins_with_the_weights_of_the_other(flags, tmp_path):
     again = train_defense(resumed, run=run)
     np.testing.assert_array_equal(weights(again), weights(begun))
     np.testing.assert_array_equal(weights(load_defense(run)), weights(begun))
+    shutil.rmtree(tmp_path / "first")
+    alone = train_defense(experiment_from_flags({}, load_experiment(run).config), run=run)
+    np.testing.assert_array_equal(weights(alone), weights(begun))
 
 
 @pytest.mark.usefixtures("short_training")

@@ -12,7 +12,7 @@ from tfdefense.errors import UserError
 from tfdefense.experiments.config import DefenseConfig, ExperimentConfig, TrainingConfig
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.inputs import ClassifierSelection, DataConfig
-from tfdefense.experiments.load import load_defense, load_experiment
+from tfdefense.experiments.load import load_dataset, load_defense, load_experiment
 from tfdefense.experiments.plan import plan_training
 from tfdefense.experiments.train import train_defense
 from tfdefense.training.run_directory import RunDirectory
@@ -127,9 +127,12 @@ def test_a_run_of_images_that_have_changed_is_refused(plain, toy_split, tmp_path
         UserError, match=r"was trained on other images: those of npz:.* have changed"
     ):
         train_defense(config, run=run)
+    with pytest.raises(UserError, match=r"have changed since\. .*bin/train --run=.* --overwrite"):
+        load_dataset(run)
     assert state(run) == before
     write(4)
     train_defense(config, run=run)
+    assert len(load_dataset(run).train) == len(plan_training(config).train)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import pytest
 
 from tfdefense.training import precision_trial
+from tfdefense.training.distribute import multi_worker
 from tfdefense.training.precision_trial import choose_precision, computes_natively, measure_speedup
 
 MNIST, MANY = (28, 28, 1), 450_000
@@ -24,13 +25,25 @@ def device(monkeypatch):
     [
         (1.8, "bfloat16", "bfloat16 is 1.80 times as fast"),
         (1.05, "float32", "bfloat16 is 1.05 times as fast"),
-        (0, "float32", "this device has no bfloat16"),
+        (0, "float32", "not all devices have bfloat16"),
     ],
 )
 def test_auto_needs_a_native_and_faster_device(device, capsys, speedup, expected, reason):
     device(speedup)
     assert choose_precision("auto", MNIST, MANY) == expected
     assert f"--mixed_precision=auto: {expected}, because {reason}." in capsys.readouterr().out
+
+
+def test_no_worker_runs_the_trial_if_the_device_of_another_is_not_native(
+    device, monkeypatch, capsys
+):
+    device(1.8)
+    answers = []
+    monkeypatch.setattr(multi_worker, "any_worker", lambda answer: answers.append(answer) or True)
+    monkeypatch.setattr(precision_trial, "measure_speedup", lambda: pytest.fail("a trial was run"))
+    assert choose_precision("auto", MNIST, MANY) == "float32"
+    assert answers == [False]
+    assert "because not all devices have bfloat16." in capsys.readouterr().out
 
 
 def test_short_trainings_are_float32_without_a_trial(device, capsys):
@@ -64,6 +77,22 @@ def test_native_processors_are_those_with_the_instructions(tmp_path, monkeypatch
 def test_a_system_without_cpuinfo_is_not_native(tmp_path, monkeypatch):
     monkeypatch.setattr(precision_trial, "_CPU_INFO", tmp_path / "missing")
     assert not computes_natively()
+
+
+@pytest.fixture
+def small_trial(monkeypatch):
+    """Replace the step of the trial by one that takes no time."""
+    for name, value in {"_ROUNDS": 1, "_BATCH": 2, "_SHAPE": (4, 4, 2), "_FILTERS": 2}.items():
+        monkeypatch.setattr(precision_trial, name, value)
+    measure_speedup.cache_clear()
+    yield
+    measure_speedup.cache_clear()
+
+
+@pytest.mark.usefixtures("small_trial")
+def test_the_trial_runs_in_the_scope_of_a_strategy(two_replicas):
+    with two_replicas.scope():
+        assert measure_speedup() > 0
 
 
 @pytest.mark.slow

@@ -1,11 +1,15 @@
+import contextlib
+import errno
+import fcntl
 import shutil
 
 import pytest
 
-from tfdefense.errors import UserError
+from tfdefense.errors import DirectoryLockedError, UserError
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.stored_config import StoredConfig
+from tfdefense.utils.file_lock import release_directory
 
 
 def test_all_workers_look_at_a_run_before_the_chief_writes(tmp_path, monkeypatch):
@@ -72,3 +76,69 @@ def test_a_directory_whose_creation_was_killed_is_used(tmp_path):
     (tmp_path / "note").touch()
     with pytest.raises(UserError, match="is not a run directory"):
         run.create_or_reuse(config())
+
+
+def test_overwrite_keeps_a_link_its_directory_and_the_lock(tmp_path):
+    """A directory that is a mount point can as little be deleted as a link by `rmtree`."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    run = RunDirectory(tmp_path / "run")
+    run.create_or_reuse(config())
+    run.classifier_path.touch()
+    (run.path / "events").mkdir()
+    lock = (run.path / ".lock").stat().st_ino
+    for _ in range(2):
+        run.create_or_reuse(config(epsilon=1), overwrite=True)
+        assert run.read_config().settings["epsilon"] == 1
+        assert {path.name for path in (tmp_path / "disk").iterdir()} == {".lock", "config.json"}
+    # A new file would not be locked for a moment.
+    assert (run.path / ".lock").stat().st_ino == lock
+
+
+def test_a_run_that_cannot_be_deleted_raises_an_error_that_names_it(tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path / "run")
+    run.create_or_reuse(config())
+    (run.path / "events").mkdir()
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(UserError, match=r"--run=.*run: cannot be written \(Permission denied\)"):
+        run.create_or_reuse(config(), overwrite=True)
+
+
+@pytest.fixture
+def killed(tmp_path):
+    """The run of a process that was killed while it wrote the classifier, and its temporary file."""
+    run = RunDirectory(tmp_path / "run")
+    run.create_or_reuse(config())
+    release_directory(run.path)
+    (run.path / "mine.partial").mkdir()
+    partial = run.path / "classifier.keras.a_b1c2d3.partial"
+    partial.mkdir()
+    (partial / "classifier.keras").touch()
+    return run, partial
+
+
+def test_temporary_files_of_killed_processes_are_removed(killed):
+    run, partial = killed
+    run.create_or_reuse(config())
+    assert {path.name for path in run.path.iterdir()} == {".lock", "config.json", "mine.partial"}
+    partial.mkdir()  # Its writer may be this process, which has the lock.
+    run.create_or_reuse(config())
+    assert partial.exists()
+
+
+@pytest.mark.parametrize("reason", [errno.EWOULDBLOCK, errno.ENOLCK])
+def test_temporary_files_of_processes_that_may_be_alive_stay(killed, monkeypatch, reason):
+    """Another process has the lock, or the file system has no locks."""
+    run, partial = killed
+
+    def fail(*_):
+        raise OSError(reason, "no lock")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with contextlib.suppress(DirectoryLockedError):
+        run.lock()
+    assert (partial / "classifier.keras").exists()

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfdefense.errors import PreemptedError, UserError, WorkFailedError
 from tfdefense.training import LoopConfig, Trainer, epochs_to_show
 from tfdefense.training.checkpoints import Checkpoints
+from tfdefense.training.distribute import multi_worker
 
 ARRAYS = {"x": np.linspace(-1, 1, 32, dtype=np.float32)}
 
@@ -156,6 +157,67 @@ def test_sigterm_saves_a_checkpoint_and_raises_an_error(tmp_path):
     trainer.fit(ARRAYS)
     Trainer(uninterrupted, config()).fit(ARRAYS)
     assert float(resumed.weight) == float(uninterrupted.weight)
+
+
+def send_sigterm(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return {}, {}
+
+
+class StopEarly(Fit):
+    """A `Task` that `stop` stops before its last step, with SIGTERM. The checkpoint contains that."""
+
+    def __init__(self):
+        super().__init__()
+        self.stopped = tf.Variable(0.0)
+
+    @property
+    def should_stop(self):
+        return bool(self.stopped)
+
+    def checkpoint_items(self):
+        return {"weight": self.weight, "stopped": self.stopped}
+
+    def stop(self):
+        self.stopped.assign(1.0)
+        return send_sigterm()
+
+
+def assert_stops_after_its_last_step(task, directory, validate=None, epochs=1):
+    """Train; SIGTERM must end it with a checkpoint with which the same training is finished."""
+    loop = config(epochs=epochs, steps_per_loop=4)
+    message = r"^fit: stopped by SIGTERM after the last step\. Saved\. Run the same command again"
+    with pytest.raises(PreemptedError, match=message):
+        Trainer(task, loop, directory).fit(ARRAYS, validate)
+    resumed = type(task)()
+    trainer = Trainer(resumed, loop, directory)
+    assert trainer.is_finished(32)
+    trainer.fit(ARRAYS, lambda: pytest.fail("a finished run was trained on"))
+    assert float(resumed.weight) == float(task.weight)
+
+
+@pytest.mark.parametrize("moment", ["finish", "validation", "save"])
+def test_sigterm_after_the_last_step_raises_an_error_too(tmp_path, monkeypatch, moment):
+    task, save = Fit(), Checkpoints.save
+    if moment == "finish":
+        task.finish = send_sigterm
+    if moment == "save":
+        monkeypatch.setattr(
+            Checkpoints, "save", lambda *given, **options: send_sigterm(save(*given, **options))
+        )
+    validate = send_sigterm if moment == "validation" else None
+    assert_stops_after_its_last_step(task, tmp_path, validate)
+
+
+def test_sigterm_during_the_validation_that_ends_a_training_early_raises_an_error(tmp_path):
+    task = StopEarly()
+    assert_stops_after_its_last_step(task, tmp_path, task.stop, epochs=2)
+
+
+def test_sigterm_to_another_worker_after_the_last_step_raises_an_error(tmp_path, monkeypatch):
+    answers = iter([False, False, True])  # The last one is that after the last save.
+    monkeypatch.setattr(multi_worker, "any_worker", lambda _: next(answers, False))
+    assert_stops_after_its_last_step(Fit(), tmp_path)
 
 
 @pytest.mark.parametrize(

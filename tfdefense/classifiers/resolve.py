@@ -20,7 +20,7 @@ from tfdefense.classifiers.registry import CLASSIFIERS
 from tfdefense.data.core.dataset import Dataset
 from tfdefense.errors import require, unknown_name
 from tfdefense.training.run_directory import RunDirectory
-from tfdefense.utils.hashing import hash_path
+from tfdefense.utils.hashing import hash_path, hash_settings
 from tfdefense.utils.trust import trust_model_files
 from tfdefense.utils.untrusted_file import require_modest_model
 
@@ -59,6 +59,13 @@ class ClassifierReference:
     settings: Mapping[str, Any]
     open: OpenClassifier
     path: Path | None = None
+
+    @property
+    def distinct_name(self) -> str:
+        """`name`, and for a classifier from a path a hash of its settings: others may have its name."""
+        if self.path is None:
+            return self.name
+        return f"{self.name}-{hash_settings(self.settings)[:8]}"
 
 
 def choose(

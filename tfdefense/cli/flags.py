@@ -104,7 +104,8 @@ class CommandFlags:
         """Return the values of the flags that are given.
 
         Raises:
-          UserError: an unknown or renamed flag, a value of another type, or a word without a flag.
+          UserError: an unknown or renamed flag, an empty value or one of another type, or a word
+            without a flag. Lists of numbers may be empty.
         """
         self._refuse_renamed(arguments)
         try:
@@ -122,6 +123,11 @@ class CommandFlags:
             given[self.words_flag] += rest
         elif rest:
             raise UserError(f"{rest[0]!r}: not a flag. See: {self.command} --help")
+        for name in given.keys() - self._number_types.keys():
+            # Such as `--run=$DIR` without DIR, which must not mean the default.
+            require(
+                given[name] not in ("", []), f"--{name}=: empty. Give a value, or leave it out."
+            )
         for name, kind in self._number_types.items():
             if name in given:
                 given[name] = parse_numbers(given[name], name, kind)

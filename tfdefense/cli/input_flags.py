@@ -157,12 +157,11 @@ def parse_inputs(given: FlagValues) -> FlagValues:
 
 
 def _hyperparameter_help(fields: dict[str, dataclasses.Field[Any]]) -> str:
-    """Return the help of a hyperparameter, once if all defences have the same."""
-    texts = {
-        defense: field.metadata["help"]
-        + ("" if field.default is None else f" (default: {field.default})")
-        for defense, field in fields.items()
-    }
-    if len(set(texts.values())) == 1:
-        return next(iter(texts.values()))
-    return "; ".join(f"{defense}: {text}" for defense, text in texts.items())
+    """Return the help of a hyperparameter, once for all defences that have the same."""
+    texts: dict[str, list[str]] = {}
+    for defense, field in fields.items():
+        default = "" if field.default is None else f" (default: {field.default})"
+        texts.setdefault(field.metadata["help"] + default, []).append(defense)
+    if len(texts) == 1:
+        return next(iter(texts))
+    return "; ".join(f"{', '.join(names)}: {text}" for text, names in texts.items())

@@ -45,8 +45,10 @@ def add_training_flags(flags: CommandFlags) -> None:
         "how",
         "epochs",
         int,
-        "Passes over the training images (default: for a defence, enough for about 450,000 images, 8 to"
-        " 64, but 24 of apeganpp over fewer than 5,000; for a classifier, its recipe).",
+        "Passes over the training images (default: for a classifier, its recipe; for a defence, enough"
+        " for about 450,000 images, 8 to 64; apeganpp at most 24 over fewer than 5,000; magnet 2,000,000"
+        " images, 20 to 400; defense_gan 1,000,000 images, 10 to 400; fewer of images larger than 32x32"
+        " in colour).",
     )
     flags.add(
         "how",
@@ -67,7 +69,8 @@ def add_training_flags(flags: CommandFlags) -> None:
         "batch_size",
         int,
         "Images in a step, over all replicas (default: 128, or fewer if the images are large; 32 of"
-        " apeganpp with fewer than 5,000 training images).",
+        " apeganpp with fewer than 5,000 training images; 256 of the classifier cifar_cnn in colour;"
+        " with the optimizer sgd, no more than a 32nd of the training images or, if that is less, 16).",
     )
     flags.add(
         "how", "seed", int, "Seed of initial weights, order of data and random draws (default: 0)."
@@ -100,7 +103,7 @@ def add_training_flags(flags: CommandFlags) -> None:
         "mixed_precision",
         str,
         "Type that networks compute with during training: float32, bfloat16, or auto: bfloat16 if the"
-        " training is long, the device has it, and it was faster in a short trial (default: auto)."
+        " training is long, all devices have it, and it was faster in a short trial (default: auto)."
         " A resumed run keeps its type. Weights, losses, evaluation and export use float32.",
     )
 

@@ -28,6 +28,7 @@ from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.augmenting_defense import AugmentationConfig
 from tfdefense.defenses.core.hyperparameters import (
+    SCHEDULE_HELP,
     check_fraction,
     check_learning_rate,
     hyperparameter,
@@ -56,9 +57,7 @@ class AdversarialTrainingConfig(InnerAttackConfig, AugmentationConfig):
         None, "weight of adversarial images in the loss, in [0, 1] (default: 0.5 for fgsm, else 1)"
     )
     learning_rate: float = hyperparameter(1e-3, "Adam's")
-    schedule: str = hyperparameter(
-        "cosine", "learning rate over time: cosine (to zero), or constant"
-    )
+    schedule: str = hyperparameter("cosine", SCHEDULE_HELP)
 
     def __post_init__(self) -> None:
         InnerAttackConfig.__post_init__(self)

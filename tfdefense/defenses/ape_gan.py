@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from tfdefense.defenses.core.generator_defense import GeneratorConfig
 from tfdefense.defenses.core.hyperparameters import (
+    SCHEDULE_HELP,
     check_learning_rate,
     check_not_negative,
     check_strengths,
@@ -48,9 +49,7 @@ class APEGANConfig(GeneratorConfig):
     mse_weight: float = hyperparameter(0.7, "weight of the squared error")
     adversarial_weight: float = hyperparameter(0.3, "weight of -log D")
     learning_rate: float = hyperparameter(2e-4, "Adam's, of generator and discriminator")
-    schedule: str = hyperparameter(
-        "constant", "learning rate over time: constant, or cosine (to zero)"
-    )
+    schedule: str = hyperparameter("constant", SCHEDULE_HELP)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -28,6 +28,7 @@ import tensorflow as tf
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.generator_defense import GeneratorConfig
 from tfdefense.defenses.core.hyperparameters import (
+    SCHEDULE_HELP,
     check_learning_rate,
     check_not_negative,
     check_strengths,
@@ -65,9 +66,7 @@ class APEGANPlusPlusConfig(GeneratorConfig):
     learning_rate: float = hyperparameter(
         1e-3, "Adam's, of generator and critic; the paper's is 2e-4"
     )
-    schedule: str = hyperparameter(
-        "cosine", "learning rate over time: cosine (to zero), or constant, as in the paper"
-    )
+    schedule: str = hyperparameter("cosine", f"{SCHEDULE_HELP}; the paper's is constant")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -29,6 +29,7 @@ import tensorflow as tf
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.defenses.core.generator_defense import GeneratorConfig
 from tfdefense.defenses.core.hyperparameters import (
+    SCHEDULE_HELP,
     check_learning_rate,
     check_not_negative,
     check_strengths,
@@ -64,9 +65,7 @@ class ConditionalGANConfig(GeneratorConfig):
     )
     generator: str = hyperparameter("unet", "the paper's unet, encoder_decoder or small_unet")
     learning_rate: float = hyperparameter(2e-4, "Adam's, of generator and discriminator")
-    schedule: str = hyperparameter(
-        "constant", "learning rate over time: constant, or cosine (to zero)"
-    )
+    schedule: str = hyperparameter("constant", SCHEDULE_HELP)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,6 +24,7 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.augmenting_defense import AugmentationConfig
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.defenses.core.hyperparameters import (
+    SCHEDULE_HELP,
     check_learning_rate,
     check_not_negative,
     hyperparameter,
@@ -65,9 +66,7 @@ class DefenseGANConfig(AugmentationConfig):
     penalty_weight: float = hyperparameter(10.0, "weight of the critic's gradient penalty")
     learning_rate: float = hyperparameter(5e-4, "Adam's, of the generator")
     critic_learning_rate: float = hyperparameter(1e-3, "Adam's, of the critic")
-    schedule: str = hyperparameter(
-        "cosine", "learning rate over time: cosine (to zero), or constant"
-    )
+    schedule: str = hyperparameter("cosine", SCHEDULE_HELP)
 
     def __post_init__(self) -> None:
         super().__post_init__()

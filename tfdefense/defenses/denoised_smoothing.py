@@ -28,6 +28,7 @@ from tfdefense.defenses.core.defense import Classifier
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.defenses.core.generator_defense import GeneratorConfig, GeneratorDefense
 from tfdefense.defenses.core.hyperparameters import (
+    SCHEDULE_HELP,
     check_learning_rate,
     check_not_negative,
     hyperparameter,
@@ -72,9 +73,7 @@ class DenoisedSmoothingConfig(GeneratorConfig):
     )
     generator: str = hyperparameter("small_unet", "small_unet, encoder_decoder or unet")
     learning_rate: float = hyperparameter(1e-3, "Adam's")
-    schedule: str = hyperparameter(
-        "cosine", "learning rate over time: cosine (to zero), or constant"
-    )
+    schedule: str = hyperparameter("cosine", SCHEDULE_HELP)
 
     def __post_init__(self) -> None:
         super().__post_init__()

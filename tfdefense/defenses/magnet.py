@@ -24,6 +24,7 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.augmenting_defense import AugmentationConfig
 from tfdefense.defenses.core.detector_validator import DetectorValidator
 from tfdefense.defenses.core.hyperparameters import (
+    SCHEDULE_HELP,
     check_fraction,
     check_learning_rate,
     hyperparameter,
@@ -71,9 +72,7 @@ class MagNetConfig(AugmentationConfig):
         " 0.005 for colour)",
     )
     learning_rate: float = hyperparameter(1e-3, "Adam's")
-    schedule: str = hyperparameter(
-        "constant", "learning rate over time: constant, or cosine (to zero)"
-    )
+    schedule: str = hyperparameter("constant", SCHEDULE_HELP)
 
     def __post_init__(self) -> None:
         super().__post_init__()

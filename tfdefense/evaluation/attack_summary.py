@@ -93,8 +93,9 @@ def format_attack_summary(examples: AdversarialDataset, split: Split) -> str:
     blind = summary["no_gradient"]["share"]
     if blind > 0:
         lines.append(
-            f"Check failed: the gradient is zero at every pixel of {format_percent(blind)} of the images,"
-            " so the attack cannot change them. Run square too, which needs no gradient."
+            "Check failed: the first gradient of the attack, or of a part of it, is zero at every pixel of"
+            f" {format_percent(blind)} of the images. Steps along a gradient may miss what fools them; the"
+            " square attack needs no gradient."
         )
     return "\n".join(lines)
 

@@ -1,34 +1,36 @@
 """Certification of test images: for each a class, and an L2 radius within which no change alters it."""
 
-import csv
 import dataclasses
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.classifiers.core.fingerprint import is_fingerprint_of, known_fingerprint
+from tfdefense.classifiers.core.fingerprint import (
+    is_fingerprint_of,
+    known_fingerprint,
+    model_code_revision,
+)
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core import randomized_smoothing
 from tfdefense.defenses.core.defense import DefendedClassifier, Defense
-from tfdefense.errors import UserError, require
+from tfdefense.errors import require
+from tfdefense.evaluation.certified_images import (
+    CertifiedImage,
+    image_fingerprint,
+    load_certified_images,
+    save_certified_images,
+)
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.stored_config import StoredConfig
-from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.progress import ProgressBar
 from tfdefense.utils.tables import format_percent
-from tfdefense.utils.untrusted_file import read_text_file
 
 CERTIFICATES_FILE = "certified.csv"
 # Keys of the stored settings -> flags of bin/certify.
 _FLAG_NAMES = {"draws": "estimation_samples", "first": "selection_samples"}
-_COLUMNS = ("image", "label", "class", "radius")
 _IMAGES_AT_ONCE = 4  # Images that are certified together; results are written after each group.
 _RADIUS_STEP = 0.25
-
-CertifiedImage = tuple[int, int, int, float]  # Values of `_COLUMNS`.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +132,7 @@ def certify(
 
     Raises:
       UserError: a defence that cannot certify, a number out of range, or a directory with other
-        settings, weights or images.
+        settings, weights, code or images.
     """
     require(
         defense.certifies,
@@ -154,7 +156,7 @@ def certify(
     }
     _open_directory(run, settings, defense.defend(), overwrite=overwrite)
     path = run.path / CERTIFICATES_FILE
-    rows = _load_rows(path, split)
+    rows = load_certified_images(path, split, float(tf.reduce_max(vote_radii)))
 
     @tf.function(
         input_signature=[tf.TensorSpec([None, *split.image_shape], tf.float32)], autograph=False
@@ -169,14 +171,15 @@ def certify(
         for start in range(len(rows), n, _IMAGES_AT_ONCE):
             part = slice(start, min(start + _IMAGES_AT_ONCE, n))
             classes, radii = certify_batch(tf.constant(split.images[part]))
-            rows += zip(
+            for number, certified, radius in zip(
                 range(part.start, part.stop),
-                split.labels[part].tolist(),
                 classes.numpy().tolist(),
                 radii.numpy().tolist(),
                 strict=True,
-            )
-            _save_rows(path, rows)
+            ):
+                label, fingerprint = int(split.labels[number]), image_fingerprint(split, number)
+                rows.append(CertifiedImage(number, label, certified, radius, fingerprint))
+            save_certified_images(path, rows)
             progress.advance(part.stop - part.start)
     columns = list(zip(*rows[:n], strict=True))
     labels, classes, radii = (np.array(columns[place]) for place in (1, 2, 3))
@@ -186,39 +189,24 @@ def certify(
 def _open_directory(
     run: RunDirectory, settings: dict[str, Any], pipeline: DefendedClassifier, *, overwrite: bool
 ) -> None:
-    """Create the directory, or check that it has the same settings and weights."""
-    metadata = {"weights": known_fingerprint(pipeline)}
-    stored = StoredConfig("certificate", settings, metadata, flag_names=_FLAG_NAMES)
-    run.create_or_reuse(stored, overwrite=overwrite)
-    stored_weights = run.read_config().metadata_value("weights", str | None, None)
-    require(
-        is_fingerprint_of(stored_weights, pipeline),
-        f"--{run.flag}={run.path}: holds certificates of other weights with the same settings. Choose"
-        f" another --{run.flag}, or start afresh with --overwrite.",
-    )
+    """Create the directory, or check that it has the same settings, weights and code.
 
-
-def _load_rows(path: Path, split: Split) -> list[CertifiedImage]:
-    """Return the results that an earlier call wrote."""
-    if not path.is_file():
-        return []
-    text = read_text_file(path)
-    try:
-        rows = [
-            (int(image), int(label), int(certified), float(radius))
-            for image, label, certified, radius in list(csv.reader(text.splitlines()))[1:]
-        ]
-    except (ValueError, csv.Error) as error:
-        raise UserError(f"{path}: damaged ({error}). To delete it: --overwrite.") from error
-    count = min(len(rows), len(split))
-    stored = [row[:2] for row in rows[:count]]
-    require(
-        stored == list(enumerate(split.labels[:count].tolist())),
-        f"{path}: holds certificates of other images. To delete them: --overwrite.",
-    )
-    return rows
-
-
-def _save_rows(path: Path, rows: Sequence[CertifiedImage]) -> None:
-    lines = [_COLUMNS, *rows]
-    write_text_file(path, "".join(f"{','.join(map(str, line))}\n" for line in lines))
+    Directories of earlier versions have no revision of the code; any code resumes them.
+    """
+    weights = known_fingerprint(pipeline)
+    code = None if weights is None else model_code_revision(pipeline)
+    metadata = {"weights": weights, "model_code": code}
+    config = StoredConfig("certificate", settings, metadata, flag_names=_FLAG_NAMES)
+    run.create_or_reuse(config, overwrite=overwrite)
+    stored = run.read_config()
+    stored_weights = stored.metadata_value("weights", str | None, None)
+    stored_code = stored.metadata_value("model_code", str | None, None)
+    for name, is_same in (
+        ("weights", is_fingerprint_of(stored_weights, pipeline)),
+        ("code", None in (stored_code, code) or stored_code == code),
+    ):
+        require(
+            is_same,
+            f"{run}: holds certificates of other {name} with the same settings. Choose another"
+            f" --{run.flag}, or start afresh with --overwrite.",
+        )

@@ -18,7 +18,7 @@ class Detection:
     Attributes:
       attack, threat_model: as in the row; "none" for clean images.
       refused: share of the n images that the detector refuses, in [0, 1].
-      n: number of images.
+      n: number of images that the row counts.
       ci_low, ci_high: 95 % Wilson interval of the share.
       auc: area under the ROC curve, which is the probability that the detector scores an attacked image
         higher than a clean one; None for clean images.
@@ -47,9 +47,11 @@ def measure_detection(per_image: Mapping[str, PerImageResults]) -> tuple[Detecti
 
 
 def detector_scores(per_image: Mapping[str, PerImageResults]) -> dict[ResultKey, np.ndarray]:
-    """Return the detector scores of all rows that have some; those of clean images first."""
+    """Return the scores of the images that each row counts, if it has some; clean images first."""
     return {
         ResultKey.parse(key): results.excess
+        if results.counted is None
+        else results.excess[results.counted]
         for key, results in per_image.items()
         if results.excess is not None
     }

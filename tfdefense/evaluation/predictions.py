@@ -218,7 +218,7 @@ def _read_row(
     arrays: dict[str, np.ndarray] = {}
     for name, header in headers.items():
         if name in _NAMES:
-            _check(header, f"{key}/{name}", "U", header.shape[:1])
+            _check(header, f"{key}/{name}", "U", header.shape[:1] or (1,))
             if math.prod(header.shape) * header.dtype.itemsize > _MAX_NAME_BYTES:
                 raise ValueError(f"{key}/{name} is too long")
             arrays[name] = archive.read(f"{key}/{name}")

@@ -94,7 +94,9 @@ class EvaluationConfig:
             classifiers.choose(self.source, flag="source")
         for name, value in (("images", self.images), ("white_box_images", self.white_box_images)):
             require(
-                value in (None, ALL_IMAGES) or (isinstance(value, int) and value >= 1),
+                value is None
+                or (name == "images" and value == ALL_IMAGES)
+                or (isinstance(value, int) and value >= 1),
                 f"--{name}={value}: at least 1 is needed.",
             )
 

@@ -43,6 +43,8 @@ def evaluate_run(
     report = evaluate_plan(defense, test, plan)
     report = dataclasses.replace(report, settings=config.settings())
     attacks = config.attacks_on(dataset.image_shape, dataset.num_classes)
+    # Killed from here on, the run has files of two evaluations: it must not look finished.
+    multi_worker.run_on_chief(lambda: (run.path / "report.json").unlink(missing_ok=True))
     save_gallery(defense, test, attacks, run.path / "gallery.png", dataset.class_names)
     multi_worker.run_on_chief(lambda: save_report(report, run))
     return report

@@ -9,7 +9,12 @@ from tfdefense.errors import require
 from tfdefense.experiments.config import ExperimentConfig
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.inputs import ClassifierSelection
-from tfdefense.experiments.load import load_dataset, load_defense, load_experiment
+from tfdefense.experiments.load import (
+    load_dataset,
+    load_defense,
+    load_experiment,
+    require_training_images,
+)
 from tfdefense.experiments.plan import create_run, plan_training
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
@@ -44,7 +49,7 @@ def load_target_before(
 ) -> EvaluationTarget:
     """Load the trained defence of a run in front of another classifier.
 
-    The report goes to `<run>/guarding-<classifier>`.
+    The report goes to `<run>/guarding-<classifier>`, with a hash for a classifier from a path.
 
     Args:
       run: the run directory that training wrote.
@@ -59,7 +64,7 @@ def load_target_before(
         classifier = selection.find()
         dataset = load_dataset(run, context.data_dir)
         defense = load_defense(run, classifier.open(dataset, context.runs_dir, seed))
-    output = RunDirectory(run.path / f"guarding-{classifier.name}")
+    output = RunDirectory(run.path / f"guarding-{classifier.distinct_name}")
     multi_worker.run_on_chief(lambda: output.path.mkdir(exist_ok=True))
     return EvaluationTarget(output, defense, dataset)
 
@@ -82,6 +87,11 @@ def find_target(
     plan = plan_training(config, context)
     run, name = plan.run, config.defense.defense
     if plan.loop is None:
+        if run.exists():
+            remedy = (
+                f"or make another run: bin/train --defense={name} --run=DIR and the same flags."
+            )
+            run.require_same_settings(plan.to_stored(), remedy=remedy)
         create_run(plan, context)
         with context.trust():
             return EvaluationTarget(run, load_defense(run), plan.dataset)
@@ -92,7 +102,11 @@ def find_target(
     )
     run.require_same_settings(plan.to_stored(), only=given)
     # With another split, some test images may be among those that it was trained on.
-    same_images = load_experiment(run).config.data == plan.config.data
-    dataset = plan.dataset if same_images else load_dataset(run, context.data_dir)
+    stored = load_experiment(run)
+    if stored.config.data == plan.config.data:
+        dataset = plan.dataset
+        require_training_images(run, stored, dataset)
+    else:
+        dataset = load_dataset(run, context.data_dir)
     with context.trust():
         return EvaluationTarget(run, load_defense(run), dataset)

@@ -7,6 +7,7 @@ from typing import Any
 
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.data import Dataset
+from tfdefense.data.core.fingerprint import sampled_fingerprint
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import (
     PreemptedError,
@@ -52,6 +53,8 @@ class StoredExperiment:
       data_dir: where TFDS found the dataset; None for its default, or for another source.
       class_names: the K names, or none.
       image_shape: (H, W, C) of the dataset; empty in runs of 0.2.0.
+      images: `sampled_fingerprint` of the training images; None in runs of 0.2.0, and in those that
+        Python made from images of its own.
       steps: number of steps of the training; 0 for a defence that does not learn.
     """
 
@@ -59,6 +62,7 @@ class StoredExperiment:
     data_dir: str | None
     class_names: tuple[str, ...]
     image_shape: tuple[int, ...]
+    images: str | None
     steps: int
 
 
@@ -85,6 +89,9 @@ def _load_experiment(run: RunDirectory) -> StoredExperiment:
         stored.metadata_value("data_dir", str | None, None),
         stored.metadata_value("class_names", tuple[str, ...], ()),
         stored.metadata_value("image_shape", tuple[int, ...], ()),
+        stored.metadata_value("images", str | None, None)
+        if "data_dir" in stored.metadata
+        else None,
         steps or 0,
     )
 
@@ -155,7 +162,24 @@ def load_dataset(
       download: whether images that are not on disk may be downloaded.
 
     Raises:
-      UserError: not the run of a defence, or its data cannot be loaded.
+      UserError: not the run of a defence, or its data cannot be loaded or have changed since.
     """
     stored = load_experiment(run)
-    return stored.config.data.load_dataset(data_dir or stored.data_dir, download=download)
+    dataset = stored.config.data.load_dataset(data_dir or stored.data_dir, download=download)
+    require_training_images(run, stored, dataset)
+    return dataset
+
+
+def require_training_images(run: RunDirectory, stored: StoredExperiment, dataset: Dataset) -> None:
+    """Raise `UserError` if the defence of a run learned from other images than those of `dataset`.
+
+    Then other images are drawn for testing too, and some of them may be among those it learned from.
+    """
+    training, train = stored.config.training, dataset.train
+    if training is not None and training.train_images is not None:
+        train = train.take(training.train_images)
+    require(
+        stored.images in (None, sampled_fingerprint(train)),
+        f"{run}: was trained on other images: those of {dataset.source} have changed since. Give the same"
+        f" images, or train it again: bin/train --run={run.path} --overwrite and its flags.",
+    )

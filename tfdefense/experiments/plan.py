@@ -1,7 +1,6 @@
 """A plan: one training, checked and described before anything is written."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from tfdefense.training.precision_trial import choose_precision
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.seeding import seed_layers
 from tfdefense.training.stored_config import StoredConfig
-from tfdefense.utils.hashing import hash_parts
+from tfdefense.utils.hashing import hash_settings
 from tfdefense.utils.progress import print_line
 
 
@@ -239,11 +238,16 @@ def _identified_training(
 
 
 def _identified_run(directory: InputDirectory) -> InputDirectory:
-    """Return the run of a trained defence under its name and a hash of its settings."""
+    """Return the run of a trained defence under its name and a hash of its settings.
+
+    One that `config.json` names may be gone: a resumed training needs it no more.
+    """
     run = RunDirectory(directory.path, "init_run")
+    if directory.identity and not run.exists():
+        return directory
     settings = run.require_kind("defense").settings
-    digest = hash_parts([json.dumps(settings, sort_keys=True).encode()])
-    return InputDirectory(str(run.path.resolve()), f"{settings['defense']}-{digest[:12]}")
+    name = f"{settings['defense']}-{hash_settings(settings)[:12]}"
+    return InputDirectory(str(run.path.resolve()), name)
 
 
 def _first_images(dataset: Dataset, count: int | None) -> Split:

@@ -20,6 +20,7 @@ from tfdefense.experiments.load import load_defense
 from tfdefense.experiments.plan import TrainingPlan, create_run, plan_training
 from tfdefense.serving import ModelFacts, export
 from tfdefense.serving.core.model_directory import latest_version
+from tfdefense.training.checkpoints import has_checkpoint
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.run_files import (
@@ -122,7 +123,8 @@ def _train_planned(
       evaluation: evaluation whose time is estimated before the defence is trained; None if there is
         none to come.
     """
-    initial = _load_initial_defense(plan)
+    is_resumed = has_checkpoint(plan.run.path) and not context.overwrite
+    initial = None if is_resumed else _load_initial_defense(plan)
     create_run(plan, context)
     require_original_files(plan.run)
     defense = plan.config.defense.build(plan.run.load_classifier())

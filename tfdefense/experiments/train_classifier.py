@@ -37,19 +37,24 @@ def train_classifier(
         " --defense=NAME.",
     )
     architecture = CLASSIFIERS.get(name)
-    if run is not None and run.exists() and not context.overwrite and data_dir is None:
+    if run is not None and _is_resumed(run, context) and data_dir is None:
         data_dir = run.require_kind("classifier").metadata_value("data_dir", str | None, None)
     dataset = experiment.data.load_dataset(data_dir)
     run = run or cached_training.locate_run(architecture, dataset, context.runs_dir)
     size, count = experiment.training.batch_size, len(dataset.train)
     require(
-        size is None or size <= count or run.exists(),  # Older versions took larger ones.
+        # Runs of older versions have larger ones.
+        size is None or size <= count or _is_resumed(run, context),
         f"--batch_size={size}: {dataset.name} has {count:,} training images; 1 to {count:,} needed.",
     )
     config = experiment.training
-    if config.mixed_precision == AUTO and run.exists() and not context.overwrite:
+    if config.mixed_precision == AUTO and _is_resumed(run, context):
         stored = run.require_kind("classifier").setting("mixed_precision", str, "float32")
         config = dataclasses.replace(config, mixed_precision=stored)
     training = ClassifierTraining(architecture, dataset, experiment.seed, config)
     classifier = cached_training.train_classifier(training, run, overwrite=context.overwrite)
     return run, classifier
+
+
+def _is_resumed(run: RunDirectory, context: ExperimentContext) -> bool:
+    return run.exists() and not context.overwrite

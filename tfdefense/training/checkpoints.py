@@ -145,6 +145,11 @@ class Checkpoints:
         self._saved_at = time.monotonic()
 
 
+def has_checkpoint(run: Path) -> bool:
+    """Return whether a run directory holds a checkpoint."""
+    return any(_step(each) is not None for each in (run / "checkpoints").glob("ckpt-*.index"))
+
+
 def _step(index: Path) -> int | None:
     """Return the step in a name such as ckpt-12.index; None for a name that was not written here."""
     digits = index.stem.removeprefix("ckpt-")

@@ -3,6 +3,7 @@
 import functools
 import math
 import time
+from concurrent import futures
 from pathlib import Path
 
 import keras
@@ -34,18 +35,20 @@ def choose_precision(given: str, image_shape: tuple[int, int, int], images: int)
       images: number of images that the training shows, counting repetitions.
 
     Returns:
-      For "auto": bfloat16 if the training is long, all devices compute natively in it, and a
-      training step of a small convolutional network was at least 1.1 times as fast in it. All workers
-      get the choice of the chief.
+      For "auto": bfloat16 if the training is long, the devices of all workers compute natively in
+      it, and a training step of a small convolutional network was at least 1.1 times as fast in it on
+      the chief. All workers get the same.
     """
     if given != AUTO:
         return given
     if images * math.prod(image_shape) < _MIN_VALUES:
         return "float32"
-    ratio = measure_speedup() if computes_natively() else 0.0
+    # All workers run the trial, or none: they may compute on different devices.
+    native = not multi_worker.any_worker(not computes_natively())
+    ratio = measure_speedup() if native else 0.0
     ratio = float(multi_worker.gather_arrays(np.array([ratio], np.float32))[0])
     precision = "bfloat16" if ratio >= _MIN_RATIO else "float32"
-    reason = f"bfloat16 is {ratio:.2f} times as fast" if ratio else "this device has no bfloat16"
+    reason = f"bfloat16 is {ratio:.2f} times as fast" if native else "not all devices have bfloat16"
     print_line(f"--mixed_precision=auto: {precision}, because {reason}.")
     return precision
 
@@ -71,6 +74,12 @@ def measure_speedup() -> float:
     The step is that of two convolutions with batch normalisation on [16, 32, 32, 64]. It is measured
     once in each process, in less than ten seconds; the fastest of five rounds counts.
     """
+    # A new thread has no strategy. Variables of a strategy have values only inside `strategy.run`.
+    with futures.ThreadPoolExecutor(1) as executor:
+        return executor.submit(_measure).result()
+
+
+def _measure() -> float:
     steps = {precision: _make_step(precision) for precision in PRECISIONS}
     seconds: dict[str, list[float]] = {precision: [] for precision in PRECISIONS}
     for _ in range(_ROUNDS):

@@ -11,7 +11,7 @@ from tfdefense.errors import UserError, WorkFailedError, require, short_reason
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.loaded_model import load_stored_model, run_stored_model
 from tfdefense.training.stored_config import StoredConfig
-from tfdefense.utils.atomic_write import atomic_write, write_text_file
+from tfdefense.utils.atomic_write import atomic_write, remove_partial_files, write_text_file
 from tfdefense.utils.file_lock import lock_directory
 from tfdefense.utils.file_trial import skip_trial, try_file
 from tfdefense.utils.untrusted_file import read_text_file, require_modest_model
@@ -107,53 +107,67 @@ class RunDirectory:
                 f"{self}: exists and is not a run directory (it has no config.json). Choose another"
                 f" --{self.flag}.",
             )
-        if self.exists():
+        exists = self.exists()
+        if exists:
             self.lock()
             if not overwrite:
                 self.require_same_settings(config)
                 return
             self.require_kind(config.kind)  # Never delete a directory of another kind.
-            self._delete()
         try:
+            if exists:
+                self._delete_content()
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock()
             write_text_file(self.config_path, config.to_json())
         except OSError as error:
             raise UserError(f"{self}: cannot be written ({error.strerror}).") from error
 
-    def _delete(self) -> None:
-        """Delete the directory; killed half-way, it is still a run directory."""
+    def _delete_content(self) -> None:
+        """Delete everything but the lock; killed half-way, the directory is still a run directory.
+
+        The directory itself stays, because it may be a mount point or a link.
+        """
         for path in self.path.iterdir():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             elif path not in (self.config_path, self.path / ".lock"):
                 path.unlink()
-        shutil.rmtree(self.path)
+        self.config_path.unlink(missing_ok=True)
 
     def lock(self) -> None:
-        """Keep other processes out until this one ends; raise `UserError` if one is inside."""
-        lock_directory(self.path, self.flag)
+        """Keep other processes out until this one ends; raise `UserError` if one is inside.
+
+        Temporary files that killed processes left are removed.
+        """
+        if lock_directory(self.path, self.flag):
+            remove_partial_files(self.path)
 
     def require_same_settings(
-        self, config: StoredConfig, only: Collection[str] | None = None
+        self,
+        config: StoredConfig,
+        only: Collection[str] | None = None,
+        remedy: str | None = None,
     ) -> None:
         """Raise `UserError` unless the run has the settings of `config` and, of all settings, its images.
 
         Args:
           config: the configuration asked for.
           only: the names to compare; None for all.
+          remedy: what to do, for the message; None means what helps with commands that write the run.
         """
         stored = self.read_config()
         differences = stored.differences(config, only)
-        overwrite = ", or start afresh with --overwrite" if self.flag == "run" else ""
+        if remedy is None:
+            overwrite = ", or start afresh with --overwrite" if self.flag == "run" else ""
+            remedy = f"choose another --{self.flag}{overwrite}."
         require(
             not differences,
             f"{self}: the run has other settings: {', '.join(differences)}. Give the same settings,"
-            f" choose another --{self.flag}{overwrite}.",
+            f" {remedy}",
         )
         if only is None:
-            remedy = f"Give the same images, choose another --{self.flag}{overwrite}."
-            stored.require_same_images(config, str(self), remedy)
+            stored.require_same_images(config, str(self), f"Give the same images, {remedy}")
 
     def has_classifier(self) -> bool:
         """Return whether `classifier.keras` exists for all workers; all must call this function."""

@@ -10,7 +10,7 @@ from tfdefense.errors import UserError, WorkFailedError, cut_text, require
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.atomic_write import write_text_file
-from tfdefense.utils.hashing import hash_parts, hash_path
+from tfdefense.utils.hashing import hash_path, hash_settings
 from tfdefense.utils.json_types import TypeMismatch, typed_value
 from tfdefense.utils.untrusted_file import read_json_file, require_modest_file
 
@@ -106,7 +106,7 @@ def _is_inside(file: Path, run: RunDirectory) -> bool:
 def _settings_hash(run: RunDirectory) -> str:
     """Return the hash of the settings as they are in `config.json`, under their own names."""
     settings = read_json_file(run.config_path)["settings"]
-    return hash_parts([json.dumps(settings, sort_keys=True).encode()])
+    return hash_settings(settings)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class Trainer:
         Raises:
           WorkFailedError: a scalar is not finite, or the disk is full. The last good checkpoint is
             kept.
-          PreemptedError: SIGTERM arrived. The state is saved.
+          PreemptedError: SIGTERM arrived, even after the last step. The state is saved.
         """
         image_count = len(next(iter(arrays.values())))
         total_steps = self.config.total_steps(image_count)
@@ -231,11 +231,12 @@ class Trainer:
         preempted = multi_worker.any_worker(preemption.requested)
         interval = self.config.checkpoint_seconds
         self.checkpoints.save(step, min_interval=interval, force=finished or preempted)
-        if preempted and not finished:
+        if finished:  # No later step would notice a SIGTERM that arrived during the save.
+            preempted = multi_worker.any_worker(preemption.requested)
+        if preempted:
+            at = "after the last step" if finished else f"at step {step:,} of {total_steps:,}"
             saved = " Saved. Run the same command again to resume." if self.directory else ""
-            raise PreemptedError(
-                f"{self.task.name}: stopped by SIGTERM at step {step:,} of {total_steps:,}.{saved}"
-            )
+            raise PreemptedError(f"{self.task.name}: stopped by SIGTERM {at}.{saved}")
 
     def _validate(self, validate: Validate, summaries: SummaryWriter, step: int) -> None:
         scalars, grids = validate()

@@ -2,10 +2,13 @@
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+_PARTIAL = re.compile(r".+\.[a-z0-9_]{8}\.partial", re.DOTALL)  # A name that `mkdtemp` makes.
 
 
 @contextlib.contextmanager
@@ -31,3 +34,10 @@ def write_text_file(path: Path, text: str) -> None:
     """
     with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def remove_partial_files(directory: Path) -> None:
+    """Remove the temporary files of killed processes from a directory that no other one writes."""
+    for path in directory.iterdir():
+        if _PARTIAL.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)

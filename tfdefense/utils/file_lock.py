@@ -14,7 +14,7 @@ from tfdefense.errors import DirectoryLockedError, UserError
 _held: dict[tuple[int, int], int] = {}
 
 
-def lock_directory(directory: Path, flag: str) -> None:
+def lock_directory(directory: Path, flag: str) -> bool:
     """Lock an existing directory until `release_directory` or until this process ends.
 
     If this process has the lock already, nothing happens. On a file system without locks nothing
@@ -23,6 +23,9 @@ def lock_directory(directory: Path, flag: str) -> None:
     Args:
       directory: the directory, which must exist.
       flag: the command-line flag that named it, for the error message.
+
+    Returns:
+      Whether this call locked it, so that no process can be writing into it.
 
     Raises:
       DirectoryLockedError: another process has the lock.
@@ -47,7 +50,7 @@ def lock_directory(directory: Path, flag: str) -> None:
     file = status.st_dev, status.st_ino
     if file in _held:
         os.close(handle)
-        return
+        return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -60,18 +63,18 @@ def lock_directory(directory: Path, flag: str) -> None:
         ) from None
     except OSError:  # A file system without locks.
         os.close(handle)
-        return
+        return False
     if not _names(directory / ".lock", file):  # Removed by its last owner, or replaced since.
         os.close(handle)
-        lock_directory(directory, flag)
-        return
+        return lock_directory(directory, flag)
     _held[file] = handle
-    if status.st_nlink > 1:  # A copy of the directory by hard links, or somebody's file.
-        return
-    # If the disk is full, the lock works, but its file does not contain the process ID.
-    with contextlib.suppress(OSError):
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+    # The file may be shared with a copy of the directory by hard links, or be somebody's file.
+    if status.st_nlink == 1:
+        # If the disk is full, the lock works, but its file does not contain the process ID.
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
+    return True
 
 
 def _names(path: Path, file: tuple[int, int]) -> bool:

@@ -1,9 +1,11 @@
 """Hashes of bytes, arrays and files."""
 
 import hashlib
+import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +41,11 @@ def _named_parts(file: Path) -> Iterator[bytes]:
     with file.open("rb") as opened:
         while part := opened.read(_PART_BYTES):
             yield part
+
+
+def hash_settings(settings: Mapping[str, Any]) -> str:
+    """Return the hash of settings that JSON can hold, in any order."""
+    return hash_parts([json.dumps(dict(settings), sort_keys=True).encode()])
 
 
 def hash_parts(parts: Iterable[bytes | np.ndarray]) -> str:

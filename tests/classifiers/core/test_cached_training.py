@@ -1,6 +1,7 @@
 import dataclasses
 import functools
 import json
+import shlex
 
 import keras
 import numpy as np
@@ -11,8 +12,14 @@ from tfdefense.classifiers import ClassifierConfig
 from tfdefense.classifiers.core import cached_training
 from tfdefense.classifiers.core.architecture import Architecture, Recipe
 from tfdefense.classifiers.core.classifier_training import ClassifierTraining
+from tfdefense.cli import train
+from tfdefense.cli.input_flags import parse_inputs
 from tfdefense.errors import UserError
+from tfdefense.experiments.classifier_config import ClassifierExperiment
+from tfdefense.experiments.from_flags import classifier_experiment_from_flags
+from tfdefense.experiments.inputs import DataConfig
 from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.stored_config import StoredConfig
 
 
 def linear(image_shape, num_classes):
@@ -60,6 +67,25 @@ def test_a_classifier_of_another_split_is_an_error(toy_split, tmp_path, one, oth
     cached_training.train_classifier(training, cached_training.locate_run(LINEAR, load(), tmp_path))
     with pytest.raises(UserError, match="split_seed=5"):
         cached_training.load_or_train(LINEAR, load(split_seed=other), tmp_path)
+
+
+def test_the_command_for_a_classifier_of_changed_images_trains_the_same_one(digits, tmp_path):
+    options = {"image_size": [32, 48], "channels": 3, "split_seed": 5, "skip_corrupt": True}
+    source = "dir:/data/my pictures"
+    data = dataclasses.replace(digits, source=source, options=options, data_dir="/data")
+    run = RunDirectory(tmp_path / "my run")
+    settings = {**data.settings(), "classifier": "lenet"}
+    run.create_or_reuse(StoredConfig("classifier", settings, {"images": "others"}))
+    with pytest.raises(UserError, match="have changed since") as error:
+        cached_training.require_matching_run(run, data)
+    words = shlex.split(str(error.value).split(" if it had any: ")[1])
+    assert words.pop(0) == "bin/train"
+    given = parse_inputs(train.command_flags().parse(words))
+    own = {"run": str(run.path), "overwrite": True, "data_dir": "/data"}
+    assert given.items() >= own.items()
+    rest = {name: given[name] for name in given.keys() - own.keys()}
+    expected = ClassifierExperiment("lenet", DataConfig.of_dataset(data))
+    assert classifier_experiment_from_flags(rest) == expected
 
 
 def test_an_unfinished_run_is_resumed_with_its_stored_settings(digits, tmp_path):

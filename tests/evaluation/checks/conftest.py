@@ -18,6 +18,7 @@ from tfdefense.classifiers import FrozenClassifier
 from tfdefense.evaluation.checks.attacked_models import AttackedModels
 from tfdefense.evaluation.checks.check import CheckEvidence
 from tfdefense.evaluation.checks.diagnostics import Diagnostics
+from tfdefense.evaluation.checks.pgd_trace import PGDRun
 from tfdefense.evaluation.checks.sizes import CheckSizes
 from tfdefense.evaluation.measurements import Measurements
 from tfdefense.evaluation.per_image_results import ResultKey
@@ -47,13 +48,23 @@ def attacked_models(run_planted, toy_model, toy_split):
 
 @pytest.fixture(scope="session")
 def diagnose(attacked_models, toy_split):
-    """Return the diagnostics of a planted purifier."""
+    """Return the diagnostics of a planted purifier; the attack of the report is PGD by default."""
 
     def diagnose(function, epsilon=EPSILON, withstood=None, steps=STEPS):
-        sizes = CheckSizes(images=24, steps=steps, draws=DRAWS)
-        return Diagnostics(attacked_models(function), toy_split, epsilon, sizes, withstood)
+        models, sizes = attacked_models(function), CheckSizes(images=24, steps=steps, draws=DRAWS)
+        if withstood is None:
+            run = PGDRun(epsilon, 4 / 3 / steps * epsilon, steps)
+            withstood = ~models.pipeline_pgd.run(toy_split, run).fooled.any(axis=0)
+        return Diagnostics(models, toy_split, epsilon, sizes, withstood)
 
     return diagnose
+
+
+@pytest.fixture
+def unbounded_diagnostics(attacked_models, toy_split):
+    """Diagnostics of a pipeline that masks gradients, in a report without an L-infinity radius."""
+    sizes = CheckSizes(images=24, steps=STEPS, draws=DRAWS)
+    return Diagnostics(attacked_models(round_without_gradient), toy_split, EPSILON, sizes)
 
 
 @pytest.fixture(scope="session")

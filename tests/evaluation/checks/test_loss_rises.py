@@ -1,5 +1,6 @@
 import pytest
 
+from tests.evaluation.checks.planted_flaws import identity
 from tfdefense.evaluation.checks.loss_rises import LOSS_RISES
 
 
@@ -7,6 +8,12 @@ def test_pipeline_with_true_gradients_passes(evidence_of, clean_diagnostics):
     result = LOSS_RISES.run(evidence_of(clean_diagnostics))
     assert result.passed
     assert "over 12 PGD steps" in result.verdict
+
+
+def test_epsilon_of_zero_is_not_checked(evidence_of, diagnose):
+    result = LOSS_RISES.run(evidence_of(diagnose(identity, epsilon=0.0)))
+    assert result.passed
+    assert result.verdict.startswith("Not checked: epsilon is 0")
 
 
 @pytest.mark.slow

@@ -35,6 +35,7 @@ def test_one_bar_has_the_passes_of_all_probes(bars):
         advance(0.5)
     progress.close()  # No check needed the square attack.
     (bar,) = bars
+    assert progress.begun == ["noise", "trace", "not planned"]
     assert bar.total == 180
     assert bar.advances == [25, 25, 50, 30, 50, "closed"]
 

@@ -9,6 +9,7 @@ from tfdefense.errors import UserError
 from tfdefense.evaluation import AttackPlan, Report
 from tfdefense.evaluation.checks.registry import CHECKS
 from tfdefense.evaluation.checks.settings import CheckSettings
+from tfdefense.evaluation.checks.sizes import PROBES
 from tfdefense.evaluation.evaluate_defense import evaluate_plan
 from tfdefense.evaluation.report.render import to_markdown
 
@@ -49,6 +50,14 @@ def test_fast_checks_leave_the_curve_out_and_are_named(evaluate_with):
     page = to_markdown(report)
     assert "They looked at 24 images, with 40 steps of PGD" in page
     assert "Left out by --checks: White box is the strongest attacker, Square finds" in page
+    assert "random perturbations" not in page
+    assert "queries of Square" not in page
+
+
+def test_a_check_without_probes_names_none(evaluate_with):
+    report = evaluate_with("label_leaking")
+    assert report.check_effort["probes"] == []
+    assert "They took" in to_markdown(report)
 
 
 @pytest.mark.slow
@@ -57,6 +66,8 @@ def test_number_of_images_can_be_fixed(evaluate_with):
     assert len(report.checks) == len(CHECKS)
     assert report.curve["n"] == report.check_effort["images"] == 12
     assert not report.check_effort["adapted"]
+    assert set(report.check_effort["probes"]) == set(PROBES) - {"suspicion"}
+    assert report.curve["classes"] == 3
     restored = Report.from_json(report.to_json())
     assert restored.check_effort == report.check_effort
     old = json.loads(report.to_json())

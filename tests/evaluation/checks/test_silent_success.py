@@ -45,9 +45,3 @@ def test_pipeline_without_a_flaw_passes(evidence_of, diagnose):
     result = SILENT_SUCCESS.run(evidence_of(diagnostics))
     assert result.passed
     assert "at a correct one for 0 of 24 images" in result.verdict
-
-
-def test_without_attacks_in_a_ball_nothing_is_checked(evidence_of, clean_diagnostics):
-    result = SILENT_SUCCESS.run(evidence_of(clean_diagnostics))
-    assert result.passed
-    assert result.verdict.startswith("Not checked: the report has no L-infinity attack")

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -6,7 +7,8 @@ from tfdefense.attacks import PGD, Square
 from tfdefense.evaluation.checks.check import CheckEvidence
 from tfdefense.evaluation.checks.inference_graph import inspect_graph
 from tfdefense.evaluation.checks.test_time_procedures import TEST_TIME_PROCEDURES
-from tfdefense.evaluation.per_image_results import ResultKey
+from tfdefense.evaluation.measurements import Measurements
+from tfdefense.evaluation.per_image_results import PerImageResults, ResultKey
 
 
 @pytest.fixture
@@ -35,6 +37,21 @@ def test_loop_with_a_declared_gradient_needs_an_attack_without_gradients(run_che
     assert "runs a loop at inference, whose gradient is declared" in failed.verdict
     assert "black_box" in failed.verdict
     assert run_check(smooth_in_a_loop, gradient, square).passed
+
+
+@pytest.mark.parametrize(
+    ("attack", "passes"), [("auto_attack", True), ("auto_attack:version=rand:seed=1", False)]
+)
+def test_autoattack_ends_with_square_only_in_its_standard_version(
+    plant, diagnose, toy_split, attack, passes
+):
+    measurements = Measurements(plant(smooth_in_a_loop), toy_split)
+    norms, gradients = np.zeros((24, 3), np.float32), np.full(24, 9, np.int32)
+    for label, threat_model in (("none", "none"), (attack, "white_box")):
+        results = PerImageResults(toy_split.labels, norms, gradients=gradients)
+        measurements.add(ResultKey("planted", label, threat_model), 0.1, results)
+    evidence = CheckEvidence(measurements, diagnose(smooth_in_a_loop), ("planted",))
+    assert TEST_TIME_PROCEDURES.run(evidence).passed == passes
 
 
 @pytest.mark.slow

@@ -59,6 +59,10 @@ def test_runs_in_directories_of_one_name_are_all_compared(report, tmp_path):
         run.path.mkdir(parents=True)
         (run.path / "report.json").write_text(report.to_json())
     assert len(compare_runs(runs).reports) == 3
+    again = RunDirectory(runs[0].path.parent / ".." / "seed0" / "mnist")
+    for path in (runs[0], again):
+        with pytest.raises(UserError, match=r"seed0/mnist: given more than once"):
+            compare_runs([runs[0], path])
     with pytest.raises(UserError, match=r"seed2/mnist: given more than once"):
         compare_runs([*runs, runs[2]])
 

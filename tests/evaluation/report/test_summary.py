@@ -4,6 +4,7 @@ import pytest
 
 from tfdefense.evaluation.checks.check import CheckResult
 from tfdefense.evaluation.detection import Detection
+from tfdefense.evaluation.report.render import to_markdown
 
 
 def with_worst_case(report, accuracy):
@@ -54,6 +55,46 @@ def test_attacks_that_do_not_fool_the_classifier_alone_are_mentioned(report):
     assert warning in with_worst_case(report, clean.accuracy).summary
 
 
+def with_unbounded_attack(report, *threat_models):
+    """Return a report with rows of an attack without a radius; no checks, and no class is frequent."""
+    rows = [
+        dataclasses.replace(row, attack="cw", epsilon=None)
+        for row in report.rows
+        if row.attack == "bim" and row.threat_model in threat_models
+    ]
+    return dataclasses.replace(report, rows=(*report.rows, *rows), checks=(), largest_class=None)
+
+
+def test_attacks_without_a_radius_have_no_part_in_the_claims(report):
+    robust = with_worst_case(report, report.row("none", "none", "none").accuracy)
+    passed = CheckResult("First", passed=True, verdict="")
+    mixed = with_unbounded_attack(robust, "white_box", "grey_box")
+    mixed = dataclasses.replace(mixed, checks=(passed,))
+    for words in (
+        "The share of images that stay correct under every attack with a radius is",
+        "At least half of the images withstand the attacks with a radius, even if",
+        "No attack with a radius fools the classifier without the defence",
+    ):
+        assert words in mixed.summary
+    assert "and under every attack of the column that has a radius." in to_markdown(mixed)
+    pure = dataclasses.replace(mixed, rows=robust.rows)
+    assert "with a radius" not in pure.summary
+    assert "and under every attack of the column." in to_markdown(pure)
+
+
+def test_attacks_without_a_radius_count_if_their_column_has_no_others(report):
+    rows = [
+        row if row.attack == "none" else dataclasses.replace(row, epsilon=None)
+        for row in report.rows
+    ]
+    rows += [
+        dataclasses.replace(row, threat_model="black_box")
+        for row in report.rows
+        if row.threat_model == "white_box"
+    ]
+    assert "under every attack is" in dataclasses.replace(report, rows=tuple(rows)).summary
+
+
 def test_refused_clean_images_are_mentioned(report):
     detection = Detection("none", "none", 0.125, 24, 0.04, 0.3, None)
     summary = dataclasses.replace(report, detections=(detection,)).summary
@@ -62,8 +103,18 @@ def test_refused_clean_images_are_mentioned(report):
 
 def test_a_defence_that_answers_one_class_is_not_called_robust(report):
     clean = report.row("apeganpp", "none", "none")
-    at_chance = dataclasses.replace(report, largest_class=clean.ci_low)
-    assert "no better than the same class for every image" in at_chance.summary
+    at_chance = dataclasses.replace(report, largest_class=clean.accuracy)
+    assert (
+        "Clean accuracy is no better than the same class for every image"
+        f" ({clean.accuracy:.1%} correct), so robustness means nothing here." in at_chance.summary
+    )
+    unknown = dataclasses.replace(report, largest_class=clean.ci_low)
+    assert "no better" not in unknown.summary
+    assert (
+        f"is not shown to be better than the same class for every image ({clean.ci_low:.1%} correct):"
+        f" its 95 % interval is [{100 * clean.ci_low:.1f}, {100 * clean.ci_high:.1f}]."
+        in unknown.summary
+    )
     above = dataclasses.replace(report, largest_class=clean.ci_low - 0.01)
-    assert "no better" not in above.summary
+    assert "better" not in above.summary
     assert "no better" not in dataclasses.replace(report, largest_class=None).summary

@@ -93,6 +93,31 @@ def test_an_interrupted_export_leaves_no_files(small_defense, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_exports_into_one_directory_do_not_mix_their_files(small_defense, tmp_path, monkeypatch):
+    """In containers that share a disk, all processes may have the number 1."""
+
+    def write_another(*_):
+        export(small_defense, tmp_path, Variant("tflite"), version=2)
+
+    monkeypatch.setattr(
+        sys.modules["tfdefense.serving.exporter.export"], "save_warmup_requests", write_another
+    )
+    first = export(small_defense, tmp_path, version=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+    assert (first / "saved_model.pb").is_file()
+    assert not (first / "model.tflite").exists()
+    names = {path.name for path in (tmp_path / "2").iterdir()}
+    assert names == {"class_names.json", "model.tflite", "model_card.md"}
+
+
+@pytest.mark.slow
+def test_other_users_may_read_an_export(small_defense, tmp_path):
+    (tmp_path / "usual").mkdir()
+    path = export(small_defense, tmp_path / "model")
+    assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 @pytest.mark.parametrize(
     ("version", "message"),
     [

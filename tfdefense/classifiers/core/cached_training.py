@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -102,14 +103,15 @@ def require_matching_run(run: RunDirectory, data: Dataset) -> None:
     stored = run.require_kind("classifier")
     require(
         data.matches(stored.settings),
-        f"{run}: is a classifier of {_format_flags(stored.settings)}; one of"
-        f" {_format_flags(data.settings())} needed.",
+        f"{run}: is a classifier of {' '.join(_data_flags(stored.settings))}; one of"
+        f" {' '.join(_data_flags(data.settings()))} needed.",
     )
-    command = (
-        f"--classifier={stored.settings.get('classifier')} --dataset={data.source} --overwrite"
-    )
+    flags = [f"--classifier={stored.settings.get('classifier')}", *_data_flags(data.settings())]
+    flags += [f"--data_dir={data.data_dir}"] if data.data_dir else []
+    command = shlex.join(["bin/train", *flags, f"--run={run.path}", "--overwrite"])
     config = _new_config(data, stored.settings)
-    stored.require_same_images(config, str(run), f"Train it again: bin/train {command}")
+    remedy = f"Train it again, with the other flags of its training if it had any: {command}"
+    stored.require_same_images(config, str(run), remedy)
 
 
 def _new_config(data: Dataset, settings: Mapping[str, Any]) -> StoredConfig:
@@ -118,11 +120,11 @@ def _new_config(data: Dataset, settings: Mapping[str, Any]) -> StoredConfig:
     return StoredConfig("classifier", settings, {"data_dir": data.data_dir, "images": images})
 
 
-def _format_flags(settings: Mapping[str, Any]) -> str:
-    """Format the settings that identify images as flags."""
+def _data_flags(settings: Mapping[str, Any]) -> list[str]:
+    """Return the flags that name the images of these settings."""
     formats = {"image_size": lambda size: "x".join(map(str, size))}
     given = {name: settings[name] for name in DATA_SETTINGS if name in settings}
-    return " ".join(f"--{name}={formats.get(name, str)(value)}" for name, value in given.items())
+    return [f"--{name}={formats.get(name, str)(value)}" for name, value in given.items()]
 
 
 def read_summary(run: RunDirectory) -> dict[str, Any] | None:

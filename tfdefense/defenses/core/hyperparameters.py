@@ -6,6 +6,10 @@ from typing import Any
 from tfdefense.errors import require
 
 SCHEDULES = ("constant", "cosine", "triangle")
+SCHEDULE_HELP = (
+    "learning rate over time: constant, cosine (to zero) or triangle (up from zero in the first 20 % of"
+    " the steps, then down to zero)"
+)
 
 
 def hyperparameter(default: Any, help: str, *, omit_default: bool = False) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tfdefense.defenses.core.generator_defense import GeneratorConfig
 from tfdefense.defenses.core.hyperparameters import (
+    SCHEDULE_HELP,
     check_fraction,
     check_learning_rate,
     check_not_negative,
@@ -89,11 +90,7 @@ class RobustPurifierConfig(InnerAttackConfig, GeneratorConfig):
         6, "number of learned thresholds that each pixel is compared with first; 0 for none"
     )
     learning_rate: float = hyperparameter(1e-3, "Adam's")
-    schedule: str = hyperparameter(
-        "cosine",
-        "learning rate over time: cosine (to zero), triangle (up from zero in the first 20 % of the"
-        " steps, then down to zero) or constant",
-    )
+    schedule: str = hyperparameter("cosine", SCHEDULE_HELP)
     weight_decay: float = hyperparameter(
         0.0,
         "share of each kernel that is subtracted per step and unit of learning rate",

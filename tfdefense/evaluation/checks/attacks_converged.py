@@ -33,4 +33,5 @@ ATTACKS_CONVERGED = Check(
     rule=f"the 95 % interval of the share of such images begins at {MAX_EXTRA_SHARE:.0%} or below",
     examine=_examine,
     probes=("more_effort",),
+    counts_missed=True,
 )

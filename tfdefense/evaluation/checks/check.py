@@ -8,6 +8,7 @@ from tfdefense.evaluation.checks.sizes import FAST_PROBES
 from tfdefense.evaluation.measurements import Measurements
 from tfdefense.utils.statistics import wilson_interval
 
+NOT_CHECKED = "Not checked: the report has no L-infinity attack with a radius."
 MAX_EXTRA_SHARE = 0.01  # Share of images that an additional attack may fool by chance.
 
 
@@ -54,6 +55,8 @@ class Check:
       rule: condition for passing, with its threshold, as the end of a sentence "It passes if ...".
       examine: returns whether the evidence passes, and the verdict.
       probes: keys of `sizes.PROBES`, the work that the check needs.
+      counts_missed: whether it counts images that L-infinity attacks of the report missed. In a report
+        without such attacks it is not checked.
     """
 
     key: str
@@ -63,6 +66,7 @@ class Check:
     rule: str
     examine: Callable[[CheckEvidence], tuple[bool, str]]
     probes: tuple[str, ...] = ()
+    counts_missed: bool = False
 
     @property
     def is_fast(self) -> bool:
@@ -71,6 +75,8 @@ class Check:
 
     def run(self, evidence: CheckEvidence) -> CheckResult:
         """Return the result of the check."""
+        if self.counts_missed and not evidence.diagnostics.has_bounded_attacks:
+            return CheckResult(self.name, passed=True, verdict=NOT_CHECKED)
         passed, verdict = self.examine(evidence)
         return CheckResult(self.name, bool(passed), verdict)
 

@@ -102,11 +102,13 @@ def _uses_gradients(measurements: Measurements, key: ResultKey) -> bool:
     return not _is_square(key.attack)
 
 
-def probe_square(evidence: CheckEvidence) -> AttackerComparison:
-    """Compare the white-box attacks with a Square attack on the images of the checks."""
+def probe_square(evidence: CheckEvidence) -> list[AttackerComparison]:
+    """Compare the white-box L-infinity attacks, if there are some, with Square on images of the checks."""
     diagnostics = evidence.diagnostics
+    if not diagnostics.has_bounded_attacks:
+        return []
     title = f"square, {diagnostics.sizes.queries:,} queries"
-    return AttackerComparison(title, diagnostics.missed_by_square, diagnostics.n)
+    return [AttackerComparison(title, diagnostics.missed_by_square, diagnostics.n)]
 
 
 def _compare(weaker: str, white_box: np.ndarray, other: np.ndarray) -> AttackerComparison:

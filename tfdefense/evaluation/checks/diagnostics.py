@@ -32,8 +32,8 @@ class Diagnostics:
       split: a few images.
       epsilon: L-infinity radius.
       sizes: effort.
-      withstood: bool [>= n], images that withstand the white-box attacks of the report with this
-        radius; None if it has none, so that PGD decides.
+      withstood: bool [>= n], images that withstand the white-box L-infinity attacks of the report;
+        None if it has none with a radius. Probes for what these attacks missed then cannot run.
 
     Attributes:
       n, num_classes: of the images.
@@ -58,16 +58,15 @@ class Diagnostics:
         self.deadline = math.inf
         self._given = withstood
 
-    @functools.cached_property
+    @property
     def withstood(self) -> np.ndarray:
-        """Images that withstand the white-box attacks of the report, bool [n]."""
-        if self._given is not None:
-            return self._given[: self.n]
-        return ~np.any(self.trace.fooled, axis=0)
+        """Images that withstand the white-box L-infinity attacks of the report, bool [n]."""
+        assert self._given is not None, "the report has no L-infinity attack with a radius"
+        return self._given[: self.n]
 
     @property
     def has_bounded_attacks(self) -> bool:
-        """True if the report has white-box attacks with this radius."""
+        """True if the report has white-box L-infinity attacks with a radius."""
         return self._given is not None
 
     @functools.cached_property

@@ -1,5 +1,6 @@
 """Check that a margin loss fools no image that cross-entropy does not."""
 
+from tfdefense.attacks import APGDDLR, APGDT, AutoAttack, Square
 from tfdefense.evaluation.checks.check import (
     MAX_EXTRA_SHARE,
     Check,
@@ -12,12 +13,15 @@ from tfdefense.evaluation.checks.check import (
 def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
     diagnostics = evidence.diagnostics
     missed = diagnostics.missed_by_margin_loss
+    # With two classes there is no DLR loss.
+    attacks = (APGDDLR(), APGDT()) if diagnostics.num_classes > 2 else (Square(), AutoAttack())
+    fitting = [each for each in attacks if each.min_classes <= diagnostics.num_classes]
     return conclude(
         passed=is_few(missed, diagnostics.n),
         finding=f"Images that withstand the attacks of this report but not PGD on the margin loss:"
         f" {missed} of {diagnostics.n:,} (2 runs of {diagnostics.sizes.steps} steps).",
         warning="The gradient of cross-entropy is lost where the pipeline is confident. Add"
-        " --attacks=apgd_dlr or --attacks=apgd_t.",
+        f" {' or '.join(f'--attacks={each.name}' for each in fitting)}.",
     )
 
 
@@ -31,4 +35,5 @@ MARGIN_LOSSES = Check(
     rule=f"the 95 % interval of the share of such images begins at {MAX_EXTRA_SHARE:.0%} or below",
     examine=_examine,
     probes=("margin_loss",),
+    counts_missed=True,
 )

@@ -70,4 +70,5 @@ OPTIMIZATION_FINISHED = Check(
     rule=f"the 95 % interval of the share of such images begins at {MAX_FALLING_SHARE:.0%} or below",
     examine=_examine,
     probes=("trace",),
+    counts_missed=True,
 )

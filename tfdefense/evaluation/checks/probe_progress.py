@@ -15,16 +15,21 @@ class ProbeProgress:
     Args:
       title: of the bar.
       passes: probe -> planned number of image passes; a probe that is not planned is not shown.
+
+    Attributes:
+      begun: names of the probes that have begun, in this order.
     """
 
     def __init__(self, title: str = "", passes: Mapping[str, float] | None = None) -> None:
         self._passes = {name: round(count) for name, count in (passes or {}).items()}
+        self.begun: list[str] = []
         total = sum(self._passes.values())
         self._bar = ProgressBar(title, total) if total else None
 
     @contextlib.contextmanager
     def probe(self, name: str) -> Iterator[Advance]:
         """Count a probe as done at the end of this context; yield a function for steps between."""
+        self.begun.append(name)
         planned, done = self._passes.pop(name, 0), 0
 
         def advance(share: float) -> None:

@@ -29,4 +29,5 @@ RANDOM_NOISE = Check(
     rule=f"the 95 % interval of the share of such images begins at {MAX_EXTRA_SHARE:.0%} or below",
     examine=_examine,
     probes=("noise",),
+    counts_missed=True,
 )

@@ -61,7 +61,7 @@ class CheckOutcome:
 
     Attributes:
       results: one per check.
-      curve: accuracy over epsilon with the keys "n" and "steps"; empty without it.
+      curve: accuracy over epsilon with the keys "n", "steps" and "classes"; empty without it.
       effort: what `report.json` stores as "check_effort": see `Report`; empty without checks.
       suspicion: quality of the output `suspicion`; empty without it.
     """
@@ -82,7 +82,8 @@ def run_report_checks(subject: CheckSubject, settings: CheckSettings) -> CheckOu
     probe = subject.suspicion if {ALL, FAST} & set(settings.names) else None
     scale = probe.scale if probe is not None else None
     extra = {"curve", "suspicion"} if scale is not None else {"curve"}
-    probes = _probes_of(checks, extra if ALL in settings.names else set())
+    needed = [each for each in checks if subject.withstood is not None or not each.counts_missed]
+    probes = _probes_of(needed, extra if ALL in settings.names else set())
     largest = _largest_sizes(subject, settings, probes)
     is_fixed = settings.images is not None or subject.measurements.defense.budget.fixed_checks
     sizes = largest
@@ -114,6 +115,7 @@ def run_report_checks(subject: CheckSubject, settings: CheckSettings) -> CheckOu
     seconds = time.monotonic() - start
     effort = {
         "checks": [check.key for check in checks],
+        "probes": [name for name in PROBES if name in diagnostics.progress.begun],
         **dataclasses.asdict(sizes) | {"curve": bool(curve)},
         "queries": sizes.queries,
         "epsilon": subject.epsilon,
@@ -121,8 +123,8 @@ def run_report_checks(subject: CheckSubject, settings: CheckSettings) -> CheckOu
         "seconds": round(seconds, 3),
         "report_seconds": round(attack_seconds + seconds, 3),
     }
-    with_sizes = {"n": diagnostics.n, "steps": sizes.steps, **curve} if curve else {}
-    return CheckOutcome(results, with_sizes, effort, suspicion)
+    facts = {"n": diagnostics.n, "steps": sizes.steps, "classes": diagnostics.num_classes}
+    return CheckOutcome(results, {**facts, **curve} if curve else {}, effort, suspicion)
 
 
 def _probes_of(checks: Sequence[Check], extra: Set[str]) -> list[str]:

@@ -13,8 +13,6 @@ from tfdefense.evaluation.checks.check import (
 
 def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
     diagnostics = evidence.diagnostics
-    if not diagnostics.has_bounded_attacks:
-        return True, "Not checked: the report has no L-infinity attack with a radius."
     on_the_way = diagnostics.trace.fooled.any(axis=0)
     returns_without = int(np.sum(on_the_way & ~diagnostics.trace.fooled[-1]))
     missed = int(np.sum(on_the_way & diagnostics.withstood))
@@ -38,4 +36,5 @@ SILENT_SUCCESS = Check(
     rule=f"the 95 % interval of the share of such images begins at {MAX_EXTRA_SHARE:.0%} or below",
     examine=_examine,
     probes=("trace",),
+    counts_missed=True,
 )

@@ -102,6 +102,10 @@ PROBES: Mapping[str, PassCount] = {
     ),
     "curve": lambda sizes, withstood: _curve_passes(sizes, withstood) if sizes.curve else Passes(),
 }
+PGD_PROBES = frozenset(PROBES) - {
+    *("noise", "square", "single_images", "repeats", "small_noise", "rounding"),
+}
+BALL_PROBES = PGD_PROBES - {"unbounded"} | {"noise", "square"}  # They look within epsilon.
 FAST_PROBES = frozenset({"trace", "single_images", "repeats", "small_noise", "rounding"})
 
 

@@ -1,6 +1,6 @@
 """Check that Square lowers robust accuracy by no more than AutoAttack tolerates."""
 
-from tfdefense.evaluation.checks.check import Check, CheckEvidence, conclude
+from tfdefense.evaluation.checks.check import NOT_CHECKED, Check, CheckEvidence, conclude
 from tfdefense.evaluation.checks.comparisons import (
     AttackerComparison,
     compare_black_box_square,
@@ -16,7 +16,9 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
     measurements, defense = evidence.measurements, evidence.pipeline_names[0]
     comparisons = compare_square(measurements, defense)
     comparisons += compare_black_box_square(measurements, defense)
-    comparisons = comparisons or [probe_square(evidence)]
+    comparisons = comparisons or probe_square(evidence)
+    if not comparisons:
+        return True, NOT_CHECKED
     return conclude(
         passed=all(each.missed / each.n <= MAX_DROP for each in comparisons),
         finding=f"Square lowers robust accuracy by {'; '.join(map(_describe, comparisons))}.",

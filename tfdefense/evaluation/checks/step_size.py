@@ -29,4 +29,5 @@ STEP_SIZE = Check(
     f" {MAX_EXTRA_SHARE:.0%} or below",
     examine=_examine,
     probes=("step_sizes",),
+    counts_missed=True,
 )

@@ -35,4 +35,5 @@ SURROGATE_TRANSFER = Check(
     rule=f"the 95 % interval of their share begins at {MAX_EXTRA_SHARE:.0%} or below",
     examine=_examine,
     probes=("surrogate",),
+    counts_missed=True,
 )

@@ -8,7 +8,7 @@ from tfdefense.evaluation.measurements import Measurements
 from tfdefense.evaluation.per_image_results import ResultKey
 from tfdefense.evaluation.threat_models import WHITE_BOX_EOT
 
-# AutoAttack ends with Square.
+# AutoAttack ends with Square, except in its version "rand".
 _WITHOUT_GRADIENTS = (Square.name, HopSkipJump.name, AutoAttack.name)
 
 
@@ -52,7 +52,8 @@ def _does_without_gradients(measurements: Measurements, key: ResultKey) -> bool:
         return False
     gradients = measurements.per_image[str(key)].gradients
     counts_none = gradients is not None and not np.any(gradients)
-    return counts_none or key.attack.split(":")[0] in _WITHOUT_GRADIENTS
+    name, *options = key.attack.split(":")
+    return counts_none or (name in _WITHOUT_GRADIENTS and "version=rand" not in options)
 
 
 TEST_TIME_PROCEDURES = Check(

@@ -2,6 +2,7 @@
 
 from tfdefense.evaluation.checks.check import (
     MAX_EXTRA_SHARE,
+    NOT_CHECKED,
     Check,
     CheckEvidence,
     conclude,
@@ -19,7 +20,9 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
     comparisons = compare_threat_models(measurements, defense)
     comparisons += compare_square(measurements, defense)
     if not {"black box", "square"} & {each.weaker for each in comparisons}:
-        comparisons.append(probe_square(evidence))
+        comparisons += probe_square(evidence)
+    if not comparisons:
+        return True, NOT_CHECKED
     return conclude(
         passed=all(is_few(each.missed, each.n) for each in comparisons),
         finding="Images that withstand the white-box attacks but not a weaker one:"

@@ -175,12 +175,14 @@ def compare_runs(runs: Sequence[RunDirectory]) -> Comparison:
         that cannot be compared.
     """
     reports: dict[str, Report] = {}
+    paths: set[Path] = set()
     for run in runs:
+        path = run.path.resolve()
+        require(path not in paths, f"--compare={run.path}: given more than once.")
+        paths.add(path)
         report = _load_report(run)
         name = report.defense
-        name = name if name not in reports else f"{name} ({run.path})"
-        require(name not in reports, f"--compare={run.path}: given more than once.")
-        reports[name] = report
+        reports[name if name not in reports else f"{name} ({run.path})"] = report
     return Comparison(reports)
 
 

@@ -42,9 +42,10 @@ class Report:
       detections: what the detector refuses; empty without a detector.
       recoveries: share of fooling images that purification recovers; "restored" in `report.json`.
       curve: accuracies "undefended", "grey_box" and "white_box" at each "epsilon", with the number of
-        images "n" and of PGD steps "steps"; empty if it was left out.
-      check_effort: what the checks did: "checks" (keys of those that ran), "images", "steps",
-        "draws", "queries", "curve" (whether it was measured), "epsilon" of their own attacks,
+        images "n", of PGD steps "steps" and of "classes"; empty if it was left out.
+      check_effort: what the checks did: "checks" (keys of those that ran), "probes" (keys of those of
+        `sizes.PROBES` that ran), "images", "steps", "draws", "queries", "curve" (whether it was
+        measured), "epsilon" of their own attacks,
         "adapted" (whether the sizes are smaller than the budget of the defence, or the curve has
         fewer radii, to save time), "seconds" and "report_seconds"; empty without checks.
       surrogates: what white-box attacks found through each surrogate gradient; empty if the defence
@@ -117,6 +118,20 @@ class Report:
         """Return the threat models with a column, in the order of `REPORTED_THREAT_MODELS`."""
         found = {row.threat_model for row in self.rows if row.defense != "none"}
         return [name for name in REPORTED_THREAT_MODELS if name in found]
+
+    @property
+    def leaves_attacks_out(self) -> bool:
+        """True if a worst case leaves attacks out: those without a radius, where others have one."""
+        attacked = [row for row in self.rows if row.attack not in ("none", "worst_case")]
+        with_radius, without = (
+            {
+                (row.defense, row.threat_model)
+                for row in attacked
+                if (row.epsilon is None) == is_none
+            }
+            for is_none in (False, True)
+        )
+        return not with_radius.isdisjoint(without)
 
     @property
     def is_randomized(self) -> bool:

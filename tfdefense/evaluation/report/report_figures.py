@@ -15,7 +15,6 @@ _MIN_RATE = 1e-4  # Left end of the logarithmic axis of the ROC curves.
 
 def save_epsilon_figure(report: Report, path: Path) -> None:
     """Draw accuracy over epsilon: undefended, grey box and white box."""
-    assert report.labels is not None
     curve = report.curve
     with figure_style():
         figure, axis = subplots(1, 1, figsize=(COLUMN, 2.4))
@@ -26,7 +25,7 @@ def save_epsilon_figure(report: Report, path: Path) -> None:
             axis.plot(
                 curve["epsilon"], curve[name], color=color, marker=marker, markersize=3, label=label
             )
-        chance = 1 / (1 + int(report.labels.max()))
+        chance = 1 / curve["classes"]
         axis.axhline(chance, color="0.6", linewidth=0.8, linestyle=":")
         axis.annotate("chance", (1, chance), ha="right", va="bottom", color="0.4")
         axis.set(xlabel="epsilon", ylabel=f"accuracy (n = {curve['n']:,})", ylim=(-0.02, 1.02))

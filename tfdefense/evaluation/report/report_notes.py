@@ -8,7 +8,7 @@ from tfdefense.classifiers.core.fingerprint import known_fingerprint
 from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.fingerprint import data_fingerprint
 from tfdefense.defenses.core.defense import Defense
-from tfdefense.evaluation.attack_plan import attack_norm, bounded_attacks
+from tfdefense.evaluation.attack_plan import attack_epsilon, attack_norm, bounded_attacks
 from tfdefense.evaluation.threat_models import ThreatModels
 
 
@@ -24,6 +24,11 @@ def report_notes(
         notes.append(
             f"The attacks have the norms {' and '.join(norms)}, each with its own radius. worst_case is"
             " over all of them."
+        )
+    without_radius = [format_attack(each) for each in attacks if attack_epsilon(each) is None]
+    if norms and without_radius:
+        notes.append(
+            f"worst_case leaves out attacks without a radius: {', '.join(without_radius)}."
         )
     if threat_models.fooled_only:
         notes.append(

@@ -1,7 +1,11 @@
 """Sections of a report page."""
 
+from collections.abc import Collection
+from typing import Any
+
 from tfdefense.evaluation.checks.check import CheckResult
 from tfdefense.evaluation.checks.registry import CHECKS
+from tfdefense.evaluation.checks.sizes import BALL_PROBES, PGD_PROBES, PROBES
 from tfdefense.evaluation.detection import Detection
 from tfdefense.evaluation.report.page import Picture, Section, Term
 from tfdefense.evaluation.report.report import Report
@@ -28,11 +32,12 @@ def accuracy_section(report: Report) -> Section:
     for name in report.threat_models():
         title = report.threat_model_title(name)
         terms.append(Term(title[0].upper() + title[1:], _COLUMN_MEANINGS[name]))
+    with_radius = " that has a radius" if report.leaves_attacks_out else ""
     terms.append(
         Term(
             "worst_case",
             "the share of images that are correct without an attack and under every attack of the"
-            " column.",
+            f" column{with_radius}.",
         )
     )
     if report.is_randomized:
@@ -138,10 +143,11 @@ def detector_section(report: Report) -> Section:
 def training_section(report: Report) -> Section:
     """Return the curves of the training."""
     row = report.white_box_worst_case(report.defense)
+    with_radius = " with a radius" if report.leaves_attacks_out else ""
     text = (
         "Losses and validation accuracies during training. The accuracies are grey-box numbers. With the"
         f" trained defence, {format_percent(row.accuracy)} of {row.n:,} test images stay correct under the"
-        " white-box attacks."
+        f" white-box attacks{with_radius}."
     )
     return Section("Training", (text,), Picture("Losses and validation accuracies", "training.png"))
 
@@ -178,12 +184,12 @@ def _effort_sentences(report: Report) -> tuple[str, ...]:
     if not effort:
         return ()
     left_out = [check.name for check in CHECKS if check.key not in effort["checks"]]
+    probes = effort.get("probes", PROBES)  # A report of an earlier version does not name them.
     sentences = [
-        f"They looked at {effort['images']:,} images, with {effort['steps']:,} steps of PGD, up to"
-        f" {effort['draws']:,} random perturbations and up to {effort['queries']:,} queries of Square,"
-        f" and took {effort['seconds']:.0f} of {effort['report_seconds']:.0f} seconds."
+        f"They{_probe_sizes(effort, probes)} took {effort['seconds']:.0f} of"
+        f" {effort['report_seconds']:.0f} seconds."
     ]
-    if "epsilon" in effort:
+    if "epsilon" in effort and BALL_PROBES.intersection(probes):
         sentences.append(f"Their own attacks are in L-infinity, epsilon {effort['epsilon']:.3g}.")
     if effort["adapted"]:
         sentences.append(
@@ -194,6 +200,20 @@ def _effort_sentences(report: Report) -> tuple[str, ...]:
     if left_out:
         sentences.append(f"Left out by --checks: {', '.join(left_out)}.")
     return (" ".join(sentences),)
+
+
+def _probe_sizes(effort: dict[str, Any], probes: Collection[str]) -> str:
+    """Return the sizes of the probes that ran, as part of a sentence; "" if none ran."""
+    if not probes:
+        return ""
+    sizes = {
+        f"{effort['steps']:,} steps of PGD": PGD_PROBES.intersection(probes),
+        f"up to {effort['draws']:,} random perturbations": "noise" in probes,
+        f"up to {effort['queries']:,} queries of Square": "square" in probes,
+    }
+    *others, last = [text for text, ran in sizes.items() if ran] or [""]
+    named = f"{', '.join(others)} and {last}" if others else last
+    return f" looked at {effort['images']:,} images{named and f', with {named},'} and"
 
 
 def _row_titles(report: Report, line: ResultRow | Detection) -> list[str]:

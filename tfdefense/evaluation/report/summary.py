@@ -34,9 +34,10 @@ def summarize(report: "Report") -> str:
         f"{format_percent(row.accuracy)} (n = {row.n:,}) if the attacker {_KNOWLEDGE[name]} ({titles[name]})"
         for name, row in rows.items()
     ]
+    attacks = "every attack with a radius" if report.leaves_attacks_out else "every attack"
     return (
         f"With {report.defense}, {format_percent(clean.accuracy)} of {clean.n:,} clean test images are"
-        f" classified correctly. The share of images that stay correct under every attack is {_joined(shares)}."
+        f" classified correctly. The share of images that stay correct under {attacks} is {_joined(shares)}."
         f" {_verdict(report, clean, rows['white_box'].accuracy)}"
         f"{_detector_sentences(report)}{_epsilon_sentence(report)}"
     )
@@ -49,19 +50,16 @@ def _epsilon_sentence(report: "Report") -> str:
     )
     if clean is None or attacked is None or attacked.accuracy < clean.accuracy:
         return ""
+    attack = "attack with a radius" if report.leaves_attacks_out else "attack"
     return (
-        " No attack fools the classifier without the defence, so this report cannot show that the"
+        f" No {attack} fools the classifier without the defence, so this report cannot show that the"
         " defence helps. Try a larger --epsilon."
     )
 
 
 def _verdict(report: "Report", clean: "ResultRow", white_box_accuracy: float) -> str:
     if report.largest_class is not None and clean.ci_low <= report.largest_class:
-        return (
-            "This is no better than the same class for every image"
-            f" ({format_percent(report.largest_class)} correct), so robustness means nothing here. Train the"
-            " defence longer, or choose another."
-        )
+        return _one_class_sentences(clean, report.largest_class)
     if white_box_accuracy < _STOPPED_SHARE:
         return "The defence does not stop an attacker who knows it."
     if report.failed_checks:
@@ -71,7 +69,25 @@ def _verdict(report: "Report", clean: "ResultRow", white_box_accuracy: float) ->
         )
     if not report.checks:
         return "No checks ran, so these attacks may be too weak."
-    return "At least half of the images withstand these attacks, even if the attacker knows the defence."
+    attacks = "the attacks with a radius" if report.leaves_attacks_out else "these attacks"
+    return (
+        f"At least half of the images withstand {attacks}, even if the attacker knows the defence."
+    )
+
+
+def _one_class_sentences(clean: "ResultRow", largest_class: float) -> str:
+    """Return a warning that clean accuracy may be no better than that of one class for every image."""
+    one_class = f"the same class for every image ({format_percent(largest_class)} correct)"
+    if clean.accuracy <= largest_class:
+        return (
+            f"Clean accuracy is no better than {one_class}, so robustness means nothing here. Train the"
+            " defence longer, or choose another."
+        )
+    return (
+        f"Clean accuracy is not shown to be better than {one_class}: its 95 % interval is"
+        f" [{100 * clean.ci_low:.1f}, {100 * clean.ci_high:.1f}]. Evaluate more images, or train the"
+        " defence longer."
+    )
 
 
 def _detector_sentences(report: "Report") -> str:

@@ -1,8 +1,8 @@
 """Export of a defence and its classifier as one numbered model version."""
 
 import dataclasses
-import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import keras
@@ -12,7 +12,11 @@ from tfdefense.errors import UserError, require
 from tfdefense.serving.exporter.model_card import ModelContents, model_card
 from tfdefense.serving.exporter.model_facts import ModelFacts
 from tfdefense.serving.exporter.operations import graph_requirements, signature_operations
-from tfdefense.serving.exporter.output_directory import remove_abandoned, version_directory
+from tfdefense.serving.exporter.output_directory import (
+    PARTIAL_PREFIX,
+    remove_abandoned,
+    version_directory,
+)
 from tfdefense.serving.exporter.saved_model import write_saved_model
 from tfdefense.serving.exporter.signatures import Signatures
 from tfdefense.serving.exporter.tflite import write_tflite
@@ -68,12 +72,15 @@ def export(
     )
     directory = Path(directory)
     final = version_directory(directory, version, variant.format)
-    partial = directory / f"partial-{os.getpid()}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         remove_abandoned(directory)
         if facts.validation_images is not None:
             signatures.calibrate(facts.validation_images)
+        # A unique name: processes in two containers that share a disk may have the same number.
+        scratch = tempfile.mkdtemp(prefix=PARTIAL_PREFIX, dir=directory)
+        # Only this user may read `scratch`; a server may be another user.
+        partial = Path(scratch) / final.name
         try:
             if variant.format == "tflite":
                 write_tflite(signatures, partial, class_names, variant.precision)
@@ -100,7 +107,7 @@ def export(
             partial.rename(final)
             skip_trial(final)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
         raise UserError(f"--output={directory}: cannot be written ({error.strerror}).") from error
     return final

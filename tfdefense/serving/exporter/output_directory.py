@@ -14,6 +14,7 @@ from tfdefense.serving.core.model_directory import (
     list_versions,
 )
 
+PARTIAL_PREFIX = "partial-"
 _FILES = {"saved_model": SAVED_MODEL_FILE, "tflite": TFLITE_FILE}
 _ABANDONED_SECONDS = 24 * 3600
 
@@ -78,6 +79,6 @@ def require_no_links(directory: Path) -> None:
 
 def remove_abandoned(directory: Path) -> None:
     """Remove the partial directories of killed exports: those older than a day."""
-    for partial in directory.glob("partial-*"):
+    for partial in directory.glob(f"{PARTIAL_PREFIX}*"):
         if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
             shutil.rmtree(partial, ignore_errors=True)

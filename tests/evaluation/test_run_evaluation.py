@@ -1,0 +1,42 @@
+"""A killed evaluation: which report a run directory then has."""
+
+import pytest
+
+from tfdefense.data import Dataset
+from tfdefense.evaluation import run_evaluation
+from tfdefense.evaluation.protocol import EvaluationConfig
+from tfdefense.evaluation.run_evaluation import evaluate_run, load_finished_report
+from tfdefense.training.run_directory import RunDirectory
+
+CONFIG = EvaluationConfig(attacks=("fgsm",), images=4, white_box_images=4, checks=("none",))
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.fixture
+def evaluate_and_kill(report, bit_depth, toy_split, tmp_path, monkeypatch):
+    """Return a run with an old report after an evaluation that was killed in a function."""
+
+    def evaluate_and_kill(function):
+        def kill(*_):
+            raise KilledError
+
+        monkeypatch.setattr(run_evaluation, function, kill)
+        run, data = RunDirectory(tmp_path), Dataset("toy", toy_split, toy_split, toy_split)
+        (tmp_path / "report.json").write_text(report.to_json())
+        with pytest.raises(KilledError):
+            evaluate_run(run, bit_depth, data, CONFIG, tmp_path / "runs")
+        return run
+
+    return evaluate_and_kill
+
+
+@pytest.mark.parametrize(
+    ("killed_in", "has_report"),
+    [("evaluate_plan", True), ("save_gallery", False), ("save_report", False)],
+)
+def test_an_old_report_does_not_stay_next_to_new_files(evaluate_and_kill, killed_in, has_report):
+    run = evaluate_and_kill(killed_in)
+    assert (load_finished_report(run, None) is not None) == has_report
