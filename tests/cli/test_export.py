@@ -1,11 +1,12 @@
 """bin/export: versions of a run."""
 
-import sys
+import dataclasses
 
 import pytest
 
 from tfdefense.cli.main import main
 from tfdefense.errors import UserError
+from tfdefense.experiments.inputs import DataConfig
 from tfdefense.serving import open_model
 
 
@@ -30,7 +31,7 @@ def test_without_its_images_a_run_is_exported_without_suspicion(run, tmp_path, c
         downloads.append(download)
         raise UserError("--dataset=digits: gone.")
 
-    monkeypatch.setattr(sys.modules["tfdefense.experiments.export"], "load_dataset", fail)
+    monkeypatch.setattr(DataConfig, "load_dataset", fail)
     for flag in ("--data_dir=elsewhere", "--precision=float16"):
         assert main(["export", f"--run={run}", f"--output={tmp_path / 'no'}", flag]) == 2
         assert "--dataset=digits: gone." in capsys.readouterr().err
@@ -39,3 +40,21 @@ def test_without_its_images_a_run_is_exported_without_suspicion(run, tmp_path, c
     printed = capsys.readouterr().out
     assert "The output suspicion is left out: its validation images cannot be loaded." in printed
     assert not open_model(tmp_path / "model").has_suspicion
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["export", "evaluate", "certify", "attack"])
+def test_a_run_whose_training_images_have_changed_is_refused(
+    run, tmp_path, capsys, monkeypatch, command
+):
+    load = DataConfig.load_dataset
+
+    def load_fewer(*arguments, **options):
+        dataset = load(*arguments, **options)
+        return dataclasses.replace(dataset, train=dataset.train.take(100))
+
+    monkeypatch.setattr(DataConfig, "load_dataset", load_fewer)
+    flags = {"export": [f"--output={tmp_path / 'model'}"], "attack": ["--attack=fgsm"]}
+    assert main([command, f"--run={run}", *flags.get(command, [])]) == 2
+    assert "was trained on other images: those of digits have changed" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()

@@ -127,7 +127,7 @@ def test_a_run_of_images_that_have_changed_is_refused(plain, toy_split, tmp_path
         UserError, match=r"was trained on other images: those of npz:.* have changed"
     ):
         train_defense(config, run=run)
-    with pytest.raises(UserError, match=r"have changed since\. .*bin/train --run=.* --overwrite"):
+    with pytest.raises(UserError, match=r"have changed since, .*bin/train --run=.* --overwrite"):
         load_dataset(run)
     assert state(run) == before
     write(4)

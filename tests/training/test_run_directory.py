@@ -79,7 +79,7 @@ def test_a_directory_whose_creation_was_killed_is_used(tmp_path):
 
 
 def test_overwrite_keeps_a_link_its_directory_and_the_lock(tmp_path):
-    """A directory that is a mount point can as little be deleted as a link by `rmtree`."""
+    """`rmtree` can delete neither a mount point nor a link."""
     (tmp_path / "disk").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "disk")
     run = RunDirectory(tmp_path / "run")

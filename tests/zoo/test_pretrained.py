@@ -112,6 +112,7 @@ def test_an_error_names_damaged_files(saved, toy_model, damage):
 GREY_BOX = {
     "mnist": [FGSM(epsilon=0.3), BIM(epsilon=0.3)],
     "gtsrb": [BIM(epsilon=8 / 255)],
+    "cifar10": [BIM(epsilon=8 / 255)],
 }
 
 
@@ -180,9 +181,9 @@ def test_the_robust_purifier_withstands_white_box_pgd_and_apegan_pp_does_not(fir
     assert robust_accuracy("apeganpp/mnist/mnist_cnn") < 0.5
 
 
-def test_the_zoo_has_less_than_10_megabytes():
-    assert sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file()) < 10_000_000
+def test_the_zoo_has_less_than_14_megabytes():
+    assert sum(path.stat().st_size for path in MODELS.rglob("*") if path.is_file()) < 14_000_000
 
 
-def test_the_robust_purifiers_have_less_than_6_megabytes():
-    assert sum(path.stat().st_size for path in MODELS.glob("robust_purifier/**/*.npz")) < 6_000_000
+def test_the_robust_purifiers_have_little_more_than_6_megabytes():
+    assert sum(path.stat().st_size for path in MODELS.glob("robust_purifier/**/*.npz")) < 6_100_000

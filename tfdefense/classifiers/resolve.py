@@ -62,7 +62,7 @@ class ClassifierReference:
 
     @property
     def distinct_name(self) -> str:
-        """`name`, and for a classifier from a path a hash of its settings: others may have its name."""
+        """Name for a directory: `name`, plus a hash of the settings if the classifier is from a path."""
         if self.path is None:
             return self.name
         return f"{self.name}-{hash_settings(self.settings)[:8]}"

@@ -22,11 +22,13 @@ def print_report(report: Report) -> None:
         print("\nSuspicion:")
         _print_table(suspicion_table(report), suspicion_sentences(report))
     print_failures(report)
-    if not report.checks:
+    ran = len(report.run_checks)
+    if ran == 0:
         print("No checks ran.")
         return
-    passed = len(report.checks) - len(report.failed_checks)
-    print(f"{passed} of {len(report.checks)} checks passed.")
+    skipped = len(report.checks) - ran
+    rest = f" {skipped} could not run." if skipped else ""
+    print(f"{ran - len(report.failed_checks)} of {ran} checks passed.{rest}")
 
 
 def _print_table(table: Sequence[Sequence[str]], sentences: Sequence[str]) -> None:

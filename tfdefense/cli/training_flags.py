@@ -70,7 +70,7 @@ def add_training_flags(flags: CommandFlags) -> None:
         int,
         "Images in a step, over all replicas (default: 128, or fewer if the images are large; 32 of"
         " apeganpp with fewer than 5,000 training images; 256 of the classifier cifar_cnn in colour;"
-        " with the optimizer sgd, no more than a 32nd of the training images or, if that is less, 16).",
+        " with the optimizer sgd, at most 1/32 of the training images, but at least 16).",
     )
     flags.add(
         "how", "seed", int, "Seed of initial weights, order of data and random draws (default: 0)."

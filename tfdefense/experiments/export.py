@@ -9,7 +9,7 @@ from tfdefense.errors import UserError, require
 from tfdefense.evaluation import Report
 from tfdefense.evaluation.pipelines import name_without_detector
 from tfdefense.evaluation.run_evaluation import load_finished_report
-from tfdefense.experiments.load import load_dataset, load_defense, load_experiment
+from tfdefense.experiments.load import load_defense, load_experiment, require_training_images
 from tfdefense.serving import ModelFacts, Variant, export
 from tfdefense.serving.exporter.output_directory import version_directory
 from tfdefense.training.run_directory import RunDirectory
@@ -56,8 +56,9 @@ def export_run(
 
 def _load_images(run: RunDirectory, data_dir: str | None, *, is_needed: bool) -> Dataset | None:
     """Load the dataset of a run; return None if it is neither needed nor given nor on disk."""
+    stored = load_experiment(run)
     try:
-        return load_dataset(run, data_dir, download=is_needed)
+        dataset = stored.config.data.load_dataset(data_dir or stored.data_dir, download=is_needed)
     except UserError as error:
         if is_needed or data_dir is not None:
             raise
@@ -65,6 +66,8 @@ def _load_images(run: RunDirectory, data_dir: str | None, *, is_needed: bool) ->
             f"The output suspicion is left out: its validation images cannot be loaded. {error}"
         )
         return None
+    require_training_images(run, stored, dataset)
+    return dataset
 
 
 def _load_own_report(run: RunDirectory, defense: Defense) -> Report | None:

@@ -53,8 +53,8 @@ class StoredExperiment:
       data_dir: where TFDS found the dataset; None for its default, or for another source.
       class_names: the K names, or none.
       image_shape: (H, W, C) of the dataset; empty in runs of 0.2.0.
-      images: `sampled_fingerprint` of the training images; None in runs of 0.2.0, and in those that
-        Python made from images of its own.
+      images: `sampled_fingerprint` of the training images; None in runs of 0.2.0 and in those that
+        `fit(run=...)` made.
       steps: number of steps of the training; 0 for a defence that does not learn.
     """
 
@@ -171,15 +171,15 @@ def load_dataset(
 
 
 def require_training_images(run: RunDirectory, stored: StoredExperiment, dataset: Dataset) -> None:
-    """Raise `UserError` if the defence of a run learned from other images than those of `dataset`.
+    """Raise `UserError` if a run was trained on other images than those of `dataset`.
 
-    Then other images are drawn for testing too, and some of them may be among those it learned from.
+    The test images then differ too, and the training may have seen some of them.
     """
     training, train = stored.config.training, dataset.train
     if training is not None and training.train_images is not None:
         train = train.take(training.train_images)
     require(
         stored.images in (None, sampled_fingerprint(train)),
-        f"{run}: was trained on other images: those of {dataset.source} have changed since. Give the same"
-        f" images, or train it again: bin/train --run={run.path} --overwrite and its flags.",
+        f"{run}: was trained on other images: those of {dataset.source} have changed since, or this computer decodes them differently."
+        f" Give the same images, or train it again: bin/train --run={run.path} --overwrite and its flags.",
     )

@@ -240,7 +240,7 @@ def _identified_training(
 def _identified_run(directory: InputDirectory) -> InputDirectory:
     """Return the run of a trained defence under its name and a hash of its settings.
 
-    One that `config.json` names may be gone: a resumed training needs it no more.
+    One that `config.json` names may be gone: a resumed training no longer needs it.
     """
     run = RunDirectory(directory.path, "init_run")
     if directory.identity and not run.exists():

@@ -123,8 +123,8 @@ def _train_planned(
       evaluation: evaluation whose time is estimated before the defence is trained; None if there is
         none to come.
     """
-    is_resumed = has_checkpoint(plan.run.path) and not context.overwrite
-    initial = None if is_resumed else _load_initial_defense(plan)
+    is_new = multi_worker.any_worker(not has_checkpoint(plan.run.path))
+    initial = _load_initial_defense(plan) if is_new or context.overwrite else None
     create_run(plan, context)
     require_original_files(plan.run)
     defense = plan.config.defense.build(plan.run.load_classifier())

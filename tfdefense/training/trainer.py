@@ -100,7 +100,7 @@ class Trainer:
         Raises:
           WorkFailedError: a scalar is not finite, or the disk is full. The last good checkpoint is
             kept.
-          PreemptedError: SIGTERM arrived, even after the last step. The state is saved.
+          PreemptedError: SIGTERM arrived, even after the last step. With a directory, the state is saved.
         """
         image_count = len(next(iter(arrays.values())))
         total_steps = self.config.total_steps(image_count)

@@ -68,7 +68,7 @@ def lock_directory(directory: Path, flag: str) -> bool:
         os.close(handle)
         return lock_directory(directory, flag)
     _held[file] = handle
-    # The file may be shared with a copy of the directory by hard links, or be somebody's file.
+    # The file may be shared with a copy of the directory by hard links, or be another file of the user.
     if status.st_nlink == 1:
         # If the disk is full, the lock works, but its file does not contain the process ID.
         with contextlib.suppress(OSError):

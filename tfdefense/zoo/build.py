@@ -119,7 +119,7 @@ def _make_card(pretrained: Pretrained, report: Report, facts: _TrainingFacts) ->
         "- Weights are stored in float16. On clean test images they give the class of the float32"
         f" weights {facts.agreement} times.",
         f"- Versions: {', '.join(f'{key} {value}' for key, value in package_versions().items())}.",
-        *([f"- {facts.data_note}"] if facts.data_note else []),
+        *([f"- {facts.data_note}"] if facts.data_note not in ("", *report.notes) else []),
         "",
     ]
     return "\n".join(wrapped for line in lines for wrapped in _wrap_line(line))

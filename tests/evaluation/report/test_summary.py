@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from tfdefense.evaluation.checks.check import CheckResult
+from tfdefense.cli.printing import print_report
+from tfdefense.evaluation.checks.check import NOT_CHECKED, CheckResult
 from tfdefense.evaluation.detection import Detection
 from tfdefense.evaluation.report.render import to_markdown
 
@@ -33,6 +34,30 @@ def test_verdict_follows_white_box_accuracy_and_checks(report, accuracy, second_
         with_worst_case(report, accuracy), checks=checks, largest_class=None
     )
     assert verdict in changed.summary
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "summary", "printed"),
+    [
+        (
+            ["", "", NOT_CHECKED],
+            "Most checks could not run",
+            "2 of 2 checks passed. 1 could not run.",
+        ),
+        (["", "Not checked: a"], "At least half", "1 of 1 checks passed. 1 could not run."),
+        (["Not checked: a"], "No checks ran, so these attacks may be too weak.", "No checks ran."),
+    ],
+)
+def test_a_check_that_could_not_run_has_not_passed(report, capsys, verdicts, summary, printed):
+    checks = tuple(
+        CheckResult(str(number), passed=True, verdict=each) for number, each in enumerate(verdicts)
+    )
+    changed = with_worst_case(report, 0.5)
+    changed = dataclasses.replace(changed, checks=checks, largest_class=None)
+    assert summary in changed.summary
+    print_report(changed)
+    assert capsys.readouterr().out.endswith(f"{printed}\n")
+    assert to_markdown(changed).count("✓") == verdicts.count("")
 
 
 def test_summary_has_clean_accuracy_and_both_robust_accuracies(report):

@@ -42,6 +42,11 @@ class CheckResult:
     passed: bool
     verdict: str
 
+    @property
+    def ran(self) -> bool:
+        """True if the report had what the check needs."""
+        return not self.verdict.startswith("Not checked")
+
 
 @dataclasses.dataclass(frozen=True)
 class Check:

@@ -84,6 +84,8 @@ def run_report_checks(subject: CheckSubject, settings: CheckSettings) -> CheckOu
     extra = {"curve", "suspicion"} if scale is not None else {"curve"}
     needed = [each for each in checks if subject.withstood is not None or not each.counts_missed]
     probes = _probes_of(needed, extra if ALL in settings.names else set())
+    if subject.withstood is None:  # See `probe_square`.
+        probes = [each for each in probes if each != "square"]
     largest = _largest_sizes(subject, settings, probes)
     is_fixed = settings.images is not None or subject.measurements.defense.budget.fixed_checks
     sizes = largest

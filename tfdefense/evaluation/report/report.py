@@ -110,6 +110,11 @@ class Report:
         return [check for check in self.checks if not check.passed]
 
     @property
+    def run_checks(self) -> list[CheckResult]:
+        """The checks that ran; the others lacked what they need."""
+        return [check for check in self.checks if check.ran]
+
+    @property
     def summary(self) -> str:
         """The result in a few plain sentences."""
         return summarize(self)

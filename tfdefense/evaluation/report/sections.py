@@ -155,7 +155,7 @@ def training_section(report: Report) -> Section:
 def check_section(report: Report) -> Section:
     """Return the results of the checks, and the question, rule and source of each."""
     table = [["check", "result", "finding"]]
-    table += [[check.name, "✓" if check.passed else "✗", check.verdict] for check in report.checks]
+    table += [[check.name, _mark(check), check.verdict] for check in report.checks]
     shown = {check.name for check in report.checks}
     terms = tuple(
         Term(check.name, f"{check.question} It passes if {check.rule} ({check.source}).")
@@ -164,6 +164,12 @@ def check_section(report: Report) -> Section:
     )
     text = "These checks look for signs that the attacks of this report are too weak."
     return Section("Checks", (text, *_effort_sentences(report)), table=table, terms=terms)
+
+
+def _mark(check: CheckResult) -> str:
+    if not check.ran:
+        return "-"
+    return "✓" if check.passed else "✗"
 
 
 def origin_section(report: Report) -> Section:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from tfdefense.evaluation.checks.check import NOT_CHECKED
 from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES, WHITE_BOXES
 from tfdefense.utils.tables import format_percent
 
@@ -64,11 +65,16 @@ def _verdict(report: "Report", clean: "ResultRow", white_box_accuracy: float) ->
         return "The defence does not stop an attacker who knows it."
     if report.failed_checks:
         return (
-            f"{len(report.failed_checks)} of {len(report.checks)} checks failed, so the true robustness is"
-            " unknown."
+            f"{len(report.failed_checks)} of {len(report.run_checks)} checks failed, so the true robustness"
+            " is unknown."
         )
-    if not report.checks:
+    if not report.run_checks:
         return "No checks ran, so these attacks may be too weak."
+    if any(check.verdict == NOT_CHECKED for check in report.checks):
+        return (
+            "Most checks could not run, so these attacks may be too weak. Add an L-infinity attack with a"
+            " radius, such as --attacks=apgd_ce."
+        )
     attacks = "the attacks with a radius" if report.leaves_attacks_out else "these attacks"
     return (
         f"At least half of the images withstand {attacks}, even if the attacker knows the defence."
