@@ -9,7 +9,12 @@ from tfdefense.errors import UserError, require
 from tfdefense.evaluation import Report
 from tfdefense.evaluation.pipelines import name_without_detector
 from tfdefense.evaluation.run_evaluation import load_finished_report
-from tfdefense.experiments.load import load_defense, load_experiment, require_training_images
+from tfdefense.experiments.load import (
+    StoredExperiment,
+    load_defense,
+    load_experiment,
+    require_training_images,
+)
 from tfdefense.serving import ModelFacts, Variant, export
 from tfdefense.serving.exporter.output_directory import version_directory
 from tfdefense.training.run_directory import RunDirectory
@@ -43,20 +48,21 @@ def export_run(
     variant = variant or Variant()
     # The place is checked before models are loaded, which takes longer.
     version_directory(Path(output), version, variant.format)
-    defense, names = load_defense(run), load_experiment(run).class_names
+    defense, stored = load_defense(run), load_experiment(run)
     report = _load_own_report(run, defense)
-    dataset = _load_images(run, data_dir, is_needed=not variant.is_plain)
-    facts = ModelFacts(names, report)
+    dataset = _load_images(run, stored, data_dir, is_needed=not variant.is_plain)
+    facts = ModelFacts(stored.class_names, report)
     if dataset is not None:
         _require_fitting_images(run, defense, dataset.validation)
         test = None if variant.is_plain else dataset.test
-        facts = ModelFacts(names, report, test, dataset.validation)
+        facts = ModelFacts(stored.class_names, report, test, dataset.validation)
     return export(defense, output, variant, version, facts)
 
 
-def _load_images(run: RunDirectory, data_dir: str | None, *, is_needed: bool) -> Dataset | None:
+def _load_images(
+    run: RunDirectory, stored: StoredExperiment, data_dir: str | None, *, is_needed: bool
+) -> Dataset | None:
     """Load the dataset of a run; return None if it is neither needed nor given nor on disk."""
-    stored = load_experiment(run)
     try:
         dataset = stored.config.data.load_dataset(data_dir or stored.data_dir, download=is_needed)
     except UserError as error:

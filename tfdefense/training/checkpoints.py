@@ -15,6 +15,8 @@ from tfdefense.utils import cluster
 from tfdefense.utils.computer_failures import COMPUTER_FAILURES
 from tfdefense.utils.progress import print_line
 
+_DIRECTORY = "checkpoints"  # In the run directory.
+
 
 class Checkpoints:
     """Checkpoints of named objects, with the training step and the time spent.
@@ -40,7 +42,7 @@ class Checkpoints:
         self._manager = None
         self._saved_at = time.monotonic()
         if directory is not None:
-            path = Path(directory) / "checkpoints"
+            path = Path(directory) / _DIRECTORY
             arguments = self._checkpoint, str(path), keep
             try:
                 self._manager = tf.train.CheckpointManager(*arguments)
@@ -106,12 +108,7 @@ class Checkpoints:
         """Return the checkpoints by their files, because TensorFlow's own list may be lost."""
         if self._manager is None:
             return []
-        directory = Path(self._manager.directory)
-        found = {
-            step: path.with_suffix("")
-            for path in directory.glob("ckpt-*.index")
-            if (step := _step(path)) is not None
-        }
+        found = _find_checkpoints(Path(self._manager.directory))
         return [found[step] for step in sorted(found, reverse=True)]
 
     def save(self, step: int, *, min_interval: float = 0.0, force: bool = False) -> None:
@@ -147,7 +144,16 @@ class Checkpoints:
 
 def has_checkpoint(run: Path) -> bool:
     """Return whether a run directory holds a checkpoint."""
-    return any(_step(each) is not None for each in (run / "checkpoints").glob("ckpt-*.index"))
+    return bool(_find_checkpoints(run / _DIRECTORY))
+
+
+def _find_checkpoints(directory: Path) -> dict[int, Path]:
+    """Return step -> checkpoint, without suffix."""
+    return {
+        step: path.with_suffix("")
+        for path in directory.glob("ckpt-*.index")
+        if (step := _step(path)) is not None
+    }
 
 
 def _step(index: Path) -> int | None:

@@ -8,7 +8,8 @@ from tfdefense.evaluation.checks.sizes import FAST_PROBES
 from tfdefense.evaluation.measurements import Measurements
 from tfdefense.utils.statistics import wilson_interval
 
-NOT_CHECKED = "Not checked: the report has no L-infinity attack with a radius."
+_NOT_CHECKED = "Not checked: "
+NOT_CHECKED = f"{_NOT_CHECKED}the report has no L-infinity attack with a radius."
 MAX_EXTRA_SHARE = 0.01  # Share of images that an additional attack may fool by chance.
 
 
@@ -45,7 +46,7 @@ class CheckResult:
     @property
     def ran(self) -> bool:
         """True if the report had what the check needs."""
-        return not self.verdict.startswith("Not checked")
+        return not self.verdict.startswith(_NOT_CHECKED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +93,11 @@ def is_few(count: int, n: int) -> bool:
     True if the lower end of the 95 % Wilson interval of the share is at most `MAX_EXTRA_SHARE`.
     """
     return wilson_interval(count, n)[0] <= MAX_EXTRA_SHARE
+
+
+def not_checked(reason: str) -> tuple[bool, str]:
+    """Return the result of a check that cannot run."""
+    return True, f"{_NOT_CHECKED}{reason}"
 
 
 def conclude(*, passed: bool, finding: str, warning: str) -> tuple[bool, str]:

@@ -1,6 +1,6 @@
 """Check that no attack increases accuracy."""
 
-from tfdefense.evaluation.checks.check import Check, CheckEvidence
+from tfdefense.evaluation.checks.check import Check, CheckEvidence, not_checked
 from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES
 from tfdefense.utils.tables import format_percent
 
@@ -8,8 +8,8 @@ from tfdefense.utils.tables import format_percent
 def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
     measurements, defense = evidence.measurements, evidence.pipeline_names[0]
     if any(results.excess is not None for results in measurements.per_image.values()):
-        return True, (
-            "Not checked: the defence has a detector, and a refused image counts as correct only if it"
+        return not_checked(
+            "the defence has a detector, and a refused image counts as correct only if it"
             " is attacked."
         )
     clean, *attacked = (row for row in measurements.rows if row.defense == defense)

@@ -1,6 +1,6 @@
 """Check that gradient ascent increases the loss."""
 
-from tfdefense.evaluation.checks.check import Check, CheckEvidence, conclude
+from tfdefense.evaluation.checks.check import Check, CheckEvidence, conclude, not_checked
 
 MIN_RISE = 1e-3
 MIN_SHARE_OF_HIGHEST = 0.9
@@ -8,7 +8,7 @@ MIN_SHARE_OF_HIGHEST = 0.9
 
 def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
     if evidence.diagnostics.epsilon == 0:
-        return True, "Not checked: epsilon is 0, so PGD cannot move an image."
+        return not_checked("epsilon is 0, so PGD cannot move an image.")
     losses = evidence.diagnostics.trace.losses.mean(axis=1)
     first, last, highest = losses[0], losses[-1], losses.max()
     return conclude(
