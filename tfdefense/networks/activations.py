@@ -1,4 +1,4 @@
-"""Leaky ReLU without the cost of its second derivative, which is zero."""
+"""Activations with faster gradients than those of TensorFlow."""
 
 import tensorflow as tf
 
@@ -22,3 +22,37 @@ def leaky_relu(features: tf.Tensor) -> tf.Tensor:
         )
 
     return tf.nn.leaky_relu(features, LEAKY_SLOPE), gradient
+
+
+def silu(features: tf.Tensor) -> tf.Tensor:
+    """Return x sigmoid(x), with its gradient as one compiled operation where that is possible.
+
+    TensorFlow's gradient has six operations, and in bfloat16 their memory traffic took half of the
+    training step of a robust purifier. XLA compiles them to one. That needs bfloat16 and the CPU as
+    the only device: XLA cannot compile for two logical CPU devices, and float32 networks are also
+    attacked, with batches of changing size that XLA would compile one by one.
+
+    Args:
+      features: floating point, any shape; the result has the same shape and dtype.
+    """
+    is_alone = len(tf.config.list_logical_devices()) == 1 and tf.test.is_built_with_xla()
+    if features.dtype != tf.bfloat16 or not is_alone:
+        return tf.nn.silu(features)
+    return _silu_bfloat16(features)
+
+
+@tf.custom_gradient
+def _silu_bfloat16(features: tf.Tensor) -> tf.Tensor:
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        return _silu_gradient(features, upstream)
+
+    return tf.nn.silu(features), gradient
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _silu_gradient(features: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    # In float32 inside: the compiled loop is twice as fast so, and rounds once.
+    values = tf.cast(features, tf.float32)
+    gate = tf.sigmoid(values)
+    slope = gate * (1.0 + values * (1.0 - gate))
+    return tf.cast(slope * tf.cast(upstream, tf.float32), features.dtype)

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdefense.networks.activations import silu
 from tfdefense.networks.padding import BatchShape, pad_to_multiple, padded_shape
 from tfdefense.networks.upcast import upcast_bfloat16
 
@@ -50,7 +51,7 @@ class ResidualBlock(keras.layers.Layer):
     def call(self, features: tf.Tensor) -> tf.Tensor:
         residual = features
         for convolution in self.convolutions:
-            residual = convolution(tf.nn.silu(residual))
+            residual = convolution(silu(residual))
         return features + self.gain(residual)
 
     def compute_output_shape(self, input_shape: BatchShape) -> BatchShape:
@@ -139,15 +140,15 @@ class ResidualUNet(keras.Model):
         skips = []
         for level, blocks in enumerate(self.residual):
             if level:
-                hidden = self.down[level - 1](tf.nn.silu(hidden))
+                hidden = self.down[level - 1](silu(hidden))
             for block in blocks:
                 hidden = block(hidden)
             skips.append(hidden)
-        deepest = tf.reduce_mean(upcast_bfloat16(tf.nn.silu(hidden)), axis=[1, 2])
+        deepest = tf.reduce_mean(upcast_bfloat16(silu(hidden)), axis=[1, 2])
         for up, join, skip in zip(self.up, self.join, reversed(skips[:-1]), strict=True):
-            hidden = tf.concat([up(tf.nn.silu(hidden)), skip], axis=-1)
-            hidden = join(tf.nn.silu(hidden))
-        purified = tf.sigmoid(upcast_bfloat16(self.last(tf.nn.silu(hidden))))
+            hidden = tf.concat([up(silu(hidden)), skip], axis=-1)
+            hidden = join(silu(hidden))
+        purified = tf.sigmoid(upcast_bfloat16(self.last(silu(hidden))))
         return purified[:, :height, :width, :], deepest
 
     def get_config(self) -> dict[str, Any]:
