@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfdefense.classifiers import CLASSIFIERS, ClassifierConfig, ClassifierTraining
 from tfdefense.data.core.dataset import Dataset, Split
 from tfdefense.defenses import DEFENSES
+from tfdefense.defenses.core.robust_purifier_config import COLOR_RECIPE
 from tfdefense.training import LoopConfig, Trainer
 
 BATCH, IMAGES, INNER_STEPS = 128, 1_024, 5
@@ -107,10 +108,19 @@ def make_classifier(name):
 
 
 def make_robust_purifier(name):
-    """Return the training of a robust purifier before CIFAR-CNN against five steps of PGD."""
+    """Return the training of a robust purifier before CIFAR-CNN.
+
+    Args:
+      name: `robust_purifier`, against five steps of PGD, or `color_purifier`, with
+        `--recipe=color`.
+    """
     shape = (32, 32, 3)
     classifier = CLASSIFIERS.get("cifar_cnn").build(shape, 10)
-    defense = DEFENSES.get(name)(classifier, inner_attack="pgd", inner_steps=INNER_STEPS)
+    settings, steps = {"inner_attack": "pgd", "inner_steps": INNER_STEPS}, INNER_STEPS
+    if name == "color_purifier":
+        settings, steps = {**COLOR_RECIPE}, 1
+        settings.pop("epochs")
+    defense = DEFENSES.get("robust_purifier")(classifier, **settings)
     defense.prepare(steps=_STEPS)
     draws = np.random.default_rng(0)
     arrays = {
@@ -119,7 +129,7 @@ def make_robust_purifier(name):
     }
     purifier_cost = count_multiplications(defense.generator, shape)
     # Each inner step: forward and input gradient. The update: the weight gradient in addition.
-    passes = 2 * INNER_STEPS + 2
+    passes = 2 * steps + 2
     multiplications = passes * (purifier_cost + count_multiplications(classifier, shape))
     return [defense.generator], 2 * (multiplications + purifier_cost), defense, arrays
 
@@ -131,6 +141,7 @@ TRAININGS = {
     "cifar_cnn": make_classifier,
     "resnet18": make_classifier,
     "robust_purifier": make_robust_purifier,
+    "color_purifier": make_robust_purifier,
 }
 
 

@@ -17,18 +17,22 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # As `tfdefense` sets it, if it comes first.
 
 import keras
+import tensorflow as tf
 from our_training import BATCH, TRAININGS, OurTraining
 
+from tfdefense.networks import residual_unet
 from tfdefense.training.averaging_optimizers import AveragingAdam
 
 ALL = "all"
-PARTS = ("fused_batch_norm", "folded_batch_norm", "patch_products", "adam")
+PARTS = ("fused_batch_norm", "folded_batch_norm", "patch_products", "adam", "silu")
 
 
 def without(part):
     """Return a context in which the training step is compiled without a part."""
     if part == "adam":
         return mock.patch.object(AveragingAdam, "update_step", keras.optimizers.Adam.update_step)
+    if part == "silu":
+        return mock.patch.object(residual_unet, "silu", tf.nn.silu)
     if part == ALL:
         return contextlib.nullcontext()
     context = f"tfdefense.training.trainer.use_{part}"

@@ -25,20 +25,20 @@ def leaky_relu(features: tf.Tensor) -> tf.Tensor:
 
 
 def silu(features: tf.Tensor) -> tf.Tensor:
-    """Return x sigmoid(x), with its gradient as one compiled operation where that is possible.
+    """Return x sigmoid(x), whose gradient is one operation in bfloat16 on the CPU.
 
-    TensorFlow's gradient has six operations, and in bfloat16 their memory traffic took half of the
-    training step of a robust purifier. XLA compiles them to one. That needs bfloat16 and the CPU as
-    the only device: XLA cannot compile for two logical CPU devices, and float32 networks are also
-    attacked, with batches of changing size that XLA would compile one by one.
+    TensorFlow's gradient has six operations, each bound by memory; in bfloat16 they took half of the
+    training step of a robust purifier (`benchmarks/step_parts.py`). XLA compiles them to one.
+    Networks in float32 are also attacked, with batches of changing size, and XLA would compile for
+    each size.
 
     Args:
       features: floating point, any shape; the result has the same shape and dtype.
     """
-    is_alone = len(tf.config.list_logical_devices()) == 1 and tf.test.is_built_with_xla()
-    if features.dtype != tf.bfloat16 or not is_alone:
-        return tf.nn.silu(features)
-    return _silu_bfloat16(features)
+    is_compiled = tf.test.is_built_with_xla() and not tf.config.list_logical_devices("GPU")
+    if features.dtype == tf.bfloat16 and is_compiled:
+        return _silu_bfloat16(features)
+    return tf.nn.silu(features)
 
 
 @tf.custom_gradient
