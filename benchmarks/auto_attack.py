@@ -5,6 +5,8 @@
     bin/train --dataset=gtsrb --image_size=32 --classifier=lenet --data_dir=DIR
     .venv/bin/python benchmarks/auto_attack.py --data_dir=DIR --dataset=gtsrb --run=runs/gtsrb-lenet \
       --norm=l2 --epsilon=0.3
+    .venv/bin/python benchmarks/auto_attack.py --data_dir=DIR --epsilon=0.3 \
+      --pretrained=robust_purifier/mnist/mnist_cnn --surrogate=softplus_0.3
 
 Both libraries run the standard with their own defaults: 100 steps, nine target classes, 5,000
 queries. They attack the same correctly classified test images, one after the other, the original in
@@ -18,10 +20,13 @@ points for the standard. Random starts differ.
 With --results, finished results are kept. A comparison can then be run in pieces: --part names the
 parts, --side one of the libraries. Delete a result to measure it again. --peer_python names the
 Python of another environment that has PyTorch.
+
+With --pretrained, both attack a purifier of the package and its frozen classifier together. If the
+purifier has thresholds, both use the gradient of --surrogate alone. Before each attack, logits and
+input gradients of both networks are compared; --networks_only stops after that.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import subprocess
@@ -34,100 +39,44 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from auto_attack_task import BATCH, load_task, predict
+
+from tfdefense.attacks import make_attack
+from tfdefense.networks.pixel_thresholds import SURROGATES
+from tfdefense.utils.package_versions import package_versions
 
 PARTS = ("apgd_ce", "apgd_t", "fab_t", "square", "standard")
 ALLOWED_POINTS = {part: 0.4 if part == "standard" else 1.0 for part in PARTS}
-ZOO = Path(__file__).parents[1] / "tfdefense/zoo/models/apeganpp/mnist"
-BATCH = 250  # The default of the original.
-SETTINGS = ("activation", "padding", "strides", "pool_size", "epsilon")
+ZOO = Path(__file__).parents[1] / "tfdefense/zoo/models/apeganpp/mnist/mnist_cnn"
 
 
-class Task:
-    """A classifier, correctly classified test images, and a ball, also as a file for the peer."""
+def our_attack(task, part):
+    """Return our attack of a part."""
+    name = "auto_attack" if part == "standard" else part
+    extra = {"rescale_schedule": False} if part == "square" else {}
+    return make_attack(name, epsilon=task.epsilon, norm=task.norm, **extra)
 
-    def __init__(self, arguments):
-        import tensorflow as tf
 
-        import tfdefense
-        from tfdefense.training.run_directory import RunDirectory
-
-        tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
-        tf.config.threading.set_inter_op_parallelism_threads(arguments.threads)
-        self.model = RunDirectory(arguments.run).load_classifier()
-        self.norm, self.epsilon = arguments.norm, arguments.epsilon
-        size = tuple(self.model.input_shape[1:3])
-        test = tfdefense.data.load(arguments.dataset, arguments.data_dir, image_size=size).test
-        test = test.take(4 * arguments.images)
-        logits = self.model.predict(test.images, batch_size=BATCH, verbose=0)
-        right = np.flatnonzero(np.argmax(logits, 1) == test.labels)[: arguments.images]
-        if len(right) < arguments.images:
-            sys.exit(f"--images: {arguments.images} given, {len(right)} are classified correctly.")
-        self.images, self.labels = test.images[right], test.labels[right]
-        self.arrays = {
-            "settings": json.dumps(
-                {"norm": self.norm, "epsilon": self.epsilon, "layers": list_layers(self.model)}
-            ),
-            "images": self.images,
-            "labels": self.labels,
-            "logits": logits[right],
-            **{f"weight_{i}": weight for i, weight in enumerate(self.model.get_weights())},
-        }
-
-    def fingerprint(self):
-        """Return a hash of everything that a result depends on, except the attack."""
-        contents = hashlib.sha256()
-        for name, array in self.arrays.items():
-            contents.update(name.encode() + np.asarray(array).tobytes())
-        return contents.hexdigest()[:12]
-
-    def our_attack(self, part):
-        """Return our attack of a part."""
-        from tfdefense.attacks import make_attack
-
-        name = "auto_attack" if part == "standard" else part
-        extra = {"rescale_schedule": False} if part == "square" else {}
-        return make_attack(name, epsilon=self.epsilon, norm=self.norm, **extra)
-
-    def run_ours(self, part):
-        """Attack with one of our attacks; return accuracy, seconds and the largest norm."""
-        from tfdefense.utils.package_versions import package_versions
-
-        attack = self.our_attack(part)
-        started, started_cpu = time.perf_counter(), time.process_time()
+def run_ours(task, part):
+    """Attack with one of our attacks; return accuracy, seconds and the largest norm."""
+    attack, count = our_attack(task, part), len(task.images)
+    batches = [slice(first, first + BATCH) for first in range(0, count, BATCH)]
+    started, started_cpu = time.perf_counter(), time.process_time()
+    with task.surrogates():
         adversarial = np.concatenate(
-            [
-                attack(
-                    self.model,
-                    self.images[first : first + BATCH],
-                    self.labels[first : first + BATCH],
-                )
-                for first in range(0, len(self.images), BATCH)
-            ]
+            [attack(task.model, task.images[batch], task.labels[batch]) for batch in batches]
         )
-        found = {
-            "seconds": round(time.perf_counter() - started, 1),
-            "cpu_seconds": round(time.process_time() - started_cpu, 1),
-        }
-        predicted = np.argmax(self.model.predict(adversarial, batch_size=BATCH, verbose=0), 1)
-        found["accuracy"] = float(np.mean(predicted == self.labels))
-        order = np.inf if self.norm == "linf" else 2
-        change = (adversarial - self.images).reshape(len(self.images), -1)
-        found["largest_norm"] = float(np.linalg.norm(change, order, axis=1).max())
-        found["versions"] = package_versions()
-        return found
-
-
-def list_layers(model):
-    """Return the class name, the settings and the number of weights of each layer of a chain."""
-    return [
-        (
-            type(layer).__name__,
-            {name: layer.get_config().get(name) for name in SETTINGS},
-            len(layer.weights),
-        )
-        for layer in model.layers
-        if type(layer).__name__ != "InputLayer"
-    ]
+    found = {
+        "seconds": round(time.perf_counter() - started, 1),
+        "cpu_seconds": round(time.process_time() - started_cpu, 1),
+    }
+    predicted = np.argmax(predict(task.model, adversarial), 1)
+    found["accuracy"] = float(np.mean(predicted == task.labels))
+    order = np.inf if task.norm == "linf" else 2
+    change = (adversarial - task.images).reshape(count, -1)
+    found["largest_norm"] = float(np.linalg.norm(change, order, axis=1).max())
+    found["versions"] = package_versions()
+    return found
 
 
 def run_peer(task, part, arguments):
@@ -135,7 +84,7 @@ def run_peer(task, part, arguments):
     environment = os.environ | {"OMP_NUM_THREADS": str(arguments.threads)}
     with tempfile.TemporaryDirectory() as directory:
         arrays, result = Path(directory) / "task.npz", Path(directory) / "result.json"
-        np.savez(arrays, **task.arrays)
+        task.save(arrays)
         program = Path(__file__).with_name("auto_attack_peer.py")
         command = [arguments.peer_python, program, arrays, part, result]
         subprocess.run(command, check=True, env=environment)
@@ -159,11 +108,11 @@ def compare_part(task, part, arguments):
     """Return the results of both libraries for one part, and their differences."""
     runs = {
         "peer": lambda: run_peer(task, part, arguments),
-        "ours": lambda: task.run_ours(part),
+        "ours": lambda: run_ours(task, part),
     }
     found = {}
     for side, run in runs.items():
-        revision = f"-{task.our_attack(part).revision}" if side == "ours" else ""
+        revision = f"-{our_attack(task, part).revision}" if side == "ours" else ""
         path = arguments.results and Path(arguments.results) / (
             f"{arguments.dataset}-{arguments.norm}-{part}-{side}-{task.fingerprint()}{revision}.json"
         )
@@ -188,10 +137,17 @@ def compare_part(task, part, arguments):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--dataset", help="default: mnist")
     parser.add_argument("--data_dir", default=os.environ.get("TFDS_DATA_DIR"))
+    parser.add_argument("--run", help=f"directory with classifier.keras (default: {ZOO})")
     parser.add_argument(
-        "--run", default=str(ZOO / "mnist_cnn"), help="directory with classifier.keras"
+        "--pretrained", help="purifier of the package before its classifier, in place of --run"
+    )
+    parser.add_argument(
+        "--surrogate", choices=SURROGATES.names, help="gradient of its thresholds (default: leaky)"
+    )
+    parser.add_argument(
+        "--networks_only", action="store_true", help="compare logits and gradients, do not attack"
     )
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--norm", default="linf", choices=("linf", "l2"))
@@ -205,12 +161,27 @@ def parse_arguments():
     parser.add_argument(
         "--peer_python", default=sys.executable, help="Python that has torch and pyautoattack"
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.pretrained is not None:
+        for name in ("dataset", "run"):
+            if getattr(arguments, name) is not None:
+                parser.error(f"--{name}: --pretrained has its own. Leave it out.")
+        arguments.dataset = arguments.pretrained.partition("/")[2].partition("/")[0]
+    arguments.dataset, arguments.run = arguments.dataset or "mnist", arguments.run or str(ZOO)
+    return arguments
 
 
 def main():
     arguments = parse_arguments()
-    task = Task(arguments)
+    task = load_task(arguments)
+    if arguments.networks_only:
+        found = run_peer(task, "none", arguments)["differences"]
+        print(
+            f"Largest difference of logits {found['logits']:.1e}, and of input gradients"
+            f" {found['gradients']:.1e} of the largest of their image."
+        )
+        print(json.dumps({"benchmark": "auto_attack", "networks": task.name, "differences": found}))
+        return
     found = {part: compare_part(task, part, arguments) for part in arguments.part or PARTS}
     found = {part: result for part, result in found.items() if result is not None}
     apart = [part for part, result in found.items() if abs(result["points"]) > ALLOWED_POINTS[part]]
@@ -219,7 +190,9 @@ def main():
             {
                 "benchmark": "auto_attack",
                 "dataset": arguments.dataset,
-                "classifier": task.model.name,
+                "classifier": task.name,
+                "purifier": arguments.pretrained,
+                "surrogate": task.surrogate,
                 "unit": f"s for {arguments.images} images, {arguments.norm} epsilon {arguments.epsilon}",
                 **{
                     side: {part: result[side]["cpu_seconds"] for part, result in found.items()}

@@ -4,6 +4,8 @@
 
 The attack is `pyautoattack.AutoAttack(version="standard")` with no parameter changed. For one part,
 `attacks_to_run` names that part alone, as `run_standard_evaluation_individual` of that library does.
+Before the attack, logits and input gradients are compared with those of the task. The part "none"
+only compares them, and does not need pyautoattack.
 """
 
 import importlib.metadata
@@ -14,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pyautoattack import AutoAttack
 from torch import nn
+from torch_purifiers import build_purifier
 
 # Part -> attacks of the standard; None leaves all four, in the standard's order.
 PARTS = {
@@ -26,7 +28,8 @@ PARTS = {
     "standard": None,
 }
 ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "linear": nn.Identity}
-LARGEST_LOGIT_DIFFERENCE = 1e-3
+LARGEST_LOGIT_DIFFERENCE = 1e-4
+LARGEST_GRADIENT_DIFFERENCE = 1e-3  # Relative to the largest gradient of the image.
 
 
 class FlattenChannelsLast(nn.Module):
@@ -83,18 +86,47 @@ def make_modules(kind, settings, weights):
     return [module, *activation]
 
 
-def main():
-    task, part, result = sys.argv[1:]
-    arrays = np.load(task)
+def load_network(arrays):
+    """Return the network of a task, [N, C, H, W] -> logits, and its settings."""
     settings = json.loads(str(arrays["settings"]))
     count = sum(count for *_, count in settings["layers"])
     weights = [arrays[f"weight_{index}"] for index in range(count)]
     network = build_network(settings["layers"], weights)
-    images = torch.tensor(arrays["images"]).permute(0, 3, 1, 2).contiguous()
-    labels = torch.tensor(arrays["labels"]).long()
+    if "purifier" in settings:
+        prefix = "purifier/"
+        weights = {
+            name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)
+        }
+        network = nn.Sequential(build_purifier(settings["purifier"], weights), network)
+    return network.eval().requires_grad_(requires_grad=False), settings
+
+
+def compare_networks(network, arrays):
+    """Return the largest difference of logits, and of input gradients relative to their image.
+
+    The gradients are those of a weighted sum of the logits.
+    """
+    images = channels_first(arrays["images"])
     with torch.no_grad():
-        difference = np.abs(network(images).numpy() - arrays["logits"]).max()
-    assert difference < LARGEST_LOGIT_DIFFERENCE, f"the networks differ by {difference}"
+        logits = np.abs(network(images).numpy() - arrays["logits"]).max()
+    expected = channels_first(arrays["gradients"])
+    few = images[: len(expected)].clone().requires_grad_(requires_grad=True)
+    total = (torch.tensor(arrays["logit_weights"]) * network(few)).sum()
+    (found,) = torch.autograd.grad(total, few)
+    largest = expected.abs().amax((1, 2, 3))
+    gradients = ((found - expected).abs().amax((1, 2, 3)) / largest).max()
+    return {"logits": float(logits), "gradients": float(gradients)}
+
+
+def channels_first(images):
+    return torch.tensor(images).permute(0, 3, 1, 2).contiguous()
+
+
+def attack_network(network, arrays, settings, part):
+    """Run one part of the original; return accuracy, seconds and the largest norm."""
+    from pyautoattack import AutoAttack
+
+    images, labels = channels_first(arrays["images"]), torch.tensor(arrays["labels"]).long()
     norm = {"linf": "Linf", "l2": "L2"}[settings["norm"]]
     attack = AutoAttack(network, norm=norm, eps=settings["epsilon"], version="standard", seed=0)
     if PARTS[part] is not None:
@@ -112,7 +144,18 @@ def main():
     found["largest_norm"] = float(np.linalg.norm(change, order, axis=1).max())
     packages = ("torch", "pyautoattack")
     found["versions"] = {name: importlib.metadata.version(name) for name in packages}
-    Path(result).write_text(json.dumps(found))
+    return found
+
+
+def main():
+    task, part, result = sys.argv[1:]
+    arrays = np.load(task)
+    network, settings = load_network(arrays)
+    differences = compare_networks(network, arrays)
+    assert differences["logits"] < LARGEST_LOGIT_DIFFERENCE, differences
+    assert differences["gradients"] < LARGEST_GRADIENT_DIFFERENCE, differences
+    found = {} if part == "none" else attack_network(network, arrays, settings, part)
+    Path(result).write_text(json.dumps({**found, "differences": differences}))
 
 
 if __name__ == "__main__":

@@ -116,10 +116,12 @@ def make_robust_purifier(name):
     """
     shape = (32, 32, 3)
     classifier = CLASSIFIERS.get("cifar_cnn").build(shape, 10)
-    settings, steps = {"inner_attack": "pgd", "inner_steps": INNER_STEPS}, INNER_STEPS
     if name == "color_purifier":
-        settings, steps = {**COLOR_RECIPE}, 1
-        settings.pop("epochs")
+        steps = 1
+        settings = {key: value for key, value in COLOR_RECIPE.items() if key != "epochs"}
+    else:
+        steps = INNER_STEPS
+        settings = {"inner_attack": "pgd", "inner_steps": steps}
     defense = DEFENSES.get("robust_purifier")(classifier, **settings)
     defense.prepare(steps=_STEPS)
     draws = np.random.default_rng(0)

@@ -5,6 +5,7 @@ import sys
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch_training import serve
 
 INNER_STEPS = 5
@@ -50,6 +51,18 @@ def resnet18():
     ]
     head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
     return nn.Sequential(*normalized_convolution(3, 64), nn.ReLU(), *blocks, *head)
+
+
+def frozen_cifar_cnn():
+    """Return CIFAR-CNN with its normalisation inside the convolutions, as ours has it when frozen."""
+    layers = list(cifar_cnn().eval().requires_grad_(requires_grad=False))
+    fused = []
+    for layer in layers:
+        if isinstance(layer, nn.BatchNorm2d):
+            fused.append(fuse_conv_bn_eval(fused.pop(), layer))
+        else:
+            fused.append(layer)
+    return nn.Sequential(*fused)
 
 
 class ClassifierTraining:
@@ -108,8 +121,8 @@ class RobustTraining:
 
     def __init__(self, setting):
         self.autocast = setting.autocast
-        frozen = cifar_cnn().eval().requires_grad_(requires_grad=False)
-        self.purifier, self.classifier = setting.place(Purifier()), setting.place(frozen)
+        self.purifier = setting.place(Purifier())
+        self.classifier = setting.place(frozen_cifar_cnn())
         self.networks = (self.purifier,)
         self.optimizer = torch.optim.Adam(self.purifier.parameters(), 1e-3, fused=True)
         self.clean = setting.images(self.BATCH, 3, 32, 32)

@@ -6,7 +6,7 @@ import sys
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch_color_step import EPSILON, cifar_cnn
+from torch_color_step import EPSILON, frozen_cifar_cnn
 from torch_training import serve
 
 WIDTHS, BLOCKS = (32, 64, 128, 128), (0, 2, 1, 1)
@@ -61,8 +61,8 @@ class ResidualTraining:
 
     def __init__(self, setting):
         self.autocast = setting.autocast
-        frozen = cifar_cnn().eval().requires_grad_(requires_grad=False)
-        self.purifier, self.classifier = setting.place(ResidualUNet()), setting.place(frozen)
+        self.purifier = setting.place(ResidualUNet())
+        self.classifier = setting.place(frozen_cifar_cnn())
         self.head = nn.Linear(WIDTHS[-1], CLASSES)
         self.networks = (self.purifier,)
         self.weights = [*self.purifier.parameters()]

@@ -6,10 +6,10 @@
 
 Both train the same networks with the same losses, batch 128, on the CPU: purifiers on 28x28x1
 (`apeganpp`, `cgan`), all others on 32x32x3. They run in turn, so that a change in the speed of the
-machine affects both. Ours runs in float32 and bfloat16. The peer first runs in
-every setting: memory format, precision (autocast), eager or compiled. The fastest in float32 and
-the fastest of all take part in the rounds. Ratios are of the same round. The share is relative to
-the rate of TensorFlow's forward convolutions in the same precision. The last line is one JSON object.
+machine affects both. Ours runs in float32 and bfloat16. The peer first runs in every setting:
+memory format, precision (autocast), eager or compiled. The fastest in float32 and the fastest of
+all take part in the rounds. Ratios are of the same round. The share is relative to the rate of
+TensorFlow's forward convolutions in the same precision. The last line is one JSON object.
 """
 
 import argparse

@@ -300,6 +300,13 @@ def test_no_image_costs_more_than_the_largest_cost(attack, run, victim_images):
     assert np.asarray(result.queries).max() <= cost.gradients + cost.predictions
 
 
+@pytest.mark.parametrize("attack", ALL, ids=repr)
+def test_the_typical_cost_is_not_above_the_largest(attack):
+    for shape, classes in (((28, 28, 1), 10), ((32, 32, 3), 2)):
+        largest = attack.largest_cost(shape, classes).in_gradients
+        assert 0 < attack.typical_cost(shape, classes) <= largest
+
+
 @pytest.mark.parametrize("name", ATTACKS.names())
 def test_every_registered_attack_knows_its_largest_cost(name):
     attack = make_attack(name)

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -91,6 +92,37 @@ def test_images_are_certified_and_certification_is_resumed(run, tmp_path, capsys
     assert main(four) == 0
     assert rows(growing) == complete
     assert json.loads((growing / "certified.json").read_text())["n"] == 4
+
+
+@pytest.mark.slow
+def test_a_run_in_colour_by_the_recipe_is_certified(tmp_path, capsys):
+    """With the generator of the recipe, small, and with augmentation and bfloat16."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (48, 16, 16, 3), np.uint8)
+    np.savez(tmp_path / "toy.npz", images=images, labels=np.arange(48) % 3)
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((16, 16, 3)), keras.layers.Flatten(), keras.layers.Dense(3)]
+    keras.Sequential(layers).save(tmp_path / "toy.keras")
+    flags = {
+        "recipe": "color",
+        "widths": (4, 8, 8, 8),
+        "epochs": 1,
+        "batch_size": 8,
+        "augmentation": "shift",
+        "mirror": True,
+        "mixed_precision": "bfloat16",
+    }
+    train(tmp_path / "run", defense="denoised_smoothing", **flags)
+    settings = RunDirectory(tmp_path / "run").read_config().settings
+    chosen = {"generator": "residual_unet", "blocks": [0, 2, 1, 1], "schedule": "triangle"}
+    assert {name: settings[name] for name in chosen} == chosen
+    few = ["--images=3", "--estimation_samples=30", "--selection_samples=10"]
+    assert main(["certify", f"--run={tmp_path / 'run'}", *few]) == 0
+    assert "n=3" in capsys.readouterr().out
+    found = rows(tmp_path / "run" / "certified")
+    assert [row["image"] for row in found] == list("012")
+    for row in found:
+        assert (float(row["radius"]) == 0) == (row["class"] == "-1")
 
 
 def assert_refused(flags, message, capsys):

@@ -4,12 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 from tfdefense.cli.main import main
 from tfdefense.evaluation.checks.registry import CHECKS
 from tfdefense.evaluation.threat_models import THREAT_MODELS
+from tfdefense.zoo.pretrained import MODELS
 
 
 @pytest.mark.slow
@@ -137,10 +139,58 @@ def test_pretrained_has_its_own_inputs(capsys):
     for flags, message in (
         ([f"--pretrained={name}", "--run=runs/x"], "--run given too"),
         ([f"--pretrained={name}", "--dataset=digits"], "--dataset: --pretrained has its own"),
+        ([f"--pretrained={name}", "--input_range=0,255"], "--input_range: needs --classifier"),
+        ([f"--pretrained={name}", "--classifier=lenett"], "Did you mean 'lenet'?"),
         (["--pretrained=robust"], "unknown purifier 'robust'"),
     ):
         assert main(["evaluate", *flags]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_pretrained_purifier_is_put_in_front_of_another_classifier(
+    shared_data, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    name = "robust_purifier/mnist/mnist_cnn"
+    other = MODELS / "apeganpp/mnist/lenet/classifier.keras"
+    few = ["--attacks=fgsm", "--surrogates=leaky", "--images=50", "--white_box_images=4"]
+    flags = [f"--pretrained={name}", f"--data_dir={shared_data}", *few, "--checks=none"]
+    assert main(["evaluate", *flags, f"--classifier={other}"]) == 0
+    place = Path("runs/pretrained-robust_purifier-mnist-mnist_cnn")
+    assert not (place / "report.json").exists()
+    (report,) = place.glob("guarding-classifier-????????/report.json")
+    rows = json.loads(report.read_text())["rows"]
+    assert {row["classifier"] for row in rows} == {"classifier"}
+    assert {row["defense"]: row["trained_with"] for row in rows} == {
+        "none": "none",
+        "robust_purifier": "mnist_cnn",
+    }
+    undefended = next(row for row in rows if row["defense"] == "none" and row["attack"] == "fgsm")
+    defended = next(row for row in rows if row["threat_model"] == "grey_box")
+    assert undefended["accuracy"] < 0.2
+    assert defended["accuracy"] > 0.5
+
+
+@pytest.mark.slow
+def test_a_pretrained_purifier_is_not_put_in_front_of_a_classifier_of_other_images(
+    shared_data, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    name = "robust_purifier/mnist/mnist_cnn"
+    flags = [f"--pretrained={name}", f"--data_dir={shared_data}", "--classifier=other.keras"]
+    needed = f"--pretrained={name} needs a classifier of images (28, 28, 1) with 10 classes."
+    for shape, classes, message in (
+        ((8, 8, 3), 10, "takes images of (8, 8, 3), the data has (28, 28, 1)."),
+        ((28, 28, 1), 7, "gives 7 classes, the data has 10."),
+    ):
+        layers = [keras.layers.Flatten(), keras.layers.Dense(classes)]
+        keras.Sequential([keras.Input(shape), *layers]).save("other.keras")
+        assert main(["evaluate", *flags]) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert f"--classifier=other.keras: {message}" in line
+        assert line.endswith(needed)
+    assert not list(Path().glob("runs/pretrained-*"))
 
 
 @pytest.mark.slow

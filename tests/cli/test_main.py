@@ -78,7 +78,27 @@ BAD = [
     (["train", "--classifier=lenet", "--optimizer=sdg"], "Did you mean 'sgd'"),
     (
         ["train", "--classifier=lenet", "--batch_size=5000"],
-        "--batch_size=5000: digits has 1,257 training images; 1 to 1,257",
+        "--batch_size=5000: more than the 1,257 training images of digits; 1 to 1,257",
+    ),
+    (
+        ["train", "--defense=apegan", "--batch_size=5000"],
+        "--batch_size=5000: more than the 1,257 training images of digits; 1 to 1,257",
+    ),
+    (
+        ["train", "--defense=apegan", "--batch_size=200", "--train_images=100"],
+        "--batch_size=200: more than the 100 training images of digits; 1 to 100",
+    ),
+    (
+        ["train", "--defense=apegan", "--pairs=runs,runs", "--pair_weights=1,2,3"],
+        "--pair_weights=1,2,3: 3 weights for the 2 directories of --pairs",
+    ),
+    (
+        ["train", "--defense=apegan", "--pairs=runs,runs", "--pair_weights=1,x"],
+        "--pair_weights=1,x: numbers separated by commas are needed",
+    ),
+    (
+        ["train", "--defense=apegan", "--pairs=runs,runs", "--pair_weights="],
+        "--pair_weights=: 0 weights for the 2 directories of --pairs",
     ),
     (["train", "--classifier=lenet", "--mirror"], "a mirrored image of digits has another class"),
     (["train", "--classifier=lenet", "--average=1"], "--average=1.0: a number in [0, 1)"),

@@ -15,9 +15,9 @@ from tfdefense.training import Replica
 SMALL = {"widths": (4, 8), "learning_rate": 1e-2}
 
 
-@pytest.mark.parametrize("objective", ["stability", "label"])
-def test_a_step_is_the_papers(toy_model, toy_split, objective):
-    given = {**SMALL, "objective": objective, "mse_weight": 0.3, "sigma": 0.4}
+@pytest.mark.parametrize(("objective", "clip"), [("stability", 0.0), ("label", 0.01)])
+def test_a_step_is_the_papers(toy_model, toy_split, objective, clip):
+    given = {**SMALL, "objective": objective, "mse_weight": 0.3, "sigma": 0.4, "clip": clip}
     ours, textbook = (DenoisedSmoothing(toy_model, seed=3, **given) for _ in range(2))
     ours.prepare(10), textbook.prepare(10)
     batch = {"clean": tf.constant(toy_split.images), "labels": tf.constant(toy_split.labels)}
@@ -31,11 +31,22 @@ def test_a_step_is_the_papers(toy_model, toy_split, objective):
         loss = tf.reduce_mean(losses)
         loss += 0.3 * tf.reduce_mean(tf.square(denoised - batch["clean"]))
     variables = textbook.generator.trainable_variables
-    textbook.generator_optimizer.apply(tape.gradient(loss, variables), variables)
+    gradients = tape.gradient(loss, variables)
+    if clip:
+        gradients, norm = tf.clip_by_global_norm(gradients, clip)
+        assert norm > 2 * clip
+    textbook.generator_optimizer.apply(gradients, variables)
     np.testing.assert_allclose(scalars["loss"], loss, rtol=1e-5)
     assert_same_variables(
         ours.generator_optimizer, textbook.generator_optimizer, rtol=2e-3, atol=1e-6
     )
+
+
+def test_weight_decay_is_that_of_the_optimizer(toy_model):
+    decaying, plain = (DenoisedSmoothing(toy_model, **SMALL, weight_decay=w) for w in (0.5, 0.0))
+    decaying.prepare(10), plain.prepare(10)
+    assert decaying.generator_optimizer.weight_decay == 0.5
+    assert plain.generator_optimizer.weight_decay is None
 
 
 @pytest.mark.parametrize("draw", [None, 7])
@@ -112,6 +123,10 @@ def test_the_exported_model_certifies(trained, toy_split, tmp_path):
         ({"objective": "stabilty"}, "Did you mean 'stability'"),
         ({"widths": (0, 4)}, "--widths=0,4"),
         ({"mse_weight": -1.0}, "--mse_weight=-1.0"),
+        ({"weight_decay": -1.0}, "--weight_decay=-1.0"),
+        ({"clip": -1.0}, "--clip=-1.0"),
+        ({"generator": "residal_unet"}, "Did you mean 'residual_unet'"),
+        ({"generator": "residual_unet", "blocks": (1,)}, "--blocks=1: 3 numbers"),
     ],
 )
 def test_an_error_names_the_bad_hyperparameter(toy_model, given, message):

@@ -127,6 +127,7 @@ def test_settings_of_schema_1_stay_as_they_are(case, tmp_path):
     rng = np.random.default_rng(0)
     images = (rng.random((120, 8, 8, 3)) * 255).astype(np.uint8)
     np.savez(tmp_path / "small.npz", images=images, labels=np.arange(120) % 4)
+    source = case["given"].get("dataset", "").removeprefix("npz:")
     text = json.dumps(case).replace("SMALL", str(tmp_path / "small.npz"))
     case = json.loads(text)
     flags = {
@@ -134,7 +135,8 @@ def test_settings_of_schema_1_stay_as_they_are(case, tmp_path):
         for name, value in case["given"].items()
     }
     for length in ("epochs", "batch_size"):  # Their defaults may change from version to version.
-        if length in case["settings"]:
+        # New trainings may not be given a batch of more images than there are.
+        if length in case["settings"] and ("SMALL", length) != (source, "batch_size"):
             flags.setdefault(length, case["settings"][length])
     plan = plan_training(experiment_from_flags(flags))
     assert plan.run.path == Path("runs") / case["run"]
@@ -234,6 +236,36 @@ def test_flags_replace_the_values_of_a_resumed_run():
     assert pairs.init_run == InputDirectory("c")
 
 
+WEIGHTED = {"defense": "apegan", "pairs": ["a", "b"], "epochs": 2, "batch_size": 8}
+
+
+def test_weights_of_pairs_are_stored_and_read_back():
+    config = experiment_from_flags({**WEIGHTED, "pair_weights": (2.0, 1.0), "classifier": "lenet"})
+    settings = config.to_settings()
+    assert settings["pair_weights"] == [2.0, 1.0]
+    paths = {"pairs": ["a", "b"]}
+    text = StoredConfig("defense", settings, paths).to_json()
+    stored = ExperimentConfig.from_stored(StoredConfig.from_json(text, Path("x")))
+    assert stored.training.pair_weights == (2.0, 1.0)
+    assert experiment_from_flags({}, stored).to_settings() == settings
+    changed = experiment_from_flags({"pair_weights": (1.0, 3.0)}, stored)
+    assert changed.to_settings()["pair_weights"] == [1.0, 3.0]
+    with pytest.raises(UserError, match="2 weights for the 3 directories"):
+        experiment_from_flags({"pairs": ["a", "b", "c"]}, stored)
+
+
+def test_a_run_without_the_paths_of_its_pairs_opens_without_weights():
+    flags = {**WEIGHTED, "pair_weights": (2.0, 1.0), "classifier": "lenet"}
+    assert read_back(experiment_from_flags(flags)).training.pair_weights is None
+
+
+@pytest.mark.parametrize("given", [{}, {"pair_weights": (1.0, 1.0)}, {"pair_weights": (0.3, 0.3)}])
+def test_equal_weights_of_pairs_are_not_stored(given):
+    config = experiment_from_flags({**WEIGHTED, **given})
+    assert config == experiment_from_flags(WEIGHTED)
+    assert "pair_weights" not in config.to_settings() | config.training.to_settings()
+
+
 def test_a_recipe_gives_values_to_flags_that_are_not_given():
     flags = {"defense": "robust_purifier", "recipe": "color", "blocks": (0, 2, 2, 1)}
     config = experiment_from_flags({**flags, "epochs": 3, "batch_size": 64})
@@ -273,6 +305,14 @@ def test_every_recipe_has_only_flags_of_its_defence(name):
         ({"defense": "bit_depth", "bits": 9}, "--bits=9: 1 to 8"),
         ({"defense": "bit_depth", "seed": -1}, "--seed=-1: 0 or more"),
         ({"defense": "apegan", "epochs": 0}, "--epochs=0: at least 1"),
+        (
+            {"defense": "apegan", "pair_weights": (2.0, 1.0)},
+            "--pair_weights=2,1: only with --pairs",
+        ),
+        (
+            {"defense": "bit_depth", "pair_weights": (2.0, 1.0)},
+            "--pair_weights: not a setting of --defense=bit_depth",
+        ),
         ({"defense": "apegan", "batch_size": 0}, "--batch_size=0: at least 1"),
         ({"defense": "apegan", "mixed_precision": "float16"}, "--mixed_precision 'float16'"),
         ({"defense": "apegan", "split_seed": -1}, "--split_seed=-1: 0 or more"),

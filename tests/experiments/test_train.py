@@ -71,6 +71,32 @@ def test_what_is_not_given_is_taken_from_an_existing_run(learned):
     assert (afresh.loop.epochs, afresh.loop.batch_size) == (64, 128)
 
 
+@pytest.mark.parametrize("images", [None, 8])
+def test_a_new_training_is_refused_a_batch_of_more_images_than_it_has(learned, tmp_path, images):
+    dataset = learned[0].data.load_dataset()
+    count = images or len(dataset.train)
+    training = TrainingConfig(1, count + 1, train_images=images)
+    config = dataclasses.replace(learned[0], training=training)
+    message = f"--batch_size={count + 1}: more than the {count} training images of {dataset.name}; 1 to {count}"
+    for run, overwrite in ((RunDirectory(tmp_path / "new"), False), (learned[1], True)):
+        with pytest.raises(UserError, match=message):
+            plan_training(config, ExperimentContext(overwrite=overwrite), run)
+    fitting = dataclasses.replace(training, batch_size=count)
+    config = dataclasses.replace(config, training=fitting)
+    assert plan_training(config, run=RunDirectory(tmp_path / "new")).loop.batch_size == count
+
+
+def test_an_older_run_with_a_larger_batch_opens(learned, tmp_path):
+    shutil.copytree(learned[1].path, tmp_path / "older")
+    run = RunDirectory(tmp_path / "older")
+    text = run.config_path.read_text()
+    run.config_path.write_text(text.replace('"batch_size": 8', '"batch_size": 128'))
+    (run.path / "files.json").unlink()  # Older versions wrote none.
+    config = load_experiment(run).config
+    assert plan_training(config, run=run).loop.batch_size == 128
+    train_defense(config, run=run)
+
+
 def test_other_settings_are_refused(learned):
     config, run = learned
     other = dataclasses.replace(config, training=TrainingConfig(epochs=2, batch_size=8))

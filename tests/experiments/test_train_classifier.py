@@ -18,7 +18,7 @@ def test_a_batch_that_is_too_large_is_refused_before_a_run_is_overwritten(tmp_pa
         run.create_or_reuse(StoredConfig("classifier", {"classifier": "lenet"}))
         run.classifier_path.touch()
     experiment = ClassifierExperiment("lenet", training=ClassifierConfig(batch_size=1_258))
-    message = "--batch_size=1258: digits has 1,257 training images; 1 to 1,257 needed"
+    message = "--batch_size=1258: more than the 1,257 training images of digits; 1 to 1,257 is"
     with pytest.raises(UserError, match=message):
         train_classifier(experiment, ExperimentContext(overwrite=True), run)
     assert run.path.exists() == run.classifier_path.exists() == exists

@@ -44,17 +44,28 @@ def test_silu_and_its_gradient_are_right_up_to_rounding(dtype, roundings):
     np.testing.assert_allclose(np.array(value, np.float64), expected, rtol=2.0**-6, atol=1e-4)
 
 
-def test_the_gradient_of_silu_in_bfloat16_is_one_operation():
+@pytest.mark.parametrize(
+    ("shape", "devices", "sigmoids"),
+    [([4, 5], ["CPU:0"], 1), ([None, 5], ["CPU:0"], 2), ([4, 5], ["CPU:0", "GPU:0"], 2)],
+)
+def test_the_gradient_of_silu_is_compiled_for_one_size_on_the_cpu(
+    monkeypatch, shape, devices, sigmoids
+):
+    monkeypatch.setattr(
+        tf.config, "list_logical_devices", lambda kind: [name for name in devices if kind in name]
+    )
+    monkeypatch.setattr(tf.test, "is_built_with_xla", lambda: True)
+
     @tf.function
     def gradient(features):
         return tf.gradients(silu(features), features)
 
-    graph = gradient.get_concrete_function(tf.TensorSpec([4, 5], tf.bfloat16)).graph
+    graph = gradient.get_concrete_function(tf.TensorSpec(shape, tf.bfloat16)).graph
     # The value has one sigmoid. TensorFlow's gradient has another.
-    assert [operation.type for operation in graph.get_operations()].count("Sigmoid") == 1
+    assert [operation.type for operation in graph.get_operations()].count("Sigmoid") == sigmoids
 
 
-def test_silu_learns_on_two_replicas():
+def test_silu_has_its_gradient_on_two_replicas():
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     features = tf.constant([[-1.0, 2.0]], tf.bfloat16)
 

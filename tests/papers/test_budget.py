@@ -1,5 +1,6 @@
 """Rules of a budget."""
 
+from tests.papers.conftest import make_grid
 from tfdefense.classifiers import ClassifierConfig
 from tfdefense.experiments.classifier_config import ClassifierExperiment
 from tfdefense.experiments.context import ExperimentContext
@@ -20,6 +21,23 @@ def test_the_last_rule_that_applies_wins():
     )
     assert cpu.value("images", "mnist", "lenet", "defense_gan", "fgsm") == 100
     assert cpu.value("options", "mnist", "lenet") is None
+
+
+def test_deep_classifiers_on_cifar10_get_as_many_images_as_the_paper_needs():
+    cells = [
+        cell
+        for table in ("I", "II", "V", "VI", "IX", "X")
+        for _, cell in make_grid(tables=[table], dataset="cifar10").cells
+        if cell.classifier.name in ("resnet18", "vgg16", "densenet")
+    ]
+    least = {"fgsm": (1000, 50), "bim": (1000, 50), "deepfool": (1000, 50)}
+    least |= {"cw": (128, 20), "jsma": (100, 10)}
+    assert len(cells) == 153
+    for cell in cells:
+        attack = cell.examples.attack.partition(":")[0] if cell.examples else "benign"
+        images, white_box_images = least.get(attack, (1000, 0))
+        assert cell.images >= images
+        assert cell.defense is None or cell.white_box_images >= white_box_images
 
 
 def test_a_rule_sets_the_training_of_a_classifier(monkeypatch, tmp_path):

@@ -15,8 +15,10 @@ import pytest
 import tfdefense
 from tests.papers.conftest import run_command, squeeze, working_folder
 from tfdefense.attacks import FGSM
+from tfdefense.classifiers import FrozenClassifier
 from tfdefense.cli.main import main
-from tfdefense.papers import reproduce
+from tfdefense.evaluation.runner import ModelRunner
+from tfdefense.papers import results_folder
 from tfdefense.papers.reproduce import FigureSelection, Reproduction
 from tfdefense.papers.store import TargetStore
 
@@ -142,6 +144,51 @@ def test_a_cell_agrees_with_a_few_lines_of_numpy(copy_of_all_tables):
     assert (measurement.undefended.correct, measurement.undefended.n) == (0, is_fooled.sum())
 
 
+@pytest.fixture
+def predictions_alone(monkeypatch):
+    """List of the numbers of images that a classifier without a defence has predicted."""
+    found = []
+    predict = ModelRunner.predict
+
+    def count_and_predict(runner, split, title=None):
+        if isinstance(runner.model, FrozenClassifier):
+            found.append(len(split))
+        return predict(runner, split, title)
+
+    monkeypatch.setattr(ModelRunner, "predict", count_and_predict)
+    return found
+
+
+def read_counts(folder):
+    """Return the counts of the cells in a store, by the name of their file."""
+    records = {path.name: json.loads(path.read_text()) for path in (folder / "cells").iterdir()}
+    names = ("ours", "undefended", "white_box")
+    return {file: [record[name] for name in names] for file, record in records.items()}
+
+
+@pytest.mark.slow
+def test_cells_share_the_predictions_of_the_classifier_alone(copy_of_all_tables, predictions_alone):
+    store = copy_of_all_tables / "runs/reproduce"
+    before = read_counts(store)
+
+    def measure_again(*folders):
+        predictions_alone.clear()
+        for folder in ("cells", *folders):
+            shutil.rmtree(store / folder)
+        shutil.rmtree(copy_of_all_tables / "results")
+        assert run_command("--all").status == 0
+        assert read_counts(store) == before
+        return predictions_alone
+
+    # Six needs: table 1 has two cells, and both cells of table 2 need benign images and examples.
+    assert measure_again("predictions") == [12, 12, 12, 12]
+    assert measure_again() == []
+    damaged, other_schema, *_ = sorted((store / "predictions").iterdir())
+    damaged.write_text('{"schema": 1, "predicted": [1')
+    other_schema.write_text('{"schema": 0, "predicted": [1]}')
+    assert measure_again() == [12, 12]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -202,7 +249,7 @@ def test_invalid_flags_are_rejected(small, flags, message, capsys):
 def test_a_table_without_measurements_is_written(small):
     runs = TargetStore(small / "store")
     reproduction = Reproduction(FigureSelection("small"), "smoke", runs, small / "results")
-    assert reproduce.SCHEMA == 1
+    assert results_folder.SCHEMA == 1
     reproduction.write()
     table = (small / "results" / "small" / "1.md").read_text()
     assert "None of 2 figures measured" in table

@@ -2,9 +2,15 @@
 
 import pytest
 
-from tfdefense.training import precision_trial
+from tests.training.test_trainer import ARRAYS, Fit, config
+from tfdefense.training import Trainer, precision_trial
 from tfdefense.training.distribute import multi_worker
-from tfdefense.training.precision_trial import choose_precision, computes_natively, measure_speedup
+from tfdefense.training.precision_trial import (
+    choose_precision,
+    computes_natively,
+    measure_speedup,
+    report_slow_precision,
+)
 
 MNIST, MANY = (28, 28, 1), 450_000
 
@@ -56,6 +62,42 @@ def test_short_trainings_are_float32_without_a_trial(device, capsys):
 def test_a_given_precision_is_taken(device, given):
     device(1.8 if given == "float32" else 0)
     assert choose_precision(given, MNIST, MANY) == given
+
+
+@pytest.mark.parametrize(
+    ("precision", "native", "reports"),
+    [("bfloat16", False, True), ("bfloat16", True, False), ("float32", False, False)],
+)
+def test_a_training_says_once_that_bfloat16_is_slow_on_its_device(
+    device, capsys, precision, native, reports
+):
+    device(1.8 if native else 0)
+    task = Fit()
+    Trainer(task, config(mixed_precision=precision)).fit(ARRAYS)
+    assert float(task.weight) == pytest.approx(3.0, abs=0.1)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "--mixed_precision" in line]
+    assert len(lines) == reports
+    assert all("training is slow. --mixed_precision=float32 is faster" in line for line in lines)
+
+
+def test_a_finished_training_does_not_say_that_bfloat16_is_slow(device, tmp_path, capsys):
+    device(0)
+    for _ in range(2):
+        Trainer(Fit(), config(mixed_precision="bfloat16"), tmp_path).fit(ARRAYS)
+    assert capsys.readouterr().out.count("--mixed_precision=bfloat16: ") == 1
+
+
+@pytest.mark.parametrize("other_is_native", [True, False])
+def test_all_workers_say_the_same_of_their_devices(device, monkeypatch, capsys, other_is_native):
+    device(1.8)
+    answers = []
+    monkeypatch.setattr(
+        multi_worker, "any_worker", lambda answer: answers.append(answer) or not other_is_native
+    )
+    report_slow_precision("bfloat16")
+    assert answers == [False]  # A worker with a native device asks the others too.
+    printed = capsys.readouterr().out
+    assert ("not all devices have instructions for it" in printed) != other_is_native
 
 
 @pytest.mark.parametrize(

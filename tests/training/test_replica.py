@@ -33,6 +33,16 @@ def test_choice_draws_all_values_about_equally_often():
     assert np.all(np.abs(counts - 1_000) < 150)
 
 
+def test_two_replicas_together_choose_by_weight_as_one_does(two_replicas):
+    def chosen():
+        return Replica(5, tf.constant(2, tf.int64), 400).choice((0.0, 1.0), (3.0, 1.0))
+
+    run = tf.function(lambda: two_replicas.run(chosen))
+    parts = np.concatenate(two_replicas.experimental_local_results(run()))
+    np.testing.assert_array_equal(parts, chosen())
+    assert abs(parts.sum() - 100) < 30
+
+
 def test_two_replicas_clip_as_one_does(two_replicas):
     """The norm is that of the full gradient, not of one replica's share."""
     gradient = tf.constant([[3.0, 4.0], [0.0, 0.0]])

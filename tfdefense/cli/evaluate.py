@@ -31,7 +31,7 @@ from tfdefense.experiments.evaluate import (
     load_target_before,
 )
 from tfdefense.experiments.from_flags import classifier_from_flags, experiment_from_flags
-from tfdefense.experiments.inputs import CLASSIFIER_FLAGS
+from tfdefense.experiments.inputs import CLASSIFIER_FLAGS, ClassifierSelection
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.tables import text_table
@@ -58,8 +58,9 @@ def command_flags() -> CommandFlags:
         "pretrained",
         str,
         "Instead of both, a purifier of the package in front of the classifier that it was trained"
-        " with, such as robust_purifier/mnist/mnist_cnn; tfdefense.zoo.names() lists them. The report"
-        " is written into runs/pretrained-NAME.",
+        " with, or of --classifier, such as robust_purifier/mnist/mnist_cnn; tfdefense.zoo.names()"
+        " lists them. The report is written into runs/pretrained-NAME, or into guarding-CLASSIFIER"
+        " in it.",
     )
     flags.add(
         "what",
@@ -74,7 +75,8 @@ def command_flags() -> CommandFlags:
     add_data_flags(flags)
     add_classifier_flags(
         flags,
-        "Classifier that the defence guards; with --run, instead of the one that it was trained with.",
+        "Classifier that the defence guards; with --run or --pretrained, instead of the one that it was"
+        " trained with.",
     )
     flags.add("how", "seed", int, "Seed of a defence that draws random numbers (default: 0).")
     add_hyperparameter_flags(flags)
@@ -127,10 +129,11 @@ def _make_target_loader(
     name, directory = given.pop("pretrained", None), given.pop("run", None)
     if name is not None:
         require(directory is None, f"--pretrained={name}: --run given too. Give one or the other.")
-        for other in given:
+        for other in given.keys() - set(CLASSIFIER_FLAGS):
             raise UserError(f"--{other}: --pretrained has its own. Leave it out.")
+        other_classifier = _other_classifier(given)
         pretrained = zoo.load(name)
-        return lambda: _put_before_classifier(pretrained, context)
+        return lambda: _put_before_classifier(pretrained, other_classifier, context)
     if directory is None:
         require("defense" in given, "--run: none given, and no --defense instead of it.")
         experiment = experiment_from_flags(given, evaluation=evaluation)
@@ -139,19 +142,47 @@ def _make_target_loader(
     run.require_kind("defense")
     for name in given.keys() - set(CLASSIFIER_FLAGS):
         raise UserError(f"--{name}: --run has its own. Give one or the other.")
-    if not given:
+    classifier = _other_classifier(given)
+    if classifier is None:
         return lambda: load_target(run, context.data_dir)
-    require("classifier" in given, f"--{min(given)}: needs --classifier, which it describes.")
-    classifier = classifier_from_flags(given)
     return lambda: load_target_before(run, classifier, context)
 
 
+def _other_classifier(given: FlagValues) -> ClassifierSelection | None:
+    """Return the classifier that a trained defence is put in front of; None for its own."""
+    if not given:
+        return None
+    require("classifier" in given, f"--{min(given)}: needs --classifier, which it describes.")
+    return classifier_from_flags(given)
+
+
 def _put_before_classifier(
-    pretrained: zoo.Pretrained, context: ExperimentContext
+    pretrained: zoo.Pretrained, selection: ClassifierSelection | None, context: ExperimentContext
 ) -> EvaluationTarget:
-    """Return a purifier of the package with its dataset; the run directory need not exist."""
+    """Return a purifier of the package with its dataset; the run directory need not exist.
+
+    Args:
+      pretrained: the purifier.
+      selection: another classifier behind it; None for the one that it was trained with.
+      context: directories and permissions.
+
+    Raises:
+      UserError: the classifier cannot be opened, or takes other images or gives other classes.
+    """
     dataset = data.load(pretrained.name.split("/")[1], context.data_dir)
     directory = Path(context.runs_dir) / f"pretrained-{pretrained.name.replace('/', '-')}"
+    if selection is None:
+        classifier = pretrained.classifier()
+    else:
+        with context.trust():
+            found = selection.find()
+            try:
+                classifier = found.open(dataset, context.runs_dir, pretrained.seed)
+            except UserError as error:
+                raise UserError(
+                    f"{error} --pretrained={pretrained.name} needs a classifier of images"
+                    f" {pretrained.image_shape} with {pretrained.num_classes} classes."
+                ) from error
+        directory /= f"guarding-{found.distinct_name}"
     multi_worker.run_on_chief(lambda: directory.mkdir(parents=True, exist_ok=True))
-    defense = pretrained.before(pretrained.classifier())
-    return EvaluationTarget(RunDirectory(directory), defense, dataset)
+    return EvaluationTarget(RunDirectory(directory), pretrained.before(classifier), dataset)

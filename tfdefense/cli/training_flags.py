@@ -40,6 +40,12 @@ def add_training_flags(flags: CommandFlags) -> None:
         "Directories that bin/attack --split=train wrote, separated by commas. Each image and step uses"
         " one of them at random (default: FGSM images, made during training).",
     )
+    flags.add_typed(
+        "how",
+        "pair_weights",
+        tuple[float, ...],
+        "Weight of each directory of --pairs in this draw, such as 2,1 (default: all equal).",
+    )
     flags.add("where", "overwrite", bool, "Delete what the run directory holds and start afresh.")
     flags.add(
         "how",

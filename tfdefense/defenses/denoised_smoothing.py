@@ -15,8 +15,8 @@ each batch, draw delta and update D on L.
 `core/randomized_smoothing.py`). It takes many draws; the pipeline's logits use only a few.
 """
 
-import dataclasses
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,14 +25,12 @@ import tensorflow as tf
 from tfdefense.attacks.core import per_image_random
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Classifier
-from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
-from tfdefense.defenses.core.generator_defense import GeneratorConfig, GeneratorDefense
-from tfdefense.defenses.core.hyperparameters import (
-    SCHEDULE_HELP,
-    check_learning_rate,
-    check_not_negative,
-    hyperparameter,
+from tfdefense.defenses.core.denoised_smoothing_config import (
+    COLOR_RECIPE,
+    DenoisedSmoothingConfig,
 )
+from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
+from tfdefense.defenses.core.generator_defense import GeneratorDefense
 from tfdefense.defenses.core.optimizer import ADAM_BETAS, make_adam
 from tfdefense.defenses.core.randomized_defense import RandomizedDefense
 from tfdefense.defenses.core.randomized_smoothing import (
@@ -40,7 +38,6 @@ from tfdefense.defenses.core.randomized_smoothing import (
     add_noise,
     certify_votes,
 )
-from tfdefense.errors import require, unknown_name
 from tfdefense.networks.losses import cross_entropy, mean_squared_error
 from tfdefense.training.distribute.batching import map_batches
 from tfdefense.training.replica import Replica
@@ -49,40 +46,9 @@ from tfdefense.training.summaries import image_grid
 from tfdefense.training.task import ImageGrids, Scalars, Validate
 from tfdefense.utils.batch_size import fitting_batch_size
 
-_OBJECTIVES = ("stability", "label")
 _VALIDATION_IMAGES = 500
 _GRID_IMAGES = 8
 _BATCH = 100
-
-
-@dataclasses.dataclass(frozen=True)
-class DenoisedSmoothingConfig(GeneratorConfig):
-    """Hyperparameters of denoised smoothing."""
-
-    sigma: float = hyperparameter(
-        0.25, "standard deviation of the noise, images in [0, 1]; more noise gives larger radii"
-    )
-    votes: int = hyperparameter(16, "noisy copies of an image that the pipeline's logits average")
-    objective: str = hyperparameter(
-        "stability",
-        "target class of a denoised image: the classifier's class of the clean one (stability, as in"
-        " the paper), or the label",
-    )
-    mse_weight: float = hyperparameter(
-        1.0, "weight of the squared error between denoised and clean image"
-    )
-    generator: str = hyperparameter("small_unet", "small_unet, encoder_decoder or unet")
-    learning_rate: float = hyperparameter(1e-3, "Adam's")
-    schedule: str = hyperparameter("cosine", SCHEDULE_HELP)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.sigma > 0, f"--sigma={self.sigma}: more than 0 is needed.")
-        require(self.votes >= 1, f"--votes={self.votes}: at least 1 is needed.")
-        if self.objective not in _OBJECTIVES:
-            raise unknown_name("--objective", self.objective, _OBJECTIVES)
-        check_not_negative(self, "mse_weight")
-        check_learning_rate(self)
 
 
 class DenoisedSmoothing(RandomizedDefense, GeneratorDefense):
@@ -103,6 +69,7 @@ class DenoisedSmoothing(RandomizedDefense, GeneratorDefense):
     summary = "Votes over noise that a purifier removes; certifiable (Cohen et al. 2019, Salman et al. 2020)"
     config_type = DenoisedSmoothingConfig
     config: DenoisedSmoothingConfig
+    recipes = MappingProxyType({"color": COLOR_RECIPE})
     certifies = True
     batch_size = 50
     budget = EvaluationBudget(
@@ -134,7 +101,7 @@ class DenoisedSmoothing(RandomizedDefense, GeneratorDefense):
             loss = classification + self.config.mse_weight * squared_error
         variables = self.generator.trainable_variables
         gradients = tape.gradient(loss, variables)
-        self.generator_optimizer.apply(gradients, variables)
+        self.generator_optimizer.apply(replica.clip(gradients, self.config.clip), variables)
         correct = tf.argmax(logits, -1, output_type=tf.int32) == target
         return {
             "loss": loss,

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from tfdefense.defenses import get_defense_class
+from tfdefense.defenses.core.adversarial_pairs import require_pair_weights
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.hyperparameters import stored_hyperparameters
 from tfdefense.defenses.core.learned_defense import LearnedDefense
@@ -83,9 +84,11 @@ class TrainingConfig:
         weights.
       pairs: directories of adversarial examples (`bin/attack --split=train`) to train on; without
         them, the defence makes its own.
+      pair_weights: weight of each directory of `pairs` in the draw of adversarial images; equal
+        weights become None.
 
     Raises:
-      UserError: a number out of range, or an unknown precision.
+      UserError: a number out of range, an unknown precision, or unsuitable weights.
     """
 
     epochs: int | None = None
@@ -94,16 +97,23 @@ class TrainingConfig:
     train_images: int | None = None
     init_run: InputDirectory | None = None
     pairs: tuple[InputDirectory, ...] = ()
+    pair_weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         epochs = 1 if self.epochs is None else self.epochs
         batch_size = BATCH_SIZE if self.batch_size is None else self.batch_size
         LoopConfig(epochs, batch_size)
         require_precision(self.mixed_precision)
+        if self.pair_weights is not None:
+            require_pair_weights(self.pair_weights, len(self.pairs))
+            if len(set(self.pair_weights)) == 1:  # The same training as without weights.
+                object.__setattr__(self, "pair_weights", None)
 
     def to_settings(self) -> dict[str, Any]:
         """Return flag name -> value without `pairs`, which `config.json` has at its beginning."""
         settings: dict[str, Any] = {}
+        if self.pair_weights is not None:
+            settings["pair_weights"] = list(self.pair_weights)
         if self.train_images is not None:
             settings["train_images"] = self.train_images
         if self.init_run is not None:
@@ -116,6 +126,7 @@ class TrainingConfig:
         init_run = stored.setting("init_run", str | None, None)
         init_path = stored.metadata_value("init_run", str | None, None)
         names = stored.setting("pairs", tuple[str, ...], ())
+        weights = stored.setting("pair_weights", tuple[float, ...] | None, None)
         paths = stored.metadata_value("pairs", tuple[str, ...], ())
         require(
             len(paths) in (0, len(names)),
@@ -129,6 +140,7 @@ class TrainingConfig:
             stored.setting("train_images", int | None, None),
             InputDirectory(init_path, init_run or "") if init_path else None,
             tuple(InputDirectory(*each) for each in zip(paths, names, strict=False)),
+            weights if paths else None,
         )
 
 

@@ -17,11 +17,12 @@ from tfdefense.data.core.fingerprint import sampled_fingerprint
 from tfdefense.data.core.mirroring import require_mirrorable
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.training_inputs import LoopOptions
-from tfdefense.errors import UserError, require
+from tfdefense.errors import UserError
 from tfdefense.experiments.config import ExperimentConfig, TrainingConfig
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.inputs import ClassifierSelection, DataConfig, InputDirectory
 from tfdefense.experiments.load import load_experiment
+from tfdefense.experiments.training_images import first_training_images, require_fitting_batch
 from tfdefense.training import LoopConfig
 from tfdefense.training.mixed_precision import AUTO
 from tfdefense.training.precision_trial import choose_precision
@@ -53,6 +54,11 @@ class TrainingPlan:
     pairs: tuple[AdversarialDataset, ...]
     loop: LoopConfig | None
     classifier: ClassifierReference | None
+
+    @property
+    def pair_weights(self) -> tuple[float, ...] | None:
+        """Weight of each of `pairs`; None means equal weights."""
+        return self.config.training.pair_weights if self.config.training else None
 
     @property
     def init_run(self) -> RunDirectory | None:
@@ -120,11 +126,12 @@ def plan_training(
     train, loop, training = dataset.train, None, None
     pairs: tuple[AdversarialDataset, ...] = ()
     if config.training is not None:
+        train = first_training_images(dataset, config.training.train_images)
         if context.overwrite or not run.exists():
             learned_class = config.defense.learned_class
             assert learned_class is not None
             learned_class.check_new_training(config.defense.hyperparameters, dataset.image_shape)
-        train = _first_images(dataset, config.training.train_images)
+            require_fitting_batch(config.training.batch_size, train)
         loop = _loop_config(config, train)
         pairs = tuple(load_adversarial_dataset(each.path) for each in config.training.pairs)
         training = _identified_training(config.training, loop, train, dataset, pairs)
@@ -248,13 +255,3 @@ def _identified_run(directory: InputDirectory) -> InputDirectory:
     settings = run.require_kind("defense").settings
     name = f"{settings['defense']}-{hash_settings(settings)[:12]}"
     return InputDirectory(str(run.path.resolve()), name)
-
-
-def _first_images(dataset: Dataset, count: int | None) -> Split:
-    """Return the first `count` training images, which are in a random order; None means all."""
-    total = len(dataset.train)
-    require(
-        count is None or 1 <= count <= total,
-        f"--train_images={count}: {dataset.name} has {total:,} training images; 1 to {total:,} is needed.",
-    )
-    return dataset.train if count is None else dataset.train.take(count)

@@ -136,7 +136,7 @@ def _train_planned(
     if isinstance(defense, LearnedDefense) and plan.loop is not None:
         if initial is not None:
             defense.copy_weights_from(initial)
-        data = TrainingData(plan.train, plan.dataset.validation, plan.pairs)
+        data = TrainingData(plan.train, plan.dataset.validation, plan.pairs, plan.pair_weights)
         defense.run_training(data, plan.loop, plan.config.to_settings(), plan.run)
     elif not has_file_hashes(plan.run):
         save_file_hashes(plan.run, step=0)

@@ -8,6 +8,7 @@ from tfdefense.classifiers.core import cached_training
 from tfdefense.errors import require
 from tfdefense.experiments.classifier_config import ClassifierExperiment
 from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.training_images import require_fitting_batch
 from tfdefense.training.mixed_precision import AUTO
 from tfdefense.training.run_directory import RunDirectory
 
@@ -41,12 +42,8 @@ def train_classifier(
         data_dir = run.require_kind("classifier").metadata_value("data_dir", str | None, None)
     dataset = experiment.data.load_dataset(data_dir)
     run = run or cached_training.locate_run(architecture, dataset, context.runs_dir)
-    size, count = experiment.training.batch_size, len(dataset.train)
-    require(
-        # Runs of older versions have larger ones.
-        size is None or size <= count or _is_resumed(run, context),
-        f"--batch_size={size}: {dataset.name} has {count:,} training images; 1 to {count:,} needed.",
-    )
+    if not _is_resumed(run, context):
+        require_fitting_batch(experiment.training.batch_size, dataset.train)
     config = experiment.training
     if config.mixed_precision == AUTO and _is_resumed(run, context):
         stored = run.require_kind("classifier").setting("mixed_precision", str, "float32")

@@ -1,4 +1,4 @@
-"""Multiply-accumulate operations (MACs) of classifiers.
+"""Multiply-accumulate operations (MACs) and layers of classifiers.
 
 `classifier_macs.toml` has those of registered classifiers for the images of the papers, so that an
 estimate builds no network, which would need TensorFlow. A test compares it with the networks.
@@ -24,9 +24,15 @@ def classifier_macs(name: str, image_shape: ImageShape) -> float:
     return known[name] if name in known else count_macs(name, image_shape)
 
 
+def classifier_layers(name: str, image_shape: ImageShape) -> int:
+    """Return the number of convolutions and dense layers of a registered classifier."""
+    known = stored_macs()["layers"]
+    return known[name] if name in known else count_layers(name, image_shape)
+
+
 @functools.cache
 def stored_macs() -> dict[str, dict[str, int]]:
-    """Return shape such as "28x28x1" -> name of a classifier -> MACs, from the file."""
+    """Return shape such as "28x28x1" -> name of a classifier -> MACs, and "layers", from the file."""
     return tomllib.loads(_FILE.read_text(encoding="utf-8"))
 
 
@@ -40,6 +46,14 @@ def count_macs(name: str, image_shape: ImageShape) -> int:
         elif isinstance(layer, keras.layers.Conv2D):
             total += math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:3])
     return total
+
+
+@functools.cache
+def count_layers(name: str, image_shape: ImageShape) -> int:
+    """Build a classifier; return the number of its convolutions and dense layers."""
+    counted = (keras.layers.Dense, keras.layers.Conv2D)
+    model = CLASSIFIERS.get(name).build(image_shape, NUM_CLASSES)
+    return sum(isinstance(layer, counted) for layer in _all_layers(model))
 
 
 def _all_layers(model: keras.Layer) -> list[keras.Layer]:

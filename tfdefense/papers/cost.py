@@ -1,109 +1,205 @@
-"""Rough time estimates of targets: multiply-accumulate operations (MACs) divided by a rate.
+"""Rough time estimates of targets: multiply-accumulate operations (MACs) divided by rates.
 
-The rate is measured on the targets made so far.
+The rates and other constants of cells are fitted to the durations of the 312 cells in `results/`,
+measured by version 0.1.0 on two CPU cores: least squares of the logarithm of each cell's and of
+each table's duration. Of the 13 tables, 12 took within a factor of 1.5 of their estimate, and all
+together 1.05 times their estimate; of single cells, 61 % are within a factor of 1.5, and 90 % within
+2.4. Table IV took twice its estimate. The same network needs 12.6 s in it (APE-GAN before LeNet, FGSM) and 3.3 to
+5.0 s in table VIII, so other processes probably used the machine.
+
+The durations of training and of making examples are not stored, so these have one rate, which is
+that of a training step. A run corrects all rates by the targets that it has made.
 """
 
+import dataclasses
 import math
 
+from tfdefense.attacks.core.attack import Attack
 from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.classifiers import CLASSIFIERS
-from tfdefense.papers.classifier_macs import classifier_macs
+from tfdefense.defenses.registry import DEFENSES
+from tfdefense.networks.pixel_thresholds import SURROGATES
+from tfdefense.papers.classifier_macs import NUM_CLASSES, classifier_layers, classifier_macs
 from tfdefense.papers.measurements import PaperCell
 from tfdefense.papers.store import TargetStore
 from tfdefense.papers.stored_target import StoredTarget
 from tfdefense.papers.targets import ClassifierTarget, DefenseTarget, ExamplesTarget
 
-# MACs per second of a training step on two CPU cores, used until a target was made.
-_INITIAL_RATE = 3.5e10
+# How far the totals of a dry run may be from what a run takes.
+ACCURACY = "within a factor of two (cells) or three (training and examples) on two CPU cores"
+
+# MACs per second on two CPU cores: of predictions, of gradients of a cell's white box, and of the
+# steps of a training.
+_PREDICTION_RATE = 6.5e10
+_GRADIENT_RATE = 3.9e10
+_TRAINING_RATE = 3.5e10
 _BACKWARD = 3  # A gradient costs three forward passes: one forward, and two for the backward pass.
 # MACs per image of 28x28x1, by defence: for purifying, and for a training step.
-_PURIFY_MACS = {"defense_gan": 2.5e10, "cgan": 1.2e8, "apegan": 1e7, "apeganpp": 1e7}
+_PURIFY_MACS = {
+    "defense_gan": 4.8e10,
+    "total_variation": 8.4e7,
+    "cgan": 3.9e7,
+    "spatial_smoothing": 7.9e6,
+    "apegan": 6e6,
+    "apeganpp": 6e6,
+}
 _STEP_MACS = {"defense_gan": 6e7, "cgan": 3e8, "apegan": 6e7, "apeganpp": 1e8}
 _OTHER_MACS = 1e6
+# Defences whose gradient is replaced by that of the identity, which has no backward pass.
+_WITHOUT_BACKWARD = ("bit_depth", "defense_gan", "total_variation")
 # Classifier gradients per training image: once (for the FGSM direction), and in each epoch.
 _GRADIENTS = {"apegan": (1, 0), "apeganpp": (1, 1), "cgan": (1, 1), "adversarial_training": (0, 2)}
 _OVERHEAD_SECONDS = 5.0
+# A cell traces each layer of its classifier for predictions alone and behind the defence, and
+# twice for the white box, which also loads and compiles the attack.
+_LAYER_SECONDS = 0.1
+_WHITE_BOX_SECONDS = 2.0
+# Fraction of images on which an attack through one surrogate gradient of thresholds fails, and
+# takes its largest cost.
+_WITHSTANDING = 0.64
+_UNKNOWN_GRADIENTS = 100.0  # Of an attack that does not know its cost.
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasuringMethod:
+    """Method by which cells are measured.
+
+    Attributes:
+      surrogates: number of gradients that a white box tries on a purifier with thresholds.
+      shares_predictions: predict with the classifier alone once for all cells of the same images.
+    """
+
+    surrogates: int = len(SURROGATES.names)
+    shares_predictions: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """Seconds at the rates above, and seconds of an overhead that a run does not correct."""
+
+    seconds: float
+    overhead: float = _OVERHEAD_SECONDS
 
 
 class CostEstimator:
-    """Time estimates for targets, corrected by the times passed to `record`."""
+    """Time estimates for targets, corrected by the times passed to `record`.
 
-    def __init__(self, store: TargetStore) -> None:
+    Args:
+      store: the store, which knows the sizes of datasets.
+      method: how cells are measured.
+    """
+
+    def __init__(self, store: TargetStore, method: MeasuringMethod | None = None) -> None:
         self.store = store
-        self._macs_done = 0.0
-        self._seconds_spent = 0.0
+        self.method = method or MeasuringMethod()
+        self._estimated_seconds = 0.0
+        self._spent_seconds = 0.0
 
     def seconds(self, target: StoredTarget) -> float:
         """Return the estimated time to make a target."""
-        rate = _INITIAL_RATE
-        if self._seconds_spent > 0 and self._macs_done > 0:
-            rate = self._macs_done / self._seconds_spent
-        return _OVERHEAD_SECONDS + self.macs(target) / rate
+        slowdown = 1.0
+        if self._spent_seconds > 0 and self._estimated_seconds > 0:
+            slowdown = self._spent_seconds / self._estimated_seconds
+        work = self._work(target)
+        return work.overhead + slowdown * work.seconds
 
     def record(self, target: StoredTarget, seconds: float) -> None:
-        """Correct the rate by the measured time of a target."""
-        self._macs_done += self.macs(target)
-        self._seconds_spent += max(seconds - _OVERHEAD_SECONDS, 0.0)
+        """Correct the rates by the measured time of a target."""
+        work = self._work(target)
+        self._estimated_seconds += work.seconds
+        self._spent_seconds += max(seconds - work.overhead, 0.0)
 
-    def macs(self, target: StoredTarget) -> float:
-        """Return the multiply-accumulate operations needed to make a target."""
+    def _work(self, target: StoredTarget) -> _Work:
         match target:
             case ClassifierTarget():
                 passes = target.passes or self._recipe_passes(target)
                 images = passes * self._train_images(target)
-                return images * _BACKWARD * self._classifier_macs(target)
+                return _Work(images * _BACKWARD * self._classifier_macs(target) / _TRAINING_RATE)
             case ExamplesTarget():
-                images = target.images or self._train_images(target.classifier)
-                return images * self._attack_macs(target, self._classifier_macs(target.classifier))
+                return _Work(self._examples_seconds(target))
             case DefenseTarget():
-                return 0.0 if target.passes is None else self._training_macs(target, target.passes)
+                return _Work(self._training_macs(target) / _TRAINING_RATE)
             case PaperCell():
-                return self._cell_macs(target)
+                return self._cell_work(target)
         raise TypeError(type(target))
 
-    def _training_macs(self, target: DefenseTarget, passes: int) -> float:
+    def _examples_seconds(self, target: ExamplesTarget) -> float:
+        classifier = self._classifier_macs(target.classifier)
+        images = target.images or self._train_images(target.classifier)
+        gradients = self._typical_cost(parse_attack(target.attack), target.classifier)
+        attacking = images * gradients * _BACKWARD * classifier / _TRAINING_RATE
+        # The first cell predicts for all examples, and the others share its predictions.
+        is_predicted = self.method.shares_predictions and target.split == "test"
+        return attacking + is_predicted * images * classifier / _PREDICTION_RATE
+
+    def _training_macs(self, target: DefenseTarget) -> float:
+        if target.passes is None:
+            return 0.0
         images = target.train_images or self._train_images(target.classifier)
         step = _STEP_MACS.get(target.defense, _OTHER_MACS) * self._relative_size(target.classifier)
         gradient = _BACKWARD * self._classifier_macs(target.classifier)
         once, each_pass = _GRADIENTS.get(target.defense, (0, 0))
-        return images * (once * gradient + passes * (step + each_pass * gradient))
+        return images * (once * gradient + target.passes * (step + each_pass * gradient))
 
-    def _cell_macs(self, cell: PaperCell) -> float:
+    def _cell_work(self, cell: PaperCell) -> _Work:
         classifier = self._classifier_macs(cell.classifier)
+        layers = classifier_layers(cell.classifier.name, self._image_shape(cell.classifier))
+        overhead = _LAYER_SECONDS * layers
+        alone = 0 if self.method.shares_predictions and cell.examples else 1 + cell.fooled_only
+        seconds = cell.images * alone * classifier / _PREDICTION_RATE
         if cell.defense is None:
-            return cell.images * classifier
-        purify = _PURIFY_MACS.get(cell.defense.defense, _OTHER_MACS)
-        purify *= self._relative_size(cell.classifier)
-        total = cell.images * (purify + 2 * classifier)
+            return _Work(seconds, overhead)
+        purify = 0.0
+        if cell.defense.defense != "adversarial_training":
+            purify = _PURIFY_MACS.get(cell.defense.defense, _OTHER_MACS)
+            purify *= self._relative_size(cell.classifier)
+        seconds += cell.images * (purify + classifier) / _PREDICTION_RATE
         if cell.examples is not None:
-            total += cell.white_box_images * self._attack_macs(cell.examples, purify + classifier)
-        return total
+            overhead += _WHITE_BOX_SECONDS + 2 * _LAYER_SECONDS * layers
+            passes = 1 if cell.defense.defense in _WITHOUT_BACKWARD else _BACKWARD
+            gradient = (_BACKWARD * classifier + passes * purify) / _GRADIENT_RATE
+            seconds += cell.white_box_images * gradient * self._white_box_gradients(cell)
+        return _Work(seconds, overhead)
 
-    def _attack_macs(self, examples: ExamplesTarget, model_macs: float) -> float:
-        """Return the MACs to attack one image if a forward pass of the model costs `model_macs`."""
-        attack = parse_attack(examples.attack)
-        gradients = {
-            "fgsm": 1,
-            "bim": getattr(attack, "steps", 1),
-            "deepfool": 10 * 4,
-            # JSMA: one gradient per class and pixel pair; larger changes need fewer pairs.
-            "jsma": 10 * 6 / abs(getattr(attack, "theta", 1.0)),
-            "cw": getattr(attack, "steps", 1) * getattr(attack, "searches", 1),
-        }
-        return gradients.get(attack.name, 100) * _BACKWARD * model_macs
+    def _white_box_gradients(self, cell: PaperCell) -> float:
+        """Return the cost of a white box for one image in gradients, over all surrogates."""
+        assert cell.examples is not None
+        attack = parse_attack(cell.examples.attack)
+        typical = self._typical_cost(attack, cell.classifier)
+        if cell.defense is None or not _has_thresholds(cell.defense):
+            return typical
+        cost = attack.largest_cost(self._image_shape(cell.classifier), NUM_CLASSES)
+        largest = typical if cost is None else cost.in_gradients
+        gradients = _WITHSTANDING * largest + (1 - _WITHSTANDING) * typical
+        if not attack.tries_surrogates:
+            return gradients
+        # Within a radius, a surrogate attacks only what withstood those before it.
+        left = _WITHSTANDING if attack.minimized_norm is None else 1.0
+        return gradients * sum(left**index for index in range(self.method.surrogates))
+
+    def _typical_cost(self, attack: Attack, classifier: ClassifierTarget) -> float:
+        cost = attack.typical_cost(self._image_shape(classifier), NUM_CLASSES)
+        return _UNKNOWN_GRADIENTS if cost is None else cost
+
+    def _image_shape(self, classifier: ClassifierTarget) -> tuple[int, int, int]:
+        return self.store.size(classifier.dataset).image_shape
 
     def _classifier_macs(self, classifier: ClassifierTarget) -> float:
-        image_shape = self.store.size(classifier.dataset).image_shape
-        return classifier_macs(classifier.name, image_shape)
+        return classifier_macs(classifier.name, self._image_shape(classifier))
 
     def _train_images(self, classifier: ClassifierTarget) -> int:
         return self.store.size(classifier.dataset).train_images
 
     def _recipe_passes(self, classifier: ClassifierTarget) -> int:
-        image_shape = self.store.size(classifier.dataset).image_shape
-        recipe = CLASSIFIERS.get(classifier.name).recipe(image_shape)
+        recipe = CLASSIFIERS.get(classifier.name).recipe(self._image_shape(classifier))
         return recipe.count_epochs(self._train_images(classifier))
 
     def _relative_size(self, classifier: ClassifierTarget) -> float:
         """Return the pixels of an image divided by those of an MNIST image."""
-        return math.prod(self.store.size(classifier.dataset).image_shape[:2]) / 784
+        return math.prod(self._image_shape(classifier)[:2]) / 784
+
+
+def _has_thresholds(defense: DefenseTarget) -> bool:
+    """Return whether a defence compares pixels with thresholds, which declare surrogates."""
+    default = getattr(DEFENSES.get(defense.defense).config_type, "thresholds", 0)
+    return bool(dict(defense.options).get("thresholds", default))

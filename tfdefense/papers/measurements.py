@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from tfdefense.attacks.core.spec import parse_attack
-from tfdefense.classifiers import FrozenClassifier
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import DefendedClassifier
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.papers.store import TargetStore
 from tfdefense.papers.stored_target import SCHEMA, StoredTarget
 from tfdefense.papers.targets import ClassifierTarget, DefenseTarget, ExamplesTarget
+from tfdefense.papers.undefended_predictions import CellImages
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.json_types import typed_items, typed_value
 from tfdefense.utils.package_versions import package_versions
@@ -54,7 +54,8 @@ class CellMeasurement:
         alone.
       undefended: the classifier alone on the same images.
       white_box: the defence against an attack that knows it; None for benign images.
-      seconds: duration of the measurement.
+      seconds: duration of the measurement, without predictions of the classifier that were stored
+        before.
     """
 
     ours: CorrectCount
@@ -115,35 +116,29 @@ class PaperCell(StoredTarget):
 
     def make(self, store: TargetStore) -> None:
         start = time.monotonic()
-        classifier = self.classifier.load(store)
-        pipeline = self._pipeline(store, classifier)
-        clean = store.dataset(self.classifier.dataset).test.take(self.images)
-        split = clean
-        if self.examples is not None:
-            adversarial = self.examples.load(store).adversarial[: self.images]
-            split = dataclasses.replace(clean, images=np.asarray(adversarial))
-        is_right_alone = ModelRunner(classifier).predict(split) == split.labels
-        runner = ModelRunner(pipeline, pipeline.defense.batch_size) if pipeline else None
-        is_right = runner.predict(split) == split.labels if runner else is_right_alone
+        images = CellImages(self.classifier, self.examples, self.images)
+        benign = CellImages(self.classifier, None, self.images)
+        clean = benign.load(store)
+        is_right_alone = images.undefended_predictions(store) == clean.labels
+        is_right, white_box = is_right_alone, None
+        if self.defense is not None:
+            pipeline = self._pipeline(store, self.defense)
+            runner = ModelRunner(pipeline, pipeline.defense.batch_size)
+            is_right = runner.predict(images.load(store)) == clean.labels
+            if self.examples is not None:
+                white_box = self._white_box(runner, self.examples, clean)
         if self.fooled_only:
-            is_counted = (ModelRunner(classifier).predict(clean) == clean.labels) & ~is_right_alone
+            is_counted = (benign.undefended_predictions(store) == clean.labels) & ~is_right_alone
             is_right_alone, is_right = is_right_alone[is_counted], is_right[is_counted]
-        white_box = None
-        if self.examples is not None:
-            white_box = (
-                self._white_box(runner, self.examples, clean) if runner else _count(is_right_alone)
-            )
+        if self.defense is None and self.examples is not None:
+            white_box = _count(is_right_alone)
         seconds = round(time.monotonic() - start, 1)
         measurement = CellMeasurement(_count(is_right), _count(is_right_alone), white_box, seconds)
         write_text_file(self.path(store), self._record_text(measurement, clean.note, store))
 
-    def _pipeline(
-        self, store: TargetStore, classifier: FrozenClassifier
-    ) -> DefendedClassifier | None:
-        if self.defense is None:
-            return None
-        guarded = None if self.defense.classifier == self.classifier else classifier
-        return self.defense.load(store, guarded).defend()
+    def _pipeline(self, store: TargetStore, defense: DefenseTarget) -> DefendedClassifier:
+        is_own = defense.classifier == self.classifier
+        return defense.load(store, None if is_own else self.classifier.load(store)).defend()
 
     def _white_box(
         self, runner: ModelRunner, examples: ExamplesTarget, clean: Split

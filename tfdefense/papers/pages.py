@@ -57,6 +57,7 @@ def save_index(
         "",
         *markdown_table(header + rows),
         "",
+        *_chart_links(tables, path.parent),
         f"## More than {_SHORTFALL_POINTS:g} points below the paper",
         "",
         "Undefended classifiers under attack are left out: a lower accuracy there means a stronger attack.",
@@ -65,6 +66,17 @@ def save_index(
         "",
     ]
     write_text_file(path, "\n".join(text))
+
+
+def _chart_links(tables: Iterable[str], directory: Path) -> list[str]:
+    """Return a line with links to the line charts in the directory, and an empty line."""
+    names = {table: f"{table}-lines.png" for table in tables}
+    links = [f"[{table}]({name})" for table, name in names.items() if (directory / name).is_file()]
+    return (
+        [f"Accuracy over attacks, with a line per defence: {', '.join(links)}.", ""]
+        if links
+        else []
+    )
 
 
 def _falls_short(comparison: FigureComparison) -> bool:

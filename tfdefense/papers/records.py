@@ -27,24 +27,59 @@ def save_cell_records(
     write_text_file(path, json.dumps(records, indent=1) + "\n")
 
 
-def load_cell_records(paper: Paper, directory: Path) -> dict[str, dict[str, Any]]:
-    """Return what `save_cell_records` wrote for all tables of a paper, by the cell's key.
+@dataclasses.dataclass(frozen=True)
+class CellRecords:
+    """Records of measured cells in a results folder.
+
+    Attributes:
+      by_key: the records by the key of their cell.
+      by_figure: the same records by `figure_names` of the figure for which they were measured.
+    """
+
+    by_key: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    by_figure: dict[tuple[str, ...], dict[str, Any]] = dataclasses.field(default_factory=dict)
+
+
+def figure_names(figure: PaperFigure) -> tuple[str, ...]:
+    """Return the names that identify a figure in its paper: all columns but the accuracy."""
+    return tuple(str(getattr(figure, name)) for name in _FIGURE_NAMES)
+
+
+_FIGURE_NAMES = [
+    field.name for field in dataclasses.fields(PaperFigure) if field.name != "accuracy_percent"
+]
+
+
+def load_cell_records(paper: Paper, directory: Path) -> CellRecords:
+    """Return what `save_cell_records` wrote for all tables of a paper.
 
     A damaged file is reported and skipped, so its cells are measured again.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found = CellRecords()
     for table in paper.tables:
         path = directory / f"{table}.json"
         if not path.is_file():
             continue
         try:
-            cells = [
-                typed_value(record, dict)["cell"]
-                for record in typed_value(read_json_file(path), list)
-            ]
-            found |= {typed_value(cell["key"], str): cell for cell in cells if cell is not None}
+            read = _read_records(path)
         except (ValueError, KeyError, TypeError):
             print_line(f"{path}: damaged; its cells are measured again.")
+            continue
+        found.by_key.update({typed_value(cell["key"], str): cell for cell in read.values()})
+        found.by_figure.update(read)
+    return found
+
+
+def _read_records(path: Path) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Return the records of a table by figure; raise an error if the file is damaged."""
+    found = {}
+    for content in typed_value(read_json_file(path), list):
+        record = typed_value(content, dict)
+        figure = typed_value(record["figure"], dict)
+        names = tuple(typed_value(figure[name], str) for name in _FIGURE_NAMES)
+        if record["cell"] is not None:
+            found[names] = typed_value(record["cell"], dict)
+            typed_value(found[names]["key"], str)
     return found
 
 

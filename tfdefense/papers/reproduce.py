@@ -1,40 +1,39 @@
 """Reproduction of a paper's tables, from missing targets to tables of both figures."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tfdefense.errors import UserError, cut_text, require
+from tfdefense.errors import require
 from tfdefense.papers.budget import load_budget
+from tfdefense.papers.charts import save_line_chart
 from tfdefense.papers.comparison_tables import compare_figures, save_table, summary
-from tfdefense.papers.cost import CostEstimator
+from tfdefense.papers.cost import ACCURACY, CostEstimator
 from tfdefense.papers.curves import collect_curves, plot_curves
 from tfdefense.papers.grid import PaperGrid, order_targets
 from tfdefense.papers.measurements import PaperCell
 from tfdefense.papers.pages import save_choices, save_index
 from tfdefense.papers.paper import PaperFigure, load_paper
+from tfdefense.papers.recipes import collect_recipes, load_recipes, save_recipes, store_recipes
 from tfdefense.papers.records import (
     load_cell_records,
     measured_images,
     save_cell_records,
     versions_and_notes,
 )
+from tfdefense.papers.results_folder import require_same_results, save_marker
+from tfdefense.papers.reuse import EarlierWork
+from tfdefense.papers.scatter import save_scatter
 from tfdefense.papers.scheduler import make_targets
 from tfdefense.papers.store import TargetStore
 from tfdefense.papers.stored_target import StoredTarget
 from tfdefense.papers.targets import DefenseTarget
-from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.duration import duration_text
-from tfdefense.utils.json_types import typed_value
-from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.progress import print_line
-from tfdefense.utils.untrusted_file import read_json_file
 
-SCHEMA = 1
-_MARKER = "made.json"
 _CURVES = "training"
+_RECIPES = "recipes.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,15 +87,17 @@ class Reproduction:
         # Tables and pages show all cells of the paper, also those that other calls measure.
         self.all_cells = PaperGrid(self.paper, self.paper.figures, self.budget).cells
         self.directory = output / selection.paper
-        self._require_same_results()
+        require_same_results(self.directory, self.budget.name)
         records = load_cell_records(self.paper, self.directory)
-        self.store = dataclasses.replace(store, known_records=records)
+        self.store = dataclasses.replace(store, known_records=records.by_key)
+        recipes = load_recipes(self.directory / _RECIPES)
+        self.earlier = EarlierWork(self.all_cells, self.store, records, recipes)
         cells = (cell for _, cell in self.grid.shard(index, count))
         self.targets = order_targets(cells, self.store)
         self.cost = CostEstimator(self.store)
 
     def plan(self) -> str:
-        """Return what `run` would make, and about how long that would take.
+        """Return what `run` would take over and make, and about how long that would take.
 
         Images of prepared TFDS datasets are not read, so they are not compared with those of the
         store and of measured cells.
@@ -110,6 +111,7 @@ class Reproduction:
         lines = [
             f"{self.paper.title}: tables {', '.join(self.tables)}; budget {self.budget.name}: {self.budget.about}"
         ]
+        lines += self.earlier.describe(self.targets)
         for kind in dict.fromkeys(target.kind for target in self.targets):
             needed = [target for target in self.targets if target.kind == kind]
             to_make = [target for target in missing if target.kind == kind]
@@ -121,7 +123,7 @@ class Reproduction:
             for target in missing
             if target.kind != PaperCell.kind
         ]
-        lines.append(f"Total: about {self._duration(missing)}, within a factor of three.")
+        lines.append(f"Total: about {self._duration(missing)}, {ACCURACY}.")
         if unread:
             lines.append(
                 f"Images of {', '.join(unread)} are not read. Without --dry_run, they are compared with those of"
@@ -139,14 +141,12 @@ class Reproduction:
         """
         datasets = self._unmeasured()
         self._require_same_images(datasets)
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"--output={self.directory.parent}: cannot be written ({error.strerror})."
-            ) from error
+        for line in self.earlier.describe(self.targets):
+            print_line(line)
+        save_marker(self.directory, self.paper.name, self.budget.name)
         self.store.record_images(datasets)
-        write_text_file(self.directory / _MARKER, json.dumps(self._marker(), indent=2) + "\n")
+        others = [target for target in self.targets if target.kind != PaperCell.kind]
+        store_recipes(collect_recipes(others), self.store)
         try:
             make_targets(self.targets, self.store, self.cost)
         finally:
@@ -176,17 +176,26 @@ class Reproduction:
             about = self._about(cells[table])
             save_table(self.paper, table, comparisons[table], self.directory, about)
             save_cell_records(cells[table], self.store, self.directory / f"{table}.json")
+            save_line_chart(self.directory / f"{table}.json")
             defenses = _defenses_of(cells[table])
             curves = collect_curves(defenses, self.store, self.directory / _CURVES)
             plot_curves(curves, self.directory / f"{table}-training.png")
             print_line(
                 f"Table {table}: {summary(comparisons[table])} {self.directory / f'{table}.md'}"
             )
+        self._save_recipes()
         _, notes = versions_and_notes(self._records(self.all_cells))
         save_index(self.paper, comparisons, notes, self.directory / "README.md")
         classifiers = dict.fromkeys(cell.classifier for _, cell in self.all_cells)
         defenses = _defenses_of(self.all_cells)
         save_choices(self.paper, classifiers, defenses, self.directory / "choices.md")
+        save_scatter(self.directory.parent, self.budget.name)
+
+    def _save_recipes(self) -> None:
+        """Write what the keys in the records of measured cells stand for."""
+        measured = [cell for _, cell in self.all_cells if cell.is_done(self.store)]
+        needed = [target for cell in measured for target in cell.prerequisites()]
+        save_recipes(collect_recipes(needed), self.directory / _RECIPES)
 
     def _records(self, cells: Sequence[tuple[PaperFigure, PaperCell]]) -> list[Mapping[str, Any]]:
         return [record for _, cell in cells if (record := cell.record(self.store))]
@@ -210,38 +219,6 @@ class Reproduction:
 
     def _duration(self, targets: Sequence[StoredTarget]) -> str:
         return duration_text(sum(self.cost.seconds(target) for target in targets))
-
-    def _marker(self) -> dict[str, Any]:
-        """Return the content of the file that marks a results folder."""
-        return {
-            "schema": SCHEMA,
-            "paper": self.paper.name,
-            "budget": self.budget.name,
-            "made_with": package_versions(),
-        }
-
-    def _require_same_results(self) -> None:
-        """Raise `UserError` if the results folder has results of another budget or schema."""
-        file, output = self.directory / _MARKER, self.directory.parent
-        if not file.is_file():
-            require(
-                not self.directory.exists() or not any(self.directory.iterdir()),
-                f"--output={output}: {self.directory} has other files and no {_MARKER}. Give another --output.",
-            )
-            return
-        try:
-            marker = typed_value(read_json_file(file), dict)
-            schema = typed_value(marker["schema"], int)
-            budget = typed_value(marker["budget"], str)
-            is_same = (schema, budget) == (SCHEMA, self.budget.name)
-            there = f"--budget={cut_text(budget)}, schema {schema}"
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{file}: damaged. Remove it, or give another --output.") from error
-        require(
-            is_same,
-            f"--output={output}: has results of {there}, but --budget={self.budget.name}, schema {SCHEMA}, is given. Give another"
-            " --output.",
-        )
 
 
 def _defenses_of(cells: Sequence[tuple[PaperFigure, PaperCell]]) -> list[DefenseTarget]:

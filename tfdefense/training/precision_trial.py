@@ -53,6 +53,21 @@ def choose_precision(given: str, image_shape: tuple[int, int, int], images: int)
     return precision
 
 
+def report_slow_precision(precision: str) -> None:
+    """Print one line if a training computes in bfloat16 and a device has no instructions for it.
+
+    All workers must call this function. The line is the same on all of them.
+
+    Args:
+      precision: "float32" or "bfloat16".
+    """
+    if precision != "float32" and multi_worker.any_worker(not computes_natively()):
+        print_line(
+            f"--mixed_precision={precision}: not all devices have instructions for it, so training is"
+            " slow. --mixed_precision=float32 is faster on these devices."
+        )
+
+
 def computes_natively() -> bool:
     """Return whether all devices of this process have instructions for bfloat16."""
     gpus = tf.config.list_physical_devices("GPU")

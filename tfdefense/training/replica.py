@@ -1,5 +1,8 @@
 """The view that a training step has of its replica: its share of means and of random numbers."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import tensorflow as tf
 
 from tfdefense.training.row_draws import Rows, normal_rows, uniform_rows
@@ -80,10 +83,22 @@ class Replica:
         first = self.step * self.global_batch + tf.cast(self._rows.first, tf.int64)
         return (first + tf.range(self._rows.count, dtype=tf.int64)) // image_count
 
-    def choice(self, values: tuple[float, ...]) -> tf.Tensor:
-        """Return one of `values` per example, float32 [n]; all values are equally likely."""
-        index = tf.cast(self.uniform(0.0, float(len(values))), tf.int32)
-        return tf.gather(tf.constant(values, tf.float32), tf.minimum(index, len(values) - 1))
+    def choice(
+        self, values: tuple[float, ...], weights: Sequence[float] | None = None
+    ) -> tf.Tensor:
+        """Return one of `values` per example, float32 [n].
+
+        Args:
+          values: values to draw from.
+          weights: weight of each value, 0 or more, and one above 0; None means equal weights.
+        """
+        last = len(values) - 1
+        if weights is None or len(set(weights)) == 1:
+            index = tf.cast(self.uniform(0.0, float(len(values))), tf.int32)
+        else:
+            bounds = np.cumsum(weights)[:-1] / np.sum(weights)
+            index = tf.searchsorted(tf.constant(bounds, tf.float32), self.uniform(), side="right")
+        return tf.gather(tf.constant(values, tf.float32), tf.minimum(index, last))
 
     def _global_norm(self, gradients: list[tf.Tensor | None]) -> tf.Tensor:
         """Return the L2 norm of all gradients, summed over the replicas."""

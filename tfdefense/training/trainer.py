@@ -35,6 +35,7 @@ from tfdefense.training.fused_batch_norm import use_fused_batch_norm
 from tfdefense.training.global_batch import use_global_batch
 from tfdefense.training.loop_config import LoopConfig
 from tfdefense.training.mixed_precision import compute_in
+from tfdefense.training.precision_trial import report_slow_precision
 from tfdefense.training.preemption import PreemptionHandler
 from tfdefense.training.replica import Replica
 from tfdefense.training.summaries import SummaryWriter
@@ -68,8 +69,7 @@ class Trainer:
         directory: Path | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        self.task = task
-        self.config = config
+        self.task, self.config = task, config
         self.strategy = tf.distribute.get_strategy()
         replicas = self.strategy.num_replicas_in_sync
         require(
@@ -77,8 +77,7 @@ class Trainer:
             f"--batch_size={config.batch_size}: a multiple of the {replicas} replicas needed.",
         )
         self.checkpoints = Checkpoints(task.checkpoint_items(), directory)
-        self.directory = directory
-        self.settings = settings or {}
+        self.directory, self.settings = directory, settings or {}
         self._scalar_names: list[str] = []
 
     def is_finished(self, image_count: int) -> bool:
@@ -103,14 +102,15 @@ class Trainer:
           PreemptedError: SIGTERM arrived, even after the last step. With a directory, the state is saved.
         """
         image_count = len(next(iter(arrays.values())))
-        total_steps = self.config.total_steps(image_count)
-        steps_per_validation = self.config.steps_per_validation(image_count)
-        batch_size, steps_per_call = self.config.batch_size, self._steps_per_call(arrays)
+        config, steps_per_call = self.config, self._steps_per_call(arrays)
+        total_steps, batch_size = config.total_steps(image_count), config.batch_size
+        steps_per_validation = config.steps_per_validation(image_count)
         step = self.checkpoints.restore()
         if step:
             print_line(f"{self.task.name}: resuming from step {step:,} of {total_steps:,}.")
         if step >= total_steps or self.task.should_stop:
             return
+        report_slow_precision(config.mixed_precision)
         batches = self.make_iterator(arrays, first_step=step)
         with (
             ProgressBar(self.task.name, total_steps * batch_size, step * batch_size) as progress,

@@ -42,21 +42,22 @@ def require_declared_sizes(path: Path, names: Collection[str] | None = None) -> 
         raise ValueError("damaged") from error
 
 
-def write_npz(path: Path, arrays: Mapping[str, np.ndarray], *, compressed: bool = False) -> None:
-    """Write an archive; the arrays may have any names.
+def write_npz(
+    path: Path, arrays: Mapping[str, np.ndarray], compression: int = zipfile.ZIP_STORED
+) -> None:
+    """Write an archive, always with the same bytes for the same arrays, which may have any names.
 
     `np.savez` takes arrays as keyword arguments, so it has none named `file` or `allow_pickle`.
 
     Args:
       path: the archive.
       arrays: by name.
-      compressed: make the file smaller, which takes longer.
+      compression: a method of `zipfile` that `np.load` reads, such as `ZIP_DEFLATED`.
 
     Raises:
       OSError: the file cannot be written.
     """
-    method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
-    with zipfile.ZipFile(path, "w", method) as archive:
+    with zipfile.ZipFile(path, "w", compression) as archive:
         for name, array in arrays.items():
             with archive.open(name + _SUFFIX, "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)

@@ -17,9 +17,12 @@ from tfdefense.attacks.core.adversarial_dataset_maker import (
 )
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.data.core import disk_array
+from tfdefense.defenses import get_defense_class
 from tfdefense.defenses.core.adversarial_pairs import make_stored_pairs
+from tfdefense.defenses.core.training_inputs import TrainingData
 from tfdefense.errors import UserError
 from tfdefense.evaluation import attack_summary
+from tfdefense.training import LoopConfig
 
 SHAPE = (12, 12, 1)
 MAKER = "tfdefense.attacks.core.adversarial_dataset_maker"
@@ -173,6 +176,25 @@ def test_a_defense_trains_on_adversarial_datasets(make, toy_model, toy_split):
     before = defense.generator.get_weights()[0].copy()
     defense.fit(toy_split, epochs=1, batch_size=8, pairs=sets)
     assert np.abs(defense.generator.get_weights()[0] - before).max() > 0
+
+
+@pytest.mark.usefixtures("short_training")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["apegan", "bit_depth+apegan"])
+def test_a_training_draws_from_the_datasets_by_their_weights(make, toy_model, toy_split, name):
+    """A dataset whose weight is 0 is not learned from."""
+    sets = [make(FGSM(epsilon=0.2)), make(BIM(epsilon=0.3))]
+    trained = []
+    for data in (
+        TrainingData(toy_split, pairs=sets, pair_weights=(0.0, 1.0)),
+        TrainingData(toy_split, pairs=sets[1:]),
+        TrainingData(toy_split, pairs=sets),
+    ):
+        defense = get_defense_class(name)(toy_model)
+        defense.run_training(data, LoopConfig(1, 8), {})
+        trained.append(next(iter(defense.networks().values())).get_weights()[0])
+    np.testing.assert_array_equal(trained[0], trained[1])
+    assert np.any(trained[0] != trained[2])
 
 
 @pytest.mark.usefixtures("short_training")

@@ -1,4 +1,5 @@
 import mmap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,14 @@ def test_a_disk_array_has_the_attributes_of_an_array(on_disk):
     assert on_disk.shape == BYTES.shape
     assert (len(on_disk), on_disk.ndim, on_disk.dtype) == (50, 4, np.float32)
     np.testing.assert_array_equal(np.asarray(on_disk), as_images(BYTES))
+
+
+def test_several_threads_read_the_same_rows_as_one(on_disk):
+    rng = np.random.default_rng(2)
+    batches = [rng.permutation(50)[:20] for _ in range(200)]
+    with ThreadPoolExecutor(4) as executor:
+        for rows, read in zip(batches, executor.map(on_disk.__getitem__, batches), strict=True):
+            np.testing.assert_array_equal(read, as_images(BYTES)[rows])
 
 
 def test_a_view_of_a_view_selects_rows_of_the_first_view(on_disk):

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from tfdefense.defenses.core.optimizer import AveragingAdam
 from tfdefense.defenses.core.overfitting_probe import OverfittingProbe
+from tfdefense.defenses.robust_purifier import RobustPurifier
 
 
 class Training:
@@ -62,11 +63,87 @@ def test_a_collapse_stops_training_and_prints_why(capsys):
     assert "gets its weights with 40.0%" in printed
 
 
-def test_without_any_robustness_the_last_weights_are_kept():
-    training = Training([0.0, 0.0])
+def test_without_any_robustness_the_last_weights_are_kept_and_a_line_says_so(capsys):
+    training = Training([0.0, 0.0, 0.12], rising_steps=2)
     training.run([1.0, 2.0])
-    assert training.weight == 2.0
+    assert capsys.readouterr().out == ""
+    training.run([3.0])
+    assert training.weight == 3.0
     assert not training.probe.has_collapsed
+    assert capsys.readouterr().out == (
+        "Training ended, but nothing withstands PGD: the best accuracy under it is 12.0%, no better"
+        " than chance (10.0%). Lower --learning_rate, or train with --inner_attack=pgd.\n"
+    )
+
+
+def test_a_training_that_withstands_some_attacks_ends_without_a_line(capsys):
+    Training([0.0, 0.13], rising_steps=1).run([1.0, 2.0])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("rising_steps", "lines"), [(3, 0), (0, 1)])
+def test_a_good_training_that_withstands_little_at_first_is_not_stopped(
+    capsys, rising_steps, lines
+):
+    training = Training([0.02, 0.10, 0.24, 0.3, 0.31], rising_steps=rising_steps, num_classes=43)
+    training.run([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert not training.probe.has_collapsed
+    assert training.weight == 5.0
+    assert len(capsys.readouterr().out.splitlines()) == lines
+
+
+def test_one_line_says_that_nothing_is_withstood_after_the_rise(capsys):
+    training = Training([0.0, 0.0, 0.0, 0.01, 0.2], rising_steps=1)
+    training.run([1.0])
+    assert capsys.readouterr().out == ""
+    training.run([2.0])
+    printed = capsys.readouterr().out
+    assert printed.startswith("Accuracy under PGD is 0.0%, no better than chance (10.0%).")
+    assert printed.count("\n") == 1
+    training.run([3.0, 4.0, 5.0])
+    assert capsys.readouterr().out == ""
+    assert not training.probe.has_collapsed
+
+
+def test_a_collapse_at_the_first_pass_after_the_rise_stops_training(capsys):
+    training = Training([0.3, 0.5, 0.02, 0.4], rising_steps=2)
+    training.run([1.0, 2.0, 3.0])
+    assert training.probe.has_collapsed
+    assert training.weight == 2.0
+    assert "fell to 2.0% from 50.0%" in capsys.readouterr().out
+
+
+def test_a_fall_during_the_rise_that_ends_with_it_is_no_collapse():
+    training = Training([0.5, 0.02, 0.3, 0.4], rising_steps=2)
+    training.run([1.0, 2.0, 3.0, 4.0])
+    assert not training.probe.has_collapsed
+
+
+def test_a_resumed_training_judges_accuracies_of_the_rise_before_the_resume():
+    first, second = Training([0.5], rising_steps=1), Training([0.02, 0.4], rising_steps=1)
+    first.run([1.0])
+    for source, target in zip(first.probe.variables, second.probe.variables, strict=True):
+        target.assign(source)
+    second.optimizer.iterations.assign(1)
+    second.run([2.0])
+    assert second.probe.has_collapsed
+    assert second.weight == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "rising_steps"),
+    [
+        ({"ramp": 0.5, "schedule": "triangle"}, 50),
+        ({"ramp": 0.1, "schedule": "triangle"}, 20),
+        ({"ramp": 0.1, "schedule": "cosine"}, 10),
+    ],
+)
+def test_the_rise_ends_when_epsilon_and_the_learning_rate_have_risen(
+    toy_model, hyperparameters, rising_steps
+):
+    purifier = RobustPurifier(toy_model, inner_attack="nfgsm", **hyperparameters)
+    purifier.prepare(100)
+    assert purifier.probe.rising_steps == rising_steps
 
 
 def test_a_collapse_is_judged_once_the_learning_rate_has_risen():

@@ -95,6 +95,19 @@ class Attack(abc.ABC):
         del image_shape, num_classes
         return None
 
+    def typical_cost(self, image_shape: tuple[int, ...], num_classes: int) -> float | None:
+        """Return the typical cost for one image in gradients, with one surrogate; None if unknown.
+
+        A prediction counts as a third of a gradient. An attack whose images finish early overrides
+        this method; by default it is the largest cost. Rough estimates of time use it.
+
+        Args:
+          image_shape: (H, W, C).
+          num_classes: number of classes of the model.
+        """
+        cost = self.largest_cost(image_shape, num_classes)
+        return None if cost is None else cost.in_gradients
+
     def __call__(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None = None
     ) -> tf.Tensor:

@@ -15,6 +15,11 @@ class AttackCost(NamedTuple):
     gradients: int
     predictions: int
 
+    @property
+    def in_gradients(self) -> float:
+        """Cost in gradients, of which each takes the time of three predictions."""
+        return self.gradients + self.predictions / 3
+
     def plus(self, other: "AttackCost") -> "AttackCost":
         """Return the cost of both."""
         return AttackCost(self.gradients + other.gradients, self.predictions + other.predictions)

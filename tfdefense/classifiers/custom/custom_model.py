@@ -86,7 +86,12 @@ def _load(
     network = _open_network(path, data.image_shape, outputs)
     model = assemble(path, network, data, input_format or InputFormat())
     _require_gradient(path, model, data.image_shape)
-    classifier = FrozenClassifier(model, data.image_shape, data.num_classes)
+    classifier = FrozenClassifier(model, data.image_shape)
+    require(
+        classifier.num_classes == data.num_classes,
+        f"--classifier={path}: gives {classifier.num_classes} classes, the data has"
+        f" {data.num_classes}.",
+    )
     check_input_format(
         path,
         lambda other: assemble(path, network, data, other, verbose=False),

@@ -7,6 +7,9 @@ import tensorflow as tf
 
 from tfdefense.data.core.disk_array import DiskArray
 
+# Batches that are read at the same time. Any number gives the same batches in the same order.
+_READERS = 1
+
 
 def shuffled_batches(
     arrays: Mapping[str, np.ndarray | DiskArray],
@@ -62,7 +65,7 @@ def shuffled_batches(
     batches = examples.batch(batch_size, drop_remainder=True)
     if replicas > 1:
         batches = batches.flat_map(parts)
-    return batches.map(gather, num_parallel_calls=1, deterministic=True).prefetch(2)
+    return batches.map(gather, num_parallel_calls=_READERS, deterministic=True).prefetch(2)
 
 
 def _make_gather(array: np.ndarray | DiskArray) -> Callable[[tf.Tensor], tf.Tensor]:

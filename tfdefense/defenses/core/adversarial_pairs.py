@@ -4,6 +4,7 @@ The adversarial images are either FGSM examples, computed in the training step f
 directions, or images that `bin/attack` stored on disk.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -102,8 +103,29 @@ def make_stored_pairs(
     return {"clean": split.images, "labels": split.labels, **stored}
 
 
+def require_pair_weights(weights: Sequence[float], count: int) -> None:
+    """Check the weights of `count` datasets of stored adversarial images.
+
+    Raises:
+      UserError: not one weight for each dataset, a negative one, or none above 0.
+    """
+    flag = f"--pair_weights={','.join(f'{weight:g}' for weight in weights)}"
+    require(count > 0, f"{flag}: only with --pairs=DIR,DIR. Give --pairs, or leave it out.")
+    require(
+        len(weights) == count,
+        f"{flag}: {len(weights)} weights for the {count} directories of --pairs; one for each is needed.",
+    )
+    require(
+        all(weight >= 0 for weight in weights) and 0 < sum(weights) < math.inf,
+        f"{flag}: weights of 0 or more are needed, and one above 0.",
+    )
+
+
 def draw_adversarial(
-    batch: Mapping[str, tf.Tensor], strengths: tuple[float, ...], replica: Replica
+    batch: Mapping[str, tf.Tensor],
+    strengths: tuple[float, ...],
+    replica: Replica,
+    weights: Sequence[float] | None = None,
 ) -> tf.Tensor:
     """Return one adversarial image per image of a batch, float32 [n, H, W, C].
 
@@ -114,9 +136,12 @@ def draw_adversarial(
       batch: batch of `make_stored_pairs` or `make_fgsm_pairs`.
       strengths: FGSM epsilons to draw from.
       replica: draws random numbers.
+      weights: weight of each dataset that `make_stored_pairs` was given; None means equal weights.
     """
-    stored = [batch[name] for name in sorted(batch) if name.startswith(_STORED)]
-    if not stored:
+    names = sorted(name for name in batch if name.startswith(_STORED))
+    if not names:
         return apply_fgsm(batch, replica.choice(strengths))
-    attack = tf.cast(replica.choice(tuple(range(len(stored)))), tf.int32)
-    return tf.gather(tf.stack(stored, axis=1), attack, batch_dims=1)
+    if weights is not None:  # In the order of the text: adversarial_10 is before adversarial_2.
+        weights = [weights[int(name.removeprefix(_STORED))] for name in names]
+    attack = tf.cast(replica.choice(tuple(range(len(names))), weights), tf.int32)
+    return tf.gather(tf.stack([batch[name] for name in names], axis=1), attack, batch_dims=1)

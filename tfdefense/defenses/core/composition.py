@@ -135,6 +135,10 @@ class LearnedComposition(Composition, LearnedDefense):
             arrays |= part.training_arrays(train, pairs if part in pair_trained else ())
         return arrays
 
+    def use_pair_weights(self, weights: Sequence[float] | None) -> None:
+        for part in self.learned:
+            part.use_pair_weights(weights)
+
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         return _merge({part.name: part.train_step(batch, replica) for part in self.learned})
 

@@ -92,6 +92,13 @@ class LearnedDefense(AugmentingDefense):
         )
         return {"clean": train.images, "labels": train.labels}
 
+    def use_pair_weights(self, weights: Sequence[float] | None) -> None:
+        """Draw from stored adversarial examples with these weights, if the defence learns from them.
+
+        Args:
+          weights: weight of each dataset of `pairs`; None means equal weights.
+        """
+
     def make_validator(self, validation: Split) -> Validate | None:
         """Return a function that computes scalars and image grids for TensorBoard, or None.
 
@@ -220,6 +227,7 @@ class LearnedDefense(AugmentingDefense):
         """
         self._check_splits(data)
         train, pairs, steps = data.train, data.pairs, loop.total_steps(len(data.train))
+        self.use_pair_weights(data.pair_weights)
         if run is None or not run.exists():
             self.check_new_training(self.config, train.image_shape)
         # Stored examples are checked before the run directory is created.

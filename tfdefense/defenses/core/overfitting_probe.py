@@ -7,6 +7,7 @@ while they memorise training images. The remedy of Rice, Wong, Kolter, "Overfitt
 Robust Deep Learning", ICML 2020, section 3, is to keep the weights with the best validation.
 """
 
+import math
 from typing import Any
 
 import keras
@@ -21,24 +22,38 @@ from tfdefense.utils.progress import print_line
 # The share of the best accuracy under attack below which training has collapsed.
 _COLLAPSED = 0.5
 _LOWEST_LIMIT, _HIGHEST_LIMIT = 0.1, 0.75
+# Images of a validation, as in `make_robust_validator`: so many random guesses vary around chance.
+_IMAGES = 500
+_ADVICE = "Lower --learning_rate, or train with --inner_attack=pgd."
 
 
 class OverfittingProbe:
     """Judge of each validation of a network, which gets its most robust weights at the end.
 
-    Training has collapsed if the accuracy under attack is below half of the best one. This is not
-    judged while the learning rate rises, nor if the best accuracy is still near chance: up to 2 / K
-    with K classes, but at least 10 % and at most 75 %, so that 2 classes are judged too. Accuracies
-    vary then without a collapse.
+    Nothing is judged while epsilon or the learning rate rises: a good training may then withstand
+    few attacks, and more in each pass. After that:
 
-    Its `variables` belong in the checkpoint.
+    - Training has collapsed if the accuracy under attack is below half of the best one, which may be
+      one of the rise. It stops. This needs a best accuracy that is not near chance: above 2 / K with K
+      classes, but at least 10 % and at most 75 %, so that 2 classes are judged too. Lower accuracies
+      vary without a collapse.
+    - If the accuracy under attack is no better than chance, one line says so. Training continues,
+      because this accuracy may still grow. No better than chance is up to 1 / K plus two standard
+      deviations of the accuracy of random guesses.
+
+    If no accuracy of the training was better than chance, one line says so at the end.
+
+    Its `variables` belong in the checkpoint. A resumed training may print a line again.
 
     Args:
       network: network that is trained. It is validated with the moving average of its weights.
       optimizer: its optimizer, which maintains the average if `use_ema` is set.
       steps: number of steps of the training.
-      rising_steps: number of first steps in which the learning rate rises.
+      rising_steps: number of first steps in which epsilon or the learning rate rises.
       num_classes: K.
+
+    Attributes:
+      rising_steps: as given.
     """
 
     def __init__(
@@ -50,9 +65,13 @@ class OverfittingProbe:
         num_classes: int,
     ) -> None:
         self._network, self._optimizer = network, optimizer
-        self._steps, self._rising_steps = steps, rising_steps
+        self._steps, self.rising_steps = steps, rising_steps
         # In float32, as the scores of `BestWeights` are.
         self._near_chance = np.float32(max(_LOWEST_LIMIT, min(_HIGHEST_LIMIT, 2 / num_classes)))
+        self._chance = 1 / num_classes
+        deviation = math.sqrt(self._chance * (1 - self._chance) / _IMAGES)
+        self._chance_limit = np.float32(self._chance + 2 * deviation)
+        self._has_warned = False
         self._best = BestWeights(network)
         self._has_collapsed = tf.Variable(initial_value=False, trainable=False)
 
@@ -85,13 +104,23 @@ class OverfittingProbe:
 
     def _judge(self, accuracy: float) -> None:
         step, best = int(self._optimizer.iterations.numpy()), self._best.score
-        can_judge = step > self._rising_steps and best > self._near_chance
-        if can_judge and accuracy < _COLLAPSED * best:
+        has_risen, is_last = step > self.rising_steps, step >= self._steps
+        if has_risen and best > self._near_chance and accuracy < _COLLAPSED * best:
             self._has_collapsed.assign(value=True)
             print_line(
                 f"Training stopped: accuracy under PGD fell to {accuracy:.1%} from {best:.1%}"
-                f" (catastrophic overfitting). The defence gets its weights with {best:.1%}. Lower"
-                " --learning_rate, or train with --inner_attack=pgd."
+                f" (catastrophic overfitting). The defence gets its weights with {best:.1%}. {_ADVICE}"
             )
-        if self.has_collapsed or step >= self._steps:
+        elif is_last and best <= self._chance_limit:
+            print_line(
+                f"Training ended, but nothing withstands PGD: the best accuracy under it is {best:.1%}, no"
+                f" better than chance ({self._chance:.1%}). {_ADVICE}"
+            )
+        elif has_risen and accuracy <= self._chance_limit and not self._has_warned:
+            self._has_warned = True
+            print_line(
+                f"Accuracy under PGD is {accuracy:.1%}, no better than chance ({self._chance:.1%}). If it"
+                f" stays there, the network only withstands one step: stop the training. {_ADVICE}"
+            )
+        if self.has_collapsed or is_last:
             self._best.restore()

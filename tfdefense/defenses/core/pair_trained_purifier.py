@@ -24,6 +24,8 @@ class PairTrainedPurifier(GeneratorDefense):
     stored examples are given.
     """
 
+    _pair_weights: Sequence[float] | None = None
+
     @property
     def strengths(self) -> tuple[float, ...]:
         """Epsilons of the FGSM examples that the generator learns from."""
@@ -33,6 +35,9 @@ class PairTrainedPurifier(GeneratorDefense):
         """Return adversarial pairs: stored ones if given, else FGSM examples."""
         return make_stored_pairs(pairs, train) if pairs else make_fgsm_pairs(self.classifier, train)
 
+    def use_pair_weights(self, weights: Sequence[float] | None) -> None:
+        self._pair_weights = weights
+
     def draw_pairs(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:
         """Return `clean` images, their `labels`, and `adversarial` images as the generator gets them.
 
@@ -40,7 +45,7 @@ class PairTrainedPurifier(GeneratorDefense):
           batch: batch of `training_arrays`.
           replica: draws one adversarial image per clean image, and the augmentation of both.
         """
-        adversarial = draw_adversarial(batch, self.strengths, replica)
+        adversarial = draw_adversarial(batch, self.strengths, replica, self._pair_weights)
         pairs = self.augment({**batch, "adversarial": adversarial}, replica)
         return {
             "clean": pairs["clean"],

@@ -1,5 +1,6 @@
 """Base class of the defences that learn from an inner attack, with a probe of N-FGSM."""
 
+import math
 from typing import Any
 
 import keras
@@ -47,11 +48,13 @@ class ProbedDefense(LearnedDefense):
           steps: number of steps of the training.
         """
         if self.config.needs_probe:
+            # Of these configurations, only that of the robust purifier has a ramp.
+            ramp_steps = math.ceil(getattr(self.config, "ramp", 0.0) * steps)
             self.probe = OverfittingProbe(
                 network,
                 optimizer,
                 steps,
-                count_rising_steps(self.config.schedule, steps),
+                max(ramp_steps, count_rising_steps(self.config.schedule, steps)),
                 self.classifier.num_classes,
             )
 

@@ -36,8 +36,10 @@ class TrainingData:
         thresholds of a detector; None for no validation.
       pairs: stored adversarial examples of all images of `train`, one dataset per attack; empty means
         that the defence creates its adversarial examples itself.
+      pair_weights: weight of each dataset of `pairs` in the draw of an image; None means equal weights.
     """
 
     train: Split
     validation: Split | None = None
     pairs: Sequence[AdversarialDataset] = ()
+    pair_weights: Sequence[float] | None = None

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -171,7 +172,7 @@ class BatchPurifier:
             self._skip(path, str(error))
             return
         with self._write(path) as partial:
-            write_npz(partial, arrays, compressed=True)
+            write_npz(partial, arrays, zipfile.ZIP_DEFLATED)
             self._add_predictions(path, outputs, source_hash)
         answered.remove()
 

@@ -1,0 +1,149 @@
+"""The generators of robust purifiers in PyTorch, with the weights of Keras."""
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+SLOPE_BELOW = 0.1
+# Derivatives in place of that of a ReLU, by the names of `PixelThresholds`.
+DERIVATIVES = {
+    "true": lambda compared: (compared > 0).to(compared.dtype),
+    "leaky": lambda compared: torch.where(compared > 0, 1.0, SLOPE_BELOW),
+    "softplus_0.3": lambda compared: torch.sigmoid(compared / 0.3),
+    "softplus_1": torch.sigmoid,
+}
+
+
+class SurrogateReLU(torch.autograd.Function):
+    """ReLU whose gradient is that of a surrogate."""
+
+    @staticmethod
+    def forward(ctx, compared, surrogate):
+        ctx.save_for_backward(compared)
+        ctx.surrogate = surrogate
+        return compared.relu()
+
+    @staticmethod
+    def backward(ctx, upstream):
+        (compared,) = ctx.saved_tensors
+        return upstream * DERIVATIVES[ctx.surrogate](compared), None
+
+
+class PixelThresholds(nn.Module):
+    """relu(slope * (pixel - threshold)): [N, C, H, W] -> [N, C * count, H, W]."""
+
+    def __init__(self, channels, count, surrogate):
+        super().__init__()
+        self.thresholds = nn.Parameter(torch.zeros(channels, count))
+        self.slopes = nn.Parameter(torch.zeros(channels, count))
+        self.surrogate = surrogate
+
+    def forward(self, images):
+        compared = images.unsqueeze(2) - self.thresholds[:, :, None, None]
+        compared = self.slopes[:, :, None, None] * compared
+        return SurrogateReLU.apply(compared, self.surrogate).flatten(1, 2)
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, filters):
+        super().__init__()
+        self.first = nn.Conv2d(filters, filters, 3, 1, 1)
+        self.second = nn.Conv2d(filters, filters, 3, 1, 1)
+        self.gain = nn.Parameter(torch.zeros(1))
+
+    def forward(self, features):
+        return features + self.gain * self.second(F.silu(self.first(F.silu(features))))
+
+
+class ResidualUNet(nn.Module):
+    """`tfdefense.networks.residual_unet.ResidualUNet`, of `into` input channels."""
+
+    def __init__(self, into, channels, filters, blocks):
+        super().__init__()
+        pairs = list(itertools.pairwise(filters))
+        self.first = nn.Conv2d(into, filters[0], 3, 1, 1)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2) for a, b in pairs)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*(ResidualBlock(count) for _ in range(depth)))
+            for count, depth in zip(filters, blocks, strict=True)
+        )
+        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 4, 2, 1) for a, b in reversed(pairs))
+        self.join = nn.ModuleList(nn.Conv2d(2 * a, a, 1) for a, _ in reversed(pairs))
+        self.last = nn.Conv2d(filters[0], channels, 3, 1, 1)
+
+    def forward(self, images):
+        height, width = images.shape[2:]
+        hidden = self.blocks[0](self.first(pad_to_multiple(images, 2 ** len(self.down))))
+        skips = []
+        for down, blocks in zip(self.down, self.blocks[1:], strict=True):
+            skips.append(hidden)
+            # "same" of TensorFlow: with a stride of 2, 3x3 needs one row and one column, at the end.
+            hidden = blocks(down(F.pad(F.silu(hidden), (0, 1, 0, 1))))
+        for up, join in zip(self.up, self.join, strict=True):
+            hidden = torch.cat([up(F.silu(hidden)), skips.pop()], 1)
+            hidden = join(F.silu(hidden))
+        return torch.sigmoid(self.last(F.silu(hidden)))[:, :, :height, :width]
+
+
+class SmallUNet(nn.Module):
+    """`tfdefense.networks.small_unet.SmallUNet`, of `into` input channels."""
+
+    def __init__(self, into, channels, filters):
+        super().__init__()
+        pairs = list(itertools.pairwise(filters))
+        before_up = [filters[-1], *(2 * count for count in reversed(filters[1:-1]))]
+        self.first = nn.Conv2d(into, filters[0], 3, 1, 1)
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairs)
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(before, after, 4, 2, 1)
+            for before, after in zip(before_up, reversed(filters[:-1]), strict=True)
+        )
+        self.last = nn.Conv2d(2 * filters[0], channels, 3, 1, 1)
+
+    def forward(self, images):
+        height, width = images.shape[2:]
+        hidden = self.first(pad_to_multiple(images, 2 ** len(self.down))).relu()
+        skips = []
+        for down in self.down:
+            skips.append(hidden)
+            hidden = down(hidden).relu()
+        for up in self.up:
+            hidden = torch.cat([up(hidden).relu(), skips.pop()], 1)
+        return torch.sigmoid(self.last(hidden))[:, :, :height, :width]
+
+
+def pad_to_multiple(images, multiple):
+    """Pad images with zeros at the bottom and on the right."""
+    height, width = images.shape[2:]
+    return F.pad(images, (0, -width % multiple, 0, -height % multiple))
+
+
+def build_purifier(settings, weights):
+    """Return the purifier that `describe_purifier` of `auto_attack_task.py` described.
+
+    Args:
+      settings: its network, the sizes of that, and the thresholds before it.
+      weights: parameter name of the modules here -> array as Keras stores it.
+    """
+    channels, thresholds = settings["channels"], settings["thresholds"]
+    into = channels * (thresholds or 1)
+    if settings["network"] == "ResidualUNet":
+        network = ResidualUNet(into, channels, settings["filters"], settings["blocks"])
+    else:
+        network = SmallUNet(into, channels, settings["filters"])
+    purifier = nn.Sequential()
+    if thresholds:
+        purifier.add_module(
+            "thresholds", PixelThresholds(channels, thresholds, settings["surrogate"])
+        )
+    purifier.add_module("network", network)
+    purifier.load_state_dict({name: from_keras(weight) for name, weight in weights.items()})
+    return purifier
+
+
+def from_keras(weight):
+    """Return a weight in PyTorch's layout; kernels have height and width first in Keras."""
+    weight = torch.tensor(weight)
+    return weight.permute(3, 2, 0, 1).contiguous() if weight.ndim == 4 else weight
