@@ -179,7 +179,6 @@ def test_a_pretrained_purifier_is_not_put_in_front_of_a_classifier_of_other_imag
     monkeypatch.chdir(tmp_path)
     name = "robust_purifier/mnist/mnist_cnn"
     flags = [f"--pretrained={name}", f"--data_dir={shared_data}", "--classifier=other.keras"]
-    needed = f"--pretrained={name} needs a classifier of images (28, 28, 1) with 10 classes."
     for shape, classes, message in (
         ((8, 8, 3), 10, "takes images of (8, 8, 3), the data has (28, 28, 1)."),
         ((28, 28, 1), 7, "gives 7 classes, the data has 10."),
@@ -189,7 +188,6 @@ def test_a_pretrained_purifier_is_not_put_in_front_of_a_classifier_of_other_imag
         assert main(["evaluate", *flags]) == 2
         line = capsys.readouterr().err.splitlines()[-1]
         assert f"--classifier=other.keras: {message}" in line
-        assert line.endswith(needed)
     assert not list(Path().glob("runs/pretrained-*"))
 
 

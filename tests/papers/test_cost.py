@@ -59,6 +59,16 @@ def test_estimates_follow_measured_times(tmp_path):
     assert cost.seconds(target("bit_depth", 20)) < 10
 
 
+def test_a_target_whose_work_is_an_overhead_does_not_change_the_rate(tmp_path):
+    cost = CostEstimator(TargetStore(tmp_path))
+    classifier = ClassifierTarget("digits", "lenet", 5)
+    long = DefenseTarget(classifier, "apeganpp", (), 200)
+    before = cost.seconds(long)
+    examples = ExamplesTarget(classifier, "fgsm:epsilon=0.3", 1000)
+    cost.record(PaperCell(classifier, examples, None, 1000, 0), 60.0)
+    assert cost.seconds(long) == before
+
+
 # Version 0.1.0 measured the cells in `results/`: a white box tried one gradient, and every cell
 # predicted with the classifier alone.
 FIRST_METHOD = MeasuringMethod(surrogates=1, shares_predictions=False)
@@ -74,7 +84,10 @@ def measured_and_estimated(store):
             path = ROOT / "results" / name / f"{table}.json"
             if not path.is_file():
                 continue
-            records = [each["cell"] for each in json.loads(path.read_text()) if each["cell"]]
+            cells = [each["cell"] for each in json.loads(path.read_text()) if each["cell"]]
+            records = [cell for cell in cells if cell["made_with"]["tfdefense"] == "0.1.0"]
+            if not records:
+                continue
             seconds = {each["key"]: each["seconds"] for each in records}
             cells = [cell for _, cell in make_grid(name, [table]).cells if cell.key in seconds]
             assert len({cell.key for cell in cells}) == len(seconds)
@@ -87,7 +100,7 @@ def test_cells_took_about_their_estimate(tmp_path):
     write_metadata(tmp_path / "mnist" / "3.0.1", ("28", "28", "1"), train=60_000, test=10_000)
     write_metadata(tmp_path / "cifar10" / "3.0.2", ("32", "32", "3"), train=50_000, test=10_000)
     tables = measured_and_estimated(TargetStore(tmp_path, str(tmp_path)))
-    assert len(tables) == 13
+    assert tables
     for (paper, table), (spent, estimated) in tables.items():
         # Table IV was measured while other processes used the machine: see `cost.py`.
         factor = 2.0 if (paper, table) == ("apeganpp", "IV") else 1.5

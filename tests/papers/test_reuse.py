@@ -155,6 +155,7 @@ def test_a_store_of_another_recipe_names_the_differing_fields(small, cells):
         target.path(store).mkdir(parents=True)
         config = {"made_with": {"tfdefense": version}}
         (target.path(store) / "config.json").write_text(json.dumps(config))
+        (target.path(store) / "classifier.keras").touch()
     store_recipes(collect_recipes([ClassifierTarget("digits", "lenet", 1)]), store)
     lines = plan_lines()
     reason = "other recipe (images: 12, was 10); made by tfdefense 0.1.0."
@@ -166,11 +167,57 @@ def test_a_store_of_another_recipe_names_the_differing_fields(small, cells):
 
 def test_an_earlier_target_without_a_recorded_recipe_is_named(small):
     store = TargetStore(small / "runs/reproduce")
-    ClassifierTarget("digits", "lenet", 1).path(store).mkdir(parents=True)
+    path = ClassifierTarget("digits", "lenet", 1).path(store)
+    path.mkdir(parents=True)
+    assert not [line for line in plan_lines() if " again" in line]  # Its training was killed.
+    (path / "classifier.keras").touch()
     for name in ("lenet-0123456789ab.lease", "lenet-cgan-0123456789ab"):  # Not of this title.
         (store.path / "classifiers" / f"digits-{name}").mkdir()
     found = [line for line in plan_lines() if " again" in line]
     assert found == ["1 classifier trained again: other recipe, which is not recorded."]
+
+
+def test_an_earlier_cell_counts_for_the_nearest_missing_one_only(small, cells, change_budget):
+    change_budget(classifier="lenet", classifier_passes=3)
+    store = TargetStore(small / "runs/reproduce")
+    (_, cell) = cells[2]
+    near = dataclasses.replace(cell, white_box_images=1)
+    near.path(store).parent.mkdir(parents=True)
+    near.path(store).write_text(json.dumps(make_record(near)))
+    found = [line for line in plan_lines() if "measured again" in line]
+    assert len(found) == 1
+    assert found[0].startswith("1 cell measured again: other recipe (")
+
+
+def test_targets_of_another_budget_are_no_earlier_versions(small, cells, monkeypatch):
+    store = TargetStore(small / "runs/reproduce")
+    smoke = load_budget("smoke")
+    rule = {"classifier": "lenet", "classifier_passes": 5}
+    budgets = {"smoke": smoke, "other": dataclasses.replace(smoke, rules=[*smoke.rules, rule])}
+    monkeypatch.setattr(reproduce, "budget_names", lambda: list(budgets))
+    monkeypatch.setattr(reproduce, "load_budget", budgets.__getitem__)
+    run = Reproduction(FigureSelection("small"), "other", store, small / "empty")
+    path = run.all_cells[0][1].classifier.path(store)
+    path.mkdir(parents=True)
+    (path / "classifier.keras").touch()
+    planned = Reproduction(FigureSelection("small"), "smoke", store, small / "empty").plan()
+    assert " again" not in planned
+
+
+def test_one_damaged_recipe_does_not_remove_the_others(tmp_path):
+    path = tmp_path / "recipes.json"
+    recipes = collect_recipes([LENET])
+    path.write_text(json.dumps({**recipes, "x": {}}))
+    assert load_recipes(path) == recipes
+
+
+def test_a_damaged_recipe_of_the_store_is_written_again(tmp_path):
+    store, recipes = TargetStore(tmp_path), collect_recipes([LENET])
+    store_recipes(recipes, store)
+    (path,) = tmp_path.glob("recipes/*.json")
+    path.write_text("{")
+    store_recipes(recipes, store)
+    assert set(load_stored_recipes(store)) == set(recipes)
 
 
 def test_a_run_prints_the_lines_and_records_the_recipes(

@@ -77,7 +77,9 @@ def test_a_training_says_once_that_bfloat16_is_slow_on_its_device(
     assert float(task.weight) == pytest.approx(3.0, abs=0.1)
     lines = [line for line in capsys.readouterr().out.splitlines() if "--mixed_precision" in line]
     assert len(lines) == reports
-    assert all("training is slow. --mixed_precision=float32 is faster" in line for line in lines)
+    assert all(
+        "Training may be slow. --mixed_precision=float32 is faster" in line for line in lines
+    )
 
 
 def test_a_finished_training_does_not_say_that_bfloat16_is_slow(device, tmp_path, capsys):
@@ -97,7 +99,7 @@ def test_all_workers_say_the_same_of_their_devices(device, monkeypatch, capsys, 
     report_slow_precision("bfloat16")
     assert answers == [False]  # A worker with a native device asks the others too.
     printed = capsys.readouterr().out
-    assert ("not all devices have instructions for it" in printed) != other_is_native
+    assert ("not all devices are known to have instructions for it" in printed) != other_is_native
 
 
 @pytest.mark.parametrize(

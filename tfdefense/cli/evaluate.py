@@ -129,7 +129,7 @@ def _make_target_loader(
     name, directory = given.pop("pretrained", None), given.pop("run", None)
     if name is not None:
         require(directory is None, f"--pretrained={name}: --run given too. Give one or the other.")
-        for other in given.keys() - set(CLASSIFIER_FLAGS):
+        for other in sorted(given.keys() - set(CLASSIFIER_FLAGS)):
             raise UserError(f"--{other}: --pretrained has its own. Leave it out.")
         other_classifier = _other_classifier(given)
         pretrained = zoo.load(name)
@@ -140,7 +140,7 @@ def _make_target_loader(
         return lambda: find_target(experiment, context, given.keys())
     run = RunDirectory(directory)
     run.require_kind("defense")
-    for name in given.keys() - set(CLASSIFIER_FLAGS):
+    for name in sorted(given.keys() - set(CLASSIFIER_FLAGS)):
         raise UserError(f"--{name}: --run has its own. Give one or the other.")
     classifier = _other_classifier(given)
     if classifier is None:
@@ -176,13 +176,7 @@ def _put_before_classifier(
     else:
         with context.trust():
             found = selection.find()
-            try:
-                classifier = found.open(dataset, context.runs_dir, pretrained.seed)
-            except UserError as error:
-                raise UserError(
-                    f"{error} --pretrained={pretrained.name} needs a classifier of images"
-                    f" {pretrained.image_shape} with {pretrained.num_classes} classes."
-                ) from error
+            classifier = found.open(dataset, context.runs_dir, pretrained.seed)
         directory /= f"guarding-{found.distinct_name}"
     multi_worker.run_on_chief(lambda: directory.mkdir(parents=True, exist_ok=True))
     return EvaluationTarget(RunDirectory(directory), pretrained.before(classifier), dataset)

@@ -44,7 +44,7 @@ def add_training_flags(flags: CommandFlags) -> None:
         "how",
         "pair_weights",
         tuple[float, ...],
-        "Weight of each directory of --pairs in this draw, such as 2,1 (default: all equal).",
+        "Weights with which the directories of --pairs are drawn, such as 2,1 (default: all equal).",
     )
     flags.add("where", "overwrite", bool, "Delete what the run directory holds and start afresh.")
     flags.add(

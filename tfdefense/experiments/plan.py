@@ -131,7 +131,8 @@ def plan_training(
             learned_class = config.defense.learned_class
             assert learned_class is not None
             learned_class.check_new_training(config.defense.hyperparameters, dataset.image_shape)
-            require_fitting_batch(config.training.batch_size, train)
+            if config.training.batch_size != learned_class.default_batch_size(train):
+                require_fitting_batch(config.training.batch_size, train)
         loop = _loop_config(config, train)
         pairs = tuple(load_adversarial_dataset(each.path) for each in config.training.pairs)
         training = _identified_training(config.training, loop, train, dataset, pairs)

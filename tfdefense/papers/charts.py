@@ -71,7 +71,7 @@ def save_line_chart(path: Path) -> bool:
     classifier has only one line. Rows without measured figures are left out.
 
     Returns:
-      False if fewer than two attacks are measured.
+      False if fewer than two attacks are measured; an older chart is removed then.
 
     Raises:
       UserError: the file is damaged.
@@ -82,21 +82,23 @@ def save_line_chart(path: Path) -> bool:
     for figure in figures:
         rows.setdefault(row_name(figure.figure), []).append(figure)
     rows = {name: row for name, row in rows.items() if any(figure.ours for figure in row)}
-    attacks = list(dict.fromkeys(each.figure.attack for row in rows.values() for each in row))
-    if len(attacks) < _MIN_ATTACKS:
+    drawn = [figure for row in rows.values() for figure in row]
+    if len({each.figure.attack for each in drawn if each.ours}) < _MIN_ATTACKS:
+        for suffix in (".png", ".svg"):
+            path.with_name(f"{path.stem}-lines{suffix}").unlink(missing_ok=True)
         return False
+    attacks = list(dict.fromkeys(each.figure.attack for each in drawn))
     with figure_style():
         size = 9.0, 0.4 + 2.1 * len(rows)
         canvas, axes = subplots(
             len(rows), 3, size, layout="constrained", squeeze=False, sharex=True, sharey=True
         )
-        for row, (name, of_row) in zip(axes, rows.items(), strict=True):
+        for axes_row, (name, row) in zip(axes, rows.items(), strict=True):
             lines: dict[str, list[MeasuredFigure]] = {}
-            for figure in of_row:
-                lines.setdefault(line_name(figure.figure), []).append(figure)
-            _draw_lines(row, lines, attacks)
-            row[0].set_ylabel(f"{name}\naccuracy, %")
-        drawn = [figure for row in rows.values() for figure in row]
+            for measured in row:
+                lines.setdefault(line_name(measured.figure), []).append(measured)
+            _draw_lines(axes_row, lines, attacks)
+            axes_row[0].set_ylabel(f"{name}\naccuracy, %")
         axes[0][0].set_title("paper")
         axes[0][1].set_title(f"ours, grey box\n{sizes_text(each.ours for each in drawn)}")
         white_box = sizes_text(each.white_box for each in drawn)

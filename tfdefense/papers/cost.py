@@ -2,10 +2,9 @@
 
 The rates and other constants of cells are fitted to the durations of the 312 cells in `results/`,
 measured by version 0.1.0 on two CPU cores: least squares of the logarithm of each cell's and of
-each table's duration. Of the 13 tables, 12 took within a factor of 1.5 of their estimate, and all
-together 1.05 times their estimate; of single cells, 61 % are within a factor of 1.5, and 90 % within
-2.4. Table IV took twice its estimate. The same network needs 12.6 s in it (APE-GAN before LeNet, FGSM) and 3.3 to
-5.0 s in table VIII, so other processes probably used the machine.
+each table's duration. 12 of the 13 tables took within a factor of 1.5 of their estimate (table IV
+took twice its estimate), and all together 1.05 times their estimate. 61 % of the cells are within a
+factor of 1.5, and 90 % within 2.4.
 
 The durations of training and of making examples are not stored, so these have one rate, which is
 that of a training step. A run corrects all rates by the targets that it has made.
@@ -26,7 +25,9 @@ from tfdefense.papers.stored_target import StoredTarget
 from tfdefense.papers.targets import ClassifierTarget, DefenseTarget, ExamplesTarget
 
 # How far the totals of a dry run may be from what a run takes.
-ACCURACY = "within a factor of two (cells) or three (training and examples) on two CPU cores"
+ESTIMATE_ACCURACY = (
+    "within a factor of two (cells) or three (training and examples) on two CPU cores"
+)
 
 # MACs per second on two CPU cores: of predictions, of gradients of a cell's white box, and of the
 # steps of a training.
@@ -56,7 +57,7 @@ _LAYER_SECONDS = 0.1
 _WHITE_BOX_SECONDS = 2.0
 # Fraction of images on which an attack through one surrogate gradient of thresholds fails, and
 # takes its largest cost.
-_WITHSTANDING = 0.64
+_FAILURE_FRACTION = 0.64
 _UNKNOWN_GRADIENTS = 100.0  # Of an attack that does not know its cost.
 
 
@@ -106,6 +107,8 @@ class CostEstimator:
     def record(self, target: StoredTarget, seconds: float) -> None:
         """Correct the rates by the measured time of a target."""
         work = self._work(target)
+        if work.seconds < _OVERHEAD_SECONDS:  # Too short to show a rate.
+            return
         self._estimated_seconds += work.seconds
         self._spent_seconds += max(seconds - work.overhead, 0.0)
 
@@ -170,11 +173,11 @@ class CostEstimator:
             return typical
         cost = attack.largest_cost(self._image_shape(cell.classifier), NUM_CLASSES)
         largest = typical if cost is None else cost.in_gradients
-        gradients = _WITHSTANDING * largest + (1 - _WITHSTANDING) * typical
+        gradients = _FAILURE_FRACTION * largest + (1 - _FAILURE_FRACTION) * typical
         if not attack.tries_surrogates:
             return gradients
         # Within a radius, a surrogate attacks only what withstood those before it.
-        left = _WITHSTANDING if attack.minimized_norm is None else 1.0
+        left = _FAILURE_FRACTION if attack.minimized_norm is None else 1.0
         return gradients * sum(left**index for index in range(self.method.surrogates))
 
     def _typical_cost(self, attack: Attack, classifier: ClassifierTarget) -> float:

@@ -4,6 +4,7 @@ The key of a target is a hash. Its recipe is saved under that key, so that a lat
 the fields in which its own target differs.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -60,12 +61,13 @@ def save_recipes(recipes: Recipes, path: Path) -> None:
 
 
 def load_recipes(path: Path) -> Recipes:
-    """Return the recipes that `save_recipes` wrote; {} if the file is missing or damaged."""
-    try:
-        content = typed_value(read_json_file(path), dict)
-        return {key: _checked(recipe) for key, recipe in content.items()}
-    except (ValueError, KeyError):
-        return {}
+    """Return the recipes that `save_recipes` wrote; damaged ones are left out."""
+    found: Recipes = {}
+    with contextlib.suppress(ValueError):  # Missing, or damaged as a whole.
+        for key, recipe in typed_value(read_json_file(path), dict).items():
+            with contextlib.suppress(ValueError, KeyError):
+                found[key] = _checked(recipe)
+    return found
 
 
 def store_recipes(recipes: Recipes, store: TargetStore) -> None:
@@ -74,10 +76,11 @@ def store_recipes(recipes: Recipes, store: TargetStore) -> None:
     Raises:
       UserError: the folder cannot be written.
     """
+    known = load_stored_recipes(store)
     try:
         for key, recipe in recipes.items():
             path = store.path / "recipes" / f"{key[:12]}.json"
-            if not path.is_file():
+            if key not in known:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_text_file(path, json.dumps({**recipe, "key": key}, indent=1) + "\n")
     except OSError as error:
@@ -147,7 +150,7 @@ def _target_differences(
     if old is None or old["kind"] != recipe["kind"]:
         return [f"{place}: the recipe before {_UNKNOWN}"]
     found = _differences(recipe["depends_on"], old["depends_on"], recipes, place)
-    return found or [f"{place}: other training recipe or defaults"]
+    return found or [f"{place}: other key for the same fields"]
 
 
 def _option_pairs(new: Any, old: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:

@@ -1,5 +1,6 @@
 """JSON records of measured cells in a results folder."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -65,21 +66,23 @@ def load_cell_records(paper: Paper, directory: Path) -> CellRecords:
         except (ValueError, KeyError, TypeError):
             print_line(f"{path}: damaged; its cells are measured again.")
             continue
-        found.by_key.update({typed_value(cell["key"], str): cell for cell in read.values()})
-        found.by_figure.update(read)
+        for figure, cell in read:
+            found.by_key[typed_value(cell["key"], str)] = cell
+            with contextlib.suppress(ValueError, KeyError):  # Of a version with other columns.
+                names = tuple(typed_value(figure[name], str) for name in _FIGURE_NAMES)
+                found.by_figure[names] = cell
     return found
 
 
-def _read_records(path: Path) -> dict[tuple[str, ...], dict[str, Any]]:
-    """Return the records of a table by figure; raise an error if the file is damaged."""
-    found = {}
+def _read_records(path: Path) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return (figure, record) of the measured figures; raise an error if the file is damaged."""
+    found = []
     for content in typed_value(read_json_file(path), list):
         record = typed_value(content, dict)
-        figure = typed_value(record["figure"], dict)
-        names = tuple(typed_value(figure[name], str) for name in _FIGURE_NAMES)
         if record["cell"] is not None:
-            found[names] = typed_value(record["cell"], dict)
-            typed_value(found[names]["key"], str)
+            cell = typed_value(record["cell"], dict)
+            typed_value(cell["key"], str)
+            found.append((typed_value(record["figure"], dict), cell))
     return found
 
 

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from tfdefense.errors import require
-from tfdefense.papers.budget import load_budget
+from tfdefense.papers.budget import budget_names, load_budget
 from tfdefense.papers.charts import save_line_chart
 from tfdefense.papers.comparison_tables import compare_figures, save_table, summary
-from tfdefense.papers.cost import ACCURACY, CostEstimator
+from tfdefense.papers.cost import ESTIMATE_ACCURACY, CostEstimator
 from tfdefense.papers.curves import collect_curves, plot_curves
 from tfdefense.papers.grid import PaperGrid, order_targets
 from tfdefense.papers.measurements import PaperCell
 from tfdefense.papers.pages import save_choices, save_index
-from tfdefense.papers.paper import PaperFigure, load_paper
+from tfdefense.papers.paper import Paper, PaperFigure, load_paper
 from tfdefense.papers.recipes import collect_recipes, load_recipes, save_recipes, store_recipes
 from tfdefense.papers.records import (
     load_cell_records,
@@ -91,7 +91,8 @@ class Reproduction:
         records = load_cell_records(self.paper, self.directory)
         self.store = dataclasses.replace(store, known_records=records.by_key)
         recipes = load_recipes(self.directory / _RECIPES)
-        self.earlier = EarlierWork(self.all_cells, self.store, records, recipes)
+        keys = _keys_of_all_budgets(self.paper)
+        self.earlier = EarlierWork(self.all_cells, self.store, records, recipes, keys)
         cells = (cell for _, cell in self.grid.shard(index, count))
         self.targets = order_targets(cells, self.store)
         self.cost = CostEstimator(self.store)
@@ -123,7 +124,7 @@ class Reproduction:
             for target in missing
             if target.kind != PaperCell.kind
         ]
-        lines.append(f"Total: about {self._duration(missing)}, {ACCURACY}.")
+        lines.append(f"Total: about {self._duration(missing)}, {ESTIMATE_ACCURACY}.")
         if unread:
             lines.append(
                 f"Images of {', '.join(unread)} are not read. Without --dry_run, they are compared with those of"
@@ -225,3 +226,8 @@ def _defenses_of(cells: Sequence[tuple[PaperFigure, PaperCell]]) -> list[Defense
     """Return the distinct defences of some cells."""
     found = {cell.defense.key: cell.defense for _, cell in cells if cell.defense}
     return list(found.values())
+
+
+def _keys_of_all_budgets(paper: Paper) -> frozenset[str]:
+    grids = (PaperGrid(paper, paper.figures, load_budget(name)) for name in budget_names())
+    return frozenset().union(*(collect_recipes(cell for _, cell in each.cells) for each in grids))

@@ -1,4 +1,4 @@
-"""Reuse of earlier work: how much of a store and a results folder is taken over, and why not all."""
+"""Lines on targets that are taken over from a store and a results folder, and on those made again."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ from tfdefense.papers.stored_target import SCHEMA, StoredTarget
 from tfdefense.utils.json_types import typed_value
 from tfdefense.utils.untrusted_file import read_json_file
 
-# Kind -> singular and plural for readers, and what happens to those that are not taken over.
+# Kind -> singular and plural for readers, and the words for what is made again.
 _NOUNS = {
     "classifiers": ("classifier", "classifiers", "trained again"),
     "examples": ("set of examples", "sets of examples", "made again"),
@@ -33,6 +33,12 @@ _NOUNS = {
 _DIFFERENCES_SHOWN = 3
 _REASONS_SHOWN = 6
 _MANY = 1000  # Number of differences of a recipe that is not recorded.
+# Kind -> the file that a complete target has.
+_LAST_FILES = {
+    "classifiers": "classifier.keras",
+    "examples": "summary.json",
+    "defenses": "finished",
+}
 _CONFIG_FILES = ("config.json", "summary.json")  # Files of a target with the versions of packages.
 
 
@@ -45,12 +51,14 @@ class EarlierWork:
       store: the store of the targets.
       records: records of the results folder.
       results_recipes: recipes of the results folder.
+      keys: keys of the targets of all budgets, which are not earlier versions of each other.
     """
 
     cells: Sequence[tuple[PaperFigure, PaperCell]]
     store: TargetStore
     records: CellRecords
     results_recipes: Recipes
+    keys: frozenset[str]
 
     def describe(self, targets: Sequence[StoredTarget]) -> list[str]:
         """Return lines on which targets are taken over, which are made again, and why.
@@ -68,8 +76,7 @@ class EarlierWork:
                 versions = Counter(self._version(target) for target in done)
                 lines.append(f"{_count(len(done), kind)} taken over{_versions_text(versions)}.")
             missing = [target for target in same_kind if not target.is_done(self.store)]
-            reasons = Counter(filter(None, map(self._reason, missing)))
-            lines += _reason_lines(reasons, kind)
+            lines += _reason_lines(Counter(self._reasons(missing)), kind)
         return lines
 
     @functools.cached_property
@@ -86,32 +93,43 @@ class EarlierWork:
             return _version_in(target.record(self.store))
         return _version_in(_read_config(target.path(self.store)))
 
-    def _reason(self, target: StoredTarget) -> str:
-        """Return why the nearest earlier version of a target is not used; "" if there is none."""
-        found = []
-        for record in self._earlier_versions(target):
-            differences, text = self._compare(target, record)
-            version = _version_in(record)
-            made_by = f"; made by tfdefense {version}" if version else ""
-            found.append((differences, f"{text}{made_by}"))
-        return min(found, default=(0, ""))[1]
+    def _reasons(self, missing: Sequence[StoredTarget]) -> list[str]:
+        """Return why earlier versions of missing targets are not used, one reason per target.
 
-    def _earlier_versions(self, target: StoredTarget) -> Iterator[Mapping[str, Any]]:
-        """Yield the records, or else the recipes, of earlier versions of a missing target."""
+        An earlier version counts for one target only: the one from which it differs least.
+        """
+        nearest: dict[str, tuple[int, str, str]] = {}
+        for target in missing:
+            for source, record in self._earlier_versions(target):
+                differences, text = self._compare(target, record)
+                version = _version_in(record)
+                made_by = f"; made by tfdefense {version}" if version else ""
+                found = (differences, target.key, f"{text}{made_by}")
+                nearest[source] = min(nearest.get(source, found), found)
+        reasons: dict[str, tuple[int, str]] = {}
+        for differences, key, text in nearest.values():
+            reasons[key] = min(reasons.get(key, (differences, text)), (differences, text))
+        return [text for _, text in reasons.values()]
+
+    def _earlier_versions(self, target: StoredTarget) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield the place and the record, or else the recipe, of earlier versions of a target."""
         for figure, cell in self.cells:
             record = self.records.by_figure.get(figure_names(figure))
             if cell.key == target.key and record is not None:
-                yield record
-        short_keys = {key[:12] for key in self._today}  # Targets of today can have equal titles.
+                yield f"{figure_names(figure)}", record
         for path in _paths_of_same_title(target.path(self.store)):
             key = _short_key(path)
             if isinstance(target, PaperCell):
-                if key == target.key[:12] or key not in short_keys:
+                if key == target.key[:12] or key not in self._short_keys:
                     record = _read(path)
-                    yield record if isinstance(record, dict) else {}
-            elif key not in short_keys:
+                    yield str(path), record if isinstance(record, dict) else {}
+            elif key not in self._short_keys and (path / _LAST_FILES[target.kind]).is_file():
                 unknown = {"schema": SCHEMA, "depends_on": None}
-                yield {**_read_config(path), **unknown, **self._recipe(key)}
+                yield str(path), {**_read_config(path), **unknown, **self._recipe(key)}
+
+    @functools.cached_property
+    def _short_keys(self) -> frozenset[str]:
+        return frozenset(key[:12] for key in self.keys)
 
     def _recipe(self, short_key: str) -> Mapping[str, Any]:
         """Return a recipe by the first digits of its key; {} if it is unknown."""

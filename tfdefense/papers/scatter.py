@@ -96,8 +96,8 @@ def _draw_scatter(axis: "Axes", figures: Sequence[MeasuredFigure]) -> None:
         # Without points, so that the legend has a filled marker even if all points are hollow.
         label = f"{defense}, {len(of_defense)} figure{'s' if len(of_defense) > 1 else ''}"
         axis.scatter([], [], s=16, color=color, marker=marker, label=label)
-        for is_grey, face in ((True, color), (False, "none")):
-            drawn = [each for each in of_defense if (each.figure.dataset == "mnist") == is_grey]
+        for is_mnist, face in ((True, color), (False, "none")):
+            drawn = [each for each in of_defense if (each.figure.dataset == "mnist") == is_mnist]
             axis.scatter(
                 [each.figure.accuracy_percent for each in drawn],
                 [percent_of(each.ours) for each in drawn],

@@ -5,6 +5,7 @@ cell (`measurements.py`). Its file name ends in its key (`stored_target.py`).
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from tfdefense.attacks.core.adversarial_dataset import (
@@ -128,7 +129,11 @@ class ExamplesTarget(StoredTarget):
         return {**super().key_fields(), **of_attack}
 
     def is_done(self, store: TargetStore) -> bool:
-        return (self.path(store) / "summary.json").is_file()
+        return self.summary_path(store).is_file()
+
+    def summary_path(self, store: TargetStore) -> Path:
+        """Return the file that is written after all examples."""
+        return self.path(store) / "summary.json"
 
     def make(self, store: TargetStore) -> None:
         split = getattr(store.dataset(self.classifier.dataset), self.split)

@@ -27,13 +27,17 @@ class CellImages:
 
     Attributes:
       classifier: the classifier whose dataset has the images.
-      examples: adversarial examples in place of the images; None for the benign images.
+      examples: adversarial examples for this classifier in place of the images; None for the benign
+        images.
       count: number of images, not more than there are examples.
     """
 
     classifier: ClassifierTarget
     examples: ExamplesTarget | None
     count: int
+
+    def __post_init__(self) -> None:
+        assert self.examples is None or self.examples.classifier == self.classifier
 
     def load(self, store: TargetStore) -> Split:
         """Return the images with their labels."""
@@ -46,16 +50,17 @@ class CellImages:
     def undefended_predictions(self, store: TargetStore) -> np.ndarray:
         """Return the classes that the classifier alone predicts, int32 [count].
 
-        They are read from the store if it has enough of them. Otherwise they are computed, for all
-        examples or for `count` benign images, and stored. Two processes that need them at the same
-        time both compute them.
+        They are read from the store if it has enough of them, made from today's files of classifier
+        and examples. Otherwise they are computed, for all examples or for `count` benign images, and
+        stored. Two processes that need them at the same time both compute them.
         """
         path = self.predictions_path(store)
-        predicted = _read_predictions(path)
+        sources = self._sources(store)
+        predicted = _read_predictions(path, sources)
         if predicted is None or len(predicted) < self.count:
-            predicted = self._all().predict(store)
+            predicted = self._all_examples().predict(store)
             path.parent.mkdir(parents=True, exist_ok=True)
-            record = {"schema": SCHEMA, "predicted": predicted.tolist()}
+            record = {"schema": SCHEMA, "sources": sources, "predicted": predicted.tolist()}
             write_text_file(path, json.dumps(record) + "\n")
         return predicted[: self.count]
 
@@ -68,19 +73,33 @@ class CellImages:
         target: StoredTarget = self.classifier if self.examples is None else self.examples
         return store.path / "predictions" / f"{target.path(store).name}.json"
 
-    def _all(self) -> "CellImages":
+    def _sources(self, store: TargetStore) -> list[tuple[int, ...]]:
+        """Return size and time of the files whose replacement makes predictions invalid."""
+        paths = [self.classifier.run(store).classifier_path]
+        if self.examples is not None:
+            paths.append(self.examples.summary_path(store))
+        return [(path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+
+    def _all_examples(self) -> "CellImages":
         """Return all examples, so that a cell that needs more of them finds their predictions."""
         if self.examples is None or self.examples.images is None:
             return self
         return dataclasses.replace(self, count=max(self.count, self.examples.images))
 
 
-def _read_predictions(path: Path) -> np.ndarray | None:
-    """Return stored predictions, int32 [N]; None if there are none, or the file is damaged."""
+def _read_predictions(path: Path, sources: list[tuple[int, ...]]) -> np.ndarray | None:
+    """Return stored predictions, int32 [N]; None if the file is missing, damaged or of other sources."""
     try:
         record = typed_value(read_json_file(path), dict)
         if typed_value(record["schema"], int) != SCHEMA:
             return None
+        if [tuple(each) for each in typed_value(record["sources"], list)] != sources:
+            return None
         return np.array(typed_value(record["predicted"], tuple[int, ...]), np.int32)
-    except (ValueError, KeyError, OverflowError):  # Missing, not a regular file, or damaged.
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        OverflowError,
+    ):  # Missing, not a regular file, or damaged.
         return None

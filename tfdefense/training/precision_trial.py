@@ -63,8 +63,8 @@ def report_slow_precision(precision: str) -> None:
     """
     if precision != "float32" and multi_worker.any_worker(not computes_natively()):
         print_line(
-            f"--mixed_precision={precision}: not all devices have instructions for it, so training is"
-            " slow. --mixed_precision=float32 is faster on these devices."
+            f"--mixed_precision={precision}: not all devices are known to have instructions for it."
+            " Training may be slow. --mixed_precision=float32 is faster without them."
         )
 
 

@@ -78,8 +78,11 @@ class Pretrained:
           UserError: it is not included, or its file is damaged.
         """
         if self.classifier_path is None:
+            _, dataset, name = self.name.split("/")
             raise UserError(
-                f"{self.name}: its classifier is too large to be included. Train it with: bin/train"
+                f"{self.name}: its classifier is too large to be included. Train one with bin/train"
+                f" --dataset={dataset} --classifier={name}, and give it: --classifier={name}, or"
+                " before(classifier) in Python."
             )
         model = RunDirectory(self.classifier_path.parent).load_classifier()
         classifier = FrozenClassifier(model, self.image_shape, self.num_classes)

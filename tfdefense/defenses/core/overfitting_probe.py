@@ -41,7 +41,7 @@ class OverfittingProbe:
       because this accuracy may still grow. No better than chance is up to 1 / K plus two standard
       deviations of the accuracy of random guesses.
 
-    If no accuracy of the training was better than chance, one line says so at the end.
+    If all accuracies of the training were near chance, one line says so at the end.
 
     Its `variables` belong in the checkpoint. A resumed training may print a line again.
 
@@ -111,16 +111,16 @@ class OverfittingProbe:
                 f"Training stopped: accuracy under PGD fell to {accuracy:.1%} from {best:.1%}"
                 f" (catastrophic overfitting). The defence gets its weights with {best:.1%}. {_ADVICE}"
             )
-        elif is_last and best <= self._chance_limit:
+        elif is_last and best <= self._near_chance:
             print_line(
-                f"Training ended, but nothing withstands PGD: the best accuracy under it is {best:.1%}, no"
-                f" better than chance ({self._chance:.1%}). {_ADVICE}"
+                "Training ended, but almost nothing withstands PGD: the best accuracy under it is"
+                f" {best:.1%}, near chance ({self._chance:.1%}). {_ADVICE}"
             )
-        elif has_risen and accuracy <= self._chance_limit and not self._has_warned:
+        elif has_risen and not is_last and accuracy <= self._chance_limit and not self._has_warned:
             self._has_warned = True
             print_line(
                 f"Accuracy under PGD is {accuracy:.1%}, no better than chance ({self._chance:.1%}). If it"
-                f" stays there, the network only withstands one step: stop the training. {_ADVICE}"
+                f" stays there, the network may withstand only one step. Then stop the training. {_ADVICE}"
             )
         if self.has_collapsed or is_last:
             self._best.restore()

@@ -1,6 +1,7 @@
 """Base class of the purifiers that learn from adversarial pairs: APE-GAN, APE-GAN++, conditional GAN."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -24,7 +25,10 @@ class PairTrainedPurifier(GeneratorDefense):
     stored examples are given.
     """
 
-    _pair_weights: Sequence[float] | None = None
+    def __init__(self, classifier: Any, seed: int = 0, **hyperparameters: Any) -> None:
+        super().__init__(classifier, seed, **hyperparameters)
+        # An attribute that appears with training would give another pipeline.
+        self._pair_weights: Sequence[float] | None = None
 
     @property
     def strengths(self) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ from typing import TypedDict
 
 from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
 from tfdefense.data.core.dataset import Split
+from tfdefense.defenses.core.adversarial_pairs import require_pair_weights
 
 
 class LoopOptions(TypedDict, total=False):
@@ -43,3 +44,7 @@ class TrainingData:
     validation: Split | None = None
     pairs: Sequence[AdversarialDataset] = ()
     pair_weights: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.pair_weights is not None:
+            require_pair_weights(self.pair_weights, len(self.pairs))
