@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch_purifiers import SmallUNet
 from torch_training import serve
 
 INNER_STEPS = 5
@@ -94,26 +95,11 @@ class Purifier(nn.Module):
         super().__init__()
         self.slopes = nn.Parameter(torch.full((3, 6), 2.0))
         self.thresholds = nn.Parameter(torch.arange(6).repeat(3, 1) / 6)
-        pairs = list(zip(self.WIDTHS, self.WIDTHS[1:], strict=False))
-        self.first = nn.Conv2d(18, self.WIDTHS[0], 3, 1, 1)
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairs)
-        doubled = [b if b == self.WIDTHS[-1] else 2 * b for _, b in reversed(pairs)]
-        self.up = nn.ModuleList(
-            nn.ConvTranspose2d(before, a, 4, 2, 1)
-            for before, (a, _) in zip(doubled, reversed(pairs), strict=True)
-        )
-        self.last = nn.Conv2d(2 * self.WIDTHS[0], 3, 3, 1, 1)
+        self.network = SmallUNet(18, 3, self.WIDTHS)
 
     def forward(self, images):
         slopes, thresholds = (x[None, :, :, None, None] for x in (self.slopes, self.thresholds))
-        hidden = F.relu(slopes * (images[:, :, None] - thresholds)).flatten(1, 2)
-        hidden, skips = F.relu(self.first(hidden)), []
-        for convolution in self.down:
-            skips.append(hidden)
-            hidden = F.relu(convolution(hidden))
-        for convolution in self.up:
-            hidden = torch.cat([F.relu(convolution(hidden)), skips.pop()], 1)
-        return torch.sigmoid(self.last(hidden).float())
+        return self.network(F.relu(slopes * (images[:, :, None] - thresholds)).flatten(1, 2))
 
 
 class RobustTraining:

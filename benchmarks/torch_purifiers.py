@@ -54,7 +54,19 @@ class ResidualBlock(nn.Module):
         self.gain = nn.Parameter(torch.zeros(1))
 
     def forward(self, features):
-        return features + self.gain * self.second(F.silu(self.first(F.silu(features))))
+        residual = self.second(F.silu(self.first(F.silu(features))))
+        return features + self.gain.to(residual.dtype) * residual
+
+
+class SameConvolution(nn.Conv2d):
+    """3x3 convolution with stride 2 and the padding "same" of Keras."""
+
+    def __init__(self, into, filters):
+        super().__init__(into, filters, 3, 2)
+
+    def forward(self, features):
+        # One row and one column, at the end.
+        return super().forward(F.pad(features, (0, 1, 0, 1)))
 
 
 class ResidualUNet(nn.Module):
@@ -64,7 +76,7 @@ class ResidualUNet(nn.Module):
         super().__init__()
         pairs = list(itertools.pairwise(filters))
         self.first = nn.Conv2d(into, filters[0], 3, 1, 1)
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2) for a, b in pairs)
+        self.down = nn.ModuleList(SameConvolution(a, b) for a, b in pairs)
         self.blocks = nn.ModuleList(
             nn.Sequential(*(ResidualBlock(count) for _ in range(depth)))
             for count, depth in zip(filters, blocks, strict=True)
@@ -74,17 +86,22 @@ class ResidualUNet(nn.Module):
         self.last = nn.Conv2d(filters[0], channels, 3, 1, 1)
 
     def forward(self, images):
+        return self.purify_and_encode(images)[0]
+
+    def purify_and_encode(self, images):
+        """Return purified images and the means over all places of the deepest features."""
         height, width = images.shape[2:]
         hidden = self.blocks[0](self.first(pad_to_multiple(images, 2 ** len(self.down))))
         skips = []
         for down, blocks in zip(self.down, self.blocks[1:], strict=True):
             skips.append(hidden)
-            # "same" of TensorFlow: with a stride of 2, 3x3 needs one row and one column, at the end.
-            hidden = blocks(down(F.pad(F.silu(hidden), (0, 1, 0, 1))))
+            hidden = blocks(down(F.silu(hidden)))
+        deepest = F.silu(hidden).float().mean((2, 3))
         for up, join in zip(self.up, self.join, strict=True):
             hidden = torch.cat([up(F.silu(hidden)), skips.pop()], 1)
             hidden = join(F.silu(hidden))
-        return torch.sigmoid(self.last(F.silu(hidden)))[:, :, :height, :width]
+        purified = torch.sigmoid(self.last(F.silu(hidden)).float())
+        return purified[:, :, :height, :width], deepest
 
 
 class SmallUNet(nn.Module):
@@ -111,13 +128,13 @@ class SmallUNet(nn.Module):
             hidden = down(hidden).relu()
         for up in self.up:
             hidden = torch.cat([up(hidden).relu(), skips.pop()], 1)
-        return torch.sigmoid(self.last(hidden))[:, :, :height, :width]
+        return torch.sigmoid(self.last(hidden).float())[:, :, :height, :width]
 
 
 def pad_to_multiple(images, multiple):
     """Pad images with zeros at the bottom and on the right."""
-    height, width = images.shape[2:]
-    return F.pad(images, (0, -width % multiple, 0, -height % multiple))
+    height, width = (-size % multiple for size in images.shape[2:])
+    return F.pad(images, (0, width, 0, height)) if height or width else images
 
 
 def build_purifier(settings, weights):

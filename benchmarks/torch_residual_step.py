@@ -7,51 +7,23 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch_color_step import EPSILON, frozen_cifar_cnn
+from torch_purifiers import ResidualUNet
 from torch_training import serve
 
 WIDTHS, BLOCKS = (32, 64, 128, 128), (0, 2, 1, 1)
 CLASSES, AVERAGE = 10, 0.995
 
 
-class Block(nn.Module):
-    def __init__(self, filters):
-        super().__init__()
-        self.first = nn.Conv2d(filters, filters, 3, 1, 1)
-        self.second = nn.Conv2d(filters, filters, 3, 1, 1)
-        self.gain = nn.Parameter(torch.zeros(1))
-
-    def forward(self, features):
-        residual = self.second(F.silu(self.first(F.silu(features))))
-        return features + self.gain.to(residual.dtype) * residual
-
-
-class ResidualUNet(nn.Module):
-    """U-Net with residual blocks. The forward pass returns purified images and deepest features."""
+class EncodingUNet(ResidualUNet):
+    """The residual U-Net, whose forward pass returns its deepest features too."""
 
     def __init__(self):
-        super().__init__()
-        pairs = list(itertools.pairwise(WIDTHS))
-        self.first = nn.Conv2d(3, WIDTHS[0], 3, 1, 1)
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in pairs)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(*(Block(filters) for _ in range(depth)))
-            for filters, depth in zip(WIDTHS, BLOCKS, strict=True)
-        )
-        self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 4, 2, 1) for a, b in reversed(pairs))
-        self.join = nn.ModuleList(nn.Conv2d(2 * a, a, 1) for a, _ in reversed(pairs))
-        self.last = nn.Conv2d(WIDTHS[0], 3, 3, 1, 1)
+        super().__init__(3, 3, WIDTHS, BLOCKS)
+        # PyTorch's own padding is faster than that of Keras, and the work is the same.
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 3, 2, 1) for a, b in itertools.pairwise(WIDTHS))
 
     def forward(self, images):
-        hidden = self.blocks[0](self.first(images))
-        skips = []
-        for down, blocks in zip(self.down, self.blocks[1:], strict=True):
-            skips.append(hidden)
-            hidden = blocks(down(F.silu(hidden)))
-        deepest = F.silu(hidden).float().mean((2, 3))
-        for up, join in zip(self.up, self.join, strict=True):
-            hidden = torch.cat([up(F.silu(hidden)), skips.pop()], 1)
-            hidden = join(F.silu(hidden))
-        return torch.sigmoid(self.last(F.silu(hidden)).float()), deepest
+        return self.purify_and_encode(images)
 
 
 class ResidualTraining:
@@ -61,7 +33,7 @@ class ResidualTraining:
 
     def __init__(self, setting):
         self.autocast = setting.autocast
-        self.purifier = setting.place(ResidualUNet())
+        self.purifier = setting.place(EncodingUNet())
         self.classifier = setting.place(frozen_cifar_cnn())
         self.head = nn.Linear(WIDTHS[-1], CLASSES)
         self.networks = (self.purifier,)

@@ -79,19 +79,22 @@ class JSMA(TargetedAttack):
     def minimized_norm(self) -> str:
         return "l0"
 
+    @property
+    def _backward_passes(self) -> int:
+        """Number of backward passes of a step."""
+        return 1 if self.saliency == "probabilities" else 2
+
     def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost:
         # A step changes two values, a value ends after 1 / theta steps, and the last step ends it.
         steps = 1 + math.ceil(self.gamma * math.prod(image_shape) / 2) * math.ceil(
             1 / abs(self.theta)
         )
-        backward_passes = 1 if self.saliency == "probabilities" else 2
-        return AttackCost(backward_passes * steps, predictions=1)
+        return AttackCost(self._backward_passes * steps, predictions=1)
 
     def typical_cost(self, image_shape: tuple[int, ...], num_classes: int) -> float:
         largest = self.largest_cost(image_shape, num_classes)
-        backward_passes = 1 if self.saliency == "probabilities" else 2
-        typical = backward_passes * _TYPICAL_STEPS
-        return min(typical, largest.gradients) + largest.predictions / 3
+        typical = self._backward_passes * _TYPICAL_STEPS
+        return AttackCost(min(typical, largest.gradients), largest.predictions).in_gradients
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
@@ -129,10 +132,8 @@ class JSMA(TargetedAttack):
             values * math.ceil(1 / abs(self.theta)),
             (images, labels, targets),
         )
-        backward_passes = 1 if self.saliency == "probabilities" else 2
-        return AdversarialBatch(
-            state.adversarial, state.steps, backward_passes * state.steps, state.no_gradient
-        )
+        gradients = self._backward_passes * state.steps
+        return AdversarialBatch(state.adversarial, state.steps, gradients, state.no_gradient)
 
     def _gradients(
         self, model: Model, images: tf.Tensor, targets: tf.Tensor

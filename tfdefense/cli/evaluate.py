@@ -27,6 +27,7 @@ from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.evaluate import (
     EvaluationTarget,
     find_target,
+    guarding_directory,
     load_target,
     load_target_before,
 )
@@ -177,6 +178,6 @@ def _put_before_classifier(
         with context.trust():
             found = selection.find()
             classifier = found.open(dataset, context.runs_dir, pretrained.seed)
-        directory /= f"guarding-{found.distinct_name}"
+        directory = guarding_directory(directory, found)
     multi_worker.run_on_chief(lambda: directory.mkdir(parents=True, exist_ok=True))
     return EvaluationTarget(RunDirectory(directory), pretrained.before(classifier), dataset)

@@ -2,7 +2,9 @@
 
 import dataclasses
 from collections.abc import Collection
+from pathlib import Path
 
+from tfdefense.classifiers.resolve import ClassifierReference
 from tfdefense.data import Dataset
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
@@ -64,9 +66,14 @@ def load_target_before(
         classifier = selection.find()
         dataset = load_dataset(run, context.data_dir)
         defense = load_defense(run, classifier.open(dataset, context.runs_dir, seed))
-    output = RunDirectory(run.path / f"guarding-{classifier.distinct_name}")
+    output = RunDirectory(guarding_directory(run.path, classifier))
     multi_worker.run_on_chief(lambda: output.path.mkdir(exist_ok=True))
     return EvaluationTarget(output, defense, dataset)
+
+
+def guarding_directory(directory: Path, classifier: ClassifierReference) -> Path:
+    """Return where the reports of a trained defence in front of another classifier go."""
+    return directory / f"guarding-{classifier.distinct_name}"
 
 
 def find_target(

@@ -33,12 +33,6 @@ _NOUNS = {
 _DIFFERENCES_SHOWN = 3
 _REASONS_SHOWN = 6
 _MANY = 1000  # Number of differences of a recipe that is not recorded.
-# Kind -> the file that a complete target has.
-_LAST_FILES = {
-    "classifiers": "classifier.keras",
-    "examples": "summary.json",
-    "defenses": "finished",
-}
 _CONFIG_FILES = ("config.json", "summary.json")  # Files of a target with the versions of packages.
 
 
@@ -123,7 +117,7 @@ class EarlierWork:
                 if key == target.key[:12] or key not in self._short_keys:
                     record = _read(path)
                     yield str(path), record if isinstance(record, dict) else {}
-            elif key not in self._short_keys and (path / _LAST_FILES[target.kind]).is_file():
+            elif key not in self._short_keys and (path / target.last_file).is_file():
                 unknown = {"schema": SCHEMA, "depends_on": None}
                 yield str(path), {**_read_config(path), **unknown, **self._recipe(key)}
 

@@ -22,9 +22,15 @@ SCHEMA = 1  # Raise it when a change to a recipe or a default changes figures.
 
 @dataclasses.dataclass(frozen=True)
 class StoredTarget(ABC):
-    """Something that is made once: a frozen dataclass of everything it depends on."""
+    """Something that is made once: a frozen dataclass of everything it depends on.
+
+    Attributes:
+      kind: its folder in the store.
+      last_file: the file in its directory that is written last; empty for a target that is a file.
+    """
 
     kind: ClassVar[str]
+    last_file: ClassVar[str] = ""
 
     @functools.cached_property
     def key(self) -> str:
@@ -51,9 +57,13 @@ class StoredTarget(ABC):
     def title(self) -> str:
         """Description in a few words."""
 
-    @abstractmethod
+    def last_path(self, store: TargetStore) -> Path:
+        """Return the file that is written last."""
+        return self.path(store) / self.last_file
+
     def is_done(self, store: TargetStore) -> bool:
         """Return True if the target is complete."""
+        return self.last_path(store).is_file()
 
     @abstractmethod
     def make(self, store: TargetStore) -> None:

@@ -5,7 +5,6 @@ cell (`measurements.py`). Its file name ends in its key (`stored_target.py`).
 """
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from tfdefense.attacks.core.adversarial_dataset import (
@@ -62,6 +61,7 @@ class ClassifierTarget(StoredTarget):
     """
 
     kind = "classifiers"
+    last_file = RunDirectory("").classifier_path.name
 
     dataset: str
     name: str
@@ -82,9 +82,6 @@ class ClassifierTarget(StoredTarget):
     def run(self, store: TargetStore) -> RunDirectory:
         """Return its run directory."""
         return RunDirectory(self.path(store))
-
-    def is_done(self, store: TargetStore) -> bool:
-        return self.run(store).classifier_path.is_file()
 
     def make(self, store: TargetStore) -> None:
         settings = {"dataset": self.dataset, "classifier": self.name, **dict(self.options)}
@@ -112,6 +109,7 @@ class ExamplesTarget(StoredTarget):
     """
 
     kind = "examples"
+    last_file = "summary.json"
 
     classifier: ClassifierTarget
     attack: str
@@ -127,13 +125,6 @@ class ExamplesTarget(StoredTarget):
         attack = parse_attack(self.attack)
         of_attack = {"attack": attack.name, **hyperparameter_values(attack)}
         return {**super().key_fields(), **of_attack}
-
-    def is_done(self, store: TargetStore) -> bool:
-        return self.summary_path(store).is_file()
-
-    def summary_path(self, store: TargetStore) -> Path:
-        """Return the file that is written after all examples."""
-        return self.path(store) / "summary.json"
 
     def make(self, store: TargetStore) -> None:
         split = getattr(store.dataset(self.classifier.dataset), self.split)
@@ -162,6 +153,7 @@ class DefenseTarget(StoredTarget):
     """
 
     kind = "defenses"
+    last_file = "finished"
 
     classifier: ClassifierTarget
     defense: str
@@ -195,9 +187,6 @@ class DefenseTarget(StoredTarget):
         """Return its run directory."""
         return RunDirectory(self.path(store))
 
-    def is_done(self, store: TargetStore) -> bool:
-        return (self.path(store) / "finished").is_file()
-
     def make(self, store: TargetStore) -> None:
         settings = {
             "defense": self.defense,
@@ -210,7 +199,7 @@ class DefenseTarget(StoredTarget):
         }
         config = experiment_from_flags(settings)
         train_defense(config, ExperimentContext(store.data_dir), self.run(store))
-        (self.path(store) / "finished").touch()
+        self.last_path(store).touch()
 
     def load(self, store: TargetStore, guarded: FrozenClassifier | None = None) -> Defense:
         """Return the trained defence; it guards `guarded`, or the classifier of its training."""

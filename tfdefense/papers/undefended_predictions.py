@@ -75,9 +75,9 @@ class CellImages:
 
     def _sources(self, store: TargetStore) -> list[tuple[int, ...]]:
         """Return size and time of the files whose replacement makes predictions invalid."""
-        paths = [self.classifier.run(store).classifier_path]
+        paths = [self.classifier.last_path(store)]
         if self.examples is not None:
-            paths.append(self.examples.summary_path(store))
+            paths.append(self.examples.last_path(store))
         return [(path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
 
     def _all_examples(self) -> "CellImages":

@@ -6,7 +6,9 @@ from typing import Any
 
 from tfdefense.defenses.core.generator_defense import GeneratorConfig
 from tfdefense.defenses.core.hyperparameters import (
+    CLIP_HELP,
     SCHEDULE_HELP,
+    WEIGHT_DECAY_HELP,
     check_learning_rate,
     check_not_negative,
     hyperparameter,
@@ -62,14 +64,10 @@ class DenoisedSmoothingConfig(GeneratorConfig):
     schedule: str = hyperparameter("cosine", SCHEDULE_HELP)
     weight_decay: float = hyperparameter(
         0.0,
-        "share of each kernel that is subtracted per step and unit of learning rate",
+        WEIGHT_DECAY_HELP,
         omit_default=True,
     )
-    clip: float = hyperparameter(
-        0.0,
-        "largest norm of the generator's gradient in a step; 0 for no limit",
-        omit_default=True,
-    )
+    clip: float = hyperparameter(0.0, CLIP_HELP, omit_default=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,6 +12,10 @@ SCHEDULE_HELP = (
 )
 
 
+WEIGHT_DECAY_HELP = "share of each kernel that is subtracted per step and unit of learning rate"
+CLIP_HELP = "largest norm of the generator's gradient in a step; 0 for no limit"
+
+
 def hyperparameter(default: Any, help: str, *, omit_default: bool = False) -> Any:
     """Return a dataclass field that also becomes a command-line flag.
 

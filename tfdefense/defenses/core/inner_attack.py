@@ -80,6 +80,11 @@ class InnerAttackConfig:
         require(0 <= noise < math.inf, f"--inner_noise={noise}: 0 or more is needed.")
 
     @property
+    def rising_fraction(self) -> float:
+        """Fraction of the training during which epsilon grows."""
+        return 0.0
+
+    @property
     def needs_probe(self) -> bool:
         """True if an `OverfittingProbe` watches the training: with N-FGSM."""
         return self.inner_attack == "nfgsm"

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfdefense.defenses.core.robust_validator import VALIDATION_IMAGES
 from tfdefense.training.averaging_optimizers import use_averaged_weights
 from tfdefense.training.best_weights import BestWeights
 from tfdefense.training.task import ImageGrids, Scalars, Validate
@@ -22,8 +23,6 @@ from tfdefense.utils.progress import print_line
 # The share of the best accuracy under attack below which training has collapsed.
 _COLLAPSED = 0.5
 _LOWEST_LIMIT, _HIGHEST_LIMIT = 0.1, 0.75
-# Images of a validation, as in `make_robust_validator`: so many random guesses vary around chance.
-_IMAGES = 500
 _ADVICE = "Lower --learning_rate, or train with --inner_attack=pgd."
 
 
@@ -69,7 +68,7 @@ class OverfittingProbe:
         # In float32, as the scores of `BestWeights` are.
         self._near_chance = np.float32(max(_LOWEST_LIMIT, min(_HIGHEST_LIMIT, 2 / num_classes)))
         self._chance = 1 / num_classes
-        deviation = math.sqrt(self._chance * (1 - self._chance) / _IMAGES)
+        deviation = math.sqrt(self._chance * (1 - self._chance) / VALIDATION_IMAGES)
         self._chance_limit = np.float32(self._chance + 2 * deviation)
         self._has_warned = False
         self._best = BestWeights(network)

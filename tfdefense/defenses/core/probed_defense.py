@@ -48,8 +48,7 @@ class ProbedDefense(LearnedDefense):
           steps: number of steps of the training.
         """
         if self.config.needs_probe:
-            # Of these configurations, only that of the robust purifier has a ramp.
-            ramp_steps = math.ceil(getattr(self.config, "ramp", 0.0) * steps)
+            ramp_steps = math.ceil(self.config.rising_fraction * steps)
             self.probe = OverfittingProbe(
                 network,
                 optimizer,

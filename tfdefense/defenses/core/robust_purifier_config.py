@@ -6,7 +6,9 @@ from typing import Any
 
 from tfdefense.defenses.core.generator_defense import GeneratorConfig
 from tfdefense.defenses.core.hyperparameters import (
+    CLIP_HELP,
     SCHEDULE_HELP,
+    WEIGHT_DECAY_HELP,
     check_fraction,
     check_learning_rate,
     check_not_negative,
@@ -93,12 +95,14 @@ class RobustPurifierConfig(InnerAttackConfig, GeneratorConfig):
     schedule: str = hyperparameter("cosine", SCHEDULE_HELP)
     weight_decay: float = hyperparameter(
         0.0,
-        "share of each kernel that is subtracted per step and unit of learning rate",
+        WEIGHT_DECAY_HELP,
         omit_default=True,
     )
-    clip: float = hyperparameter(
-        1.0, "largest norm of the generator's gradient in a step; 0 for no limit"
-    )
+    clip: float = hyperparameter(1.0, CLIP_HELP)
+
+    @property
+    def rising_fraction(self) -> float:
+        return self.ramp
 
     @property
     def inner_surrogates(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from tfdefense.training.summaries import image_grid
 from tfdefense.training.task import ImageGrids, Scalars, Validate
 from tfdefense.utils.batch_size import fitting_batch_size
 
-_IMAGES = 500
+VALIDATION_IMAGES = 500
 _GRID_IMAGES = 8
 
 
@@ -31,9 +31,9 @@ def make_robust_validator(
       validation: held-out clean images, of which up to 500 are used.
       purify: if given, the picture also shows purified images.
     """
-    few = validation.take(_IMAGES)
+    few = validation.take(VALIDATION_IMAGES)
     images, labels = few.images[:], few.labels
-    batch_size = fitting_batch_size(few.image_shape, _IMAGES)
+    batch_size = fitting_batch_size(few.image_shape, VALIDATION_IMAGES)
 
     @tf.function(autograph=False, reduce_retracing=True)
     def attack_and_classify(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
