@@ -24,6 +24,18 @@ def test_a_residual_block_begins_as_the_identity_and_adds_its_convolutions_times
     np.testing.assert_allclose(block(features), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_the_decoder_joins_its_features_with_those_of_the_encoder_as_one_convolution_of_both():
+    network = ResidualUNet(1, (3, 5), (0, 0))
+    network.build((None, 4, 4, 1))
+    network.join[0].bias.assign([0.1, -0.2, 0.3])
+    images = np.random.default_rng(0).uniform(size=(2, 4, 4, 1)).astype(np.float32)
+    skip = network.first(images)
+    decoded = network.up[0](tf.nn.silu(network.down[0](tf.nn.silu(skip))))
+    joined = network.join[0](tf.nn.silu(tf.concat([decoded, skip], axis=-1)))
+    expected = tf.sigmoid(network.last(tf.nn.silu(joined)))
+    np.testing.assert_allclose(network(images), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(8, 8, 3), (9, 6, 1)])
 def test_images_keep_their_shape_and_range_and_do_not_depend_on_each_other(shape):
     network = ResidualUNet(shape[-1], (4, 6, 8), (1, 0, 2))

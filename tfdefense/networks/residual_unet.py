@@ -137,18 +137,18 @@ class ResidualUNet(keras.Model):
         """
         height, width = images.shape[1:3]
         hidden = self.first(pad_to_multiple(images, 2 ** len(self.down)))
-        skips = []
+        activated = []
         for level, blocks in enumerate(self.residual):
             if level:
-                hidden = self.down[level - 1](silu(hidden))
+                hidden = self.down[level - 1](activated[-1])
             for block in blocks:
                 hidden = block(hidden)
-            skips.append(hidden)
-        deepest = tf.reduce_mean(upcast_bfloat16(silu(hidden)), axis=[1, 2])
-        for up, join, skip in zip(self.up, self.join, reversed(skips[:-1]), strict=True):
-            hidden = tf.concat([up(silu(hidden)), skip], axis=-1)
-            hidden = join(silu(hidden))
-        purified = tf.sigmoid(upcast_bfloat16(self.last(silu(hidden))))
+            activated.append(silu(hidden))
+        hidden = activated[-1]
+        deepest = tf.reduce_mean(upcast_bfloat16(hidden), axis=[1, 2])
+        for up, join, skip in zip(self.up, self.join, reversed(activated[:-1]), strict=True):
+            hidden = silu(_convolve_both(join, silu(up(hidden)), skip))
+        purified = tf.sigmoid(upcast_bfloat16(self.last(hidden)))
         return purified[:, :height, :width, :], deepest
 
     def get_config(self) -> dict[str, Any]:
@@ -160,3 +160,13 @@ def _convolution(filters: int, size: int, strides: int = 1) -> keras.layers.Conv
     return keras.layers.Conv2D(
         filters, size, strides, padding="same", kernel_initializer="he_normal"
     )
+
+
+def _convolve_both(
+    convolution: keras.layers.Conv2D, decoded: tf.Tensor, skip: tf.Tensor
+) -> tf.Tensor:
+    """Return the 1x1 convolution of two concatenated tensors without the copy, which takes time."""
+    kernels = tf.split(tf.cast(convolution.kernel, decoded.dtype), 2, axis=2)
+    bias = tf.cast(convolution.bias, decoded.dtype)
+    joined = tf.nn.bias_add(tf.nn.conv2d(decoded, kernels[0], 1, "VALID"), bias)
+    return joined + tf.nn.conv2d(skip, kernels[1], 1, "VALID")
