@@ -3,7 +3,8 @@
 #
 #     examples/tf_serving/smoke.sh RUN [IMAGES]
 #
-# RUN is the run directory of a trained defence, such as runs/digits-apeganpp. Its export is served
+# RUN is the run directory of a trained defence, such as
+# runs/digits-mnist_cnn-apeganpp. Its export is served
 # in a container, and the first IMAGES test images (default: all) are sent over REST and gRPC, with
 # bin/purify and then by compare_answers.py, which compares every output. Exit status: 0 if all
 # outputs agree (to 1e-4; suspicion to 0.02), 1 if one does not, 2 if a part of the check cannot run;

@@ -142,3 +142,7 @@ def test_recipes_are_valid_command_line_values(name, shape):
     assert ClassifierConfig(**given).apply_to(recipe) == recipe
     assert images >= 3 * 58_000
     assert not recipe.mirror or shape == CIFAR, "grey images are digits in most cases"
+
+
+def test_lenet_pads_images_with_one_short_side(build):
+    assert build("lenet", (40, 13, 1)).output_shape == (None, 10)

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfdefense
 from tests.conftest import SHAPE, make_toy_model
@@ -38,6 +39,10 @@ def test_the_default_network_follows_from_the_channels():
         (
             lambda: mnist_cnn.build_mnist_cnn((28, 28, 1), 3),
             r"takes images of \(28, 28, 1\), the data has \(12, 12, 1\)",
+        ),
+        (
+            lambda: lambda images: tf.reshape(images, [-1, 7]) @ tf.ones([7, 3]),
+            r"classifier '<lambda>': cannot take images of \(12, 12, 1\): ",
         ),
     ],
 )

@@ -78,15 +78,14 @@ def test_evaluate_puts_a_trained_defence_in_front_of_another_classifier(run):
 
 
 @pytest.mark.slow
-def test_evaluate_under_every_threat_model(run, tmp_path, monkeypatch):
+def test_evaluate_under_every_threat_model(run, tmp_path, monkeypatch, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     given = ["--threat_models=grey_box,white_box,transfer,black_box", "--source=custom.keras"]
     # With a fixed number of images, the checks and the accuracy curve take the time that they need.
     few = ["--images=20", "--white_box_images=4", "--check_images=4", "--attacks=fgsm"]
-    assert main(["evaluate", f"--run={copy}", *given, *few]) == 2, (
-        "custom.keras takes images in [0, 255]"
-    )
+    assert main(["evaluate", f"--run={copy}", *given, *few]) == 2
+    assert "--source=custom.keras: accuracy is" in capsys.readouterr().err, "it takes [0, 255]"
     given[1] = "--source=runs/digits-mnist_cnn"
     assert main(["evaluate", f"--run={copy}", *given, *few]) == 0
     report = json.loads((copy / "report.json").read_text())

@@ -87,7 +87,7 @@ def test_it_is_robust_to_pgd(toy_model, toy_split, repeated_toy_split, tmp_path)
         robust_accuracy(defense.defend())
         > robust_accuracy(FrozenClassifier(toy_model, SHAPE)) + 0.3
     )
-    again = AdversarialTraining(toy_model, seed=9, **given)
+    again = AdversarialTraining(toy_model, **given)
     again.fit(repeated_toy_split, epochs=8, batch_size=24, run=run)
     np.testing.assert_array_equal(
         again.defend()(toy_split.images), defense.defend()(toy_split.images)

@@ -48,7 +48,7 @@ def test_it_learns_to_purify_and_a_finished_run_is_loaded(
     run = tmp_path / "run"
     defense.fit(repeated_toy_split, epochs=4, batch_size=8, validation=toy_split, run=run)
     assert np.mean(np.abs(defense.purify(clean) - clean)) < 0.5 * error_before
-    again = APEGAN(toy_model, **given, seed=7)
+    again = APEGAN(toy_model, **given, seed=1)
     again.fit(repeated_toy_split, epochs=4, batch_size=8, run=run)
     np.testing.assert_array_equal(again.purify(clean), defense.purify(clean))
     assert RunDirectory(run).read_config().settings["defense"] == "apegan"

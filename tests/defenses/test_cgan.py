@@ -72,7 +72,7 @@ def test_it_learns_to_purify_and_a_finished_run_is_loaded(
     run = tmp_path / "run"
     defense.fit(repeated_toy_split, epochs=3, batch_size=8, validation=toy_split, run=run)
     assert np.mean(np.abs(defense.purify(clean) - clean)) < 0.5 * error_before
-    again = ConditionalGAN(toy_model, **given, seed=7)
+    again = ConditionalGAN(toy_model, **given, seed=1)
     again.fit(repeated_toy_split, epochs=3, batch_size=8, run=run)
     np.testing.assert_array_equal(again.purify(clean), defense.purify(clean))
     assert RunDirectory(run).read_config().settings["defense"] == "cgan"
@@ -95,7 +95,7 @@ def test_the_default_strength_is_the_papers(toy_model):
     [
         ({"levels": 9}, "--levels=9: 1 to 8"),
         ({"l1_weight": -1}, "--l1_weight=-1: 0 or more"),
-        ({"schedule": "step"}, "--schedule=step: constant, cosine or triangle"),
+        ({"schedule": "step"}, "unknown --schedule 'step'"),
         ({"learning_rate": 0}, "--learning_rate=0: more than 0"),
     ],
 )

@@ -94,7 +94,7 @@ def test_its_gradient_is_the_identity(trained, toy_split):
 @pytest.mark.slow
 def test_a_finished_run_is_loaded(trained, toy_model, toy_split, repeated_toy_split):
     defense, run = trained
-    again = DefenseGAN(toy_model, 3, **SMALL, learning_rate=5e-3, critic_learning_rate=1e-2)
+    again = DefenseGAN(toy_model, **SMALL, learning_rate=5e-3, critic_learning_rate=1e-2)
     again.fit(repeated_toy_split, 30, toy_split, batch_size=24, run=run)
     for a, b in zip(again.generator.get_weights(), defense.generator.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -73,11 +73,16 @@ def test_a_finished_run_is_loaded_with_its_thresholds(
     trained, toy_model, toy_split, repeated_toy_split
 ):
     defense, run = trained
-    again = MagNet(
-        toy_model, 5, temperatures=(10, 40), false_positive_rate=0.1, filters=8, learning_rate=1e-2
-    )
+    given = {
+        "temperatures": (10, 40),
+        "false_positive_rate": 0.1,
+        "filters": 8,
+        "learning_rate": 1e-2,
+    }
+    again = MagNet(toy_model, 1, **given)
     with pytest.raises(UserError, match=r"other settings: --seed=0 \(1 now\)"):
-        again.fit(repeated_toy_split, 15, toy_split, batch_size=8, run=run, seed=1)
+        again.fit(repeated_toy_split, 15, toy_split, batch_size=8, run=run)
+    again = MagNet(toy_model, **given)
     again.fit(repeated_toy_split, 15, toy_split, batch_size=8, run=run)
     np.testing.assert_array_equal(
         again.detector_score(toy_split.images), defense.detector_score(toy_split.images)

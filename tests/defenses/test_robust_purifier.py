@@ -231,7 +231,7 @@ def test_earlier_parts_of_a_composition_are_trained_through(toy_model, toy_split
         ({"inner_attack": "nfgsm", "inner_queries": 9}, "--inner_queries=9: not with"),
         ({"auxiliary_weight": 0.5}, "--auxiliary_weight=0.5: --generator=small_unet has no"),
         ({"blocks": (1, 1)}, "--blocks=1,1: only with --generator=residual_unet"),
-        ({"schedule": "cosinus"}, "--schedule=cosinus: constant, cosine or triangle"),
+        ({"schedule": "cosinus"}, r"unknown --schedule 'cosinus'. Did you mean 'cosine'"),
         ({"weight_decay": -1.0}, "--weight_decay=-1.0: 0 or more"),
         ({"thresholds": -1}, "--thresholds=-1: 0 to 64"),
         ({"inner_surrogate": "softplus"}, "Did you mean 'softplus_1'"),

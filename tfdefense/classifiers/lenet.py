@@ -28,7 +28,7 @@ def build_lenet(image_shape: ImageShape, num_classes: int) -> keras.Model:
     """
     require_min_size("lenet", image_shape, 12)
     # Images of 28x28 are padded to 32x32, the size in the paper.
-    padding = "same" if image_shape[0] < 32 else "valid"
+    padding = "same" if min(image_shape[:2]) < 32 else "valid"
     return keras.Sequential(
         [
             keras.Input(image_shape),

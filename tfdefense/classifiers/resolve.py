@@ -18,7 +18,7 @@ from tfdefense.classifiers.custom.input_format import InputFormat
 from tfdefense.classifiers.custom.output_selection import OutputSelection
 from tfdefense.classifiers.registry import CLASSIFIERS
 from tfdefense.data.core.dataset import Dataset
-from tfdefense.errors import require, unknown_name
+from tfdefense.errors import UserError, require, unknown_name
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.hashing import hash_path, hash_settings
 from tfdefense.utils.trust import trust_model_files
@@ -92,10 +92,10 @@ def choose(
     """
     path = Path(given)
     if given in CLASSIFIERS.entries:
-        _require_not_custom(given, input_format, outputs)
+        _require_not_custom(f"--{flag}={given}", input_format, outputs)
         return _reference_to_registered(CLASSIFIERS.get(given))
     if RunDirectory(path).exists():
-        _require_not_custom(given, input_format, outputs)
+        _require_not_custom(f"--{flag}={given}", input_format, outputs)
         return _reference_to_run(RunDirectory(path, flag))
     require_known(given, flag)
     require(path.exists(), f"--{flag}={given}: no such file or directory.")
@@ -105,7 +105,7 @@ def choose(
     )
     with trust_model_files(trusted=unsafe):
         require_readable_model(path, f"--{flag}={given}")
-    return _reference_to_custom(path, input_format, outputs, unsafe=unsafe)
+    return _reference_to_custom(path, input_format, outputs, unsafe=unsafe, flag=flag)
 
 
 def require_known(given: str, flag: str = "classifier") -> None:
@@ -146,7 +146,12 @@ def _reference_to_run(run: RunDirectory) -> ClassifierReference:
 
 
 def _reference_to_custom(
-    path: Path, input_format: InputFormat | None, outputs: OutputSelection | None, *, unsafe: bool
+    path: Path,
+    input_format: InputFormat | None,
+    outputs: OutputSelection | None,
+    *,
+    unsafe: bool,
+    flag: str,
 ) -> ClassifierReference:
     settings = {
         "classifier": path.resolve().name,
@@ -159,19 +164,23 @@ def _reference_to_custom(
         data: Dataset, runs_dir: str | Path = "runs", seed: int = 0
     ) -> FrozenClassifier:
         del runs_dir, seed
-        return load_custom_model(path, data, input_format, outputs, unsafe=unsafe)
+        try:
+            return load_custom_model(path, data, input_format, outputs, unsafe=unsafe)
+        except UserError as error:  # Loaders name the usual flag.
+            message = str(error).replace("--classifier=", f"--{flag}=", 1)
+            raise UserError(message) from error
 
     name = re.sub(r"[^\w.-]+", "_", path.resolve().stem)
     return ClassifierReference(name, settings, open_custom, path.resolve())
 
 
 def _require_not_custom(
-    given: str, input_format: InputFormat | None, outputs: OutputSelection | None
+    place: str, input_format: InputFormat | None, outputs: OutputSelection | None
 ) -> None:
     """Raise `UserError` if an option of custom models is given with another classifier."""
     settings = outputs.settings() if outputs else {}
     require(
         input_format is None and not settings,
-        f"--classifier={given}: takes images in [0, 1] and gives logits; --input_range, --input_mean,"
+        f"{place}: takes images in [0, 1] and gives logits; --input_range, --input_mean,"
         " --input_std, --input_preset, --signature and --output_name are for custom models.",
     )

@@ -1,7 +1,7 @@
 """VGG16 for small images.
 
 Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015. The
-layers are in its table 1, configuration D. As usual for CIFAR-10, batch normalization is added and one
+layers are in its table 1, configuration D. As usual for CIFAR-10, batch normalisation is added and one
 dense layer takes the place of three: 14,728,266 parameters there.
 """
 

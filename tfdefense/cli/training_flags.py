@@ -14,7 +14,7 @@ _CLASSIFIER_FLAGS = {
     " recipe).",
     "label_smoothing": "Share of the target probability that is spread over all classes, in [0, 1)"
     " (default: the recipe).",
-    "patience": "Stop after this number of validations, of 20 in all, without a new lowest loss; 0 never"
+    "patience": "Stop after this number of validations, of about 20, without a new lowest loss; 0 never"
     " stops (default: 8). The weights with the lowest validation loss are kept.",
 }
 

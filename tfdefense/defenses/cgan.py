@@ -63,7 +63,9 @@ class ConditionalGANConfig(GeneratorConfig):
     target_weight: float = hyperparameter(
         1.0, "mu of equation (11), weight of the classifier's loss; 0 gives equation (9)"
     )
-    generator: str = hyperparameter("unet", "the paper's unet, encoder_decoder or small_unet")
+    generator: str = hyperparameter(
+        "unet", "the paper's unet, encoder_decoder, small_unet or residual_unet"
+    )
     learning_rate: float = hyperparameter(2e-4, "Adam's, of generator and discriminator")
     schedule: str = hyperparameter("constant", SCHEDULE_HELP)
 

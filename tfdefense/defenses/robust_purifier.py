@@ -230,4 +230,6 @@ class RobustPurifier(ProbedDefense, GeneratorDefense):
     def make_validator(self, validation: Split) -> Validate:
         attack = make_validation_attack(self.config, self.classifier.image_shape)
         model = functools.partial(self.pipeline_logits, surrogate=_VALIDATION_SURROGATE)
-        return make_robust_validator(model, attack, validation, self.purify)
+        return make_robust_validator(
+            model, attack, validation, lambda images: self.purify(self.preprocess(images))
+        )

@@ -148,7 +148,7 @@ def select_logits(logits: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
     classes = tf.convert_to_tensor(classes)
     classes.shape.assert_has_rank(1)  # [N, 1] would be broadcast.
     is_class = class_mask(logits, classes)
-    # 0 beside the logit of the class, or NaN beside none.
+    # The other logits count as 0, or as NaN if the class does not exist.
     other = tf.where(tf.reduce_any(is_class, axis=1, keepdims=True), 0.0, math.nan)
     others = tf.broadcast_to(tf.cast(other, logits.dtype), tf.shape(logits))
     return tf.reduce_sum(tf.where(is_class, logits, others), axis=1)

@@ -46,8 +46,7 @@ def _relu(derivative: Derivative) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
         learned: tf.Tensor, seen: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            above = tf.cast(learned > 0, learned.dtype)
-            return upstream * above, upstream * derivative(learned)
+            return upstream * _DERIVATIVES["true"](learned), upstream * derivative(learned)
 
         return tf.nn.relu(learned), gradient
 

@@ -137,7 +137,7 @@ class ResidualUNet(keras.Model):
         """
         height, width = images.shape[1:3]
         hidden = self.first(pad_to_multiple(images, 2 ** len(self.down)))
-        activated = []
+        activated: list[tf.Tensor] = []
         for level, blocks in enumerate(self.residual):
             if level:
                 hidden = self.down[level - 1](activated[-1])

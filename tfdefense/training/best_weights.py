@@ -37,7 +37,7 @@ class BestWeights:
 
     def update(self, score: float) -> None:
         """Copy the current weights if their score is not lower than the best score so far."""
-        if np.float32(score) < self._score.numpy():
+        if not np.float32(score) >= self._score.numpy():  # Lower, or not a number.
             self._scores_since_best.assign_add(1)
             return
         self._score.assign(score)

@@ -47,7 +47,7 @@ class Checkpoints:
             try:
                 self._manager = tf.train.CheckpointManager(*arguments)
             except ValueError:  # TensorFlow's list of checkpoints is damaged. It is not needed.
-                (path / "checkpoint").unlink()
+                (path / "checkpoint").unlink(missing_ok=True)  # Another worker may be first.
                 self._manager = tf.train.CheckpointManager(*arguments)
 
     def restore(self) -> int:
@@ -59,9 +59,10 @@ class Checkpoints:
           UserError: all checkpoints are damaged or of other networks, or the workers found
             different checkpoints.
         """
+        newest_first = self._list_newest_first()
         # No worker may write or rename before all workers have listed the checkpoints.
         multi_worker.wait_for_workers()
-        step = self._restore_newest()
+        step = self._restore_newest(newest_first)
         steps = multi_worker.gather_arrays(np.array([step])).tolist()
         require(
             len(set(steps)) == 1,
@@ -70,8 +71,7 @@ class Checkpoints:
         )
         return step
 
-    def _restore_newest(self) -> int:
-        newest_first = self._list_newest_first()
+    def _restore_newest(self, newest_first: list[Path]) -> int:
         if not newest_first:
             return 0
         failures: list[str] = []

@@ -36,7 +36,8 @@ def _is_plain(layer: keras.Layer) -> bool:
     return (
         type(layer) is keras.layers.BatchNormalization
         and layer.axis in (-1, _IMAGES_RANK - 1)
-        and not (layer.synchronized or layer.renorm)
+        and not layer.synchronized
+        and not getattr(layer, "renorm", False)  # Older versions of Keras do not have it.
         and "call" not in vars(layer)  # Skips layers that another context replaces.
     )
 

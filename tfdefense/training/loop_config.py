@@ -35,7 +35,8 @@ class LoopConfig:
       steps_per_loop: largest number of steps in one call of the compiled loop; there are fewer if the
         images are large.
       checkpoint_seconds: minimum time between two checkpoints.
-      validations: maximum number of validations; there is never more than one per epoch.
+      validations: about the number of validations: fewer than twice as many, at most one in each epoch,
+        and one more after the last step.
 
     Raises:
       UserError: a number out of range, or an unknown precision.

@@ -23,7 +23,8 @@ def compute_in(networks: Iterable[keras.Layer], precision: str) -> Iterator[None
     """Make the layers of `networks` compute in `precision` inside this context.
 
     Weights, outputs of networks, losses, the gradient penalty and the state of the optimizer stay
-    float32. Outside the context all layers compute in float32: validation, evaluation and export.
+    float32. After the context each layer has the policy that it had before: validation, evaluation
+    and export compute in it, usually float32.
 
     Args:
       networks: networks with all their layers.

@@ -208,6 +208,11 @@ def test_the_best_weights_are_restored():
     assert np.all(model.get_weights()[0] == 2.0)
     best.update(0.7)
     assert best.scores_since_best == 0, "a score equal to the best one resets the count"
+    model.set_weights([np.full_like(w, 5.0) for w in before])
+    best.update(np.nan)
+    assert (best.score, best.scores_since_best) == (np.float32(0.7), 1)
+    best.restore()
+    assert np.all(model.get_weights()[0] == 2.0), "no score, so worse than every score"
 
 
 def test_training_stops_when_validation_stops_improving(digits, tmp_path, monkeypatch):

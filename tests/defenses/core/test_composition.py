@@ -124,7 +124,10 @@ def test_the_default_epochs_are_those_of_the_part_that_needs_most(toy_model, toy
         ("adversarial_training+bit_depth", "so it must come last"),
         ("bit_depth+bit_depth", "allowed only once"),
         ("bit_depth+apegam", "Did you mean 'apegan'"),
-        ("bit_depth+", r"--defense=bit_depth\+: a defence is missing beside a '\+'. Known: "),
+        (
+            "bit_depth+",
+            r"--defense=bit_depth\+: a defence is missing before or after a '\+'. Known: ",
+        ),
         ("apegan++", "Did you mean 'apeganpp'"),
     ],
 )

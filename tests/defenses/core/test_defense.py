@@ -47,6 +47,8 @@ def test_settings_of_config_json_name_the_defence_its_inputs_and_all_hyperparame
 def test_hyperparameters_can_be_given_as_a_config(toy_model):
     config = APEGANPlusPlusConfig(lambda2=1.0)
     assert APEGANPlusPlus(toy_model, config=config).config is config
+    with pytest.raises(UserError, match=r"apeganpp: config and lambda1 given\. Give one"):
+        APEGANPlusPlus(toy_model, config=config, lambda1=3.0)
 
 
 def test_the_image_shape_of_a_plain_function_must_be_given():

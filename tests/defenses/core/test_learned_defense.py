@@ -31,17 +31,23 @@ def test_an_unknown_option_of_fit_is_an_error(toy_model, toy_split):
 @pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
 def test_fit_and_run_training_write_the_same_settings(toy_model, toy_split, tmp_path):
-    defense = APEGAN(toy_model, seed=2)
-    defense.fit(toy_split, epochs=1, batch_size=24, seed=3, run=str(tmp_path / "fit"))
+    defense = APEGAN(toy_model, seed=3)
+    defense.fit(toy_split, epochs=1, batch_size=24, run=str(tmp_path / "fit"))
     settings = RunDirectory(tmp_path / "fit").read_config().settings
     assert settings["dataset"] == "toy"
     assert settings["classifier"] == "toy"
     assert settings["seed"] == 3
     run = RunDirectory(tmp_path / "run")
     loop = LoopConfig(1, batch_size=24, seed=3)
-    APEGAN(toy_model, seed=2).run_training(TrainingData(toy_split), loop, settings, run)
+    APEGAN(toy_model, seed=3).run_training(TrainingData(toy_split), loop, settings, run)
     assert run.read_config().settings == settings
     assert run.load_classifier().name == "toy"
+
+
+def test_a_run_directory_stores_one_seed(toy_model, toy_split, tmp_path):
+    with pytest.raises(UserError, match="seed=3: the defence was made with seed=2"):
+        APEGAN(toy_model, seed=2).fit(toy_split, epochs=1, seed=3, run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.usefixtures("short_training")

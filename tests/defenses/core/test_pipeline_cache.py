@@ -9,6 +9,7 @@ import pytest
 import tfdefense
 from tests.conftest import SHAPE, make_toy_model
 from tfdefense.classifiers import FrozenClassifier
+from tfdefense.defenses import DEFENSES
 from tfdefense.defenses.core.pipeline_cache import PipelineCache
 from tfdefense.training.mixed_precision import compute_in
 
@@ -20,11 +21,14 @@ def defense(toy_model):
 
 @pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
-def test_training_and_loading_weights_keep_the_pipeline(defense, toy_split):
+@pytest.mark.parametrize("name", ["apeganpp", "magnet", "robust_purifier"])
+def test_training_and_loading_weights_keep_the_pipeline(name, toy_model, toy_split):
+    defense = DEFENSES.get(name)(toy_model)
     pipeline = defense.defend()
     assert defense.defend() is pipeline
-    defense.fit(toy_split, epochs=1, batch_size=12)
-    defense.generator.set_weights([0.5 * each for each in defense.generator.get_weights()])
+    defense.fit(toy_split, 1, toy_split, batch_size=12)
+    for network in defense.networks().values():
+        network.set_weights([0.5 * each for each in network.get_weights()])
     assert defense.defend() is pipeline
     assert defense.defend(defense.classifier) is pipeline
     assert defense.defend(defense.classifier.model) is pipeline

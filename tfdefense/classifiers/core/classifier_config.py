@@ -25,7 +25,7 @@ class ClassifierConfig:
       cutout: see `Recipe`.
       label_smoothing: see `Recipe`.
       average: see `Recipe`.
-      patience: stop after this number of validations (of 20 in total) without a loss as low as the
+      patience: stop after this number of validations (of about 20) without a loss as low as the
         lowest one; 0 means never.
       mixed_precision: see `LoopConfig`; or "auto": see `choose_precision`.
 

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from tfdefense.classifiers.core.float32_inference import compute_in_float32, is_mixed
 from tfdefense.data.core.dataset import check_logits
-from tfdefense.errors import require
+from tfdefense.errors import UserError, require, short_reason
 from tfdefense.networks.upcast import cast_to_float32
+from tfdefense.utils.computer_failures import COMPUTER_FAILURES
 
 
 class FrozenClassifier:
@@ -88,6 +89,14 @@ class FrozenClassifier:
                 f" {self.image_shape}.",
             )
         images = tf.random.stateless_uniform([4, *self.image_shape], seed=[0, 0])
-        logits = np.asarray(self(images))
+        try:
+            logits = np.asarray(self(images))
+        except (UserError, *COMPUTER_FAILURES):
+            raise
+        except (ValueError, TypeError, tf.errors.OpError) as error:
+            raise UserError(
+                f"classifier {self.name!r}: cannot take images of {self.image_shape}:"
+                f" {short_reason(error)}"
+            ) from error
         check_logits(logits, len(images), f"classifier {self.name!r}")
         return logits

@@ -44,9 +44,8 @@ def load_custom_model(
       input_format: the range of images that the model takes. None means [0, 1], unless the accuracy
         shows that another format is right.
       outputs: the signature and the output that are the classifier; None means the usual ones.
-      unsafe: trust the model: allow Lambda layers and every operation of graphs, and do not try it in
-        a child process first. The same as a block of `trust_model_files`. Lambda layers run while the model is read. The classifier itself is a graph
-        without Python code.
+      unsafe: trust the model, as a block of `trust_model_files` does: its Lambda layers and all graph
+        operations may run, without a trial in a child process.
 
     Raises:
       UserError: the model is missing, damaged, unsafe, not an image classifier, or not for such images

@@ -41,6 +41,18 @@ def node_of(tensor: str) -> str:
     return tensor.lstrip("^").split(":")[0]
 
 
+def called_functions(node: Any) -> list[str]:
+    """Return the names of the functions in the attributes of a NodeDef."""
+    names = []
+    for value in node.attr.values():
+        kind = value.WhichOneof("value")
+        if kind == "func":
+            names.append(value.func.name)
+        elif kind == "list":
+            names += [function.name for function in value.list.func]
+    return [name for name in names if name]
+
+
 def _prune_function(function: Any) -> Any:
     pruned = type(function)()
     pruned.CopyFrom(function)
@@ -77,13 +89,7 @@ def _without_control(node: Any) -> Any:
 
 
 def _called(nodes: Iterable[Any]) -> set[str]:
-    """Return the names of the functions that are attributes of nodes."""
-    found = set()
-    for node in nodes:
-        for value in node.attr.values():
-            found |= {value.func.name} if value.HasField("func") else set()
-            found |= {each.name for each in value.list.func}
-    return found
+    return {name for node in nodes for name in called_functions(node)}
 
 
 def replace_nodes(graph: Any, replace: Callable[[Any], Any]) -> Any:

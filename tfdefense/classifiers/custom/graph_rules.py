@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfdefense.classifiers.custom.graph_loops import LOOPS, MAX_STEPS, require_counted_loops
 from tfdefense.classifiers.custom.graph_operations import BOUNDED_OPERATIONS
-from tfdefense.classifiers.custom.graph_pruning import node_of
+from tfdefense.classifiers.custom.graph_pruning import called_functions, node_of
 from tfdefense.errors import require
 
 _MAX_OPERATIONS = 5_000_000
@@ -40,7 +40,7 @@ def needed_graph(graph: Any, fetch: str) -> Any:
     Raises:
       UserError: the graph has no such tensor.
     """
-    name = fetch.partition(":")[0]
+    name = node_of(fetch)
     nodes = {node.name: node for node in graph.node}
     require(name in nodes, f"the graph has no tensor {fetch}.")
     needed = _ancestors([name], nodes)
@@ -178,18 +178,6 @@ class GraphJudge:
             " tensors from tensors; these can access files, call code, keep state or never end. If you"
             f" trust it: --unsafe_load.{advice}",
         )
-
-
-def called_functions(node: Any) -> list[str]:
-    """Return the names of the functions in the attributes of a NodeDef."""
-    names = []
-    for value in node.attr.values():
-        kind = value.WhichOneof("value")
-        if kind == "func":
-            names.append(value.func.name)
-        elif kind == "list":
-            names += [function.name for function in value.list.func]
-    return [name for name in names if name]
 
 
 def _ancestors(names: Iterable[str], nodes: Mapping[str, Any]) -> set[str]:

@@ -110,7 +110,7 @@ def _logit_layers(
         return pair
     if verbose:
         print_line(
-            f"Classifier {path}: all outputs lie in [0, 1], and rows do not sum to 1. They are read as"
+            f"Classifier {path}: all outputs are in [0, 1], and rows do not sum to 1. They are read as"
             " sigmoids: logits are log p - log(1 - p). Predicted classes do not change by this."
         )
     return [LogarithmOfOdds(name="logits" if not is_single else "log_odds"), *pair]

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.classifiers.custom.graph_pruning import node_of, nodes_in_order
-from tfdefense.classifiers.custom.graph_rules import called_functions
+from tfdefense.classifiers.custom.graph_pruning import called_functions, node_of, nodes_in_order
 from tfdefense.classifiers.custom.random_draws import has_draw
 
 # The values of their outputs do not depend on those of an image.

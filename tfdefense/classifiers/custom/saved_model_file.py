@@ -16,11 +16,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tfdefense.classifiers.custom.graph_loops import BOUND, MAX_STEPS
 from tfdefense.classifiers.custom.graph_pruning import node_of
-from tfdefense.errors import UserError, require
+from tfdefense.errors import UserError, require, short_reason
 
 _INTERNAL = ("__saved_model_init_op", "__saved_model_train_op")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-_NO_REASONS = ("Graph execution error", "Detected at node", "File ", "<stack traces")
 _MAX_BYTES = 2**31  # The limit of protobuf.
 _ASSIGNMENTS = ("Assign", "AssignVariableOp")
 
@@ -146,12 +145,10 @@ def parse_saved_model(path: Path, place: str) -> Any:
 
 
 def one_line(error: Exception) -> str:
-    """Return the first line of an exception's text that says something."""
+    """Return the reason for an error of a model in one line."""
     if BOUND in str(error):
         return f"a loop of it has more than {MAX_STEPS:,} steps"
-    lines = (line.strip() for line in str(error).splitlines())
-    told = (line for line in lines if line and not line.startswith(_NO_REASONS))
-    return next(told, type(error).__name__)
+    return short_reason(error)
 
 
 def _infos(tensors: Mapping[str, Any]) -> dict[str, TensorInfo]:
@@ -166,7 +163,7 @@ def _info(info: Any) -> TensorInfo:
 
 def _checkpoint_keys(meta: Any) -> dict[str, str]:
     """Return variable -> name in the checkpoint, from the graph that would restore the variables."""
-    name = meta.saver_def.restore_op_name.split(":")[0]
+    name = node_of(meta.saver_def.restore_op_name)
     restore = next((node for node in meta.graph_def.node if node.name == name), None)
     if restore is None or restore.op not in _CALLS:  # TensorFlow 1 assigns in the graph itself.
         return dict(_find_assignments(meta.graph_def.node))

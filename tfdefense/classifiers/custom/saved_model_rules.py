@@ -18,11 +18,10 @@ from tfdefense.classifiers.custom.graph_operations import (
     SERVING_OPERATIONS,
     SIGNATURE_OPERATIONS,
 )
-from tfdefense.classifiers.custom.graph_pruning import node_of
+from tfdefense.classifiers.custom.graph_pruning import called_functions, node_of
 from tfdefense.classifiers.custom.graph_rules import (
     GraphJudge,
     ancestors_of,
-    called_functions,
 )
 from tfdefense.classifiers.custom.saved_model_file import parse_saved_model
 from tfdefense.errors import require

@@ -1,5 +1,7 @@
 """Datasets by whether a mirrored image has the same class: a fact about the data."""
 
+import re
+
 from tfdefense.errors import require
 
 # A mirrored 2 is no digit, and a mirrored "keep left" is "keep right".
@@ -45,9 +47,10 @@ def keeps_class_mirrored(source: str) -> bool | None:
     """Return whether mirrored images keep their class; None for unknown data.
 
     Args:
-      source: a value of `--dataset`, such as "cifar10", "imagenet_resized/32x32" or "dir:signs".
+      source: a value of `--dataset` or a name of a dataset, such as "cifar10", "emnist/letters",
+        "emnist-letters" or "dir:signs".
     """
-    name = source.partition("/")[0].partition(":")[0]
+    name = re.split(r"[/:-]", source)[0]
     if name in _DIFFERENT:
         return False
     return True if name in _SAME else None

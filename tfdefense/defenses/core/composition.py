@@ -82,7 +82,8 @@ class Composition(RandomizedDefense):
 class LearnedComposition(Composition, LearnedDefense):
     """Composition with parts that learn, all in one training.
 
-    Every generator learns from images that have passed the parts before it.
+    A `GeneratorDefense` learns from images that have passed the parts before it; other parts learn
+    from the images as they are.
 
     Attributes:
       learned: the parts that learn.

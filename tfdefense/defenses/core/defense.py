@@ -13,7 +13,7 @@ from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.defenses.core.hyperparameters import config_text, stored_hyperparameters
 from tfdefense.defenses.core.pipeline_cache import PipelineCache, pipeline_state
-from tfdefense.errors import UserError, unknown_name
+from tfdefense.errors import UserError, require, unknown_name
 from tfdefense.training import LoopConfig
 
 Classifier = Callable[[tf.Tensor], tf.Tensor]
@@ -33,6 +33,7 @@ class Defense(abc.ABC):
 
     Attributes:
       name: registered name.
+      summary: description in one line.
       config_type: frozen dataclass of `hyperparameter` fields.
       config: hyperparameters, an instance of `config_type`.
       classifier: guarded classifier, frozen and checked.
@@ -49,7 +50,8 @@ class Defense(abc.ABC):
       budget: default size of an evaluation.
 
     Raises:
-      UserError: an unknown hyperparameter, one out of range, or an unsuitable classifier.
+      UserError: an unknown hyperparameter, one out of range, `config` and hyperparameters together, or
+        an unsuitable classifier.
     """
 
     name: str
@@ -66,6 +68,10 @@ class Defense(abc.ABC):
     def __init__(
         self, classifier: Any, seed: int = 0, *, config: Any = None, **hyperparameters: Any
     ) -> None:
+        require(
+            config is None or not hyperparameters,
+            f"{self.name}: config and {', '.join(hyperparameters)} given. Give one of them.",
+        )
         if not isinstance(classifier, FrozenClassifier):
             classifier = FrozenClassifier(classifier, _image_shape(classifier))
         fields = [field.name for field in dataclasses.fields(self.config_type)]

@@ -26,7 +26,7 @@ _ONLY_FOR = {"widths": WITH_WIDTHS, "blocks": ("residual_unet",)}
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorConfig(AugmentationConfig):
-    """Hyperparameters of a purifier's generator, common to all papers.
+    """Hyperparameters that all defences with a generator have.
 
     Raises:
       UserError: an unknown network, or a number out of range.

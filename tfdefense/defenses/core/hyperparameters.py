@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from tfdefense.errors import require
+from tfdefense.errors import require, unknown_name
 
 SCHEDULES = ("constant", "cosine", "triangle")
 SCHEDULE_HELP = (
@@ -64,9 +64,8 @@ def check_learning_rate(config: Any) -> None:
     """Raise `UserError` if `learning_rate` is not positive or `schedule` is unknown."""
     rate, schedule = config.learning_rate, config.schedule
     require(rate > 0, f"--learning_rate={rate}: more than 0 is needed.")
-    require(
-        schedule in SCHEDULES, f"--schedule={schedule}: constant, cosine or triangle is needed."
-    )
+    if schedule not in SCHEDULES:
+        raise unknown_name("--schedule", schedule, SCHEDULES)
 
 
 def stored_hyperparameters(config: Any) -> dict[str, Any]:

@@ -189,14 +189,21 @@ class LearnedDefense(AugmentingDefense):
           validation, pairs: see `TrainingData`.
           run: run directory for checkpoints, event files and the classifier, if that is a Keras
             model; None stores nothing.
-          **options: see `LoopOptions`.
+          **options: see `LoopOptions`; `seed` is by default that of the defence.
 
         Raises:
-          UserError, WorkFailedError: see `run_training`.
+          UserError: `run` is given and `seed` is not that of the defence; see also `run_training`.
+          WorkFailedError: see `run_training`.
         """
         if self.mirrors:
             require_mirrorable(train.dataset)
+        options.setdefault("seed", self.seed)
         loop = self.loop_config(train, epochs, **options)
+        require(
+            run is None or loop.seed == self.seed,
+            f"seed={loop.seed}: the defence was made with seed={self.seed}, and a run directory stores"
+            " one seed. Leave it out here, or give it there.",
+        )
         source_settings = {"dataset": train.dataset, "classifier": self.classifier.name}
         settings = self.settings(source_settings, self.config, loop.seed, loop, pairs)
         if run is not None and not isinstance(run, RunDirectory):

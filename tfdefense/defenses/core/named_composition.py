@@ -28,7 +28,7 @@ def make_composition_class(name: str) -> type[Composition]:
     if "" in parts:
         meant = name.replace("++", "pp")
         raise UserError(
-            f"--defense={name}: a defence is missing beside a '+'."
+            f"--defense={name}: a defence is missing before or after a '+'."
             + (f" Did you mean {meant!r}?" if meant in DEFENSES.names() else "")
             + f" Known: {', '.join(DEFENSES.names())}."
         )

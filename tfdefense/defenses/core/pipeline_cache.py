@@ -17,6 +17,8 @@ from tfdefense.training.nested_layers import collect_nested_layers
 # A defence in front of more classifiers than this makes some pipelines again.
 _MAX_PIPELINES = 4
 _VALUES = (bool, int, float, str, type(None))
+# Attributes that only training reads.
+_OF_TRAINING = ("_ramp_steps", "_image_count", "probe")
 
 Pipeline = TypeVar("Pipeline")
 
@@ -68,11 +70,16 @@ def pipeline_state(defense: Any, classifier: Any) -> list[Any]:
 
 def _attributes(defense: Any) -> Iterator[Any]:
     """Yield names and values of the attributes of a defence and of its parts."""
-    ignored = (PipelineCache, keras.optimizers.Optimizer)
     for name, value in vars(defense).items():
-        if not isinstance(value, ignored):
+        if name not in _OF_TRAINING and not _is_ignored(value):
             yield name
             yield from _flat_values(value)
+
+
+def _is_ignored(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(map(_is_ignored, value))
+    return isinstance(value, PipelineCache | keras.optimizers.Optimizer)
 
 
 def _flat_values(value: Any) -> Iterator[Any]:

@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from tensorflow.core.framework import attr_value_pb2, node_def_pb2
+from tensorflow.core.framework import node_def_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tfdefense.classifiers.custom.graph_pruning import called_functions, node_of
 from tfdefense.serving.core.model_directory import SAVED_MODEL_FILE
 
 _TABLE = "operations.csv"
@@ -87,36 +88,26 @@ def signature_operations(path: Path) -> dict[str, frozenset[str]]:
 
     def operations(outputs: Iterable[str]) -> frozenset[str]:
         found: dict[str, node_def_pb2.NodeDef] = {}
-        waiting = [_node_name(output) for output in outputs]
+        waiting = [node_of(output) for output in outputs]
         while waiting:
             name = waiting.pop()
             if name not in found:
                 found[name] = nodes[name]
-                waiting += map(_node_name, nodes[name].input)
-        called: set[str] = set()
-        new = _called_functions(found.values())
-        while new - called:
-            called |= new
-            new = {each for name in new for each in _called_functions(functions[name])}
-        bodies = [node for name in called for node in functions[name]]
-        return frozenset(node.op for node in [*found.values(), *bodies])
+                waiting += map(node_of, nodes[name].input)
+        needed, called = list(found.values()), set[str]()
+        new = needed
+        while new:
+            names = {name for node in new for name in called_functions(node)} - called
+            called |= names
+            new = [node for name in names for node in functions[name]]
+            needed += new
+        return frozenset(node.op for node in needed)
 
     return {
         name: operations(output.name for output in signature.outputs.values())
         for name, signature in meta_graph.signature_def.items()
         if not name.startswith("__")
     }
-
-
-def _node_name(tensor: str) -> str:
-    """Return the node of a tensor "node:0" or of a control input "^node"."""
-    return tensor.removeprefix("^").partition(":")[0]
-
-
-def _called_functions(nodes: Iterable[node_def_pb2.NodeDef]) -> set[str]:
-    values: list[attr_value_pb2.AttrValue] = [v for node in nodes for v in node.attr.values()]
-    listed = [function.name for value in values for function in value.list.func]
-    return {value.func.name for value in values if value.HasField("func")} | set(listed)
 
 
 @functools.cache

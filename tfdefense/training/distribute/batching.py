@@ -1,5 +1,6 @@
 """A function of a batch, applied to many images on all devices and on all workers."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -44,23 +45,22 @@ def iterate_batches(
     """
     starts = range(0, count, batch_size)
     workers, index = cluster.worker_count(), cluster.worker_index()
-    progress = ProgressBar(title, count) if title else None
-    for turn in range(0, len(starts), workers):
-        turn_starts = starts[turn : turn + workers]
-        # In the last turn there may be no batch for this worker. It then repeats the last batch,
-        # because all workers must take part in the gathering, and contributes no rows.
-        start = turn_starts[min(index, len(turn_starts) - 1)]
-        result = function(slice(start, min(start + batch_size, count)))
-        rows = None if index < len(turn_starts) else 0
-        result = tf.nest.map_structure(
-            lambda tensor, rows=rows: multi_worker.gather_arrays(np.asarray(tensor)[:rows]), result
-        )
-        done = slice(turn_starts[0], min(turn_starts[-1] + batch_size, count))
-        if progress:
-            progress.advance(done.stop - done.start)
-        yield done, result
-    if progress:
-        progress.close()
+    with ProgressBar(title, count) if title else contextlib.nullcontext() as progress:
+        for turn in range(0, len(starts), workers):
+            turn_starts = starts[turn : turn + workers]
+            # In the last turn there may be no batch for this worker. It then repeats the last batch,
+            # because all workers must take part in the gathering, and contributes no rows.
+            start = turn_starts[min(index, len(turn_starts) - 1)]
+            result = function(slice(start, min(start + batch_size, count)))
+            rows = None if index < len(turn_starts) else 0
+            result = tf.nest.map_structure(
+                lambda tensor, rows=rows: multi_worker.gather_arrays(np.asarray(tensor)[:rows]),
+                result,
+            )
+            done = slice(turn_starts[0], min(turn_starts[-1] + batch_size, count))
+            if progress:
+                progress.advance(done.stop - done.start)
+            yield done, result
 
 
 def split_over_replicas(function: Callable[..., Any]) -> Callable[..., Any]:
