@@ -1,6 +1,7 @@
 """Settings of the training loop."""
 
 import dataclasses
+import math
 
 import tensorflow as tf
 
@@ -9,6 +10,32 @@ from tfdefense.training.mixed_precision import PRECISIONS
 from tfdefense.utils.batch_size import fitting_batch_size
 
 BATCH_SIZE = 128
+_USUAL_VALUES = 32 * 32 * 3
+
+
+def epochs_to_show(
+    shown_images: int,
+    train_count: int,
+    minimum: int,
+    maximum: int,
+    image_shape: tuple[int, ...] = (32, 32, 3),
+) -> int:
+    """Return the number of epochs that show about `shown_images` training images.
+
+    Of images with more values than 32x32x3, as many are shown as have the same number of values
+    together.
+
+    Args:
+      shown_images: images to show, counting repetitions.
+      train_count: number of training images.
+      minimum: lower limit of the result, for images of up to 32x32x3; for larger ones, it is smaller
+        by the factor by which fewer are shown.
+      maximum: upper limit of the result.
+      image_shape: (H, W, C).
+    """
+    scale = min(1.0, _USUAL_VALUES / math.prod(image_shape))
+    epochs = round(scale * shown_images / train_count)
+    return min(max(epochs, math.ceil(scale * minimum)), maximum)
 
 
 def usual_batch_size(image_shape: tuple[int, ...], largest: int = BATCH_SIZE) -> int:
