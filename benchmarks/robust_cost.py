@@ -68,7 +68,7 @@ def join_points(runs):
     return joined
 
 
-def names_of(points):
+def accuracy_names(points):
     """Return the names of the accuracies of points."""
     return [name for name in points[-1] if name not in ("minutes", "images")]
 
@@ -77,12 +77,12 @@ def draw(curves, output):
     """Draw accuracy over minutes.
 
     Args:
-      curves: name of a training -> its points.
+      curves: title of a training -> its points.
       output: path of the figure.
     """
     figure, axis = subplots(1, 1, figsize=(6, 3.2))
     for (title, points), style in zip(curves.items(), STYLES, strict=False):
-        for name, color in zip(names_of(points), COLORS, strict=False):
+        for name, color in zip(accuracy_names(points), COLORS, strict=False):
             drawn = [(point["minutes"], 100 * point[name]) for point in points if name in point]
             label = name if len(curves) == 1 else f"{title}: {name}"
             options = {"color": color, "linestyle": style, "marker": "o", "markersize": 3}
@@ -102,11 +102,10 @@ def main():
         parser.error(f"{len(arguments.runs)} curves given, at most {len(STYLES)} can be drawn")
     curves = {}
     for given in arguments.runs:
-        runs = [RunDirectory(path) for path in given.split(",")]
-        curves[runs[-1].path.name] = join_points(runs)
+        curves[given] = join_points([RunDirectory(path) for path in given.split(",")])
     draw(curves, Path(arguments.output))
     for title, points in curves.items():
-        names = names_of(points)
+        names = accuracy_names(points)
         rows = [
             [f"{point['minutes']:.1f}", f"{point['images']:,}"]
             + [f"{100 * point[name]:.1f}" if name in point else "-" for name in names]

@@ -1,10 +1,23 @@
 """Exceptions with one-line messages for users, and helpers that raise them."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 _NAMES_SHOWN = 30
 _CHARACTERS_SHOWN = 80
+_AUTOGRAPH = "in user code:"
+# Lines of messages that say where an error is, and not why.
+_PLACES = (
+    "Graph execution error",
+    "Detected at",
+    "File ",
+    "<stack traces",
+    "Exception encountered when calling",
+)
+_COLOURS = re.compile(r"\x1b\[\d+m")
+_KIND = re.compile(r"^\w+(?:Error|Exception): ")
+_NODES = re.compile(r"^(?:\{\{\w+ [^}]*\}\} )+")
 
 
 class UserError(ValueError):
@@ -64,10 +77,13 @@ def require(condition: object, message: str) -> None:
 def short_reason(error: Exception | str) -> str:
     """Return the reason for an error in one line.
 
-    Messages of TensorFlow lose the parts that name the graph, the source file and the operation.
+    Messages of TensorFlow and Keras lose the parts that name the graph, the source file, the
+    operation and the layer.
     """
-    message = getattr(error, "strerror", None) or str(error)
-    location = ("Graph execution error", "Detected at", "File ", "<stack traces")
-    lines = [line.strip() for line in message.splitlines()]
-    reason = next((line for line in lines if line and not line.startswith(location)), "")
-    return reason.split("; ")[-1].split(" [Op:")[0].split("}} ")[-1] or type(error).__name__
+    message = _COLOURS.sub("", getattr(error, "strerror", None) or str(error))
+    if message.startswith(_AUTOGRAPH):  # The frames of the user's code come first.
+        message = message.split("\n\n", 2)[-1]
+    lines = [_KIND.sub("", line.strip()) for line in message.splitlines()]
+    reason = next((line for line in lines if line and not line.startswith(_PLACES)), "")
+    reason = _NODES.sub("", reason.split("; ")[-1].split(" [Op:")[0])
+    return reason or type(error).__name__

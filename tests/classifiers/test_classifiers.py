@@ -42,7 +42,7 @@ def test_the_default_network_follows_from_the_channels():
         ),
         (
             lambda: lambda images: tf.reshape(images, [-1, 7]) @ tf.ones([7, 3]),
-            r"classifier '<lambda>': cannot take images of \(12, 12, 1\): ",
+            r"classifier '<lambda>': cannot take images of \(12, 12, 1\): Input to reshape",
         ),
     ],
 )

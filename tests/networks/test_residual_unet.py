@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tfdefense.networks.residual_unet import ResidualBlock, ResidualUNet
+from tfdefense.training.mixed_precision import compute_in
 
 
 def numpy_silu(values):
@@ -34,6 +35,10 @@ def test_the_decoder_joins_its_features_with_those_of_the_encoder_as_one_convolu
     joined = network.join[0](tf.nn.silu(tf.concat([decoded, skip], axis=-1)))
     expected = tf.sigmoid(network.last(tf.nn.silu(joined)))
     np.testing.assert_allclose(network(images), expected, atol=1e-6)
+    with compute_in([network], "bfloat16"):
+        rounded = network.purify_and_encode(images)[0]
+    assert rounded.dtype == tf.float32
+    np.testing.assert_allclose(rounded, expected, atol=0.02)
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 3), (9, 6, 1)])

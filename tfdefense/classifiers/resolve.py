@@ -1,8 +1,9 @@
 """Resolution of `--classifier`: a registered network, a trained one, or a custom model."""
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -93,7 +94,7 @@ def choose(
     path = Path(given)
     if given in CLASSIFIERS.entries:
         _require_not_custom(f"--{flag}={given}", input_format, outputs)
-        return _reference_to_registered(CLASSIFIERS.get(given))
+        return _reference_to_registered(CLASSIFIERS.get(given), flag)
     if RunDirectory(path).exists():
         _require_not_custom(f"--{flag}={given}", input_format, outputs)
         return _reference_to_run(RunDirectory(path, flag))
@@ -117,11 +118,12 @@ def require_known(given: str, flag: str = "classifier") -> None:
         raise unknown_name(flag, given, CLASSIFIERS.entries)
 
 
-def _reference_to_registered(architecture: Architecture) -> ClassifierReference:
+def _reference_to_registered(architecture: Architecture, flag: str) -> ClassifierReference:
     def open_registered(
         data: Dataset, runs_dir: str | Path = "runs", seed: int = 0
     ) -> FrozenClassifier:
-        return cached_training.load_or_train(architecture, data, runs_dir, seed)
+        with _naming_flag(flag, architecture.name):
+            return cached_training.load_or_train(architecture, data, runs_dir, seed)
 
     return ClassifierReference(
         architecture.name, {"classifier": architecture.name}, open_registered
@@ -164,14 +166,23 @@ def _reference_to_custom(
         data: Dataset, runs_dir: str | Path = "runs", seed: int = 0
     ) -> FrozenClassifier:
         del runs_dir, seed
-        try:
+        with _naming_flag(flag, str(path)):
             return load_custom_model(path, data, input_format, outputs, unsafe=unsafe)
-        except UserError as error:  # Loaders name the usual flag.
-            message = str(error).replace("--classifier=", f"--{flag}=", 1)
-            raise UserError(message) from error
 
     name = re.sub(r"[^\w.-]+", "_", path.resolve().stem)
     return ClassifierReference(name, settings, open_custom, path.resolve())
+
+
+@contextlib.contextmanager
+def _naming_flag(flag: str, given: str) -> Iterator[None]:
+    """Name `flag` in errors that begin with `--classifier=given`, as those of all loaders do."""
+    usual = f"--classifier={given}"
+    try:
+        yield
+    except UserError as error:
+        if flag == "classifier" or not str(error).startswith(usual):
+            raise
+        raise UserError(f"--{flag}={given}{str(error).removeprefix(usual)}") from error
 
 
 def _require_not_custom(

@@ -76,6 +76,7 @@ class RobustPurifier(ProbedDefense, GeneratorDefense):
 
     name = "robust_purifier"
     summary = "Purifier trained against PGD through itself and a frozen classifier (Madry 2018, AToP 2024)"
+    training_attributes = ("_ramp_steps",)
     config_type = RobustPurifierConfig
     config: RobustPurifierConfig
     recipes = MappingProxyType({"color": COLOR_RECIPE})

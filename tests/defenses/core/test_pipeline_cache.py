@@ -21,9 +21,16 @@ def defense(toy_model):
 
 @pytest.mark.usefixtures("short_training")
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["apeganpp", "magnet", "robust_purifier"])
-def test_training_and_loading_weights_keep_the_pipeline(name, toy_model, toy_split):
-    defense = DEFENSES.get(name)(toy_model)
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("apeganpp", {"mirror": True}),
+        ("magnet", {}),
+        ("robust_purifier", {"inner_attack": "nfgsm"}),
+    ],
+)
+def test_training_and_loading_weights_keep_the_pipeline(name, given, toy_model, toy_split):
+    defense = DEFENSES.get(name)(toy_model, **given)
     pipeline = defense.defend()
     assert defense.defend() is pipeline
     defense.fit(toy_split, 1, toy_split, batch_size=12)

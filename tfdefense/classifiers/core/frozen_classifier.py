@@ -12,7 +12,9 @@ from tfdefense.classifiers.core.float32_inference import compute_in_float32, is_
 from tfdefense.data.core.dataset import check_logits
 from tfdefense.errors import UserError, require, short_reason
 from tfdefense.networks.upcast import cast_to_float32
-from tfdefense.utils.computer_failures import COMPUTER_FAILURES
+
+# Errors of operations that do not take their inputs; others are those of the computer.
+_REFUSALS = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 
 
 class FrozenClassifier:
@@ -91,9 +93,9 @@ class FrozenClassifier:
         images = tf.random.stateless_uniform([4, *self.image_shape], seed=[0, 0])
         try:
             logits = np.asarray(self(images))
-        except (UserError, *COMPUTER_FAILURES):
+        except UserError:
             raise
-        except (ValueError, TypeError, tf.errors.OpError) as error:
+        except (ValueError, TypeError, *_REFUSALS) as error:
             raise UserError(
                 f"classifier {self.name!r}: cannot take images of {self.image_shape}:"
                 f" {short_reason(error)}"

@@ -16,10 +16,12 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tfdefense.classifiers.custom.graph_loops import BOUND, MAX_STEPS
 from tfdefense.classifiers.custom.graph_pruning import node_of
-from tfdefense.errors import UserError, require, short_reason
+from tfdefense.errors import UserError, require
 
 _INTERNAL = ("__saved_model_init_op", "__saved_model_train_op")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+# Lines of messages that say where an error is, and not why.
+_PLACES = ("Graph execution error", "Detected at", "File ", "<stack traces")
 _MAX_BYTES = 2**31  # The limit of protobuf.
 _ASSIGNMENTS = ("Assign", "AssignVariableOp")
 
@@ -148,7 +150,9 @@ def one_line(error: Exception) -> str:
     """Return the reason for an error of a model in one line."""
     if BOUND in str(error):
         return f"a loop of it has more than {MAX_STEPS:,} steps"
-    return short_reason(error)
+    lines = (line.strip() for line in str(error).splitlines())
+    reasons = (line for line in lines if line and not line.startswith(_PLACES))
+    return next(reasons, type(error).__name__)
 
 
 def _infos(tensors: Mapping[str, Any]) -> dict[str, TensorInfo]:

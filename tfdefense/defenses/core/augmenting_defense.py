@@ -56,6 +56,7 @@ class AugmentingDefense(Defense):
     change the images as one would, and a resumed run continues with the same changes.
     """
 
+    training_attributes = ("_image_count",)
     _image_count = 0
 
     @property

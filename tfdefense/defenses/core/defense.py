@@ -48,6 +48,7 @@ class Defense(abc.ABC):
       recipes: name -> values that `--recipe=NAME` gives to flags.
       batch_size: recommended number of images in one call of `purify`.
       budget: default size of an evaluation.
+      training_attributes: names of attributes that only training reads; a subclass lists its own.
 
     Raises:
       UserError: an unknown hyperparameter, one out of range, `config` and hyperparameters together, or
@@ -64,6 +65,7 @@ class Defense(abc.ABC):
     recipes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     batch_size: int = 250
     budget: EvaluationBudget = EvaluationBudget()
+    training_attributes: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self, classifier: Any, seed: int = 0, *, config: Any = None, **hyperparameters: Any

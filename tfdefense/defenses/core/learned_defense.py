@@ -152,7 +152,7 @@ class LearnedDefense(AugmentingDefense):
     def loop_config(
         cls, train: Split, epochs: int | None = None, **options: Unpack[LoopOptions]
     ) -> LoopConfig:
-        """Return the training loop that `fit` uses for these arguments."""
+        """Return the training loop for these arguments; `fit` adds the seed of the defence."""
         epochs = cls.default_epochs(train) if epochs is None else epochs
         if "batch_size" not in options:
             options["batch_size"] = cls.default_batch_size(train)
@@ -202,7 +202,7 @@ class LearnedDefense(AugmentingDefense):
         require(
             run is None or loop.seed == self.seed,
             f"seed={loop.seed}: the defence was made with seed={self.seed}, and a run directory stores"
-            " one seed. Leave it out here, or give it there.",
+            f" one seed. Leave seed out of fit, or make the defence with seed={loop.seed}.",
         )
         source_settings = {"dataset": train.dataset, "classifier": self.classifier.name}
         settings = self.settings(source_settings, self.config, loop.seed, loop, pairs)

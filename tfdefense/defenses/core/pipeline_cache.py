@@ -3,7 +3,8 @@
 A compiled attack reads the values of variables when it runs. Training further or loading weights
 therefore keeps the state. Everything else becomes part of the compiled attack: which networks and
 variables there are, the dtype that layers compute in, numbers and other attributes of the defence.
-If one of them is assigned anew, the state is another one. An array that is changed in place is not
+If one of them is assigned anew, the state is another one. Optimizers and
+`Defense.training_attributes` are no part of it. An array that is changed in place is not
 noticed: assign a new one.
 """
 
@@ -17,8 +18,6 @@ from tfdefense.training.nested_layers import collect_nested_layers
 # A defence in front of more classifiers than this makes some pipelines again.
 _MAX_PIPELINES = 4
 _VALUES = (bool, int, float, str, type(None))
-# Attributes that only training reads.
-_OF_TRAINING = ("_ramp_steps", "_image_count", "probe")
 
 Pipeline = TypeVar("Pipeline")
 
@@ -70,8 +69,10 @@ def pipeline_state(defense: Any, classifier: Any) -> list[Any]:
 
 def _attributes(defense: Any) -> Iterator[Any]:
     """Yield names and values of the attributes of a defence and of its parts."""
+    kinds = type(defense).__mro__
+    ignored = {name for kind in kinds for name in vars(kind).get("training_attributes", ())}
     for name, value in vars(defense).items():
-        if name not in _OF_TRAINING and not _is_ignored(value):
+        if name not in ignored and not _is_ignored(value):
             yield name
             yield from _flat_values(value)
 

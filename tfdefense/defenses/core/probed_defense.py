@@ -22,6 +22,7 @@ class ProbedDefense(LearnedDefense):
       probe: the probe; only with N-FGSM, after `prepare`.
     """
 
+    training_attributes = ("probe",)
     config: Any  # An `InnerAttackConfig` with `schedule`.
     probe: OverfittingProbe
 

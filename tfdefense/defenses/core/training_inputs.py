@@ -15,7 +15,7 @@ class LoopOptions(TypedDict, total=False):
     Keys:
       batch_size: examples in a step, over all replicas; by default `default_batch_size`.
       seed: seed of the order of the data and of all random draws. Initial weights depend on the
-        constructor's seed.
+        constructor's seed, which `fit` takes by default; with a run directory both must be equal.
       mixed_precision: "float32" or "bfloat16", in which networks compute while they learn. Weights
         and losses, and all that is evaluated or exported, are float32 in either case.
       steps_per_loop: see `LoopConfig`.
