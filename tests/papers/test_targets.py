@@ -74,7 +74,7 @@ HASHES_OF_SCHEMA_1 = {
     "defenses": "7af6ef7b",
     "anet": "c250ebc5",
     "bnet": "042015e6",
-    "cifar_cnn": "67d609b4",
+    "cifar_cnn": "4edea327",
     "defense_gan_a": "042015e6",
     "defense_gan_b": "c250ebc5",
     "defense_gan_c": "cd4f1717",

@@ -58,7 +58,7 @@ CIFAR_CNN = Architecture(
     "CIFAR-CNN of the APE-GAN++ paper, figure 3",
     build_cifar_cnn,
     color=Recipe(
-        training_images=1_150_000,
+        training_images=1_350_000,
         optimizer="sgd",
         schedule="triangle",
         learning_rate=0.2,
