@@ -26,8 +26,6 @@ from tfdefense.utils.tables import markdown_table
 
 SPEED = "train/images_per_second"
 ACCURACY = "validation/accuracy_"
-
-
 STYLES = ("-", "--", ":", "-.")
 
 
@@ -100,9 +98,10 @@ def main():
     arguments = parser.parse_args()
     if len(arguments.runs) > len(STYLES):
         parser.error(f"{len(arguments.runs)} curves given, at most {len(STYLES)} can be drawn")
-    curves = {}
-    for given in arguments.runs:
-        curves[given] = join_points([RunDirectory(path) for path in given.split(",")])
+    curves = {
+        given: join_points([RunDirectory(path) for path in given.split(",")])
+        for given in arguments.runs
+    }
     draw(curves, Path(arguments.output))
     for title, points in curves.items():
         names = accuracy_names(points)

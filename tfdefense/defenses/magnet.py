@@ -107,6 +107,7 @@ class MagNet(LearnedDefense):
 
     name = "magnet"
     summary = "Autoencoders refuse strange images and reform the others (Meng and Chen 2017)"
+    training_attributes = ("optimizers",)
     config_type = MagNetConfig
     config: MagNetConfig
     detects = True

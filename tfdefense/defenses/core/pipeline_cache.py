@@ -51,6 +51,9 @@ class PipelineCache(Generic[Pipeline]):
         return PipelineCache, ()
 
 
+_IGNORED_TYPES = (PipelineCache, keras.optimizers.Optimizer)
+
+
 def pipeline_state(defense: Any, classifier: Any) -> list[Any]:
     """Return the objects and values that a compiled attack on the pipeline depends on.
 
@@ -72,15 +75,9 @@ def _attributes(defense: Any) -> Iterator[Any]:
     kinds = type(defense).__mro__
     ignored = {name for kind in kinds for name in vars(kind).get("training_attributes", ())}
     for name, value in vars(defense).items():
-        if name not in ignored and not _is_ignored(value):
+        if name not in ignored and not isinstance(value, _IGNORED_TYPES):
             yield name
             yield from _flat_values(value)
-
-
-def _is_ignored(value: Any) -> bool:
-    if isinstance(value, list):
-        return bool(value) and all(map(_is_ignored, value))
-    return isinstance(value, PipelineCache | keras.optimizers.Optimizer)
 
 
 def _flat_values(value: Any) -> Iterator[Any]:
