@@ -49,12 +49,12 @@ def serve_loaded(
         ThreadPoolExecutor(workers), options=[("grpc.max_receive_message_length", -1)]
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_GrpcService(model), server)
-    port = server.add_insecure_port("localhost:0")
+    port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     rest = ThreadingHTTPServer(("localhost", 0), type("Handler", (_RestHandler,), {"model": model}))
     threading.Thread(target=rest.serve_forever, daemon=True).start()
     try:
-        yield f"localhost:{port}", f"http://localhost:{rest.server_port}"
+        yield f"127.0.0.1:{port}", f"http://localhost:{rest.server_port}"
     finally:
         rest.shutdown()
         rest.server_close()

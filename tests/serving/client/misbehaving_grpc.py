@@ -56,10 +56,10 @@ def serve_grpc(answer: GrpcAnswer, to_metadata: GrpcAnswer | None = None) -> Ite
     limits = ("grpc.max_send_message_length", "grpc.max_receive_message_length")
     server = grpc.server(ThreadPoolExecutor(2), options=[(name, -1) for name in limits])
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(_SERVICE, handlers)])
-    port = server.add_insecure_port("localhost:0")
+    port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        yield f"localhost:{port}"
+        yield f"127.0.0.1:{port}"
     finally:
         server.stop(None)
 
