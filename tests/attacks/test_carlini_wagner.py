@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.attacks.conftest import SHAPE
 from tfdefense.attacks import CarliniWagnerL2, DeepFool
@@ -89,3 +90,14 @@ def test_a_whole_initial_constant_is_a_number(linear, linear_images):
         for const in (1, 1.0)
     )
     np.testing.assert_array_equal(whole, real)
+
+
+def test_a_tie_that_the_label_wins_is_attacked():
+    def model(images):
+        total = tf.reduce_sum(images, axis=(1, 2, 3))
+        return tf.stack([tf.fill(tf.shape(total), 0.5), total], axis=1)
+
+    images = np.full((1, 1, 2, 1), 0.25, np.float32)
+    result = CarliniWagnerL2().run(model, images, [0])
+    assert bool(result.success[0])
+    assert 0 < float(result.l2[0]) < 0.1

@@ -83,3 +83,16 @@ def test_candidates_are_the_most_likely_wrong_classes(linear, linear_images):
     second = np.argsort(linear.numpy(images), 1)[:, -2]
     np.testing.assert_array_equal(np.argmax(linear.numpy(result.images.numpy()), 1), second)
     np.testing.assert_array_equal(result.gradients, 1)
+
+
+def test_a_gradient_whose_squares_underflow_has_a_length():
+    """A length of 0 would move the image to a corner of [0, 1]."""
+    scale = 1e-25
+
+    def model(images):
+        total = scale * tf.reduce_sum(images, axis=(1, 2, 3))
+        return tf.stack([tf.fill(tf.shape(total), 0.6 * scale), total], axis=1)
+
+    images = np.full((1, 1, 2, 1), 0.25, np.float32)
+    result = DeepFool().run(model, images, [0])
+    assert float(result.l2[0]) < 0.2

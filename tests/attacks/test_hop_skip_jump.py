@@ -1,5 +1,6 @@
 """HopSkipJump: closed form, budget, starting points, and what it sees of the model."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -8,6 +9,7 @@ import tensorflow as tf
 
 from tests.attacks.conftest import CLASSES, CountingModel
 from tfdefense.attacks import HopSkipJump
+from tfdefense.attacks.hop_skip_jump import _HopSkipJumpBatch
 from tfdefense.errors import UserError
 
 
@@ -143,3 +145,10 @@ def test_too_few_queries_for_a_walk_are_an_error(linear, linear_images):
         HopSkipJump(queries=4).craft_from(linear, (images, labels, None), images)
     with pytest.raises(UserError, match=r"starting points of shape .* needed"):
         HopSkipJump().craft_from(linear, (images, labels, None), images[:1])
+
+
+def test_restarts_do_not_repeat_the_walks_of_other_seeds(victim_images, victim_labels):
+    counts = tf.zeros(len(victim_images))
+    batch = _HopSkipJumpBatch(victim_images, victim_labels, None, counts, counts > 0)
+    keys = [batch.with_keys(*numbers).keys.numpy() for numbers in ((0, 0), (0, 1), (1, 0))]
+    assert all(np.all(one != other) for one, other in itertools.combinations(keys, 2))

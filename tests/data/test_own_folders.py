@@ -146,6 +146,7 @@ def test_commands_use_utf8_in_an_ascii_locale(tmp_path):
 def write_table(folder, text, count=12):
     for number in range(count):
         save(folder / "images" / f"{number}.png", 10 * number)
+        save(folder / "images" / f"upper{number}.PNG", 10 * number)
     (folder / "labels.csv").write_bytes(text.encode("utf-8"))
     return f"csv:{folder / 'labels.csv'}"
 
@@ -161,6 +162,7 @@ def rows(line, count=12):
         ("\ufefffilename;Label\r\n" + rows(lambda i: f"images/{i}.png;{i % 2}"), ("0", "1")),
         ("id\tclass\n" + rows(lambda i: f"{i}\t{i % 2}.0"), ("0", "1")),
         (rows(lambda i: f"{i}.png,{'ä' if i % 2 else 'ö'}"), ("ä", "ö")),
+        ("id,class\n" + rows(lambda i: f"upper{i},{i % 2}"), ("0", "1")),
         ("image,label,class_name\n" + rows(lambda i: f"{i}.png,{i % 2},{'xy'[i % 2]}"), ("x", "y")),
     ],
 )
@@ -194,7 +196,10 @@ def test_a_table_may_name_the_splits(tmp_path):
         ("file,label\n0.png,a\n0.png,b\n", "line 3 gives '0.png' the label 'b'"),
         ("file,label\n0.png,a\n1.png,a\n2.png,a\n", "one class only"),
         ("file,label\n0.png,3\n1.png,100000\n2.png,1\n", "classes from 0 to 99,999 needed"),
-        ("file,label,split\n0.png,a,train\n1.png,b,other\n", "line 3: split 'other' given"),
+        (
+            "file,label,split\n0.png,a,train\n1.png,b,other\n",
+            "line 3: split 'other' given.*rename it",
+        ),
         (
             "file,label,split\n0.png,1,train\n1.png,2,train\n2.png,1,test\n3.png,2,val\n",
             "class '0' has 0 training images. Class numbers begin at 0",

@@ -112,3 +112,18 @@ def test_test_images_in_a_folder_that_is_no_class_are_refused_with_a_hint(tmp_pa
     save_flat(tmp_path / "test" / "unknown")
     with pytest.raises(UserError, match=r"has the class 'unknown'.*have no classes, move it"):
         tfdefense.data.load(f"dir:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "message"),
+    [
+        (("part1", "abc"), ("part2", "ab"), r"part1, part2 hold the same folders \(a, b\)"),
+        (("part1", "abc"), ("part2", "abd"), r"part1, part2 hold the same folders \(a, b\)"),
+        (("val", "ab"), ("test", "cd"), "test, val look like splits and not like classes"),
+    ],
+)
+def test_splits_whose_classes_differ_are_not_classes(tmp_path, one, other, message):
+    for part, classes in (one, other):
+        fill(tmp_path / part, classes, count=1)
+    with pytest.raises(UserError, match=message):
+        find_split_folders(tmp_path, "dir:x")

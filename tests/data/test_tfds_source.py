@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 import tfdefense
 from tfdefense.data import DataOptions, tfds_source
@@ -9,7 +10,7 @@ from tfdefense.data.core import disk_array
 from tfdefense.data.core.decoded_images import decode_images
 from tfdefense.data.core.fingerprint import data_fingerprint
 from tfdefense.data.core.tfds_images import TFDSImages
-from tfdefense.errors import UserError
+from tfdefense.errors import UserError, WorkFailedError
 
 
 def test_a_prepared_dataset_is_read_and_split(prepared):
@@ -119,3 +120,43 @@ def test_jpeg_copies_have_a_note(shared_data):
         pytest.skip(f"no prepared cifar10 in {shared_data}")
     builder = tfds_source.prepare_builder("cifar10", shared_data)
     assert "JPEG" in TFDSImages(builder, "cifar10", "test").encoding_note()
+
+
+@pytest.mark.parametrize("name", ["mnist:9.9.9", "mnist/other=1"])
+def test_a_version_or_setting_that_does_not_exist_is_an_error(prepared, name):
+    with pytest.raises(UserError, match=rf"^--dataset={name}: |unknown dataset"):
+        tfdefense.data.load(name, prepared)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (AssertionError("Manual directory x does not exist."), UserError),
+        (RuntimeError("Failed to get url"), WorkFailedError),
+        (OSError(28, "No space left on device"), OSError),
+    ],
+)
+def test_a_failed_download_is_one_line(prepared, monkeypatch, raised, expected):
+    monkeypatch.setattr(tfds_source, "_has_network", lambda: True)
+
+    def fail(_):
+        raise raised
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    with pytest.raises(expected, match=str(raised.args[-1])):
+        tfdefense.data.load("mnist", prepared)
+
+
+def test_a_proxy_counts_as_a_network(monkeypatch):
+    monkeypatch.setattr(tfds_source, "_DOWNLOAD_HOST", ("localhost", 1))
+    monkeypatch.delenv("https_proxy", raising=False)
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    assert not tfds_source._has_network()
+    monkeypatch.setenv("https_proxy", "http://localhost:1")
+    assert tfds_source._has_network()
+
+
+@pytest.mark.parametrize("name", ["tiny", "three"])
+def test_a_seed_without_splits_to_draw_is_refused(prepared, name):
+    with pytest.raises(UserError, match=rf"--split_seed=3: {name} has its own test images"):
+        tfdefense.data.load(name, prepared, split_seed=3)

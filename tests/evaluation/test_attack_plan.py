@@ -79,7 +79,13 @@ def test_error_messages_name_the_bad_argument(toy_split, digits):
         evaluate(defense, toy_split, attacks=[])
     with pytest.raises(UserError, match="--white_box_images=0"):
         evaluate(defense, toy_split, white_box_images=0)
-    with pytest.raises(UserError, match="bim given more than once"):
+    with pytest.raises(UserError, match="bim given more than once; one radius allowed"):
         evaluate(defense, toy_split, [BIM(epsilon=0.1), BIM(epsilon=0.2)])
     with pytest.raises(UserError, match="fgsm given more than once"):
         evaluate(defense, toy_split, [FGSM(epsilon=0.1), FGSM(epsilon=0.1)])
+
+
+def test_no_neighbour_is_added_that_would_have_the_label_of_a_given_attack():
+    given = (FGSM(epsilon=0.1), FGSMPredicted(epsilon=0.2))
+    assert add_predicted_label_attacks(given) == given
+    assert add_predicted_label_attacks(given[:1]) == (given[0], FGSMPredicted(epsilon=0.1))

@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 
 import tfdefense
-from tfdefense.attacks import PGD
+from tfdefense.attacks import PGD, AutoAttack, DeepFool, Expectation, Square, StrongestOf
 from tfdefense.errors import UserError
+from tfdefense.evaluation import attack_time
 from tfdefense.evaluation.attack_plan import AttackPlan
 from tfdefense.evaluation.attack_time import (
     PlannedAttack,
@@ -47,6 +48,28 @@ def test_seconds_are_the_largest_cost_times_the_measured_speed(toy_split):
 
 def test_few_computations_are_not_timed(toy_split):
     assert sum(estimate_seconds([plan(toy_split, steps=10)]).values()) == 0
+    assert sum(estimate_seconds([plan(toy_split, steps=10, is_slow=True)]).values()) >= 10 * _PAUSE
+
+
+def test_auto_attack_averages_over_no_more_draws_than_the_model(toy_split):
+    rand, count = AutoAttack(epsilon=0.1, version="rand"), len(toy_split)
+    gradients = 2 * 101 * count  # APGD-CE and APGD-DLR.
+    drawing = PlannedAttack(rand, Expectation(slow_model, 3), toy_split)
+    assert drawing.cost.gradients == gradients
+    assert drawing._replace(model=slow_model).cost.gradients == 20 * gradients
+
+
+def test_only_attacks_that_follow_gradients_cost_more_with_surrogates(toy_split, monkeypatch):
+    parts = (PGD(steps=7), Square(queries=100))
+    planned = PlannedAttack(StrongestOf(parts), slow_model, toy_split)
+    one = planned.cost
+    names = {True: ("a", "b", "c"), False: ()}
+    monkeypatch.setattr(
+        attack_time, "surrogate_names", lambda attack, *_: names[attack.tries_surrogates]
+    )
+    squares = parts[1].largest_cost(toy_split.image_shape, 3).predictions
+    assert planned.cost.gradients == 3 * one.gradients
+    assert squares * len(toy_split) <= planned.cost.predictions < 2 * one.predictions
 
 
 @pytest.mark.slow
@@ -98,3 +121,15 @@ def test_every_attack_of_a_report_is_planned(toy_model, toy_split, tmp_path):
     assert [each.count_missing() for each in planned] == [24, 7, 7, 7, 7, 7]
     evaluate_plan(defense, toy_split, plan)
     assert [each.count_missing() for each in planned] == 6 * [0]
+
+
+def test_the_attack_on_a_detector_is_planned_and_never_stored(toy_model, toy_split, tmp_path):
+    class Detecting(tfdefense.defenses.BitDepth):
+        detects = True
+
+    defense = Detecting(toy_model)
+    plan = AttackPlan((DeepFool(),), 7, ThreatModels(("white_box",)), tmp_path)
+    evaluator = Evaluator(defense, toy_split, plan.completed(defense, toy_split))
+    _, first, evading = evaluator.planned_attacks()
+    assert (first.attack.name, first.count_missing()) == ("deepfool", 7)
+    assert (evading.attack, evading.count_missing) == (DeepFool().targeted_variant(4), None)

@@ -149,14 +149,18 @@ def test_eot_does_not_stop_at_the_first_success(defense, toy_split):
 
 
 @pytest.mark.slow
-def test_a_detector_is_attacked_in_expectation_too(toy_model, toy_split):
+def test_a_detector_is_attacked_in_expectation_too(toy_model, toy_split, tmp_path):
     class DetectedNoise(Noise):
         detects = True
 
         def detector_score(self, images):
             return 40 * (tf.reduce_mean(images, axis=(1, 2, 3)) - 0.28)
 
-    found = evaluate_plan(DetectedNoise(toy_model), toy_split, make_plan(ATTACK))
+    plan = make_plan(ATTACK, runs_dir=tmp_path)
+    found = evaluate_plan(DetectedNoise(toy_model), toy_split, plan)
+    stored = evaluate_plan(DetectedNoise(toy_model), toy_split, plan)
+    for key, results in found.per_image.items():
+        np.testing.assert_array_equal(stored.per_image[key].perturbation, results.perturbation, key)
     for name in ("white_box_eot", "white_box_resubmitted"):
         guarded = found.per_image[f"noisy/{ATTACK_LABEL}/{name}"]
         alone = found.per_image[f"noisy_without_detector/{ATTACK_LABEL}/{name}"]

@@ -22,7 +22,9 @@ def test_images_that_attacks_gave_up_are_noted(bit_depth, toy_split):
         ("art:DeepFool", "white_box"),
     ):
         measurements.per_image[str(ResultKey("bit_depth", label, threat_model))] = results
-    starting_point, library = unchanged_image_notes(measurements)
+    undefended = ResultKey("none", "hop_skip_jump", "black_box")
+    measurements.per_image[str(undefended)] = results
+    starting_point, library, alone = unchanged_image_notes(measurements)
     assert starting_point.startswith(
         "hop_skip_jump:queries=1000 (black_box) returned 2 of 6 images"
     )
@@ -31,3 +33,4 @@ def test_images_that_attacks_gave_up_are_noted(bit_depth, toy_split):
         "art:DeepFool (white_box) returned 2 of 6 images of bit_depth unchanged"
     )
     assert "art failed on them or found nothing. They count as correct." in library
+    assert "returned 2 of 6 images of the undefended classifier unchanged" in alone

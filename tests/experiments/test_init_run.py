@@ -1,5 +1,6 @@
 """A defence that begins with the weights of another."""
 
+import json
 import shutil
 
 import numpy as np
@@ -72,6 +73,12 @@ def test_weights_that_do_not_fit_leave_nothing_behind(flags, tmp_path):
     with pytest.raises(UserError, match="--init_run: network generator of that apegan differs"):
         fit(flags, tmp_path / "second", **given)
     assert not (tmp_path / "second").exists()
+    config = json.loads((tmp_path / "first" / "config.json").read_text())
+    del config["settings"]["defense"]
+    shutil.copytree(tmp_path / "first", tmp_path / "damaged")
+    (tmp_path / "damaged" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"damaged.*config\.json"):
+        fit(flags, tmp_path / "second", **given | {"init_run": str(tmp_path / "damaged")})
     with pytest.raises(UserError, match=r"--init_run=.*gone"):
         fit(flags, tmp_path / "second", defense="apegan", init_run=str(tmp_path / "gone"))
     few = {name: flags[name] for name in ("dataset", "classifier")}

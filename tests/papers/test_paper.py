@@ -44,6 +44,10 @@ def test_figures_are_selected_by_classifier():
             {"tables": ["III"], "dataset": "cifar10"},
             "--tables=III: has no figures for --dataset=cifar10",
         ),
+        (
+            {"dataset": "mnist", "classifiers": ["CIFAR-CNN"]},
+            "--paper=apeganpp: has no figures for --dataset=mnist and --classifiers=CIFAR-CNN",
+        ),
         ({"budget": "gpu"}, "unknown --budget 'gpu'"),
         ({"name": "apegan"}, "unknown --paper 'apegan'. Did you mean 'apeganpp'"),
     ],

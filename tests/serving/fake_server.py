@@ -90,8 +90,9 @@ class _GrpcService(prediction_service_pb2_grpc.PredictionServiceServicer):
         return response
 
     def _require_served(self, request, context):
-        if request.model_spec.name != NAME:
-            message = f"Servable not found for request: Latest({request.model_spec.name})"
+        version = request.model_spec.version.value
+        if request.model_spec.name != NAME or version not in (0, self.model.version):
+            message = f"Servable not found for request: {request.model_spec.name} {version}"
             context.abort(grpc.StatusCode.NOT_FOUND, message)
 
 
@@ -123,7 +124,8 @@ class _RestHandler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path != f"/v1/models/{NAME}:predict":
+        place = f"/v1/models/{NAME}"
+        if self.path not in (f"{place}:predict", f"{place}/versions/{self.model.version}:predict"):
             self._answer(404, {"error": f"Servable not found for request: {self.path}"})
             return
         try:

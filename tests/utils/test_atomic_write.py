@@ -26,3 +26,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
         interrupted_write()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["ü" * 125 + ".png", "x" * 255])
+def test_the_longest_file_names_can_be_written(tmp_path, name):
+    write_text_file(tmp_path / name, "text")
+    assert [path.name for path in tmp_path.iterdir()] == [name]

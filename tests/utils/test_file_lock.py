@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from tfdefense.errors import DirectoryLockedError
+from tfdefense.errors import DirectoryLockedError, UserError
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.utils.file_lock import lock_directory, release_directory
@@ -61,3 +61,10 @@ def test_the_second_process_is_refused_and_the_first_may_lock_again(tmp_path, ot
     run.create_or_reuse(config)
     run.create_or_reuse(config)
     assert run.exists()
+
+
+def test_a_file_of_another_program_is_not_replaced(tmp_path):
+    (tmp_path / ".lock").write_text("PID=7 HOST=here")
+    with pytest.raises(UserError, match=r"\.lock is a file of another program"):
+        lock_directory(tmp_path, "run")
+    assert (tmp_path / ".lock").read_text() == "PID=7 HOST=here"

@@ -61,6 +61,11 @@ class AutoAttack(BoundedAttack):
             raise unknown_name(f"{self.name}: version", self.version, ("standard", "rand"))
 
     @property
+    def draws(self) -> int:
+        """Draws over which it averages a model that is no `Expectation` itself."""
+        return _DRAWS if self.version == "rand" else 1
+
+    @property
     def min_side(self) -> int:
         return 1 if self.version == "rand" else Square(norm=self.norm).min_side
 
@@ -87,14 +92,14 @@ class AutoAttack(BoundedAttack):
     def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost:
         parts = StrongestOf(self.attacks(num_classes)).largest_cost(image_shape, num_classes)
         assert parts is not None
-        return parts.times(_DRAWS) if self.version == "rand" else parts
+        return parts.times(self.draws)
 
     def craft(
         self, model: Model, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor | None
     ) -> AdversarialBatch:
         given_draws = num_draws(model)
         if self.version == "rand" and not isinstance(model, Expectation):
-            model = Expectation(model, _DRAWS)
+            model = Expectation(model, self.draws)
         logits = model(images)
         batch = BatchInTurn(images, labels, targets, self.radius_per_image(images))
         found = attack_in_turn(self.attacks(logits.shape[1]), model, batch, logits)

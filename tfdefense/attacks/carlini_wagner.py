@@ -140,17 +140,18 @@ class CarliniWagnerL2(TargetedAttack):
             state = self._next_const(state, squared + state.const * hinge, images)
             return state, state.search < self.searches
 
-        hinge, _, gradient = loss_gradient(model, images, self._hinge(labels, targets))
+        hinge, logits, gradient = loss_gradient(model, images, self._hinge(labels, targets))
+        active = (hinge > 0) | ~is_successful(logits, labels, targets)
         slope = norms.l2(gradient)
         state = masked_while_loop(
             step,
             self._initial_state(images, self._first_const(hinge, slope)),
-            hinge > 0,
+            active,
             self.searches * self.steps,
             (images, labels, targets, slope),
         )
         num_gradients = 1 + state.num_gradients
-        no_gradient = is_zero(gradient) & (hinge > 0)
+        no_gradient = is_zero(gradient) & active
         return AdversarialBatch(state.best, num_gradients, num_gradients, no_gradient)
 
     def _hinge(self, labels: tf.Tensor, targets: tf.Tensor | None) -> Loss:

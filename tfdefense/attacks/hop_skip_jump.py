@@ -49,9 +49,10 @@ class _HopSkipJumpBatch(NamedTuple):
     radius: tf.Tensor
     is_fooled: tf.Tensor
 
-    def with_keys(self, seed: int | tf.Tensor) -> BoundaryBatch:
-        """Return the images with the keys of their random numbers."""
-        keys = per_image_random.image_keys(self.images, seed)
+    def with_keys(self, seed: int, restart: int | tf.Tensor = 0) -> BoundaryBatch:
+        """Return the images with the keys of the random numbers of a restart."""
+        # Not `seed + restart`: that would be the first walk of another seed.
+        keys = per_image_random.image_keys(self.images, seed) + tf.cast(restart, tf.uint32)
         return BoundaryBatch(self.images, self.labels, self.targets, keys)
 
 
@@ -142,7 +143,7 @@ class HopSkipJump(Attack):
         max_tries = min(self.tries, self._spare_queries(images))
 
         def run_once(number: tf.Tensor, batch: _HopSkipJumpBatch) -> ScoredBatch:
-            walked = batch.with_keys(self.seed + number)
+            walked = batch.with_keys(self.seed, number)
             starts, found, tries = find_starting_points(oracle, walked, ~batch.is_fooled, max_tries)
             state = WalkState(starts, batch.images, norms.linf(starts - batch.images), tries)
             return self._approach(oracle, batch, walked, state, found)

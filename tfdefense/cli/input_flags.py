@@ -43,7 +43,8 @@ def add_data_flags(flags: CommandFlags) -> None:
         "data",
         "split_seed",
         int,
-        "Seed of the validation and test splits that the dataset does not define (default: 0).",
+        "Seed by which test and validation images are drawn, where the dataset has no test images of its"
+        " own (default: 0).",
     )
     flags.add(
         "data",

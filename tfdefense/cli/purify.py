@@ -42,7 +42,12 @@ def command_flags() -> CommandFlags:
         str,
         "A TF Serving server that runs the model: HOST:8500 (gRPC) or http://HOST:8501 (REST).",
     )
-    flags.add(group, "input", str, "Folder of PNGs, JPEGs and .npz archives, or one such file.")
+    flags.add(
+        group,
+        "input",
+        str,
+        "Folder of pictures (PNG, JPEG, BMP, GIF, WebP, TIFF, PPM) and .npz archives, or one such file.",
+    )
     flags.add(group, "output", str, "Folder for the purified files and predictions.csv.")
     flags.add("how", "batch_size", int, "Images in a request (default: 32).")
     flags.add(

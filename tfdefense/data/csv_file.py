@@ -113,7 +113,8 @@ def _find_file(path: Path) -> Path | None:
         return path
     if path.suffix.lower() in SUFFIXES:
         return None
-    candidates = [path.with_name(path.name + suffix) for suffix in SUFFIXES]
+    endings = [case for suffix in SUFFIXES for case in (suffix, suffix.upper())]
+    candidates = [path.with_name(path.name + ending) for ending in endings]
     return next((each for each in candidates if each.is_file()), None)
 
 
@@ -128,7 +129,7 @@ def _part_rows(rows: Sequence[CsvRow], name: str) -> dict[str, np.ndarray]:
         if split is None:
             raise UserError(
                 f"--dataset={name}: line {row.line}: split {row.split!r} given; train, validation or"
-                " test needed."
+                " test needed. If the column is not about these, rename it: splits are then drawn."
             )
         parts.setdefault(split, []).append(index)
     require("train" in parts, f"--dataset={name}: the column split has no training images.")

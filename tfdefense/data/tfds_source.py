@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tfdefense.data.core.decoded_images import DecodedImages, decode_images
 from tfdefense.data.core.tfds_images import TFDSImages
 from tfdefense.data.core.tfds_metadata import count_held_out
 from tfdefense.data.core.tfds_names import find_data_dir, unknown_dataset
-from tfdefense.errors import require
+from tfdefense.errors import UserError, WorkFailedError, require, short_reason
 
 _SPLIT_SEED = 0
 _DOWNLOAD_HOST = ("storage.googleapis.com", 443)
@@ -32,7 +33,7 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
       options: `image_size` is needed if the images differ in size; `channels` converts them.
 
     Raises:
-      UserError: an unknown name, a dataset that is not prepared and may not be downloaded or has no
+      UserError: an unknown name, `options.split_seed` where nothing is drawn by it, a dataset that is not prepared and may not be downloaded or has no
         network for it, or one that is not for image classification.
     """
     builder = prepare_builder(name, options.data_dir, download=options.download)
@@ -43,6 +44,11 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
     images, note = decode_images(source), source.encoding_note()
     count = len(images.labels)
     test_name = next((split for split in ("test", "validation") if split in splits), None)
+    require(
+        test_name is None or options.split_seed == 0,
+        f"--split_seed={options.split_seed}: {name} has its own test images, and its validation images"
+        " are always the same. Leave the flag out.",
+    )
 
     def load_split(split: str) -> Split:
         source = TFDSImages(builder, name, split, options)
@@ -82,7 +88,9 @@ def prepare_builder(name: str, data_dir: str | None, *, download: bool = True) -
       data_dir, download: see `DataOptions`.
 
     Raises:
-      UserError: no such directory, an unknown name, not on disk without `download`, or no network.
+      UserError: no such directory, an unknown name or version, not on disk without `download`, no
+        network, or files that must be downloaded by hand.
+      WorkFailedError: the download fails.
     """
     directory = find_data_dir(data_dir)
     import tensorflow_datasets as tfds
@@ -91,6 +99,8 @@ def prepare_builder(name: str, data_dir: str | None, *, download: bool = True) -
         builder = tfds.builder(name, data_dir=directory and str(directory))
     except (tfds.core.DatasetNotFoundError, ValueError):
         raise unknown_dataset(name) from None
+    except (AssertionError, TypeError) as error:  # Another version, or settings of no config.
+        raise UserError(f"--dataset={name}: {short_reason(error)}") from error
     if builder.is_prepared():
         return builder
     place = f"--dataset={name}: not prepared in {directory or 'the default directory of TFDS'}"
@@ -102,11 +112,22 @@ def prepare_builder(name: str, data_dir: str | None, *, download: bool = True) -
         f"{place}, and there is no network to download it. {give}, or use --dataset=digits, which"
         " needs neither.",
     )
-    builder.download_and_prepare()
+    try:
+        builder.download_and_prepare()
+    except AssertionError as error:  # Such as files that a user must download first.
+        raise UserError(f"--dataset={name}: {short_reason(error)}") from error
+    except Exception as error:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
+            raise
+        reason = short_reason(error)
+        raise WorkFailedError(f"--dataset={name}: cannot be downloaded: {reason}") from error
     return builder
 
 
 def _has_network() -> bool:
+    """Return whether the host of TFDS answers, or a proxy is set, through which it may."""
+    if "https" in urllib.request.getproxies():
+        return True
     with contextlib.suppress(OSError):
         socket.create_connection(_DOWNLOAD_HOST, timeout=3).close()
         return True

@@ -146,21 +146,24 @@ def require_distinct(attacks: Sequence[Attack]) -> None:
     """Raise `UserError` for two attacks with the same label, which would share a row."""
     labels = [format_attack(attack) for attack in attacks]
     for label in labels:
-        require(labels.count(label) == 1, f"attacks: {label} given more than once.")
+        require(
+            labels.count(label) == 1, f"attacks: {label} given more than once; one radius allowed."
+        )
 
 
 def add_predicted_label_attacks(attacks: Sequence[Attack]) -> tuple[Attack, ...]:
-    """Return the attacks with an `FGSMPredicted` after each `FGSM`, unless there is one already.
+    """Return the attacks with an `FGSMPredicted` after each `FGSM`, unless there is one of its name.
 
     FGSM with the true label leaks the label into the image (Kurakin et al. 2017), so its
     accuracy can be too high.
     """
     found: list[Attack] = []
+    labels = {format_attack(attack) for attack in attacks}
     for attack in attacks:
         found.append(attack)
         if type(attack) is FGSM:
             neighbour = FGSMPredicted(**dataclasses.asdict(attack))
-            found += [neighbour] if neighbour not in (*attacks, *found) else []
+            found += [] if format_attack(neighbour) in labels else [neighbour]
     return tuple(found)
 
 

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.attacks import Attack
-from tfdefense.attacks.core.attack_cost import AttackCost
+from tfdefense.attacks import Attack, AutoAttack, Expectation
+from tfdefense.attacks.core.attack_cost import AttackCost, total_cost
 from tfdefense.attacks.core.each_surrogate import surrogate_names
 from tfdefense.attacks.core.input_gradients import loss_gradient
 from tfdefense.attacks.core.losses import cross_entropy
 from tfdefense.attacks.core.model import Model
 from tfdefense.attacks.core.spec import format_attack
+from tfdefense.attacks.strongest_of import StrongestOf
 from tfdefense.data.core.dataset import Split
 from tfdefense.errors import require
 from tfdefense.training.distribute import multi_worker
@@ -40,22 +41,35 @@ class PlannedAttack(NamedTuple):
       model: images float32 [N, H, W, C] in [0, 1] -> logits [N, K].
       split: the images that it attacks.
       count_missing: returns how many of them are not stored yet; None if none is stored.
+      is_slow: time the model however few its computations are.
     """
 
     attack: Attack
     model: Model
     split: Split
     count_missing: Callable[[], int] | None = None
+    is_slow: bool = False
 
     @property
     def cost(self) -> AttackCost:
-        """Largest cost for all images, over all surrogate gradients; 0 if it is unknown."""
-        image_shape = self.split.image_shape
-        cost = self.attack.largest_cost(image_shape, self.split.num_classes)
-        if cost is None:
-            return AttackCost(0, 0)
-        surrogates = surrogate_names(self.attack, self.model, image_shape)
-        return cost.times(max(1, len(surrogates)) * len(self.split))
+        """Largest cost for all images, over all surrogate gradients; 0 if it is unknown.
+
+        The draws of a model that is an `Expectation` belong to the time of its computations.
+        """
+        image_shape, num_classes = self.split.image_shape, self.split.num_classes
+        costs = []
+        for part in _parts(self.attack, num_classes):
+            cost = part.largest_cost(image_shape, num_classes)
+            if cost is None:
+                return AttackCost(0, 0)
+            surrogates = surrogate_names(part, self.model, image_shape)
+            costs.append(cost.times(max(1, len(surrogates))))
+        total = total_cost(costs)
+        assert total is not None
+        draws = 1
+        if isinstance(self.attack, AutoAttack) and not isinstance(self.model, Expectation):
+            draws = self.attack.draws
+        return total.times(draws * len(self.split))
 
 
 class _ModelSeconds(NamedTuple):
@@ -63,6 +77,13 @@ class _ModelSeconds(NamedTuple):
 
     gradient: float
     prediction: float
+
+
+def _parts(attack: Attack, num_classes: int) -> Sequence[Attack]:
+    """Return the attacks that an attack runs, each of which tries the surrogates by itself."""
+    if isinstance(attack, AutoAttack):
+        return attack.attacks(num_classes)
+    return attack.attacks if isinstance(attack, StrongestOf) else (attack,)
 
 
 def require_hours(max_hours: float) -> None:
@@ -110,7 +131,7 @@ def estimate_seconds(
 ) -> dict[str, float]:
     """Return the largest number of seconds of the attacks of each label.
 
-    Attacks of unknown cost, and models with few computations, count as 0. All workers get the
+    Attacks of unknown cost, and models with few computations that are not slow, count as 0. All workers get the
     estimate of the chief.
 
     Args:
@@ -126,7 +147,7 @@ def estimate_seconds(
         costs = [each.cost for each in group]
         computations = sum(cost.gradients + cost.predictions for cost in costs)
         seconds = _ModelSeconds(0.0, 0.0)
-        if computations > _FEW_COMPUTATIONS:
+        if computations > _FEW_COMPUTATIONS or any(each.is_slow for each in group):
             if model_id not in timed:
                 largest = max((each.split for each in group), key=len)
                 timed[model_id] = _measure(group[0].model, largest)

@@ -13,6 +13,7 @@ from tfdefense.attacks import Attack, default_epsilon, enable_stop_at_success
 from tfdefense.attacks.core.spec import format_attack
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Defense
+from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.defenses.core.randomized_defense import RandomizedDefense
 from tfdefense.evaluation.attack_plan import (
     AttackPlan,
@@ -98,7 +99,12 @@ class Evaluator:
         return planned
 
     def _plan_on_pipelines(self, attack: Attack) -> list[PlannedAttack]:
-        return len(self._defended) * [self._plan(attack, self._pipeline, self._white_box_test)]
+        is_slow = self.defense.budget.white_box_images < EvaluationBudget().white_box_images
+        planned = self._plan(attack, self._pipeline, self._white_box_test)._replace(is_slow=is_slow)
+        # What evades the detector is not stored.
+        targeted = attack.targeted_variant(self.test.num_classes + 1) or attack
+        evading = planned._replace(attack=targeted, count_missing=None)
+        return [planned, *(len(self._defended) - 1) * [evading]]
 
     def _plan(
         self, attack: Attack, runner: ModelRunner[AttackedModel], split: Split

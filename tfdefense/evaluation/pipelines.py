@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from tfdefense.attacks import Attack, Expectation
+from tfdefense.attacks.core.expectation import restart_draws
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import DefendedClassifier
 from tfdefense.defenses.core.rejecting_classifier import RejectingClassifier
@@ -78,12 +79,14 @@ class DetectingPipeline(EvaluatedPipeline):
         """
         targeted = attack.targeted_variant(clean.num_classes + 1)  # One more class means "refused".
         assert targeted is not None, "the evaluation checks this before it attacks"
+        # The draws of a randomised defence would depend on whether `attacked` was computed or stored.
+        restart_draws(self.runner.model)
         results = self.runner.measure(attacked, clean)
         reached, decided = results.predicted, self.apply_detector(attacked, results).predicted
         evaded = (decided != REFUSED) & (decided != clean.labels)
-        targets = np.where(
-            reached != clean.labels, reached, self._defended.likeliest_wrong_classes(clean)
-        )
+        restart_draws(self.runner.model)
+        likeliest = self._defended.likeliest_wrong_classes(clean)
+        targets = np.where(reached != clean.labels, reached, likeliest)
         rows = np.flatnonzero(~evaded)
         if not len(rows):
             return attacked

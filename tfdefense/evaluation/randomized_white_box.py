@@ -18,6 +18,7 @@ from tfdefense.attacks.core import per_image_random
 from tfdefense.attacks.core.spec import format_attack
 from tfdefense.attacks.strongest_of import set_stop_at_success
 from tfdefense.data.core.dataset import Split
+from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.defenses.core.randomized_defense import RandomizedDefense
 from tfdefense.evaluation.attack_plan import attack_epsilon
 from tfdefense.evaluation.attack_time import PlannedAttack
@@ -50,6 +51,7 @@ class RandomizedWhiteBox:
     ) -> None:
         self._test = test
         self._runs_dir = runs_dir
+        self._is_slow = defense.budget.eot_images < EvaluationBudget().eot_images
         self._resubmissions = threat_models.resubmissions
         redrawing = ModelRunner(
             defense.defend_with_fresh_randomness(stream=_ATTACKER), defense.batch_size
@@ -64,8 +66,12 @@ class RandomizedWhiteBox:
         missing = functools.partial(
             count_missing, self._attacked, attack, self._test, self._runs_dir
         )
-        planned = PlannedAttack(attack, self._attacked.model, self._test, missing)
-        return len(self._pipelines) * [planned]
+        model, test = self._attacked.model, self._test
+        planned = PlannedAttack(attack, model, test, missing, self._is_slow)
+        # What evades the detector is not stored.
+        targeted = attack.targeted_variant(test.num_classes + 1) or attack
+        evading = planned._replace(attack=targeted, count_missing=None)
+        return [planned, *(len(self._pipelines) - 1) * [evading]]
 
     def evaluate_attack(self, attack: Attack, measurements: Measurements) -> None:
         """Attack purifier and classifier together, and add two rows per pipeline.

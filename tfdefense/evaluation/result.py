@@ -28,8 +28,8 @@ class ResultRow:
       ci_low, ci_high: 95 % Wilson interval of the accuracy.
       seconds: time for the attack and the predictions.
       clean_accuracy: accuracy on the same images before the attack.
-      success: share of the images that were correct before the attack and are wrong after it; None if
-        none was correct.
+      success: share that is wrong after the attack, of the images that were correct before it; None
+        if none was.
       l1, l2, linf: mean norms of what the attack added; None in a worst-case row.
       left_l1, left_l2, left_linf: mean norms of the difference between purified and clean images; None
         without a purifier.

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from pathlib import Path
 
+from tfdefense.classifiers.core.fingerprint import is_fingerprint_of
 from tfdefense.data.core.dataset import Dataset
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.evaluation.attack_time import require_time
@@ -13,6 +14,7 @@ from tfdefense.evaluation.protocol import EvaluationConfig
 from tfdefense.evaluation.report.gallery import save_gallery
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.report.report_files import save_report
+from tfdefense.evaluation.report.report_notes import report_fingerprints
 from tfdefense.networks.surrogates import requested_surrogates, use_surrogates
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
@@ -45,7 +47,8 @@ def evaluate_run(
     attacks = config.attacks_on(dataset.image_shape, dataset.num_classes)
     # Killed from here on, the run has files of two evaluations: it must not look finished.
     multi_worker.run_on_chief(lambda: (run.path / "report.json").unlink(missing_ok=True))
-    save_gallery(defense, test, attacks, run.path / "gallery.png", dataset.class_names)
+    with use_surrogates(*(plan.surrogates or requested_surrogates())):
+        save_gallery(defense, test, attacks, run.path / "gallery.png", dataset.class_names)
     multi_worker.run_on_chief(lambda: save_report(report, run))
     return report
 
@@ -89,3 +92,18 @@ def load_finished_report(run: RunDirectory, config: EvaluationConfig | None) -> 
             if config is None or settings == config.settings():
                 return report
     return None
+
+
+def is_about(report: Report, defense: Defense, dataset: Dataset) -> bool:
+    """Return whether a report is about these test images and this classifier, as far as it knows.
+
+    Args:
+      report: a stored report; one of an earlier version knows neither.
+      defense: the defence of the run.
+      dataset: the data of the run, whose files may have changed since.
+    """
+    count = report.existing_row(report.defense, "none", "none").n
+    stored = dict(report.fingerprints)
+    is_classifier = is_fingerprint_of(stored.pop("classifier", None), defense.classifier)
+    current = report_fingerprints(defense, dataset.test.take(count))
+    return is_classifier and all(current.get(name) == hash for name, hash in stored.items())

@@ -25,9 +25,10 @@ def unchanged_image_notes(measurements: Measurements) -> list[str]:
             continue
         unchanged = _count_unchanged(results, measurements.test.labels)
         if unchanged:
+            pipeline = "the undefended classifier" if key.defense == "none" else key.defense
             notes.append(
                 f"{key.attack} ({key.threat_model}) returned {unchanged:,} of {len(results):,} images"
-                f" of {key.defense} unchanged: {reason} They count as correct."
+                f" of {pipeline} unchanged: {reason} They count as correct."
             )
     return notes
 

@@ -253,6 +253,6 @@ def _identified_run(directory: InputDirectory) -> InputDirectory:
     run = RunDirectory(directory.path, "init_run")
     if directory.identity and not run.exists():
         return directory
-    settings = run.require_kind("defense").settings
-    name = f"{settings['defense']}-{hash_settings(settings)[:12]}"
+    config = run.require_kind("defense")
+    name = f"{config.setting('defense', str)}-{hash_settings(config.settings)[:12]}"
     return InputDirectory(str(run.path.resolve()), name)

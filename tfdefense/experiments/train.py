@@ -11,6 +11,7 @@ from tfdefense.evaluation.protocol import EvaluationConfig
 from tfdefense.evaluation.report.render import accuracy_table_lines
 from tfdefense.evaluation.run_evaluation import (
     evaluate_run,
+    is_about,
     load_finished_report,
     require_evaluation_time,
 )
@@ -28,6 +29,7 @@ from tfdefense.training.run_files import (
     require_original_files,
     save_file_hashes,
 )
+from tfdefense.utils.progress import print_line
 from tfdefense.utils.untrusted_file import read_text_file
 
 
@@ -78,6 +80,9 @@ def _train(
     has_report = not context.overwrite and load_finished_report(run, config.evaluation) is not None
     defense = _train_planned(plan, context, None if has_report else evaluation)
     report = load_finished_report(run, config.evaluation)
+    if report is not None and not is_about(report, defense, plan.dataset):
+        print_line(f"{run.path}: the test images or the classifier changed since its report.")
+        report = None
     if report is None:
         report = evaluate_run(run, defense, plan.dataset, evaluation, context.runs_dir)
     output, data = run.path / "export", plan.dataset

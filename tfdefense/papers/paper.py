@@ -126,7 +126,7 @@ class Paper:
             attacked classifier and the classifier of its training are both among them.
 
         Raises:
-          UserError: an unknown table, dataset or classifier, or a table without a matching figure.
+          UserError: an unknown table, dataset or classifier, or no matching figure, perhaps of one table.
         """
         self._require_known(tables, dataset, classifiers)
         found = [
@@ -142,6 +142,7 @@ class Paper:
         conditions = [f"--dataset={dataset}"] if dataset else []
         if classifiers:
             conditions.append(f"--classifiers={','.join(classifiers)}")
+        require(found, f"--paper={self.name}: has no figures for {' and '.join(conditions)}.")
         for table in tables or ():
             require(
                 any(figure.table == table for figure in found),

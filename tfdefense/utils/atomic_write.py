@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+_PREFIX_CHARACTERS = 40  # A name may be as long as the file system allows.
 _PARTIAL = re.compile(r".+\.[a-z0-9_]{8}\.partial", re.DOTALL)  # A name that `mkdtemp` makes.
 
 
@@ -19,7 +20,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     has the same name as `path`, because some writers choose the format from the suffix.
     """
     # A unique name: processes in two containers that share a disk may have the same number.
-    directory = Path(tempfile.mkdtemp(prefix=f"{path.name}.", suffix=".partial", dir=path.parent))
+    prefix = f"{path.name[:_PREFIX_CHARACTERS]}."
+    directory = Path(tempfile.mkdtemp(prefix=prefix, suffix=".partial", dir=path.parent))
     try:
         yield directory / path.name
         os.replace(directory / path.name, path)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tfdefense.errors import DirectoryLockedError, UserError
 
+_LONGEST_ID = 20  # Of a process, in digits.
 # (device, inode) of a lock file -> its open handle. The operating system releases the lock when
 # the process ends, whatever the reason.
 _held: dict[tuple[int, int], int] = {}
@@ -29,7 +30,8 @@ def lock_directory(directory: Path, flag: str) -> bool:
 
     Raises:
       DirectoryLockedError: another process has the lock.
-      UserError: the lock file is a link or not a regular file, or a folder in the directory is a link.
+      UserError: the lock file is a link, not a regular file or not a lock file, or a folder in the
+        directory is a link.
     """
     require_own_folders(directory, flag)
     irregular = UserError(
@@ -48,14 +50,20 @@ def lock_directory(directory: Path, flag: str) -> bool:
         os.close(handle)
         raise irregular
     file = status.st_dev, status.st_ino
+    content = os.pread(handle, _LONGEST_ID, 0).strip()
+    if content and not content.isdigit():
+        os.close(handle)
+        raise UserError(
+            f"--{flag}={directory}: {directory / '.lock'} is a file of another program, and would be"
+            f" replaced. Remove it, or name another directory with --{flag}."
+        )
     if file in _held:
         os.close(handle)
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        content = os.pread(handle, 20, 0).strip()
-        owner = content.decode() if content.isdigit() else "unknown"
+        owner = content.decode() or "unknown"
         os.close(handle)
         raise DirectoryLockedError(
             f"--{flag}={directory}: in use by another process (process ID {owner}). Wait for it, or"

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from tfdefense.data import Dataset, Split
+from tfdefense.data.core.dataset import make_slug
 from tfdefense.errors import UserError
 
 GOOD = np.full((4, 6, 6, 1), 0.5, np.float32)
@@ -60,3 +61,9 @@ def test_settings_of_a_run_match_the_dataset_that_they_name():
     assert not data.matches({"dataset": "dir:/pets"})
     assert not data.matches({"dataset": "dir:/cats", "split_seed": 3})
     assert not data.matches({"dataset": "dir:/pets", "split_seed": 3, "image_size": [8, 8]})
+
+
+def test_folders_keep_what_follows_a_dot_in_their_names(tmp_path):
+    (tmp_path / "photos.2023").mkdir()
+    assert make_slug(tmp_path / "photos.2023") == "photos.2023"
+    assert make_slug(tmp_path / "my images.v2.npz") == "my_images.v2"

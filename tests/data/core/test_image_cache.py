@@ -224,15 +224,18 @@ def test_the_least_recently_used_entries_are_deleted_beyond_the_limit(place, mon
     assert kept == {Noise(0).key, Noise(2).key, Noise(3).key}
 
 
-def test_abandoned_partial_entries_are_deleted_and_foreign_files_stay(place):
+def test_abandoned_partial_entries_are_deleted_and_foreign_files_stay(place, monkeypatch):
     check(Noise(1))
     for name, age in ((f"{'c' * 32}.7.partial", 0), (f"{'d' * 32}.7.partial", 10**9)):
         (place / name).mkdir()
         os.utime(place / name, None if not age else (1, 1))
     (place / "notes.txt").write_text("mine")
+    (place / ("e" * 32)).mkdir()
+    (place / ("e" * 32) / "header.json").write_text("[]")
+    monkeypatch.setenv("TFDEFENSE_CACHE_GIB", f"{4_000 / 2**30:.12f}")
     check(Noise(2))
     names = {path.name for path in place.iterdir()}
-    assert names == {Noise(1).key, Noise(2).key, f"{'c' * 32}.7.partial", "notes.txt"}
+    assert names == {Noise(2).key, f"{'c' * 32}.7.partial", "notes.txt", "e" * 32}
 
 
 def test_images_larger_than_the_limit_are_not_stored(place, monkeypatch, capsys):

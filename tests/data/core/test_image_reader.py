@@ -161,6 +161,24 @@ def test_the_orientation_of_a_png_is_read_from_any_place(content, is_turned, bef
     np.testing.assert_array_equal(decode_files([path], expected.shape)[0][0], expected)
 
 
+def test_orientations_after_the_end_and_after_very_many_parts_are_not_read(tmp_path):
+    """A loop over millions of empty parts would take minutes."""
+    turned = tiff([(0x0112, 3, b"\0\6\0\0")])
+    jpeg, png = io.BytesIO(), io.BytesIO()
+    Image.fromarray(PIXELS).save(jpeg, "JPEG", **with_orientation(6))
+    Image.fromarray(PIXELS).save(png, "PNG")
+    start, rest = jpeg.getvalue()[:2], jpeg.getvalue()[2:]
+    after_end = insert_chunk(png.getvalue() + bytes(12), turned, before_end=True)
+    for name, content, is_turned in (
+        ("few.jpg", start + 99 * b"\xff" + rest, True),
+        ("many.jpg", start + 2_000 * b"\xff" + rest, False),
+        ("after.png", after_end, False),
+    ):
+        (tmp_path / name).write_bytes(content)
+        header = read_header(tmp_path / name)
+        assert (header.height < header.width) == is_turned, name
+
+
 def test_each_suffix_can_be_read(tmp_path):
     """Pillow's own names of the formats are used, so it can write a file of each suffix."""
     for suffix in SUFFIXES:

@@ -47,6 +47,17 @@ def counting_model():
     return CountingModel()
 
 
+@pytest.mark.parametrize("batch_size", [7, 100])
+def test_the_size_of_batches_does_not_change_what_is_found(toy_split, batch_size):
+    """The first pixels differ, so noise finds some images in more draws than others, or never."""
+    images = np.array(toy_split.images)
+    images[:, 0, 0, 0] = np.linspace(0, 0.28, 24)
+    split = tfdefense.data.Split(images, np.zeros(24, np.int32), num_classes=3)
+    runner = ModelRunner(BrightPixelModel(), batch_size)
+    fooled = RandomSearch(runner, 0.1, 40).fooled(split, lambda _: None)
+    np.testing.assert_array_equal(fooled, images[:, 0, 0, 0] > 0.18)
+
+
 @pytest.mark.slow
 def test_strong_attack_passes(evidence_of, clean_diagnostics):
     result = RANDOM_NOISE.run(evidence_of(clean_diagnostics))

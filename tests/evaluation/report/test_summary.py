@@ -41,7 +41,7 @@ def test_verdict_follows_white_box_accuracy_and_checks(report, accuracy, second_
     [
         (
             ["", "", NOT_CHECKED],
-            "Most checks could not run",
+            "1 of 3 checks could not run, so these attacks may be too weak.",
             "2 of 2 checks passed. 1 could not run.",
         ),
         (["", "Not checked: a"], "At least half", "1 of 1 checks passed. 1 could not run."),

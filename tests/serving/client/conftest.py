@@ -1,5 +1,7 @@
 """A folder of images, and servers of the exported model."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -27,6 +29,9 @@ def folder(toy_images, tmp_path):
     Image.fromarray(pixels[10, ..., 0]).convert("RGB").save(root / "below" / "colour.JPG")
     np.savez(root / "many.npz", images=pixels[..., 0], labels=np.arange(24))
     np.savez(root / "floats.npz", x=toy_images[:5])
+    with zipfile.ZipFile(root / "floats.npz", "a") as archive:  # NumPy returns these as bytes.
+        archive.writestr("notes.txt", "no array")
+        archive.writestr("folder/", "")
     (root / "cut.png").write_bytes((root / "1.png").read_bytes()[:50])
     (root / "empty.jpg").write_bytes(b"")
     np.savez(root / "nan.npz", x=np.where(toy_images > 1, toy_images, np.nan))

@@ -86,13 +86,13 @@ def serve_bytes(send: Callable[[socket.socket], None]) -> Iterator[str]:
         listener.close()
 
 
-def metadata(shape: tuple = SHAPE, **outputs: tuple) -> bytes:
-    """Return the metadata of a model whose images have a shape; `outputs` replaces sizes."""
+def metadata(shape: tuple = SHAPE, images: tuple | None = None, **outputs: tuple) -> bytes:
+    """Return the metadata of a model that purifies to a shape; `images` and `outputs` replace sizes."""
     sizes = {"purified": (-1, *shape), "probabilities": (-1, 2), "logits": (-1, 2)}
     sizes |= {"classes": (-1,), "perturbation_norm": (-1,)}
     signatures = get_model_metadata_pb2.SignatureDefMap()
     default = signatures.signature_def["serving_default"]
-    _declare(default.inputs["images"], (-1, *shape))
+    _declare(default.inputs["images"], images or (-1, *shape))
     for name, each in (sizes | outputs).items():
         _declare(default.outputs[name], each)
     response = get_model_metadata_pb2.GetModelMetadataResponse()

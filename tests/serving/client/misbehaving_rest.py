@@ -81,6 +81,14 @@ def metadata(shape: tuple = SHAPE, **changes: Any) -> dict:
     return {"model_spec": {"version": "1"}, "metadata": signatures} | changes
 
 
+def flat_metadata() -> dict:
+    """Return the metadata of a model that takes vectors."""
+    changed = metadata()
+    signature = changed["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    signature["inputs"]["images"] = _tensor(-1, 4)
+    return changed
+
+
 def outputs(**changes: Any) -> dict:
     """Return sound outputs for `COUNT` images, with changes; None leaves an output out."""
     image = [[[0.25], [0.5]], [[0.0], [1.0]]]

@@ -114,6 +114,7 @@ REST_METADATA = {
         "takes images of 1099511627776x2x1",
     ),
     "sides of -5": (RestAnswer(rest.metadata((-5, 2, 1))), "takes images of -5x2x1; 1 or 3"),
+    "flat images": (RestAnswer(rest.flat_metadata()), "not a model of bin/export"),
     "7 channels": (RestAnswer(rest.metadata((2, 2, 7))), "takes images of 2x2x7; 1 or 3 channels"),
     "version": (
         RestAnswer(rest.metadata(model_spec={"version": "1\n2"})),
@@ -158,6 +159,10 @@ GRPC_ANSWERS = {
     "refused 1": (GrpcAnswer(rpc.outputs(refused=[0, 1])), "refused is int32 .*; bool of shape"),
     "three classes": (GrpcAnswer(rpc.outputs(logits=np.zeros((2, 3), "f"))), "logits is .*2, 3"),
     "negative norm": (GrpcAnswer(rpc.outputs(perturbation_norm=[1.0, -1.0])), "-1 to 1; 0 or more"),
+    "flat images": (
+        GrpcAnswer(rpc.metadata((2, 2, 1), images=(-1, 4))),
+        "not a model of bin/export",
+    ),
     "32 MiB": (GrpcAnswer(b"\0" * 2**25), "RESOURCE_EXHAUSTED: .*larger than max"),
     "gzip bomb": (
         GrpcAnswer(b"\0" * 2**25, compression=grpc.Compression.Gzip),
@@ -180,6 +185,10 @@ GRPC_METADATA = {
     "nothing": (GrpcAnswer(b""), "its serving_default takes nothing and returns nothing"),
     "sides of 2^40": (GrpcAnswer(rpc.metadata((2**40, 2, 1))), "takes images of 1099511627776x2x1"),
     "sides of 0": (GrpcAnswer(rpc.metadata((0, 2, 1))), "takes images of 0x2x1; 1 or 3"),
+    "flat images": (
+        GrpcAnswer(rpc.metadata((2, 2, 1), images=(-1, 4))),
+        "not a model of bin/export",
+    ),
     "32 MiB": (GrpcAnswer(b"\0" * 2**25), "RESOURCE_EXHAUSTED: .*larger than max"),
     "another service": (GrpcAnswer(status=Status.UNIMPLEMENTED), "'m': UNIMPLEMENTED"),
     "too late": (GrpcAnswer(rpc.metadata(), seconds=3), TOO_LATE),

@@ -13,6 +13,7 @@ from tests.serving import fake_server
 from tests.serving.conftest import CLASS_NAMES
 from tfdefense.cli.main import main
 from tfdefense.defenses import BitDepth
+from tfdefense.errors import UserError
 from tfdefense.serving import open_model
 from tfdefense.serving.client.local_client import SavedModelClient
 from tfdefense.serving.client.predictions_file import PredictionsFile
@@ -72,6 +73,7 @@ def test_a_folder_is_purified(purified, exported, toy_images):
         np.testing.assert_allclose(archive["images"], purified_pixels, atol=0.51)
         np.testing.assert_array_equal(archive["labels"], np.arange(24))
     with np.load(target / "floats.npz") as archive:
+        assert archive.files == ["x"]
         exact = model.predict("serving_default", toy_images[:5])["purified"]
         np.testing.assert_allclose(archive["x"], exact, atol=1e-5)
     assert not (target / "cut.png").exists()
@@ -230,3 +232,15 @@ def test_invalid_flags_are_rejected(flags, message, places, capsys):
     assert main(["purify", *map(replace_letter, flags)]) == 2
     assert message in capsys.readouterr().err
     assert not places["O"].exists()
+
+
+@pytest.mark.slow
+def test_a_tflite_model_that_fails_on_a_batch_is_reported(exported_tflite, toy_images):
+    client = open_model(exported_tflite)
+
+    def fail(**_):
+        raise RuntimeError("tensorflow/lite/kernels/reshape.cc:92 4 != 3")
+
+    client._run = fail
+    with pytest.raises(UserError, match=r"fails on 2 images: .*give a smaller --batch_size"):
+        client.predict("serving_default", toy_images[:2])

@@ -10,6 +10,7 @@ from tests.serving.client.counting_model import SHAPE, CountingModel, write_imag
 from tfdefense.cli import purify
 from tfdefense.cli.main import main
 from tfdefense.errors import UserError
+from tfdefense.serving.client import batch_purify
 from tfdefense.serving.client.batch_purify import BatchPurifier
 from tfdefense.serving.client.predictions_file import FILE
 from tfdefense.serving.client.purify_settings import PurifySettings
@@ -59,6 +60,28 @@ def test_answers_that_do_not_fit_are_asked_again(damage, places):
     assert model.answered == 5 + resent[damage]
     with np.load(places[1] / "nine.npz") as archive:
         assert np.all(archive["x"] == 1)
+
+
+def test_lines_that_another_process_writes_before_the_lock_are_kept(places, monkeypatch):
+    lock = batch_purify.lock_directory
+
+    def finish_first(*arguments):
+        monkeypatch.setattr(batch_purify, "lock_directory", lock)
+        BatchPurifier(CountingModel(), *places).run()
+        return lock(*arguments)
+
+    monkeypatch.setattr(batch_purify, "lock_directory", finish_first)
+    model = CountingModel()
+    assert BatchPurifier(model, *places).run() == 8
+    assert model.answered == 0
+    assert len((places[1] / FILE).read_text().splitlines()) == 1 + 7 + 9
+
+
+def test_files_of_others_in_the_folder_of_answers_stay(places):
+    (places[1] / ".answered").mkdir(parents=True)
+    (places[1] / ".answered" / "mine.txt").write_text("mine")
+    assert BatchPurifier(CountingModel(), *places).run() == 8
+    assert [path.name for path in (places[1] / ".answered").iterdir()] == ["mine.txt"]
 
 
 def test_resume_never_starts_a_run(run, places, capsys):

@@ -13,6 +13,7 @@ from tests.serving.session_model import SessionModel
 from tests.soak.mixed_requests import send_requests
 from tests.soak.serving_load import run_requests
 from tfdefense.cli.main import main
+from tfdefense.errors import UserError
 from tfdefense.serving import open_model
 from tfdefense.serving.client.grpc_client import GrpcClient
 from tfdefense.serving.client.rest_client import RestClient
@@ -68,6 +69,21 @@ def test_a_model_of_another_library_is_reported(port, server_of_another_model, p
     message = capsys.readouterr().err
     assert "not a model of bin/export: its serving_default takes" in message
     assert "output_0" in message
+
+
+@pytest.mark.slow
+def test_images_go_to_the_version_that_was_opened(exported, toy_images):
+    model = SessionModel(exported)
+    with fake_server.serve_loaded(model) as (grpc_address, rest_address):
+        name = fake_server.NAME
+        clients = [GrpcClient(grpc_address, name), RestClient(rest_address, name)]
+        for client in clients:
+            assert client.version == f"{name}/1"
+            client.predict("serving_default", toy_images[:2])
+        model.version = 2
+        for client in clients:
+            with pytest.raises(UserError, match="Servable not found"):
+                client.predict("serving_default", toy_images[:2])
 
 
 @pytest.mark.slow

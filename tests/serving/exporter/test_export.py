@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -55,11 +56,15 @@ def test_class_names_of_older_exports_are_read(tmp_path):
 
 
 @pytest.mark.slow
-def test_versions_count_up_and_no_partial_directory_is_left(small_defense, tmp_path):
+def test_versions_count_up_and_no_partial_directory_is_left(small_defense, tmp_path, monkeypatch):
     (tmp_path / "7").mkdir()
     assert export(small_defense, tmp_path).name == "8"
     assert export(small_defense, tmp_path, version=12).name == "12"
-    assert export(small_defense, tmp_path).name == "13"
+    monkeypatch.chdir(tmp_path)
+    thirteenth = export(small_defense, ".")
+    assert thirteenth == Path("13")
+    card = thirteenth.joinpath("model_card.md").read_text()
+    assert card.startswith(f"# {tmp_path.name}, version 13")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["12", "13", "7", "8"]
 
 
@@ -73,11 +78,12 @@ def test_formats_do_not_share_a_directory(small_defense, tmp_path):
 
 @pytest.mark.slow
 def test_the_files_of_a_killed_export_are_removed_after_a_day(small_defense, tmp_path):
-    for name, age in (("partial-1", 25 * 3600), ("partial-2", 3600)):
+    old, new, other = ".tfdefense-export-abcd_123", ".tfdefense-export-abcd_124", "partial-weights"
+    for name, age in ((old, 25 * 3600), (new, 3600), (other, 25 * 3600)):
         (tmp_path / name).mkdir()
         os.utime(tmp_path / name, (time.time() - age,) * 2)
     export(small_defense, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "partial-2"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [new, "1", other]
 
 
 @pytest.mark.slow

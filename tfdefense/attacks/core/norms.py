@@ -89,7 +89,8 @@ def dual_norm(gradient: tf.Tensor, norm: str) -> tf.Tensor:
     """
     if norm == "linf":
         return tf.reduce_sum(tf.abs(gradient), axis=_IMAGE_AXES)
-    return l2(gradient)
+    largest, scaled = _scale(gradient)
+    return largest * l2(scaled)
 
 
 def steepest_direction(gradient: tf.Tensor, norm: str) -> tf.Tensor:
@@ -100,9 +101,17 @@ def steepest_direction(gradient: tf.Tensor, norm: str) -> tf.Tensor:
     """
     if norm == "linf":
         return tf.sign(gradient)
-    # In two steps, because the squares of a confident model's gradient underflow.
-    scaled = tf.math.divide_no_nan(gradient, expand_per_image(linf(gradient)))
+    _, scaled = _scale(gradient)
     return tf.math.divide_no_nan(scaled, expand_per_image(l2(scaled)))
+
+
+def _scale(gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the largest absolute value, float32 [N], and the gradient divided by it.
+
+    The squares of a confident model's gradient would underflow.
+    """
+    largest = linf(gradient)
+    return largest, tf.math.divide_no_nan(gradient, expand_per_image(largest))
 
 
 def expand_per_image(values: tf.Tensor) -> tf.Tensor:

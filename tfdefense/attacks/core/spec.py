@@ -26,7 +26,7 @@ def format_attack(attack: Attack) -> str:
     for field in dataclasses.fields(attack):
         value = getattr(attack, field.name)
         if field.name not in _OMITTED and value != field.default:
-            text = f"{value:g}" if _is_number(value) else f"{value}"
+            text = f"{value:g}" if isinstance(value, float) else f"{value}"
             parts.append(f"{field.name}={text}")
     return ":".join(parts)
 
@@ -113,7 +113,3 @@ def _parse_value(text: str, default: Any, name: str) -> Any:
         return value
     except ValueError:
         raise UserError(f"--attacks: {name}={text}, a number needed.") from None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

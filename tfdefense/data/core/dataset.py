@@ -24,8 +24,9 @@ class DataOptions:
       data_dir: directory of prepared TFDS datasets; None means `TFDS_DATA_DIR`, or else the default
         directory of TFDS.
       image_size: (height, width) to which all images are resized; None keeps their size.
-      split_seed: seed of the splits that the source does not define. It is independent of the seed
-        of a run, so all runs on a dataset have the same test images.
+      split_seed: seed of the splits that the source does not define; not of the validation images of
+        a TFDS dataset with test images, which are always the same. It is independent of the seed of
+        a run, so all runs on a dataset have the same test images.
       skip_corrupt: leave out image files that cannot be decoded; otherwise they are an error.
       download: whether a TFDS dataset that is not on disk is downloaded; otherwise it is an error.
       channels: 1 converts all images to grey, 3 to colour; None keeps their channels.
@@ -184,8 +185,10 @@ class Dataset:
 
 
 def make_slug(path: Path) -> str:
-    """Return the last part of a path without its suffix, with characters for a directory name."""
-    return re.sub(r"[^\w.-]+", "_", path.resolve().stem) or "images"
+    """Return the name of a folder, or of a file without its suffix, as the name of a directory."""
+    resolved = path.resolve()
+    name = resolved.name if resolved.is_dir() else resolved.stem
+    return re.sub(r"[^\w.-]+", "_", name) or "images"
 
 
 def check_images(images: np.ndarray, name: str = "images") -> None:

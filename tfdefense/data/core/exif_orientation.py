@@ -15,6 +15,10 @@ _LITTLE_ENDIAN, _BIG_ENDIAN = ord("I"), ord("M")
 _EXIF_HEADER = list(b"Exif\0\0")
 _APP1, _START_OF_SCAN, _END_OF_IMAGE = 0xE1, 0xDA, 0xD9
 _PNG_HEADER_BYTES = 8
+_PARTS, _PART_BYTES = (
+    1_000,
+    1_024,
+)  # Segments or chunks to read: this number, and one per so many bytes.
 
 
 def exif_orientation(encoded: tf.Tensor, is_png: tf.Tensor) -> tf.Tensor:
@@ -85,10 +89,12 @@ def _find_in_png(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
     def step(position: tf.Tensor, start: tf.Tensor, stop: tf.Tensor) -> tuple[tf.Tensor, ...]:
         length = _number_at(content, position, 4)
-        is_exif = _equal(_bytes_at(content, position + 4, 4), list(b"eXIf"))
+        kind = _bytes_at(content, position + 4, 4)
+        is_exif, is_last = _equal(kind, list(b"eXIf")), _equal(kind, list(b"IEND"))
         data = position + 8
         end = tf.minimum(data + length, size)
-        return data + length + 4, tf.where(is_exif, data, start), tf.where(is_exif, end, stop)
+        following = tf.where(is_last, size, data + length + 4)
+        return following, tf.where(is_exif, data, start), tf.where(is_exif, end, stop)
 
     return _search(step, _PNG_HEADER_BYTES, size)
 
@@ -96,12 +102,17 @@ def _find_in_png(content: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def _search(
     step: "tf.types.experimental.GenericFunction", first: int, size: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Repeat `step` on (position, start, stop) until the data is found or the file ends."""
+    """Repeat `step` on (position, start, stop) until the data is found or the file ends.
+
+    A file of nothing but empty parts would take minutes, so their number is limited, to more than any
+    writer makes.
+    """
     none = _int64(0)
     _, start, stop = tf.while_loop(
         lambda position, start, stop: (start == 0) & (position < size),
         step,
         [_int64(first), none, none],
+        maximum_iterations=tf.cast(_PARTS + size // _PART_BYTES, tf.int32),
     )
     return start, stop
 

@@ -170,7 +170,7 @@ class ImageCache:
             with contextlib.suppress(OSError):  # Another process deleted it.
                 files = [file.stat() for file in [path, *path.rglob("*")]]
                 used = max(file.st_mtime for file in files)
-                if _ENTRY.fullmatch(path.name):
+                if _is_entry(path):
                     entries.append((used, sum(file.st_size for file in files), path))
                 elif _PARTIAL.fullmatch(path.name) and used < time.time() - _ABANDONED_SECONDS:
                     shutil.rmtree(path)
@@ -207,6 +207,17 @@ def _write_arrays(directory: Path, source: ImageSource) -> dict[str, Any]:
         "images": images,
         "labels": write_array(directory / "labels.npy", source.shape[:1], _LABELS, content),
     }
+
+
+def _is_entry(path: Path) -> bool:
+    """Return whether a directory is an entry of a cache, and not a folder of the user."""
+    if not _ENTRY.fullmatch(path.name):
+        return False
+    try:
+        header = json.loads((path / "header.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(header, dict) and header.get("key") == path.name
 
 
 def _delete(path: Path) -> None:

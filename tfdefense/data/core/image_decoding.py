@@ -39,7 +39,7 @@ def decode_pixels(encoded: tf.Tensor, max_pixels: int) -> tf.Tensor:
     message = "image_bytes: {} bytes given that are neither PNG nor JPEG."
     encoded = raise_if(~(is_png | is_jpeg), message, tf.strings.length(encoded), encoded)
     pixels = tf.cond(is_png, lambda: _png_pixels(encoded), lambda: _jpeg_pixels(encoded))
-    message = f"image_bytes: an image of {{}} pixels given, at most {max_pixels} allowed."
+    message = f"image_bytes: an image of {{}} pixels given, at most {max_pixels} allowed. Make it smaller."
     encoded = raise_if(pixels > max_pixels, message, pixels, encoded)
     image = tf.cond(
         is_png,

@@ -224,6 +224,8 @@ def _pillow_errors() -> Iterator[None]:
         yield
     except UserError:
         raise
+    except MemoryError as error:
+        raise UserError("not enough memory to decode it") from error
     except Exception as error:  # Pillow has another exception for each kind of damage.
         raise UserError(f"{_NOT_AN_IMAGE} ({type(error).__name__})") from error
 

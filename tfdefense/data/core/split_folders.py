@@ -1,5 +1,6 @@
 """Folders that are splits, such as `train` and `Testing`, and folders that are classes."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +41,12 @@ def find_split_folders(root: Path, name: str) -> dict[str, Path]:
         found[split] = path
     if "train" not in found:
         _refuse_flat_splits(splits, name)
+        require(
+            len(found) < 2,
+            f"--dataset={name}: {shorten_list(sorted(path.name for path in found.values()))} look like"
+            " splits and not like classes, and there is no folder train. Rename one of them to train, or"
+            " the folders if they are classes.",
+        )
         _refuse_splits_as_classes(folders, name)
         _refuse_copies(root, name)
         return {"all": root}
@@ -85,19 +92,20 @@ def _refuse_flat_splits(splits: dict[str, str], name: str) -> None:
 
 
 def _refuse_splits_as_classes(folders: Sequence[Path], name: str) -> None:
-    """Raise `UserError` if several folders hold the same folders, and no images themselves."""
-    inside: dict[frozenset[str], list[str]] = {}
-    for path in folders:
-        names = _names_inside(path)
-        if names:
-            inside.setdefault(names, []).append(path.name)
-    for names, alike in inside.items():
+    """Raise `UserError` if several folders hold folders of the same names, and no images themselves.
+
+    These are two names that both have, or all names of one of them.
+    """
+    inside = {path.name: _names_inside(path) for path in folders}
+    for names, others in itertools.combinations(filter(None, inside.values()), 2):
+        shared = names & others
+        alike = [each for each, held in inside.items() if shared <= held]
         require(
-            len(alike) < 2,
+            len(shared) < min(2, len(names), len(others)),
             f"--dataset={name}: {shorten_list(alike)} hold the same folders"
-            f" ({shorten_list(sorted(names))}) and no images, so they look like splits and not like"
+            f" ({shorten_list(sorted(shared))}) and no images, so they look like splits and not like"
             " classes. Rename them to train, validation and test, or give one of them:"
-            f" --dataset={name}/{alike[0]}",
+            f" --dataset={name}/{alike[0]}. If they are classes, rename the folders in them.",
         )
 
 

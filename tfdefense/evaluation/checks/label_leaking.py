@@ -13,7 +13,7 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
             " is attacked."
         )
     clean, *attacked = (row for row in measurements.rows if row.defense == defense)
-    # Rows that count only images that fooled the classifier have a clean accuracy of 100 %.
+    # Rows that count only images that fooled the classifier have another clean accuracy.
     higher = [row for row in attacked if row.ci_low > max(clean.ci_high, row.clean_accuracy)]
     clean_share = format_percent(clean.accuracy)
     if not higher:

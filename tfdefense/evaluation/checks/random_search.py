@@ -12,6 +12,7 @@ from tfdefense.attacks.core.norms import expand_per_image
 from tfdefense.data.core.dataset import Split
 from tfdefense.evaluation.checks.probe_progress import Advance
 from tfdefense.evaluation.runner import ModelRunner, RunnableModel
+from tfdefense.utils.batch_size import fitting_batch_size
 
 
 class RandomSearch:
@@ -39,14 +40,17 @@ class RandomSearch:
         fooled = np.zeros(len(split), bool)
         images, labels = np.asarray(split.images), np.asarray(split.labels, np.int32)
         compiled = self._compile(split.image_shape)
+        batch_size = fitting_batch_size(split.image_shape, self.pipeline.batch_size)
         first = 0
         while first < self.draws and not fooled.all():
             left = np.flatnonzero(~fooled)
-            last = min(first + max(1, self.pipeline.batch_size // len(left)), self.draws)
-            found = compiled(
-                tf.constant(images[left]), tf.constant(labels[left]), tf.range(first, last)
-            )
-            fooled[left] = found.numpy()
+            last = min(first + max(1, batch_size // len(left)), self.draws)
+            for start in range(0, len(left), batch_size):
+                rows = left[start : start + batch_size]
+                found = compiled(
+                    tf.constant(images[rows]), tf.constant(labels[rows]), tf.range(first, last)
+                )
+                fooled[rows] = found.numpy()
             first = last
             advance(first / self.draws)
         return fooled

@@ -18,8 +18,8 @@ def _examine(evidence: CheckEvidence) -> tuple[bool, str]:
     return conclude(
         passed=is_few(only_surrogate, diagnostics.n),
         finding=f"PGD on the surrogate fools it, but not the pipeline, on {only_surrogate} of"
-        f" {diagnostics.n:,} images that withstand the attacks of this report ({tried} of them are"
-        " correct on the surrogate before).",
+        f" {diagnostics.n:,} images. {tried} of them withstand the attacks of this report and are"
+        " correct on the surrogate before.",
         warning="The declared gradient leads elsewhere, so gradient attacks say little about these"
         " images. Declare a function that is closer to the step, or rely on the square attack.",
     )

@@ -54,7 +54,9 @@ def save_perturbation_figure(report: Report, path: Path) -> None:
             axis.bar(places + 0.2, after, 0.4, color=COLORS[0], label="after purification")
             names = [row.attack.split(":")[0] for row in rows]
             axis.set_xticks(places, names, rotation=30, ha="right")
-            axis.set_title(f"{THREAT_MODEL_TITLES[threat_model]} (n = {rows[0].n:,})", fontsize=8)
+            counts = sorted({row.n for row in rows})
+            shown = " to ".join(f"{n:,}" for n in dict.fromkeys([counts[0], counts[-1]]))
+            axis.set_title(f"{THREAT_MODEL_TITLES[threat_model]} (n = {shown})", fontsize=8)
         axes[0, 0].set_ylabel("mean L1 norm")
         axes[0, 0].set_ylim(0, 1.25 * axes[0, 0].get_ylim()[1])  # Room for the legend.
         axes[0, 0].legend(ncols=2, loc="upper left", fontsize=7)

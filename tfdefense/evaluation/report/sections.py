@@ -102,7 +102,7 @@ def perturbation_section(report: Report) -> Section:
         table.append([*_row_titles(report, row), success, before, after])
     text = (
         "Mean norms of the difference to the clean image, before and after purification. Success is the"
-        " share of images that are correct before the attack and wrong after it."
+        " share that is wrong after the attack, of the images that are correct before it."
     )
     picture = Picture("Norms of perturbations before and after purification", "perturbations.png")
     return Section("Perturbations before and after purification", (text,), picture, table)
@@ -174,11 +174,15 @@ def _mark(check: CheckResult) -> str:
 
 def origin_section(report: Report) -> Section:
     """Return the attacks with all hyperparameters, and the versions."""
+    stops = "An image is finished at the first success, whatever stop_at_success says."
+    if report.is_randomized:
+        stops += " Averages over draws (EOT) go on, and auto_attack is version rand there."
     versions = ", ".join(f"{name} {version}" for name, version in package_versions().items())
     return Section(
         "How this report was made",
         terms=(
             *(Term("", attack.strip("`"), is_code=True) for attack in report.attacks),
+            Term("White box", stops),
             Term("Versions", versions),
         ),
     )

@@ -70,9 +70,10 @@ def _verdict(report: "Report", clean: "ResultRow", white_box_accuracy: float) ->
         )
     if not report.run_checks:
         return "No checks ran, so these attacks may be too weak."
-    if any(check.verdict == NOT_CHECKED for check in report.checks):
+    left_out = sum(check.verdict == NOT_CHECKED for check in report.checks)
+    if left_out:
         return (
-            "Most checks could not run, so these attacks may be too weak. Add an L-infinity attack with a"
+            f"{left_out} of {len(report.checks)} checks could not run, so these attacks may be too weak. Add an L-infinity attack with a"
             " radius, such as --attacks=apgd_ce."
         )
     attacks = "the attacks with a radius" if report.leaves_attacks_out else "these attacks"

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tfdefense.utils.hashing import hash_parts
 from tfdefense.utils.npz_archive import require_declared_sizes, write_npz
 
 _FOLDER = ".answered"  # Hidden, so that it is no input of another purification.
+_HASH = re.compile("[0-9a-f]{32}")
 _SIGNATURE = "serving_default"
 
 
@@ -85,7 +87,12 @@ class AnsweredBatches:
 
 def remove_answers(target: Path) -> None:
     """Remove all answers below a target: no archive in it is unfinished."""
-    shutil.rmtree(target / _FOLDER, ignore_errors=True)
+    folder = target / _FOLDER
+    for path in folder.iterdir() if folder.is_dir() else []:
+        if _HASH.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):  # It holds files of the user, or does not exist.
+        os.rmdir(folder)
 
 
 def require_own_folder(target: Path) -> None:

@@ -94,6 +94,9 @@ class BatchPurifier:
         try:
             target.mkdir(parents=True, exist_ok=True)
             lock_directory(target, "output")
+            # Another process may have written lines until it released the lock.
+            stored = read_stored(target, overwrite=overwrite)
+            self.settings.require_resumable(target / FILE, stored, model.version)
             self.predictions = PredictionsFile(target, model, sources, stored, self.settings)
         except OSError as error:
             raise UserError(f"--output={target}: cannot be written ({error.strerror}).") from error

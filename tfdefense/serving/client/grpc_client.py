@@ -56,7 +56,8 @@ class GrpcClient:
         self.timeout = timeout
         print_grpc_proxy(address)
         self._channels: dict[int, Any] = {}
-        self._rules, self.version = self._read_metadata()
+        self._rules, self._version_number = self._read_metadata()
+        self.version = f"{name}/{self._version_number}"
         self.image_shape = self._rules.image_shape
         self.has_suspicion = self._rules.has_suspicion
 
@@ -67,6 +68,8 @@ class GrpcClient:
 
         request = predict_pb2.PredictRequest()
         request.model_spec.name = self.name
+        # The server may load another version meanwhile.
+        request.model_spec.version.value = self._version_number
         request.model_spec.signature_name = signature
         input_name = "image_bytes" if values.dtype == object else "images"
         try:
@@ -102,7 +105,7 @@ class GrpcClient:
             raise self._not_a_server(error) from error
         return outputs
 
-    def _read_metadata(self) -> tuple[OutputRules, str]:
+    def _read_metadata(self) -> tuple[OutputRules, int]:
         """Ask the server for the model's image shape, number of classes and version."""
         from tensorflow_serving.apis import get_model_metadata_pb2
 
@@ -115,7 +118,7 @@ class GrpcClient:
         default = signatures.signature_def["serving_default"]
         inputs, outputs = _shapes(default.inputs), _shapes(default.outputs)
         rules = rules_from_signature(inputs, outputs, self.location)
-        return rules, f"{self.name}/{response.model_spec.version.value}"
+        return rules, response.model_spec.version.value
 
     def _parse(self, kind: Any, content: bytes) -> Any:
         """Return a message of a class of protocol buffers."""

@@ -47,6 +47,11 @@ def open_model(path: str | Path, flag: str = "model") -> ModelClient:
     require(path.is_dir(), f"--{flag}={path}: no such directory.")
     directory = path if _client_class(path) else latest_version(path)
     client_class = _client_class(directory) if directory is not None else None
+    if directory is not None and client_class is None:
+        raise UserError(
+            f"--{flag}={path}: its latest version, {directory.name}, has no {SAVED_MODEL_FILE} or"
+            f" {TFLITE_FILE}. Remove it, or give another version: --{flag}={path / 'VERSION'}"
+        )
     if directory is None or client_class is None:
         run_export = path / "export"
         hint = (
@@ -115,7 +120,12 @@ class SavedModelClient(_LocalClient):
         if signature not in self._signatures:
             raise unknown_name(f"signature of {self.location}", signature, self._signatures)
         function = self._signatures[signature]
-        ((name, spec),) = function.structured_input_signature[1].items()
+        inputs = function.structured_input_signature[1]
+        require(
+            len(inputs) == 1,
+            f"{self.location}: not a model of bin/export: its {signature} takes {len(inputs)} inputs.",
+        )
+        ((name, spec),) = inputs.items()
         try:
             given = tf.constant(values)
             is_convertible = given.dtype.is_floating and spec.dtype.is_floating
@@ -166,7 +176,13 @@ class TFLiteClient(_LocalClient):
             images = prepare(tf.constant(values))
         except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
             raise RequestRejected(rejection_reason(error)) from error
-        outputs = self._run(images=images.numpy())
+        try:
+            outputs = self._run(images=images.numpy())
+        except (RuntimeError, ValueError) as error:
+            raise UserError(
+                f"{self.location}: fails on {len(values)} images: {short_reason(error)}. If it takes"
+                " fewer at once, give a smaller --batch_size."
+            ) from error
         self._rules.require_sound(outputs, signature, len(values))
         return outputs
 
@@ -195,7 +211,10 @@ def _run_tflite(path: Path) -> None:
 
 
 def _spec_shapes(specs: dict[str, tf.TensorSpec]) -> dict[str, tuple[int | None, ...]]:
-    return {name: tuple(spec.shape) for name, spec in specs.items()}
+    """Return the shapes by name; () for an open rank."""
+    return {
+        name: () if spec.shape.rank is None else tuple(spec.shape) for name, spec in specs.items()
+    }
 
 
 def _client_class(path: Path) -> type[SavedModelClient] | type[TFLiteClient] | None:

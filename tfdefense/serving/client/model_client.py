@@ -17,7 +17,7 @@ _ATTEMPTS = 4
 _LARGEST_SIDE = 4096
 
 T = TypeVar("T")
-# Shape of each input or output of a signature, by name; None is an open size.
+# Shape of each input or output of a signature, by name; None is an open size, () an open rank.
 Shapes = Mapping[str, tuple[int | None, ...]]
 
 
@@ -35,7 +35,8 @@ class ModelClient(Protocol):
     Attributes:
       location: the flag that names the model, such as "--server=localhost:8500"; it starts error
         messages.
-      version: text that differs between models, and between versions of a model.
+      version: text that differs between models, and between versions of a model; behind a server,
+        only as far as name and version number do.
       image_shape: [H, W, C] of the images that the model takes.
       class_names: K names; empty where they are unknown, as behind a server.
       has_suspicion: true if the model has the output `suspicion`; those of 0.2.0 have none.
@@ -78,7 +79,8 @@ def rules_from_signature(inputs: Shapes, outputs: Shapes, location: str) -> Outp
 
 def _image_shape(inputs: Shapes, outputs: Shapes, location: str) -> tuple[int, int, int]:
     missing = [name for name in NEEDED_OUTPUTS if name not in outputs]
-    is_ours = not missing and list(inputs) == ["images"] and len(outputs["purified"]) == 4
+    has_images = list(inputs) == ["images"] and len(inputs["images"]) == 4
+    is_ours = not missing and has_images and len(outputs["purified"]) == 4
     require(
         is_ours,
         f"{location}: not a model of bin/export: its serving_default takes {_names(inputs)} and returns {_names(outputs)};"

@@ -22,7 +22,7 @@ class ImageArchive:
 
     Attributes:
       name: name of the file.
-      arrays: all arrays by name.
+      arrays: all arrays by name; members that are not arrays are left out.
       image_arrays: names of the arrays of images: [N, H, W, C], or [N, H, W] if the model's images
         are grey, uint8 or floating point in [0, 1].
     """
@@ -40,15 +40,19 @@ def read_archive(path: Path, image_shape: tuple[int, int, int]) -> ImageArchive:
       image_shape: (H, W, C).
 
     Raises:
-      UserError: the archive is damaged or has no images of this shape.
+      UserError: the archive is damaged, does not fit in memory or has no images of this shape.
     """
     require_archive_size(path, path.name)
     try:
         require_declared_sizes(path)
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+            members = {name: archive[name] for name in archive.files}
+    except MemoryError as error:
+        raise UserError(f"not enough memory to read it ({error})") from error
     except Exception as error:  # The exception type of NumPy and zipfile depends on the damage.
         raise UserError(f"not an .npz archive, or damaged ({error})") from error
+    # NumPy returns the members that are not arrays as bytes.
+    arrays = {name: value for name, value in members.items() if isinstance(value, np.ndarray)}
     image_arrays = tuple(name for name, array in arrays.items() if _is_images(array, image_shape))
     shape = ", ".join(map(str, image_shape))
     require(

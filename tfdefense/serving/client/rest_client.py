@@ -50,7 +50,10 @@ class RestClient:
         print_rest_proxy(address)
         self._exchange = HttpExchange(self.location, timeout)
         self._url = f"{address.rstrip('/')}/v1/models/{urllib.parse.quote(name, safe='')}"
-        self._rules, self.version = self._read_metadata()
+        self._rules, number = self._read_metadata()
+        self.version = f"{name}/{number}"
+        # The server may load another version meanwhile.
+        self._predict_url = f"{self._url}/versions/{number}:predict"
         self.image_shape = self._rules.image_shape
         self.has_suspicion = self._rules.has_suspicion
 
@@ -61,7 +64,7 @@ class RestClient:
             inputs = [{"b64": base64.b64encode(encoded).decode()} for encoded in values]
         body = {"signature_name": signature, "inputs": inputs}
         limit = self._rules.largest_answer(len(values), is_json=True)
-        answer = self._call(f"{self._url}:predict", json.dumps(body).encode(), limit)
+        answer = self._call(self._predict_url, json.dumps(body).encode(), limit)
         try:
             outputs = parse_outputs(answer)
         except ValueError as error:
@@ -69,7 +72,7 @@ class RestClient:
         self._rules.require_sound(outputs, signature, len(values))
         return outputs
 
-    def _read_metadata(self) -> tuple[OutputRules, str]:
+    def _read_metadata(self) -> tuple[OutputRules, int]:
         """Ask the server for the model's image shape, number of classes and version."""
         answer = self._call(f"{self._url}/metadata", None, _METADATA_BYTES)
         try:
@@ -80,7 +83,7 @@ class RestClient:
             raise not_a_server_error(
                 self.location, f"it answers {cut_text(str(answer)[:200])}"
             ) from error
-        return rules_from_signature(inputs, outputs, self.location), f"{self.name}/{version}"
+        return rules_from_signature(inputs, outputs, self.location), version
 
     def _call(self, url: str, body: bytes | None, limit: int) -> Any:
         """Return the JSON that the server answers, of at most `limit` bytes."""

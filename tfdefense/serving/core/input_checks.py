@@ -87,5 +87,8 @@ def decode_images(
 
 def _check_count(values: tf.Tensor, name: str, limit: int) -> tf.Tensor:
     count = tf.shape(values)[0]
-    message = f"{name}: {{}} given, 1 to {limit} allowed in one request (bin/export --max_batch sets the limit)."
+    message = (
+        f"{name}: {{}} given, 1 to {limit} allowed in one request (bin/purify: give a smaller"
+        " --batch_size; bin/export: --max_batch sets the limit)."
+    )
     return raise_if((count < 1) | (count > limit), message, count, values)

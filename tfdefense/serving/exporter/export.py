@@ -87,7 +87,9 @@ def export(
                 contents = ModelContents(class_names)
             else:
                 write_saved_model(signatures, partial, class_names, variant.precision)
-                has_warmup = save_warmup_requests(signatures, partial, directory.name, sizes)
+                has_warmup = save_warmup_requests(
+                    signatures, partial, directory.resolve().name, sizes
+                )
                 contents = ModelContents(
                     class_names,
                     graph_requirements(partial),

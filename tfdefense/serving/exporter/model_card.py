@@ -63,7 +63,7 @@ def model_card(
     dataset = f" for {report.rows[0].dataset}" if report is not None else ""
     return "\n".join(
         [
-            f"# {path.parent.name}, version {path.name}",
+            f"# {path.parent.resolve().name}, version {path.name}",
             "",
             f"The purifier {defense.name} in front of the classifier {classifier.name}{dataset}: each image is purified, then"
             " classified.",

@@ -1,6 +1,7 @@
 """Directory of the versions of an exported model: the next version, and what is in the way."""
 
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -14,7 +15,8 @@ from tfdefense.serving.core.model_directory import (
     list_versions,
 )
 
-PARTIAL_PREFIX = "partial-"
+PARTIAL_PREFIX = ".tfdefense-export-"
+_PARTIAL = re.compile(re.escape(PARTIAL_PREFIX) + "[a-z0-9_]{8}")  # A name that `mkdtemp` makes.
 _FILES = {"saved_model": SAVED_MODEL_FILE, "tflite": TFLITE_FILE}
 _ABANDONED_SECONDS = 24 * 3600
 
@@ -79,6 +81,7 @@ def require_no_links(directory: Path) -> None:
 
 def remove_abandoned(directory: Path) -> None:
     """Remove the partial directories of killed exports: those older than a day."""
-    for partial in directory.glob(f"{PARTIAL_PREFIX}*"):
-        if time.time() - partial.stat().st_mtime > _ABANDONED_SECONDS:
-            shutil.rmtree(partial, ignore_errors=True)
+    for path in directory.iterdir():
+        is_partial = bool(_PARTIAL.fullmatch(path.name))
+        if is_partial and time.time() - path.lstat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
