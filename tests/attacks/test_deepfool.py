@@ -86,7 +86,7 @@ def test_candidates_are_the_most_likely_wrong_classes(linear, linear_images):
 
 
 def test_a_gradient_whose_squares_underflow_has_a_length():
-    """A length of 0 would move the image to a corner of [0, 1]."""
+    """A length of 0 would move the image to a corner of [0, 1], a larger length not far enough."""
     scale = 1e-25
 
     def model(images):
@@ -95,4 +95,5 @@ def test_a_gradient_whose_squares_underflow_has_a_length():
 
     images = np.full((1, 1, 2, 1), 0.25, np.float32)
     result = DeepFool().run(model, images, [0])
-    assert float(result.l2[0]) < 0.2
+    assert bool(result.success[0])
+    np.testing.assert_allclose(result.l2, 0.1 / 2**0.5, rtol=0.05)

@@ -11,6 +11,7 @@ from tfdefense.data.core.decoded_images import decode_images
 from tfdefense.data.core.fingerprint import data_fingerprint
 from tfdefense.data.core.tfds_images import TFDSImages
 from tfdefense.errors import UserError, WorkFailedError
+from tfdefense.utils import progress
 
 
 def test_a_prepared_dataset_is_read_and_split(prepared):
@@ -157,6 +158,9 @@ def test_a_proxy_counts_as_a_network(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["tiny", "three"])
-def test_a_seed_without_splits_to_draw_is_refused(prepared, name):
-    with pytest.raises(UserError, match=rf"--split_seed=3: {name} has its own test images"):
-        tfdefense.data.load(name, prepared, split_seed=3)
+def test_a_seed_without_splits_to_draw_is_told(prepared, name, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_printed", set())
+    seeded = tfdefense.data.load(name, prepared, split_seed=3)
+    assert f"--split_seed=3: changes nothing, because {name} has" in capsys.readouterr().out
+    first = tfdefense.data.load(name, prepared)
+    np.testing.assert_array_equal(seeded.validation.labels, first.validation.labels)

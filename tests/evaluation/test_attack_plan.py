@@ -79,7 +79,7 @@ def test_error_messages_name_the_bad_argument(toy_split, digits):
         evaluate(defense, toy_split, attacks=[])
     with pytest.raises(UserError, match="--white_box_images=0"):
         evaluate(defense, toy_split, white_box_images=0)
-    with pytest.raises(UserError, match="bim given more than once; one radius allowed"):
+    with pytest.raises(UserError, match=r"bim given more than once.*with one radius"):
         evaluate(defense, toy_split, [BIM(epsilon=0.1), BIM(epsilon=0.2)])
     with pytest.raises(UserError, match="fgsm given more than once"):
         evaluate(defense, toy_split, [FGSM(epsilon=0.1), FGSM(epsilon=0.1)])

@@ -39,10 +39,10 @@ small,2,mnist,Other,MagNet,,FGSM,20.0
 """
 
 
-def make_grid(name="apeganpp", tables=None, dataset=None, budget="cpu"):
+def make_grid(name="apeganpp", tables=None, dataset=None, budget="cpu", classifiers=None):
     """Return the grid of some figures of a real paper."""
     loaded = load_paper(name)
-    return PaperGrid(loaded, loaded.select(tables, dataset), load_budget(budget))
+    return PaperGrid(loaded, loaded.select(tables, dataset, classifiers), load_budget(budget))
 
 
 @pytest.fixture(scope="session")

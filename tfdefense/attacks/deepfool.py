@@ -147,7 +147,8 @@ def step_to_nearest_boundary(
       Two tensors float32 [N, H, W, C].
     """
     lengths = tf.stack([norms.dual_norm(g, norm) for g in tf.unstack(gradients, axis=1)], axis=1)
-    distances = tf.abs(leads) / tf.maximum(lengths, 1e-12)
+    distances = tf.math.divide_no_nan(tf.abs(leads), lengths)
+    distances = tf.minimum(distances, distances.dtype.max)
     # A candidate with a gradient of zero is never the nearest, unless all are.
     distances = tf.where(lengths > 0, distances, distances.dtype.max)
     nearest = tf.argmin(distances, axis=1)

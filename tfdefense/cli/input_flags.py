@@ -43,8 +43,8 @@ def add_data_flags(flags: CommandFlags) -> None:
         "data",
         "split_seed",
         int,
-        "Seed by which test and validation images are drawn, where the dataset has no test images of its"
-        " own (default: 0).",
+        "Seed by which splits that the dataset does not define are drawn; it changes nothing for a TFDS"
+        " dataset with test images (default: 0).",
     )
     flags.add(
         "data",

@@ -79,7 +79,7 @@ def _run_command(arguments: list[str]) -> int:
             1,
         )
     except KeyboardInterrupt as interruption:
-        default = "interrupted. Repeat the command: what was finished is not done again."
+        default = "interrupted. Repeat the command to resume."
         return _fail(str(interruption) or default, _INTERRUPTED)
 
 

@@ -15,6 +15,7 @@ from tfdefense.data.core.tfds_images import TFDSImages
 from tfdefense.data.core.tfds_metadata import count_held_out
 from tfdefense.data.core.tfds_names import find_data_dir, unknown_dataset
 from tfdefense.errors import UserError, WorkFailedError, require, short_reason
+from tfdefense.utils.progress import print_once
 
 _SPLIT_SEED = 0
 _DOWNLOAD_HOST = ("storage.googleapis.com", 443)
@@ -33,7 +34,7 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
       options: `image_size` is needed if the images differ in size; `channels` converts them.
 
     Raises:
-      UserError: an unknown name, `options.split_seed` where nothing is drawn by it, a dataset that is not prepared and may not be downloaded or has no
+      UserError: an unknown name, a dataset that is not prepared and may not be downloaded or has no
         network for it, or one that is not for image classification.
     """
     builder = prepare_builder(name, options.data_dir, download=options.download)
@@ -44,11 +45,11 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
     images, note = decode_images(source), source.encoding_note()
     count = len(images.labels)
     test_name = next((split for split in ("test", "validation") if split in splits), None)
-    require(
-        test_name is None or options.split_seed == 0,
-        f"--split_seed={options.split_seed}: {name} has its own test images, and its validation images"
-        " are always the same. Leave the flag out.",
-    )
+    if test_name is not None and options.split_seed:
+        print_once(
+            f"--split_seed={options.split_seed}: changes nothing, because {name} has its own test images"
+            " and its validation images are always the same."
+        )
 
     def load_split(split: str) -> Split:
         source = TFDSImages(builder, name, split, options)
@@ -99,7 +100,7 @@ def prepare_builder(name: str, data_dir: str | None, *, download: bool = True) -
         builder = tfds.builder(name, data_dir=directory and str(directory))
     except (tfds.core.DatasetNotFoundError, ValueError):
         raise unknown_dataset(name) from None
-    except (AssertionError, TypeError) as error:  # Another version, or settings of no config.
+    except (AssertionError, TypeError) as error:  # Of unknown versions and settings.
         raise UserError(f"--dataset={name}: {short_reason(error)}") from error
     if builder.is_prepared():
         return builder
@@ -115,7 +116,7 @@ def prepare_builder(name: str, data_dir: str | None, *, download: bool = True) -
     try:
         builder.download_and_prepare()
     except AssertionError as error:  # Such as files that a user must download first.
-        raise UserError(f"--dataset={name}: {short_reason(error)}") from error
+        raise UserError(f"--dataset={name}: {' '.join(str(error).split())}") from error
     except Exception as error:
         if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
             raise

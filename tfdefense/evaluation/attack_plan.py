@@ -147,7 +147,8 @@ def require_distinct(attacks: Sequence[Attack]) -> None:
     labels = [format_attack(attack) for attack in attacks]
     for label in labels:
         require(
-            labels.count(label) == 1, f"attacks: {label} given more than once; one radius allowed."
+            labels.count(label) == 1,
+            f"attacks: {label} given more than once. Give it once, with one radius.",
         )
 
 

@@ -42,6 +42,7 @@ class PlannedAttack(NamedTuple):
       split: the images that it attacks.
       count_missing: returns how many of them are not stored yet; None if none is stored.
       is_slow: time the model however few its computations are.
+      of: the attack that the user gave, if this one only completes it; None for this one.
     """
 
     attack: Attack
@@ -49,6 +50,7 @@ class PlannedAttack(NamedTuple):
     split: Split
     count_missing: Callable[[], int] | None = None
     is_slow: bool = False
+    of: Attack | None = None
 
     @property
     def cost(self) -> AttackCost:
@@ -108,6 +110,8 @@ def require_time(
     """
     limit = min(_TOLD_SECONDS, 3600 * max_hours)
     timed: dict[int, _ModelSeconds] = {}
+    if any(each.is_slow for each in planned):  # To measure a slow model takes long.
+        planned = _without_stored(planned)
     seconds = estimate_seconds(planned, timed)
     if sum(seconds.values()) > limit:
         seconds = estimate_seconds(_without_stored(planned), timed)
@@ -147,13 +151,14 @@ def estimate_seconds(
         costs = [each.cost for each in group]
         computations = sum(cost.gradients + cost.predictions for cost in costs)
         seconds = _ModelSeconds(0.0, 0.0)
-        if computations > _FEW_COMPUTATIONS or any(each.is_slow for each in group):
+        is_slow = computations > 0 and any(each.is_slow for each in group)
+        if is_slow or computations > _FEW_COMPUTATIONS:
             if model_id not in timed:
                 largest = max((each.split for each in group), key=len)
                 timed[model_id] = _measure(group[0].model, largest)
             seconds = timed[model_id]
         for each, cost in zip(group, costs, strict=True):
-            label = format_attack(each.attack)
+            label = format_attack(each.of or each.attack)
             spent = cost.gradients * seconds.gradient + cost.predictions * seconds.prediction
             totals[label] = totals.get(label, 0.0) + spent / cluster.worker_count()
     return totals

@@ -31,7 +31,7 @@ from tfdefense.evaluation.checks.suspicion_probe import SuspicionProbe
 from tfdefense.evaluation.detection import measure_detection
 from tfdefense.evaluation.measurements import Measurements
 from tfdefense.evaluation.per_image_results import ResultKey
-from tfdefense.evaluation.pipelines import EvaluatedPipeline, evaluated_pipelines
+from tfdefense.evaluation.pipelines import EvaluatedPipeline, evaluated_pipelines, plan_pipelines
 from tfdefense.evaluation.randomized_white_box import RandomizedWhiteBox
 from tfdefense.evaluation.recovery import find_fooling_images, measure_recovery
 from tfdefense.evaluation.report.report import Report
@@ -100,11 +100,8 @@ class Evaluator:
 
     def _plan_on_pipelines(self, attack: Attack) -> list[PlannedAttack]:
         is_slow = self.defense.budget.white_box_images < EvaluationBudget().white_box_images
-        planned = self._plan(attack, self._pipeline, self._white_box_test)._replace(is_slow=is_slow)
-        # What evades the detector is not stored.
-        targeted = attack.targeted_variant(self.test.num_classes + 1) or attack
-        evading = planned._replace(attack=targeted, count_missing=None)
-        return [planned, *(len(self._defended) - 1) * [evading]]
+        planned = self._plan(attack, self._pipeline, self._white_box_test)
+        return plan_pipelines(planned._replace(is_slow=is_slow), self._defended)
 
     def _plan(
         self, attack: Attack, runner: ModelRunner[AttackedModel], split: Split

@@ -1,6 +1,7 @@
 """Pipelines that a report shows: the defence with its detector, if it has one, and without."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from tfdefense.attacks.core.expectation import restart_draws
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import DefendedClassifier
 from tfdefense.defenses.core.rejecting_classifier import RejectingClassifier
+from tfdefense.evaluation.attack_time import PlannedAttack
 from tfdefense.evaluation.attacked_images import AttackedImages
 from tfdefense.evaluation.per_image_results import REFUSED, PerImageResults
 from tfdefense.evaluation.runner import ModelRunner, RunnableModel
@@ -110,6 +112,15 @@ def evaluated_pipelines(
         DetectingPipeline(defense.name, runner, eot_draws),
         EvaluatedPipeline(name_without_detector(defense.name), runner),
     ]
+
+
+def plan_pipelines(
+    planned: PlannedAttack, pipelines: Sequence[EvaluatedPipeline]
+) -> list[PlannedAttack]:
+    """Return the attacks on all pipelines of a defence, of which that on the detector is not stored."""
+    targeted = planned.attack.targeted_variant(planned.split.num_classes + 1) or planned.attack
+    evading = planned._replace(attack=targeted, of=planned.attack, count_missing=None)
+    return [planned, *(len(pipelines) - 1) * [evading]]
 
 
 def name_without_detector(defense: str) -> str:

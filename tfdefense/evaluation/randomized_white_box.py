@@ -24,7 +24,7 @@ from tfdefense.evaluation.attack_plan import attack_epsilon
 from tfdefense.evaluation.attack_time import PlannedAttack
 from tfdefense.evaluation.measurements import Measurements
 from tfdefense.evaluation.per_image_results import REFUSED, PerImageResults, ResultKey
-from tfdefense.evaluation.pipelines import EvaluatedPipeline, evaluated_pipelines
+from tfdefense.evaluation.pipelines import EvaluatedPipeline, evaluated_pipelines, plan_pipelines
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.evaluation.stored_attacks import attack_split, count_missing
 from tfdefense.evaluation.threat_models import WHITE_BOX_EOT, WHITE_BOX_RESUBMITTED, ThreatModels
@@ -66,12 +66,9 @@ class RandomizedWhiteBox:
         missing = functools.partial(
             count_missing, self._attacked, attack, self._test, self._runs_dir
         )
-        model, test = self._attacked.model, self._test
-        planned = PlannedAttack(attack, model, test, missing, self._is_slow)
-        # What evades the detector is not stored.
-        targeted = attack.targeted_variant(test.num_classes + 1) or attack
-        evading = planned._replace(attack=targeted, count_missing=None)
-        return [planned, *(len(self._pipelines) - 1) * [evading]]
+        model = self._attacked.model
+        planned = PlannedAttack(attack, model, self._test, missing, self._is_slow)
+        return plan_pipelines(planned, self._pipelines)
 
     def evaluate_attack(self, attack: Attack, measurements: Measurements) -> None:
         """Attack purifier and classifier together, and add two rows per pipeline.

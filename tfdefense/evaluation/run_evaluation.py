@@ -102,8 +102,10 @@ def is_about(report: Report, defense: Defense, dataset: Dataset) -> bool:
       defense: the defence of the run.
       dataset: the data of the run, whose files may have changed since.
     """
-    count = report.existing_row(report.defense, "none", "none").n
+    clean = report.row(report.defense, "none", "none")
+    if clean is None:
+        return False
     stored = dict(report.fingerprints)
     is_classifier = is_fingerprint_of(stored.pop("classifier", None), defense.classifier)
-    current = report_fingerprints(defense, dataset.test.take(count))
+    current = report_fingerprints(defense, dataset.test.take(clean.n))
     return is_classifier and all(current.get(name) == hash for name, hash in stored.items())

@@ -14,6 +14,7 @@ from tfdefense.attacks.core.adversarial_dataset_maker import (
     make_adversarial_dataset,
 )
 from tfdefense.attacks.core.each_surrogate import surrogate_names
+from tfdefense.attacks.core.expectation import num_draws
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import DefendedClassifier
@@ -100,5 +101,5 @@ def _fitting_shard_size(model: AttackedModel, attack: Attack, split: Split) -> i
     The cost of attacks of other libraries is not known: it counts as nothing.
     """
     cost = PlannedAttack(attack, model, split.take(1)).cost
-    passes = 3 * cost.gradients + cost.predictions
+    passes = num_draws(model) * (3 * cost.gradients + cost.predictions)
     return max(_FEWEST_IMAGES, _PASSES_PER_SHARD // max(1, passes))

@@ -80,9 +80,13 @@ def _train(
     has_report = not context.overwrite and load_finished_report(run, config.evaluation) is not None
     defense = _train_planned(plan, context, None if has_report else evaluation)
     report = load_finished_report(run, config.evaluation)
-    if report is not None and not is_about(report, defense, plan.dataset):
-        print_line(f"{run.path}: the test images or the classifier changed since its report.")
+    if report is not None and multi_worker.any_worker(not is_about(report, defense, plan.dataset)):
+        print_line(
+            f"{run.path}: the test images or the classifier changed since its report, so the defence is"
+            " evaluated again."
+        )
         report = None
+        _require_time(defense, plan, context, evaluation)
     if report is None:
         report = evaluate_run(run, defense, plan.dataset, evaluation, context.runs_dir)
     output, data = run.path / "export", plan.dataset
@@ -135,9 +139,8 @@ def _train_planned(
     defense = plan.config.defense.build(plan.run.load_classifier())
     if plan.config.evaluation is not None:
         plan.config.evaluation.require_usable_on(defense)
-    if evaluation is not None and context.max_hours is not None:
-        runs_dir, hours = context.runs_dir, context.max_hours
-        require_evaluation_time(defense, plan.dataset, evaluation, runs_dir, max_hours=hours)
+    if evaluation is not None:
+        _require_time(defense, plan, context, evaluation)
     if isinstance(defense, LearnedDefense) and plan.loop is not None:
         if initial is not None:
             defense.copy_weights_from(initial)
@@ -157,3 +160,12 @@ def _load_initial_defense(plan: TrainingPlan) -> Defense | None:
     assert isinstance(defense, LearnedDefense)
     defense.copy_weights_from(initial)
     return initial
+
+
+def _require_time(
+    defense: Defense, plan: TrainingPlan, context: ExperimentContext, evaluation: EvaluationConfig
+) -> None:
+    """Raise `UserError` if an evaluation may take longer than `context.max_hours`."""
+    if context.max_hours is not None:
+        runs_dir, hours = context.runs_dir, context.max_hours
+        require_evaluation_time(defense, plan.dataset, evaluation, runs_dir, max_hours=hours)

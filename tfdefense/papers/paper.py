@@ -142,12 +142,12 @@ class Paper:
         conditions = [f"--dataset={dataset}"] if dataset else []
         if classifiers:
             conditions.append(f"--classifiers={','.join(classifiers)}")
-        require(found, f"--paper={self.name}: has no figures for {' and '.join(conditions)}.")
         for table in tables or ():
             require(
                 any(figure.table == table for figure in found),
                 f"--tables={table}: has no figures for {' and '.join(conditions)}.",
             )
+        require(found, f"--paper={self.name}: has no figures for {' and '.join(conditions)}.")
         return tuple(found)
 
     def _require_known(

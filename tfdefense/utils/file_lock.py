@@ -50,7 +50,7 @@ def lock_directory(directory: Path, flag: str) -> bool:
         os.close(handle)
         raise irregular
     file = status.st_dev, status.st_ino
-    content = os.pread(handle, _LONGEST_ID, 0).strip()
+    content = os.pread(handle, _LONGEST_ID, 0).strip(b"\0 \n")  # Zeros after a power failure.
     if content and not content.isdigit():
         os.close(handle)
         raise UserError(

@@ -232,7 +232,9 @@ def test_abandoned_partial_entries_are_deleted_and_foreign_files_stay(place, mon
     (place / "notes.txt").write_text("mine")
     (place / ("e" * 32)).mkdir()
     (place / ("e" * 32) / "header.json").write_text("[]")
-    monkeypatch.setenv("TFDEFENSE_CACHE_GIB", f"{4_000 / 2**30:.12f}")
+    for path in (place / ("e" * 32) / "header.json", place / ("e" * 32)):
+        os.utime(path, (1, 1))
+    monkeypatch.setenv("TFDEFENSE_CACHE_GIB", f"{2_500 / 2**30:.12f}")
     check(Noise(2))
     names = {path.name for path in place.iterdir()}
     assert names == {Noise(2).key, f"{'c' * 32}.7.partial", "notes.txt", "e" * 32}

@@ -159,10 +159,6 @@ GRPC_ANSWERS = {
     "refused 1": (GrpcAnswer(rpc.outputs(refused=[0, 1])), "refused is int32 .*; bool of shape"),
     "three classes": (GrpcAnswer(rpc.outputs(logits=np.zeros((2, 3), "f"))), "logits is .*2, 3"),
     "negative norm": (GrpcAnswer(rpc.outputs(perturbation_norm=[1.0, -1.0])), "-1 to 1; 0 or more"),
-    "flat images": (
-        GrpcAnswer(rpc.metadata((2, 2, 1), images=(-1, 4))),
-        "not a model of bin/export",
-    ),
     "32 MiB": (GrpcAnswer(b"\0" * 2**25), "RESOURCE_EXHAUSTED: .*larger than max"),
     "gzip bomb": (
         GrpcAnswer(b"\0" * 2**25, compression=grpc.Compression.Gzip),

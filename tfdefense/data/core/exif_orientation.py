@@ -15,10 +15,9 @@ _LITTLE_ENDIAN, _BIG_ENDIAN = ord("I"), ord("M")
 _EXIF_HEADER = list(b"Exif\0\0")
 _APP1, _START_OF_SCAN, _END_OF_IMAGE = 0xE1, 0xDA, 0xD9
 _PNG_HEADER_BYTES = 8
-_PARTS, _PART_BYTES = (
-    1_000,
-    1_024,
-)  # Segments or chunks to read: this number, and one per so many bytes.
+# Of segments or chunks, this number is read, and one more per so many bytes: more than writers make.
+_PARTS = 1_000
+_PART_BYTES = 1_024
 
 
 def exif_orientation(encoded: tf.Tensor, is_png: tf.Tensor) -> tf.Tensor:
@@ -104,8 +103,7 @@ def _search(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Repeat `step` on (position, start, stop) until the data is found or the file ends.
 
-    A file of nothing but empty parts would take minutes, so their number is limited, to more than any
-    writer makes.
+    The number of parts is limited, so that a file of empty parts ends soon.
     """
     none = _int64(0)
     _, start, stop = tf.while_loop(

@@ -7,7 +7,7 @@ from pathlib import Path
 from tfdefense.data.core.file_listing import list_files, list_folders, shorten_list
 from tfdefense.data.core.image_reader import SUFFIXES
 from tfdefense.data.core.split_names import name_splits, split_of_name, strip_common_prefix
-from tfdefense.errors import require
+from tfdefense.errors import UserError, require
 
 
 def find_split_folders(root: Path, name: str) -> dict[str, Path]:
@@ -41,12 +41,7 @@ def find_split_folders(root: Path, name: str) -> dict[str, Path]:
         found[split] = path
     if "train" not in found:
         _refuse_flat_splits(splits, name)
-        require(
-            len(found) < 2,
-            f"--dataset={name}: {shorten_list(sorted(path.name for path in found.values()))} look like"
-            " splits and not like classes, and there is no folder train. Rename one of them to train, or"
-            " the folders if they are classes.",
-        )
+        _refuse_splits_without_training(folders, name)
         _refuse_splits_as_classes(folders, name)
         _refuse_copies(root, name)
         return {"all": root}
@@ -91,22 +86,32 @@ def _refuse_flat_splits(splits: dict[str, str], name: str) -> None:
     )
 
 
+def _refuse_splits_without_training(folders: Sequence[Path], name: str) -> None:
+    """Raise `UserError` if folders of several splits hold folders, and none is of training images."""
+    splits = name_splits([path.name for path in folders if _names_inside(path)])
+    require(
+        len(set(splits.values())) < 2,
+        f"--dataset={name}: {shorten_list(sorted(splits))} look like splits and not like classes, and"
+        " there is no folder train. Rename one of them to train, or all if they are classes.",
+    )
+
+
 def _refuse_splits_as_classes(folders: Sequence[Path], name: str) -> None:
     """Raise `UserError` if several folders hold folders of the same names, and no images themselves.
 
-    These are two names that both have, or all names of one of them.
+    They share two names, or all names of one of them.
     """
     inside = {path.name: _names_inside(path) for path in folders}
     for names, others in itertools.combinations(filter(None, inside.values()), 2):
         shared = names & others
-        alike = [each for each, held in inside.items() if shared <= held]
-        require(
-            len(shared) < min(2, len(names), len(others)),
-            f"--dataset={name}: {shorten_list(alike)} hold the same folders"
-            f" ({shorten_list(sorted(shared))}) and no images, so they look like splits and not like"
-            " classes. Rename them to train, validation and test, or give one of them:"
-            f" --dataset={name}/{alike[0]}. If they are classes, rename the folders in them.",
-        )
+        if len(shared) >= min(2, len(names), len(others)):
+            alike = [each for each, held in inside.items() if shared <= held]
+            raise UserError(
+                f"--dataset={name}: {shorten_list(alike)} hold the same folders"
+                f" ({shorten_list(sorted(shared))}) and no images, so they look like splits and not like"
+                " classes. Rename them to train, validation and test, or give one of them:"
+                f" --dataset={name}/{alike[0]}. If they are classes, rename the folders in them."
+            )
 
 
 def _refuse_copies(folder: Path, name: str) -> None:

@@ -174,9 +174,14 @@ def _mark(check: CheckResult) -> str:
 
 def origin_section(report: Report) -> Section:
     """Return the attacks with all hyperparameters, and the versions."""
-    stops = "An image is finished at the first success, whatever stop_at_success says."
+    stops = (
+        "On the pipeline with the defence, attacks that have stop_at_success finish an image at its first"
+        " success, whatever its value."
+    )
     if report.is_randomized:
-        stops += " Averages over draws (EOT) go on, and auto_attack is version rand there."
+        stops += " In expectation over draws (EOT) they go on"
+        is_given = any("AutoAttack" in attack for attack in report.attacks)
+        stops += ", and AutoAttack is its version rand." if is_given else "."
     versions = ", ".join(f"{name} {version}" for name, version in package_versions().items())
     return Section(
         "How this report was made",

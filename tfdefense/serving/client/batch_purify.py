@@ -1,15 +1,12 @@
 """Purification of the images of a folder with an exported model."""
 
 import contextlib
-import io
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from tfdefense.data.core.file_listing import describe_left_out, list_files
 from tfdefense.data.core.image_reader import SUFFIXES, read_upright
 from tfdefense.errors import UserError, WorkFailedError, require
 from tfdefense.serving.client.answered_batches import (
@@ -24,6 +21,7 @@ from tfdefense.serving.client.npz_purify import (
     read_archive,
     split_outputs,
 )
+from tfdefense.serving.client.picture_files import ARCHIVE_SUFFIX, list_inputs, save_picture
 from tfdefense.serving.client.predictions_file import (
     FILE,
     PredictionsFile,
@@ -40,12 +38,7 @@ from tfdefense.utils.atomic_write import atomic_write
 from tfdefense.utils.file_lock import lock_directory, release_directory
 from tfdefense.utils.npz_archive import write_npz
 from tfdefense.utils.progress import ProgressBar, print_line
-from tfdefense.utils.untrusted_file import require_regular_file
 from tfdefense.utils.visible_text import visible_line
-
-_ARCHIVE_SUFFIX = ".npz"
-_JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
-_JPEG_QUALITY = 95
 
 
 class BatchPurifier:
@@ -82,7 +75,7 @@ class BatchPurifier:
         self.settings = settings or PurifySettings()
         self.settings.require_suspicion(model)
         self.root = source if source.is_dir() else source.parent
-        self.files = _image_files(source)
+        self.files = list_inputs(source)
         self.skipped = 0
         overwrite = self.settings.overwrite
         sources = {self._name(path): path for path in self.files}
@@ -98,6 +91,9 @@ class BatchPurifier:
             stored = read_stored(target, overwrite=overwrite)
             self.settings.require_resumable(target / FILE, stored, model.version)
             self.predictions = PredictionsFile(target, model, sources, stored, self.settings)
+        except UserError:
+            release_directory(target, remove=True)
+            raise
         except OSError as error:
             raise UserError(f"--output={target}: cannot be written ({error.strerror}).") from error
 
@@ -125,7 +121,7 @@ class BatchPurifier:
                 self._purify_images(batch)
                 progress.advance(len(batch))
             for path in waiting:
-                if path.suffix.lower() == _ARCHIVE_SUFFIX:
+                if path.suffix.lower() == ARCHIVE_SUFFIX:
                     self._purify_archive(path)
                     progress.advance(1)
         remove_answers(self.target)
@@ -155,7 +151,7 @@ class BatchPurifier:
                 self._skip(path, str(error))
         for path, outputs in self._predict_encoded(list(hashes), encoded):
             with self._write(path) as partial:
-                _save_image(outputs["purified"], partial)
+                save_picture(outputs["purified"], partial)
                 self._add_predictions(path, [("", outputs)], hashes[path])
 
     def _purify_archive(self, path: Path) -> None:
@@ -227,28 +223,3 @@ class BatchPurifier:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
-
-
-def _save_image(image: np.ndarray, path: Path) -> None:
-    """Write a float image [H, W, C] in [0, 1] in the format of the suffix, lossless if it can be."""
-    pixels = np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    suffix = path.suffix.lower()
-    options = {"quality": _JPEG_QUALITY} if suffix in _JPEG_SUFFIXES else {}
-    encoded = io.BytesIO()  # Pillow's errors for a full disk do not say that it is full.
-    kind = Image.registered_extensions()[suffix]
-    picture.save(encoded, kind, **({"lossless": True} if suffix == ".webp" else options))
-    path.write_bytes(encoded.getbuffer())
-
-
-def _image_files(source: Path) -> list[Path]:
-    suffixes = (*SUFFIXES, _ARCHIVE_SUFFIX)
-    if not source.is_dir():
-        require_regular_file(source, f"--input={source}")
-    files, left_out = list_files(source, suffixes) if source.is_dir() else ([source], [])
-    files = [path for path in files if path.suffix.lower() in suffixes]
-    others = f"; {describe_left_out(left_out, source)}" if left_out else "."
-    require(bool(files), f"--input={source}: no {', '.join(suffixes)} files in it{others}")
-    if left_out:
-        print_line(f"--input={source}: {describe_left_out(left_out, source)}")
-    return files

@@ -57,7 +57,7 @@ class GrpcClient:
         print_grpc_proxy(address)
         self._channels: dict[int, Any] = {}
         self._rules, self._version_number = self._read_metadata()
-        self.version = f"{name}/{self._version_number}"
+        self.version = f"{name}/{self._version_number or 0}"
         self.image_shape = self._rules.image_shape
         self.has_suspicion = self._rules.has_suspicion
 
@@ -69,7 +69,8 @@ class GrpcClient:
         request = predict_pb2.PredictRequest()
         request.model_spec.name = self.name
         # The server may load another version meanwhile.
-        request.model_spec.version.value = self._version_number
+        if self._version_number is not None:
+            request.model_spec.version.value = self._version_number
         request.model_spec.signature_name = signature
         input_name = "image_bytes" if values.dtype == object else "images"
         try:
@@ -105,7 +106,7 @@ class GrpcClient:
             raise self._not_a_server(error) from error
         return outputs
 
-    def _read_metadata(self) -> tuple[OutputRules, int]:
+    def _read_metadata(self) -> tuple[OutputRules, int | None]:
         """Ask the server for the model's image shape, number of classes and version."""
         from tensorflow_serving.apis import get_model_metadata_pb2
 
@@ -118,7 +119,8 @@ class GrpcClient:
         default = signatures.signature_def["serving_default"]
         inputs, outputs = _shapes(default.inputs), _shapes(default.outputs)
         rules = rules_from_signature(inputs, outputs, self.location)
-        return rules, response.model_spec.version.value
+        spec = response.model_spec
+        return rules, spec.version.value if spec.HasField("version") else None
 
     def _parse(self, kind: Any, content: bytes) -> Any:
         """Return a message of a class of protocol buffers."""
