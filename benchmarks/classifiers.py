@@ -9,6 +9,7 @@ on the machine that trained.
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 # Accuracies in percent, from "APE-GAN++" (table I) and from "The Defense of Adversarial Example with
@@ -37,6 +38,12 @@ PRINTED = {
 }
 
 
+def require_one(found, key, run):
+    """End the program if an earlier run has the dataset and classifier of `run`."""
+    if key in found:
+        sys.exit(f"{run}: another run has {' and '.join(key)}, too. Move one of them.")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=Path, default=Path("runs"))
@@ -45,7 +52,9 @@ def main():
         config = json.loads((path.parent / "config.json").read_text())
         if config["kind"] == "classifier":
             summary = json.loads(path.read_text())
-            found[summary["dataset"], summary["classifier"]] = (summary, config["settings"])
+            key = (summary["dataset"], summary["classifier"])
+            require_one(found, key, path.parent)
+            found[key] = (summary, config["settings"])
     print("| dataset | classifier | parameters | test accuracy | printed | passes | minutes |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for (dataset, name), (summary, settings) in sorted(found.items()):

@@ -21,6 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 from tfdefense import data
+from tfdefense.attacks import default_epsilon
 from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.experiments.context import ExperimentContext
@@ -54,7 +55,8 @@ def train_one(arguments, precision, seed, run):
     defense = load_defense(run)
     pipeline = ModelRunner(defense.defend(), defense.batch_size)
     few = test.take(arguments.images)
-    attacked = ModelRunner(defense.classifier).attack(parse_attack(arguments.attack), few)
+    attack = parse_attack(arguments.attack, default_epsilon(few.image_shape))
+    attacked = ModelRunner(defense.classifier).attack(attack, few)
     return {
         "clean": pipeline.predict(test) == test.labels,
         arguments.attack: pipeline.predict(attacked) == few.labels,

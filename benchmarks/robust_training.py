@@ -6,7 +6,7 @@
 All train a small U-Net in front of MNIST-CNN on the same batches of 128 with the same inner attack
 (PGD with 5 steps, or one step from a random start), in one process, in turn. `purifier` is
 `robust_purifier`, whose classifier is not trained. `whole` is `adversarial_training` of both. `art`
-is ART's AdversarialTrainer with the weights and the attack of `whole`. The first step, which
+is what ART's AdversarialTrainer does, with a network of the sizes and the attack of `whole`. The first step, which
 compiles, is not counted. Ratios are of medians. The last line is one JSON object.
 """
 
@@ -24,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
+from attack_peers import compile_logits
 
 from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.defenses import AdversarialTraining, RobustPurifier
@@ -55,14 +56,14 @@ def make_art_step(network, attack, images, labels):
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     @tf.function
-    def train_step(model, images, labels):
+    def train_step(_, images, labels):
         with tf.GradientTape() as tape:
-            loss = loss_of(labels, model(images, training=True))
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+            loss = loss_of(labels, network(images, training=True))
+        gradients = tape.gradient(loss, network.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
 
     classifier = TensorFlowV2Classifier(
-        model=network,
+        model=compile_logits(network),
         nb_classes=10,
         input_shape=SHAPE,
         loss_object=keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -4,7 +4,7 @@
 
 Each configuration trains APE-GAN++ (or another defence) on 28x28x1 images, 128 images per step in
 total, on the same number of cores: the two replicas share the cores of one process, and each of the
-two workers has half of them. On real hardware each replica has its own device. Here the ratios show
+two workers has half of them to itself. On real hardware each replica has its own device. Here the ratios show
 the cost of synchronisation, not the gain from more devices. The configurations run in turn, and the
 fastest round of each counts. The last line is one JSON object.
 """
@@ -29,6 +29,8 @@ class Configuration:
 
     def __init__(self, kind, defense, cores):
         count = 2 if kind == "two workers" else 1
+        own = sorted(os.sched_getaffinity(0))
+        size = max(1, cores // count)
         addresses = [f"localhost:{port}" for port in free_ports(count)]
         self.processes = [
             subprocess.Popen(
@@ -36,7 +38,7 @@ class Configuration:
                 env={
                     **os.environ,
                     "TF_CPP_MIN_LOG_LEVEL": "3",
-                    "TF_NUM_INTRAOP_THREADS": str(max(1, cores // count)),
+                    "TF_NUM_INTRAOP_THREADS": str(size),
                     "TF_CONFIG": json.dumps(
                         {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}}
                     ),
@@ -45,6 +47,7 @@ class Configuration:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
+                preexec_fn=lambda i=i: os.sched_setaffinity(0, own[i * size : (i + 1) * size]),
             )
             for i in range(count)
         ]
@@ -109,7 +112,7 @@ def main():
     if arguments.side:
         serve_training(arguments.side, arguments.defense)
         return
-    cores = os.cpu_count()
+    cores = len(os.sched_getaffinity(0))
     kinds = ("one replica", "two replicas", "two workers")
     configurations = {kind: Configuration(kind, arguments.defense, cores) for kind in kinds}
     for configuration in configurations.values():

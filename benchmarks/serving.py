@@ -1,9 +1,10 @@
-"""Latency of an exported model, compared with Keras' `predict` and with OpenVINO.
+"""Latency of an exported model, compared with the Keras model and with OpenVINO.
 
     .venv/bin/python benchmarks/serving.py [--older=DIR]
 
 APE-GAN++ in front of MNIST-CNN, 28x28x1, float32 except for the variants, batches of 1, 8 and 128,
-on the CPU, in this process and without a server. The SavedModel is loaded in a session, as in TF
+on the CPU, in this process and without a server. The Keras model is compiled once, and the peer; its
+`predict` has a fixed cost for each call. The SavedModel is loaded in a session, as in TF
 Serving, and includes its checks of the inputs. The candidates run in turn, call by call. Weights do
 not change the time, so they are untrained. With `--older`, an export of the same networks by an older
 version runs in turn with the others. The last line is one JSON object.
@@ -23,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import openvino
+import tensorflow as tf
 
 from tests.serving.session_model import SessionModel
 from tfdefense.classifiers.mnist_cnn import build_mnist_cnn
@@ -31,7 +33,7 @@ from tfdefense.defenses import APEGANPlusPlus
 from tfdefense.serving import ModelFacts, Variant, export, open_model
 
 SHAPE = (28, 28, 1)
-CALLS = {1: 300, 8: 150, 128: 30}
+CALLS = {1: 300, 8: 150, 128: 60}
 VARIANTS = {
     "float16 weights": Variant(precision="float16"),
     "bfloat16": Variant(precision="bfloat16"),
@@ -47,6 +49,7 @@ def make_candidates(directory, older):
     defense = APEGANPlusPlus(classifier)
     images = keras.Input(SHAPE)
     together = keras.Model(images, classifier(defense.generator(images)))
+    compiled = tf.function(lambda batch: together(batch, training=False), autograph=False)
     path = export(defense, directory / "plain")
     session = SessionModel(path)
     validation = np.random.default_rng(1).random((500, *SHAPE), np.float32)
@@ -61,7 +64,8 @@ def make_candidates(directory, older):
 
     found = {
         "ours": ask("serving_default"),
-        "keras": lambda batch: together.predict(batch, batch_size=len(batch), verbose=0),
+        "keras": lambda batch: compiled(batch).numpy(),
+        "keras predict": lambda batch: together.predict(batch, batch_size=len(batch), verbose=0),
         "openvino": lambda batch: vino({"images": batch}),
         "purify": ask("purify"),
         "classify": ask("classify"),
@@ -122,7 +126,7 @@ def main():
                 name: {
                     "images_per_second": round(size / float(np.median(each)), 1),
                     "p50_ms": round(1e3 * float(np.percentile(each, 50)), 2),
-                    "p99_ms": round(1e3 * float(np.percentile(each, 99)), 2),
+                    "p90_ms": round(1e3 * float(np.percentile(each, 90)), 2),
                     "times_ours": round(float(np.median(seconds["ours"]) / np.median(each)), 3),
                 }
                 for name, each in seconds.items()
@@ -139,7 +143,7 @@ def main():
                 "ours": large["ours"]["images_per_second"],
                 "peer": large["keras"]["images_per_second"],
                 "ratio": round(1 / large["keras"]["times_ours"], 3),
-                "peer_name": "Keras' predict, batch 128",
+                "peer_name": "the compiled Keras model, batch 128",
                 "unit": "images/s",
                 "each": results,
             }

@@ -29,7 +29,9 @@ from tfdefense.networks.surrogates import use_surrogates
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="robust_purifier/mnist/mnist_cnn", help=zoo.names())
+    parser.add_argument(
+        "--model", default="robust_purifier/mnist/mnist_cnn", help=", ".join(zoo.names())
+    )
     parser.add_argument("--attack", default="apgd_ce:epsilon=0.3")
     parser.add_argument("--surrogates", help="comma-separated; default: all, the default first")
     parser.add_argument("--images", type=int, default=500)
@@ -43,6 +45,8 @@ def main():
     rows = np.arange(arguments.skip, arguments.skip + arguments.images)
     test = dataset.test.select(rows)
     names = find_surrogates(pipeline, test.image_shape)
+    if not names:
+        parser.error(f"--model={arguments.model}: has one gradient, and no surrogates.")
     attack, together = parse_attack(arguments.attack), runner.predict(test) == test.labels
     print(f"{'clean':14} accuracy {np.mean(together):.1%} n={len(test)}", flush=True)
     found = {}
@@ -63,7 +67,7 @@ def main():
             flush=True,
         )
     last = list(found.values())[-1]
-    default = found.get(names[0], {}).get("alone") if names else None
+    default = found.get(names[0], {}).get("alone")
     print(
         json.dumps(
             {

@@ -47,7 +47,14 @@ def main():
     runner = ModelRunner(defense.defend(), defense.batch_size)
     pipeline = evaluated_pipelines(runner)[0]
     epsilon = default_epsilon(test.image_shape)
-    attack = PGD(epsilon=epsilon, steps=arguments.steps, stop_at_success=True)
+    # Any number of steps covers as much of the ball as those of the adaptive attack.
+    relative = 4 / 3 / arguments.steps
+    attack = PGD(
+        epsilon=epsilon,
+        steps=arguments.steps,
+        relative_step_size=relative,
+        stop_at_success=True,
+    )
     attacked = {
         ResultKey(defense.name, "none", "none"): test,
         ResultKey(defense.name, "pgd", "grey_box"): ModelRunner(classifier).attack(attack, test),

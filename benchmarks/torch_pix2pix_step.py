@@ -1,4 +1,4 @@
-"""The PyTorch peer of `train_step.py --defense=cgan`: an optimised training step of pix2pix."""
+"""The PyTorch peer of `train_step.py --training=cgan`: an optimised training step of pix2pix."""
 
 import torch
 import torch.nn.functional as F
@@ -29,14 +29,24 @@ class UNet(nn.Module):
         hidden = F.pad(2 * images - 1, (0, 4, 0, 4), value=-1.0)
         last, encoded = len(self.down) - 1, []
         for depth, convolution in enumerate(self.down):
-            hidden = convolution(F.leaky_relu(hidden, 0.2) if depth else hidden)
+            hidden = F.leaky_relu(hidden, 0.2) if depth else hidden
+            if depth == last:  # Of 2x2 pixels; the rest of the kernel meets the padding.
+                hidden = F.conv2d(hidden, convolution.weight[:, :, 1:3, 1:3], convolution.bias)
+            else:
+                hidden = convolution(hidden)
             if 0 < depth < last:
                 hidden = self.down_norms[depth - 1](hidden)
             encoded.append(hidden)
         for depth, convolution in enumerate(self.up):
             if depth:
                 hidden = torch.cat([hidden, encoded[last - depth]], 1)
-            hidden = convolution(F.relu(hidden))
+            hidden = F.relu(hidden)
+            if depth:
+                hidden = convolution(hidden)
+            else:
+                hidden = F.conv_transpose2d(
+                    hidden, convolution.weight[:, :, 1:3, 1:3], convolution.bias
+                )
             if depth < last:
                 hidden = self.up_norms[depth](hidden)
             if depth < 3:

@@ -91,16 +91,19 @@ class ResidualUNet(nn.Module):
     def purify_and_encode(self, images):
         """Return purified images and the means over all places of the deepest features."""
         height, width = images.shape[2:]
-        hidden = self.blocks[0](self.first(pad_to_multiple(images, 2 ** len(self.down))))
+        padded = pad_to_multiple(images, 2 ** len(self.down))
+        activated = F.silu(self.blocks[0](self.first(padded)))
         skips = []
         for down, blocks in zip(self.down, self.blocks[1:], strict=True):
-            skips.append(hidden)
-            hidden = blocks(down(F.silu(hidden)))
-        deepest = F.silu(hidden).float().mean((2, 3))
+            skips.append(activated)
+            activated = F.silu(blocks(down(activated)))
+        deepest = activated.float().mean((2, 3))
         for up, join in zip(self.up, self.join, strict=True):
-            hidden = torch.cat([up(F.silu(hidden)), skips.pop()], 1)
-            hidden = join(F.silu(hidden))
-        purified = torch.sigmoid(self.last(F.silu(hidden)).float())
+            # Without a concatenation, which copies.
+            own, skipped = join.weight.chunk(2, 1)
+            hidden = F.conv2d(F.silu(up(activated)), own, join.bias)
+            activated = F.silu(hidden + F.conv2d(skips.pop(), skipped))
+        purified = torch.sigmoid(self.last(activated).float())
         return purified[:, :, :height, :width], deepest
 
 

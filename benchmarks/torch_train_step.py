@@ -6,6 +6,7 @@ from torch import nn
 from torch_training import serve
 
 BATCH = 128
+SLOPE = 0.01
 
 
 def generator():
@@ -17,11 +18,35 @@ def generator():
     )
 
 
+class LeakyGradient(torch.autograd.Function):
+    """Leaky ReLU whose gradient does not depend on its input, as it is piecewise constant.
+
+    PyTorch's own has a second derivative of zeros, which would go back through the critic.
+    """
+
+    @staticmethod
+    def forward(ctx, features):
+        ctx.save_for_backward(features)
+        return F.leaky_relu(features, SLOPE)
+
+    @staticmethod
+    def backward(ctx, upstream):
+        (features,) = ctx.saved_tensors
+        return torch.ops.aten.leaky_relu_backward(
+            upstream, features.detach(), SLOPE, self_is_result=False
+        )
+
+
+class LeakyReLU(nn.Module):
+    def forward(self, features):
+        return LeakyGradient.apply(features)
+
+
 def critic():
     return nn.Sequential(
-        *(nn.Conv2d(1, 64, 3, 2, 1), nn.LeakyReLU(0.01)),
-        *(nn.Conv2d(64, 128, 3, 2, 1), nn.LeakyReLU(0.01)),
-        *(nn.Conv2d(128, 256, 3, 2, 1), nn.LeakyReLU(0.01)),
+        *(nn.Conv2d(1, 64, 3, 2, 1), LeakyReLU()),
+        *(nn.Conv2d(64, 128, 3, 2, 1), LeakyReLU()),
+        *(nn.Conv2d(128, 256, 3, 2, 1), LeakyReLU()),
         *(nn.Flatten(), nn.Linear(4 * 4 * 256, 1)),
     )
 

@@ -60,7 +60,7 @@ def serve(make_training):
                     trainings[word] = make_training(Setting(word))
                     trainings[word].step()
             except Exception as error:
-                print("error", str(error).splitlines()[0], flush=True)
+                print("error", (str(error) or type(error).__name__).splitlines()[0], flush=True)
                 continue
             training = trainings[word]
             print(*[count_parameters(network) for network in training.networks], flush=True)

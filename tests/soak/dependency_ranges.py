@@ -56,7 +56,7 @@ def requirements_of(end: str) -> str:
         return text
     for package in PINNED:
         text, count = re.subn(
-            rf"^{package}>=(\d+\.\d+)[\d.]*,<.*$", rf"{package}==\1.*", text, flags=re.MULTILINE
+            rf"^{package}>=([\d.]+),<.*$", rf"{package}==\1", text, flags=re.MULTILINE
         )
         assert count == 1, f"requirements.txt: no lower end of {package}"
     return text

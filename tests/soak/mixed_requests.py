@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
+from tests.soak.output_agreement import agrees
 from tfdefense.serving.client.model_client import RequestRejected
 from tfdefense.utils.progress import ProgressBar
 
@@ -118,7 +119,7 @@ def check_answer(kind, values, answers, local):
     expected = local.predict(kind.signature, values)
     if answers.keys() != expected.keys():
         return f"returned {sorted(answers)}"
-    wrong = [n for n in expected if not np.allclose(answers[n], expected[n], atol=1e-4)]
+    wrong = [n for n in expected if not agrees(n, answers[n], expected[n])]
     return f"wrong {wrong}" if wrong else None
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tests.soak.output_agreement import agrees
 from tfdefense.serving.exporter.operations import signature_operations
 
 PACKAGES = ("openvino", "tf2onnx", "onnxruntime")
@@ -114,11 +115,7 @@ def different_outputs(run: Run, path: Path, signature: str, images: np.ndarray) 
         if found.keys() != expected.keys():
             return [f"outputs {', '.join(sorted(found))}"]
         for key, value in expected.items():
-            exact = value.dtype != np.float32
-            same = found[key].shape == value.shape and np.allclose(
-                found[key], value, rtol=0, atol=0 if exact else 1e-4
-            )
-            if not same:
+            if not agrees(key, found[key], value):
                 wrong.append(f"{key} of {count}")
     return wrong
 

@@ -132,6 +132,9 @@ def main():
             result["c_program"], failed = run_c_program(path, given.requests, Path(scratch))
     print(json.dumps(result))
     grown = result["server_mib"][-1] - result["server_mib"][0]
+    if given.batching and not result["joined"]:
+        print("no requests were joined, so batching was not tried", file=sys.stderr)
+        failed = True
     sys.exit(failed or result["wrong"] > 0 or grown > _MAX_GROWTH_MIB)
 
 

@@ -1,6 +1,7 @@
 """Clients of an exported model that run it in this process."""
 
 import abc
+import os
 import warnings
 from pathlib import Path
 
@@ -199,7 +200,8 @@ def _run_saved_model(path: Path) -> None:
 def _open_interpreter(path: Path) -> tf.lite.Interpreter:
     with warnings.catch_warnings():  # TensorFlow announces that tf.lite will move.
         warnings.simplefilter("ignore")
-        return tf.lite.Interpreter(str(path / TFLITE_FILE))
+        threads = os.cpu_count() or 1  # It uses one by default.
+        return tf.lite.Interpreter(str(path / TFLITE_FILE), num_threads=threads)
 
 
 def _run_tflite(path: Path) -> None:
