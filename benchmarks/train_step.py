@@ -66,8 +66,11 @@ class PeerTraining:
         self.sizes, self.failed = None, {}
 
     def _ask(self, word):
-        self.process.stdin.write(f"{word}\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(f"{word}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            sys.exit(f"train_step: the process of PyTorch ended. Failed settings: {self.failed}")
         return self.process.stdout.readline()
 
     def seconds(self, steps, setting):
