@@ -10,7 +10,7 @@ from keras import layers
 from tfdefense.classifiers.core.architecture import (
     Architecture,
     ImageShape,
-    Recipe,
+    make_fast_color_recipe,
     require_min_size,
 )
 
@@ -57,15 +57,5 @@ CIFAR_CNN = Architecture(
     "cifar_cnn",
     "CIFAR-CNN of the APE-GAN++ paper, figure 3",
     build_cifar_cnn,
-    color=Recipe(
-        training_images=1_350_000,
-        optimizer="sgd",
-        schedule="triangle",
-        learning_rate=0.2,
-        weight_decay=5e-3,
-        batch_size=256,
-        augmentation="shift",
-        mirror=True,
-        label_smoothing=0.1,
-    ),
+    color=make_fast_color_recipe(1_350_000),
 )

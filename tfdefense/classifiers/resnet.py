@@ -13,6 +13,8 @@ from keras import layers
 from tfdefense.classifiers.core.architecture import (
     Architecture,
     ImageShape,
+    Recipe,
+    make_fast_color_recipe,
     make_sgd_recipes,
     require_min_size,
 )
@@ -113,7 +115,14 @@ RESNET18 = Architecture(
     "resnet18",
     "ResNet18 for small images (He et al. 2016)",
     build_resnet18,
-    **make_sgd_recipes(180_000, 2_500_000, learning_rate=0.05, weight_decay=5e-3),
+    grey=Recipe(
+        training_images=180_000,
+        optimizer="sgd",
+        learning_rate=0.05,
+        weight_decay=5e-3,
+        augmentation="affine",
+    ),
+    color=make_fast_color_recipe(1_110_000, cutout=8),
 )
 RNET = Architecture(
     "rnet",

@@ -104,6 +104,29 @@ def make_sgd_recipes(
     }
 
 
+def make_fast_color_recipe(training_images: int, cutout: int = 0) -> Recipe:
+    """Return a recipe for colour images of a network with batch normalization, for few passes.
+
+    Page, "How to Train Your ResNet", 2018: a high learning rate that rises and falls in a line, and
+    label smoothing.
+
+    Args:
+      training_images, cutout: see `Recipe`.
+    """
+    return Recipe(
+        training_images=training_images,
+        optimizer="sgd",
+        schedule="triangle",
+        learning_rate=0.2,
+        weight_decay=5e-3,
+        batch_size=256,
+        augmentation="shift",
+        mirror=True,
+        cutout=cutout,
+        label_smoothing=0.1,
+    )
+
+
 def require_min_size(name: str, image_shape: ImageShape, minimum: int) -> None:
     """Raise `UserError` if images are too small for the network `name`."""
     require(
