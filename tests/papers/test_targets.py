@@ -83,7 +83,7 @@ HASHES_OF_SCHEMA_1 = {
     "dnet": "f2d8b6dc",
     "lenet": "92141678",
     "mnist_cnn": "c250ebc5",
-    "resnet18": "5db1d271",
+    "resnet18": "b91e7b81",
     "rnet": "9c9480f3",
     "vgg16": "a1bdd0ac",
     "adversarial_training": "74807d26",

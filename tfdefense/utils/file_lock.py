@@ -51,7 +51,8 @@ def lock_directory(directory: Path, flag: str) -> bool:
         raise irregular
     file = status.st_dev, status.st_ino
     content = os.pread(handle, _LONGEST_ID, 0).strip(b"\0 \n")  # Zeros after a power failure.
-    if content and not content.isdigit():
+    # A file with several links is not written below.
+    if content and not content.isdigit() and status.st_nlink == 1:
         os.close(handle)
         raise UserError(
             f"--{flag}={directory}: {directory / '.lock'} is a file of another program, and would be"
