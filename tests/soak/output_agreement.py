@@ -1,4 +1,4 @@
-"""Whether the outputs of an exported model in two runtimes agree."""
+"""Comparison of the outputs of an exported model in two runtimes."""
 
 import numpy as np
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 _PART_BYTES = 2**20
+_HASH = re.compile(r"[0-9a-f]{32}")
 
 
 def hash_path(path: Path) -> str:
@@ -46,6 +48,11 @@ def _named_parts(file: Path) -> Iterator[bytes]:
 def hash_settings(settings: Mapping[str, Any]) -> str:
     """Return the hash of settings that JSON can hold, in any order."""
     return hash_parts([json.dumps(dict(settings), sort_keys=True).encode()])
+
+
+def is_hash(text: str) -> bool:
+    """Return whether a text can be a hash of `hash_parts`."""
+    return _HASH.fullmatch(text) is not None
 
 
 def hash_parts(parts: Iterable[bytes | np.ndarray]) -> str:

@@ -106,4 +106,4 @@ def test_requests_that_the_server_joins_get_right_outputs_too(exported):
         result = send_requests(clients, open_model(exported), 100, batching=True)
     assert (result["requests"], result["first_wrong"], result["wrong"]) == (100, [], 0)
     assert 2 < result["refused"] < 30
-    assert model.joined > 10  # On a busy machine they come one by one.
+    assert model.joined > 50

@@ -35,13 +35,13 @@ from tfdefense.data.core.image_source import ImageSource, decode_with_progress
 from tfdefense.data.core.stored_arrays import open_array, write_array
 from tfdefense.errors import require
 from tfdefense.utils.atomic_write import atomic_write
+from tfdefense.utils.hashing import is_hash
 from tfdefense.utils.progress import print_once
 
 _SCHEMA = 1
 _GIB = 2**30
 _DEFAULT_GIB = "20"
 _IMAGES, _LABELS = np.dtype(np.uint8), np.dtype(np.int64)
-_ENTRY = re.compile(r"[0-9a-f]{32}")
 _PARTIAL = re.compile(r"[0-9a-f]{32}\..*partial")
 _ABANDONED_SECONDS = 24 * 3600
 # Other errors, such as too many open files, say nothing about the entry.
@@ -211,7 +211,7 @@ def _write_arrays(directory: Path, source: ImageSource) -> dict[str, Any]:
 
 def _is_entry(path: Path) -> bool:
     """Return whether a directory is an entry of a cache, and not a folder of the user."""
-    if not _ENTRY.fullmatch(path.name):
+    if not is_hash(path.name):
         return False
     try:
         header = json.loads((path / "header.json").read_text(encoding="utf-8"))

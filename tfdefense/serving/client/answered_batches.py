@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 import shutil
 from pathlib import Path
 
@@ -13,11 +12,10 @@ from tfdefense.serving.client.model_client import ModelClient
 from tfdefense.serving.client.output_checks import OutputRules
 from tfdefense.serving.client.written_files import name_full_disk
 from tfdefense.utils.atomic_write import atomic_write
-from tfdefense.utils.hashing import hash_parts
+from tfdefense.utils.hashing import hash_parts, is_hash
 from tfdefense.utils.npz_archive import require_declared_sizes, write_npz
 
 _FOLDER = ".answered"  # Hidden, so that it is no input of another purification.
-_HASH = re.compile("[0-9a-f]{32}")
 _SIGNATURE = "serving_default"
 
 
@@ -89,7 +87,7 @@ def remove_answers(target: Path) -> None:
     """Remove all answers below a target: no archive in it is unfinished."""
     folder = target / _FOLDER
     for path in folder.iterdir() if folder.is_dir() else []:
-        if _HASH.fullmatch(path.name):
+        if is_hash(path.name):
             shutil.rmtree(path, ignore_errors=True)
     with contextlib.suppress(OSError):  # It holds files of the user, or does not exist.
         os.rmdir(folder)
