@@ -55,5 +55,14 @@ def test_a_report_is_about_its_images_and_classifier(bit_depth, toy_split, tmp_p
     assert not is_about(report, bit_depth, dataclasses.replace(data, test=others))
     retrained = make_toy_model()
     retrained.set_weights([1.1 * weights for weights in retrained.get_weights()])
-    retrained = type(bit_depth)(retrained)
-    assert not is_about(report, retrained, data)
+    assert not is_about(report, type(bit_depth)(retrained), data)
+
+
+@pytest.mark.slow
+def test_a_report_with_transfer_rows_is_about_their_source(
+    full_report, bit_depth, toy_split, other_model
+):
+    data = Dataset("toy", toy_split, toy_split, toy_split)
+    assert is_about(full_report, bit_depth, data, other_model)
+    assert is_about(full_report, bit_depth, data)
+    assert not is_about(full_report, bit_depth, data, bit_depth.classifier)

@@ -65,6 +65,19 @@ def test_fooled_only_counts_the_same_images_in_the_worst_case(bit_depth, toy_spl
     assert full_report.row("bit_depth", "worst_case", "grey_box").n == union.sum()
 
 
+def test_fooled_only_leaves_out_an_attack_that_fools_nothing(bit_depth, toy_split):
+    attacks = [FGSM(epsilon=0.0), BIM(epsilon=0.12)]
+    threat_models = ThreatModels(fooled_only=True)
+    report = evaluate_without_checks(bit_depth, toy_split, attacks, 3, threat_models)
+    assert report.row("bit_depth", "fgsm", "grey_box") is None
+    fooled = report.row("bit_depth", "bim", "grey_box")
+    assert report.row("bit_depth", "worst_case", "grey_box").accuracy == fooled.accuracy
+    counts = {each.attack: each.n for each in report.recoveries}
+    assert (counts["fgsm"], counts["bim"]) == (0, fooled.n)
+    assert any("fgsm does not fool toy on any of 24 images" in note for note in report.notes)
+    assert "- n=0" in to_markdown(report)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [Square, HopSkipJump])
 def test_black_box_attackers_attack_the_pipeline(kind, full_report, toy_split, bit_depth):
@@ -110,9 +123,7 @@ def test_bad_threat_models_are_named(bit_depth, toy_split):
         ThreatModels(("grey_box",))
     with pytest.raises(UserError, match="needs --source"):
         ThreatModels(("white_box", "transfer"))
-    with pytest.raises(
-        UserError, match="--fooled_only: fgsm does not fool toy on any of 24 images"
-    ):
+    with pytest.raises(UserError, match="--fooled_only: no attack fools toy on any image"):
         evaluate(
             bit_depth,
             toy_split,

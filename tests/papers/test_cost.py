@@ -59,6 +59,20 @@ def test_estimates_follow_measured_times(tmp_path):
     assert cost.seconds(target("bit_depth", 20)) < 10
 
 
+def test_training_in_each_precision_has_a_rate_of_its_own(tmp_path):
+    cost = CostEstimator(TargetStore(tmp_path))
+    float32, bfloat16 = (
+        ClassifierTarget("digits", "resnet18", 500, (("mixed_precision", name),))
+        for name in ("float32", "bfloat16")
+    )
+    estimate = cost.seconds(float32)
+    faster = cost.seconds(bfloat16)
+    assert faster < estimate / 3
+    cost.record(bfloat16, 10 * faster)
+    assert cost.seconds(bfloat16) == pytest.approx(10 * faster)
+    assert cost.seconds(float32) == estimate
+
+
 def test_a_target_whose_work_is_an_overhead_does_not_change_the_rate(tmp_path):
     cost = CostEstimator(TargetStore(tmp_path))
     classifier = ClassifierTarget("digits", "lenet", 5)

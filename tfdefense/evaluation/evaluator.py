@@ -35,10 +35,7 @@ from tfdefense.evaluation.pipelines import EvaluatedPipeline, evaluated_pipeline
 from tfdefense.evaluation.randomized_white_box import RandomizedWhiteBox
 from tfdefense.evaluation.recovery import find_fooling_images, measure_recovery
 from tfdefense.evaluation.report.report import Report
-from tfdefense.evaluation.report.report_notes import (
-    report_fingerprints,
-    report_notes,
-)
+from tfdefense.evaluation.report.report_notes import report_fingerprints, report_notes
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.evaluation.stored_attacks import AttackedModel, attack_split, count_missing
 from tfdefense.evaluation.surrogate_choice import surrogate_notes
@@ -158,6 +155,7 @@ class Evaluator:
                 *report_notes(self.defense, self.test, self.attacks, self.threat_models),
                 *surrogate_notes(self._surrogates, self.defense),
                 *unchanged_image_notes(measurements),
+                *measurements.notes,
             ),
             detections=measure_detection(per_image),
             recoveries=measure_recovery(per_image, self.test.labels, self.defense.name),
@@ -165,7 +163,7 @@ class Evaluator:
             check_effort=outcome.effort,
             suspicion=outcome.suspicion,
             surrogates=measure_surrogates(measurements, self._defended[-1].name),
-            fingerprints=report_fingerprints(self.defense, self.test),
+            fingerprints=report_fingerprints(self.defense, self.test, self.threat_models.source),
             largest_class=float(np.bincount(self.test.labels).max() / len(self.test)),
             labels=self.test.labels,
             per_image=per_image,

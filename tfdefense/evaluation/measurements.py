@@ -28,6 +28,7 @@ class Measurements:
         missing here.
       worst_cases: "defense/worst_case/threat_model" -> results of the attack that fooled each image
         first.
+      notes: a sentence for each set of results without a row.
     """
 
     def __init__(self, defense: Defense, test: Split) -> None:
@@ -37,26 +38,25 @@ class Measurements:
         self.per_image: dict[str, PerImageResults] = {}
         self.norms: dict[str, str] = {}
         self.worst_cases: dict[str, PerImageResults] = {}
+        self.notes: list[str] = []
         self._row_start = time.monotonic()
 
     def add(self, key: ResultKey, epsilon: float | None, results: PerImageResults) -> None:
-        """Add the results of one pipeline under one attack, and their row.
+        """Add the results of one pipeline under one attack, and their row if they count any image.
 
         Args:
           key: pipeline, attack and threat model.
           epsilon: radius of the attack; None for an attack without a radius.
           results: per image.
-
-        Raises:
-          UserError: no image is counted.
         """
         self.per_image[str(key)] = results
         counted = np.ones(len(results), bool) if results.counted is None else results.counted
-        require(
-            bool(counted.any()),
-            f"--fooled_only: {key.attack} does not fool {self.defense.classifier.name} on any of"
-            f" {len(results):,} images, so no image is left to purify. Raise --epsilon or --images.",
-        )
+        if not counted.any():
+            self.notes.append(
+                f"--fooled_only: {key.attack} does not fool {self.defense.classifier.name} on any of"
+                f" {len(results):,} images, so no {key.threat_model} row of {key.defense} counts any."
+            )
+            return
         names = [*NORMS, *(f"left_{name}" for name in NORMS)]
         changes = [results.perturbation, *([] if results.left is None else [results.left])]
         means = np.concatenate([change[counted].mean(axis=0) for change in changes])
@@ -106,7 +106,17 @@ class Measurements:
 
         The radius of the row is the largest one of the attacks. It has none if they have several
         norms, or if some have no radius.
+
+        Raises:
+          UserError: a pipeline has no row for a threat model, because no attack fooled the classifier.
         """
+        measured = {(row.defense, row.threat_model) for row in self.rows}
+        for key in map(ResultKey.parse, self.per_image):
+            require(
+                (key.defense, key.threat_model) in measured,
+                f"--fooled_only: no attack fools {self.defense.classifier.name} on any image, so no image"
+                " is left to purify. Raise --epsilon or --images.",
+            )
         radii: dict[tuple[str, str], list[tuple[float | None, str]]] = {}
         for row in self._decisive_rows():
             ball = row.epsilon, self.norm_of(row.attack)

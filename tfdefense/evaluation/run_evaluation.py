@@ -5,6 +5,7 @@ import dataclasses
 from pathlib import Path
 
 from tfdefense.classifiers.core.fingerprint import is_fingerprint_of
+from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Dataset
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.evaluation.attack_time import require_time
@@ -94,18 +95,28 @@ def load_finished_report(run: RunDirectory, config: EvaluationConfig | None) -> 
     return None
 
 
-def is_about(report: Report, defense: Defense, dataset: Dataset) -> bool:
-    """Return whether a report is about these test images and this classifier, as far as it knows.
+def is_about(
+    report: Report, defense: Defense, dataset: Dataset, source: FrozenClassifier | None = None
+) -> bool:
+    """Return whether a report is about these test images and classifiers, as far as it knows.
 
     Args:
-      report: a stored report; one of an earlier version knows neither.
+      report: a stored report; one of an earlier version knows none of them.
       defense: the defence of the run.
       dataset: the data of the run, whose files may have changed since.
+      source: the source classifier of its transfer attacks, whose file may have changed too; None
+        accepts any.
     """
     clean = report.row(report.defense, "none", "none")
     if clean is None:
         return False
     stored = dict(report.fingerprints)
     is_classifier = is_fingerprint_of(stored.pop("classifier", None), defense.classifier)
+    source_fingerprint = stored.pop("source", None)
+    is_source = source is None or is_fingerprint_of(source_fingerprint, source)
     current = report_fingerprints(defense, dataset.test.take(clean.n))
-    return is_classifier and all(current.get(name) == hash for name, hash in stored.items())
+    return (
+        is_classifier
+        and is_source
+        and all(current.get(name) == hash for name, hash in stored.items())
+    )

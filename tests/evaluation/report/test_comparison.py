@@ -78,6 +78,16 @@ def test_reports_on_others_of_the_same_name_are_not_compared(report, name):
         Comparison({"one": report, "other": other})
 
 
+def test_transfer_rows_from_different_sources_are_not_compared(report):
+    first, second = (
+        dataclasses.replace(report, fingerprints={**report.fingerprints, "source": name})
+        for name in ("one", "another")
+    )
+    Comparison({"one": first, "none": report})
+    with pytest.raises(UserError, match="transfer rows from different --source classifiers"):
+        Comparison({"one": first, "other": second})
+
+
 def test_reports_on_more_and_on_fewer_of_the_same_images_are_compared(report):
     fewer = {name: report.fingerprints[name] for name in ("classifier", "images")}
     Comparison({"one": report, "other": dataclasses.replace(report, fingerprints=fewer)})

@@ -214,10 +214,13 @@ def _require_comparable(first: tuple[str, Report], second: tuple[str, Report]) -
         )
     for name in first_report.fingerprints:
         ours, theirs = (each.fingerprints.get(name) for each in (first_report, second_report))
+        what = f"have different {name.partition('_')[0]} of the same name"
+        if name == "source":
+            what = "have transfer rows from different --source classifiers"
         require(
             fingerprints_agree(ours, theirs),
-            f"--compare: {first_name} and {second_name} have different {name.partition('_')[0]} of the"
-            " same name (other weights, other files or another --split_seed). Give runs with the same.",
+            f"--compare: {first_name} and {second_name} {what} (other weights, other files or another"
+            " --split_seed). Give runs with the same.",
         )
     ours, theirs = (
         each.settings.get("fooled_only", False) for each in (first_report, second_report)

@@ -50,8 +50,9 @@ class Report:
         fewer radii, to save time), "seconds" and "report_seconds"; empty without checks.
       surrogates: what white-box attacks found through each surrogate gradient; empty if the defence
         declares no choice.
-      fingerprints: hashes of "classifier" and "images", which tell apart others of the same name. A
-        classifier that is not a Keras model has none.
+      fingerprints: hashes of "classifier", "images" and "source" (the classifier that transfer attacks
+        attack), which tell apart others of the same name. A classifier that is not a Keras model has
+        none.
       largest_class: share of the most frequent class among the test images; None in a report of an
         earlier version.
       suspicion: quality of the output `suspicion` of an export, for clean images and attackers;

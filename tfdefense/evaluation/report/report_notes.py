@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from tfdefense.attacks import Attack
 from tfdefense.attacks.core.spec import format_attack
 from tfdefense.classifiers.core.fingerprint import known_fingerprint
+from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.fingerprint import data_fingerprint
 from tfdefense.defenses.core.defense import Defense
@@ -51,8 +52,10 @@ def attack_norms(attacks: Sequence[Attack]) -> list[str]:
     return sorted({str(attack_norm(attack)) for attack in bounded_attacks(attacks)})
 
 
-def report_fingerprints(defense: Defense, test: Split) -> dict[str, str]:
-    """Return fingerprints of "images" and "classifier", without those that are unknown.
+def report_fingerprints(
+    defense: Defense, test: Split, source: FrozenClassifier | None = None
+) -> dict[str, str]:
+    """Return fingerprints of "images", "classifier" and "source", without those that are unknown.
 
     They differ for different splits and weights that have the same name. "images" is that of the first
     image, and "images_10", "images_100" and "images_1000" are those of the first 10, 100 and 1,000,
@@ -62,8 +65,11 @@ def report_fingerprints(defense: Defense, test: Split) -> dict[str, str]:
     for count in (10, 100, 1_000):
         if len(test) >= count:
             found[f"images_{count}"] = data_fingerprint(test.take(count))
-    classifier = known_fingerprint(defense.classifier)
-    return {**found, "classifier": classifier} if classifier else found
+    for name, classifier in (("classifier", defense.classifier), ("source", source)):
+        fingerprint = None if classifier is None else known_fingerprint(classifier)
+        if fingerprint is not None:
+            found[name] = fingerprint
+    return found
 
 
 def _targeted_attack_notes(attacks: Sequence[Attack], num_classes: int) -> list[str]:
