@@ -7,9 +7,10 @@ import pytest
 from tfdefense.defenses import get_defense_class
 from tfdefense.errors import UserError
 from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.create_run import create_run
 from tfdefense.experiments.from_flags import experiment_from_flags
 from tfdefense.experiments.load import load_defense, load_experiment
-from tfdefense.experiments.plan import create_run, plan_training
+from tfdefense.experiments.plan import plan_training
 from tfdefense.experiments.train import train_defense
 from tfdefense.training.run_directory import RunDirectory
 

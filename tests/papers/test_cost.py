@@ -50,11 +50,11 @@ def test_estimates_follow_measured_times(tmp_path):
     def target(name, passes):
         return DefenseTarget.from_choice(classifier, PaperDefense(name, ""), passes)
 
-    first = target("apegan", 10)
+    first = target("apegan", 20)
     before = cost.seconds(first)
     cost.record(first, 10 * before)
     assert cost.seconds(first) == pytest.approx(10 * before, rel=1e-6)
-    twice = target("apegan", 20)
+    twice = target("apegan", 40)
     assert cost.seconds(twice) == pytest.approx(2 * cost.seconds(first), rel=0.2)
     assert cost.seconds(target("bit_depth", 20)) < 10
 

@@ -108,6 +108,32 @@ def test_a_failed_target_stops_only_the_targets_that_need_it(store):
     assert targets[2].is_done(store)
 
 
+def test_an_unexpected_error_stops_only_its_target(store):
+    @dataclasses.dataclass(frozen=True)
+    class FullMemory(FileTarget):
+        def make(self, store):
+            raise MemoryError("no memory for an array")
+
+    good = FileTarget("good")
+    with pytest.raises(WorkFailedError, match="part broken: MemoryError: no memory for an array"):
+        make_targets([FullMemory("broken"), good], store, FixedCost())
+    assert good.is_done(store)
+
+
+def test_what_is_made_is_saved_from_time_to_time(store, monkeypatch):
+    made = []
+    targets = [FileTarget("a"), FileTarget("b")]
+
+    def save():
+        made.append([target.is_done(store) for target in targets])
+
+    make_targets(targets[:1], store, FixedCost(), save)
+    assert not made
+    monkeypatch.setattr(scheduler, "_SAVE_SECONDS", 0.0)
+    make_targets(targets, store, FixedCost(), save)
+    assert made == [[True, True]]
+
+
 @pytest.mark.slow
 def test_a_target_of_another_machine_is_waited_for(store, monkeypatch, capsys):
     monkeypatch.setattr(scheduler, "_WAIT_SECONDS", 0.02)

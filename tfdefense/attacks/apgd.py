@@ -11,10 +11,10 @@ from typing import ClassVar
 import tensorflow as tf
 
 from tfdefense.attacks.core import norms, per_image_random
-from tfdefense.attacks.core.attack import BoundedAttack
 from tfdefense.attacks.core.attack_cost import AttackCost
 from tfdefense.attacks.core.attack_result import AdversarialBatch
 from tfdefense.attacks.core.auto_pgd import AscentBatch, AutoPGDConfig, run_auto_pgd
+from tfdefense.attacks.core.bounded_attack import BoundedAttack
 from tfdefense.attacks.core.losses import Loss, cross_entropy
 from tfdefense.attacks.core.model import Model
 from tfdefense.attacks.core.restarts import ScoredBatch, best_of_restarts

@@ -18,9 +18,10 @@ from typing import Any, ClassVar
 import tensorflow as tf
 
 from tfdefense.attacks.apgd import APGDCE, APGDDLR, APGDT
-from tfdefense.attacks.core.attack import Attack, BoundedAttack
+from tfdefense.attacks.core.attack import Attack
 from tfdefense.attacks.core.attack_cost import AttackCost
 from tfdefense.attacks.core.attack_result import AdversarialBatch
+from tfdefense.attacks.core.bounded_attack import BoundedAttack
 from tfdefense.attacks.core.expectation import Expectation, num_draws
 from tfdefense.attacks.core.model import Model
 from tfdefense.attacks.fab import FABT

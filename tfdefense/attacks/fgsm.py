@@ -9,9 +9,10 @@ from typing import ClassVar
 import tensorflow as tf
 
 from tfdefense.attacks.core import norms
-from tfdefense.attacks.core.attack import Attack, BoundedAttack
+from tfdefense.attacks.core.attack import Attack
 from tfdefense.attacks.core.attack_cost import AttackCost
 from tfdefense.attacks.core.attack_result import AdversarialBatch
+from tfdefense.attacks.core.bounded_attack import BoundedAttack
 from tfdefense.attacks.core.cleverhans_backend import cross_entropy_gradient, project_to_ball
 from tfdefense.attacks.core.input_gradients import is_zero
 from tfdefense.attacks.core.model import Model

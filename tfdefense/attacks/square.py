@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.attacks.core import norms, per_image_random
-from tfdefense.attacks.core.attack import BoundedAttack
 from tfdefense.attacks.core.attack_cost import AttackCost
 from tfdefense.attacks.core.attack_result import AdversarialBatch
+from tfdefense.attacks.core.bounded_attack import BoundedAttack
 from tfdefense.attacks.core.cleverhans_backend import project_to_ball
 from tfdefense.attacks.core.criteria import is_successful
 from tfdefense.attacks.core.losses import margin

@@ -23,7 +23,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdefense.attacks.core.attack import BoundedAttack
+from tfdefense.attacks.core.bounded_attack import BoundedAttack
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.augmenting_defense import AugmentationConfig

@@ -30,7 +30,7 @@ import keras
 import tensorflow as tf
 
 from tfdefense.attacks import Square
-from tfdefense.attacks.core.attack import BoundedAttack
+from tfdefense.attacks.core.bounded_attack import BoundedAttack
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
 from tfdefense.defenses.core.generator_defense import GeneratorDefense

@@ -10,6 +10,7 @@ from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
 from tfdefense.experiments.config import ExperimentConfig
 from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.create_run import create_run
 from tfdefense.experiments.inputs import ClassifierSelection
 from tfdefense.experiments.load import (
     load_dataset,
@@ -17,7 +18,7 @@ from tfdefense.experiments.load import (
     load_experiment,
     require_training_images,
 )
-from tfdefense.experiments.plan import create_run, plan_training
+from tfdefense.experiments.plan import plan_training
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
 

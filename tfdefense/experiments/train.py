@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from tfdefense.defenses.core.copy_weights import copy_weights
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.defenses.core.training_inputs import TrainingData
@@ -17,8 +18,9 @@ from tfdefense.evaluation.run_evaluation import (
 )
 from tfdefense.experiments.config import ExperimentConfig
 from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.create_run import create_run
 from tfdefense.experiments.load import load_defense
-from tfdefense.experiments.plan import TrainingPlan, create_run, plan_training
+from tfdefense.experiments.plan import TrainingPlan, plan_training
 from tfdefense.serving import ModelFacts, export
 from tfdefense.serving.core.model_directory import latest_version
 from tfdefense.training.checkpoints import has_checkpoint
@@ -156,7 +158,7 @@ def _train_planned(
         _require_time(defense, plan, context, evaluation)
     if isinstance(defense, LearnedDefense) and plan.loop is not None:
         if initial is not None:
-            defense.copy_weights_from(initial)
+            copy_weights(initial, defense)
         data = TrainingData(plan.train, plan.dataset.validation, plan.pairs, plan.pair_weights)
         defense.run_training(data, plan.loop, plan.config.to_settings(), plan.run)
     elif not has_file_hashes(plan.run):
@@ -171,7 +173,7 @@ def _load_initial_defense(plan: TrainingPlan) -> Defense | None:
     initial = load_defense(plan.init_run)
     defense = plan.config.defense.build(initial.classifier)
     assert isinstance(defense, LearnedDefense)
-    defense.copy_weights_from(initial)
+    copy_weights(initial, defense)
     return initial
 
 

@@ -55,6 +55,7 @@ _WITHOUT_BACKWARD = ("bit_depth", "defense_gan", "total_variation")
 # Classifier gradients per training image: once (for the FGSM direction), and in each epoch.
 _GRADIENTS = {"apegan": (1, 0), "apeganpp": (1, 1), "cgan": (1, 1), "adversarial_training": (0, 2)}
 _OVERHEAD_SECONDS = 5.0
+_SHORTEST_SECONDS = 30.0  # Shorter targets do not show a rate: starting takes as long.
 # A cell traces each layer of its classifier for predictions alone and behind the defence, and
 # twice for the white box, which also loads and compiles the attack.
 _LAYER_SECONDS = 0.1
@@ -112,7 +113,7 @@ class CostEstimator:
     def record(self, target: StoredTarget, seconds: float) -> None:
         """Correct the rates by the measured time of a target."""
         work = self._work(target)
-        if work.seconds < _OVERHEAD_SECONDS:  # Too short to show a rate.
+        if work.seconds < _SHORTEST_SECONDS:
             return
         self._estimated_seconds[work.precision] += work.seconds
         self._spent_seconds[work.precision] += max(seconds - work.overhead, 0.0)

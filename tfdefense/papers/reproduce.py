@@ -149,9 +149,10 @@ class Reproduction:
         others = [target for target in self.targets if target.kind != PaperCell.kind]
         store_recipes(collect_recipes(others), self.store)
         try:
-            make_targets(self.targets, self.store, self.cost)
+            make_targets(self.targets, self.store, self.cost, self.write)
         finally:
-            self.write()
+            for line in self.write():
+                print_line(line)
 
     def _require_same_images(self, names: Sequence[str]) -> None:
         """Check that the cells of a table use the same images, and the datasets `names` still do."""
@@ -166,13 +167,14 @@ class Reproduction:
     def _missing(self) -> list[StoredTarget]:
         return [target for target in self.targets if not target.is_done(self.store)]
 
-    def write(self) -> None:
-        """Write the tables and pages with the cells that are measured so far."""
+    def write(self) -> list[str]:
+        """Write the tables and pages with the measured cells; return a line on each table."""
         cells = {
             table: [(figure, cell) for figure, cell in self.all_cells if figure.table == table]
             for table in self.paper.tables
         }
         comparisons = {table: compare_figures(cells[table], self.store) for table in cells}
+        lines = []
         for table in self.tables:
             about = self._about(cells[table])
             save_table(self.paper, table, comparisons[table], self.directory, about)
@@ -181,9 +183,8 @@ class Reproduction:
             defenses = _defenses_of(cells[table])
             curves = collect_curves(defenses, self.store, self.directory / _CURVES)
             plot_curves(curves, self.directory / f"{table}-training.png")
-            print_line(
-                f"Table {table}: {summary(comparisons[table])} {self.directory / f'{table}.md'}"
-            )
+            path = self.directory / f"{table}.md"
+            lines.append(f"Table {table}: {summary(comparisons[table])} {path}")
         self._save_recipes()
         _, notes = versions_and_notes(self._records(self.all_cells))
         save_index(self.paper, comparisons, notes, self.directory / "README.md")
@@ -191,6 +192,7 @@ class Reproduction:
         defenses = _defenses_of(self.all_cells)
         save_choices(self.paper, classifiers, defenses, self.directory / "choices.md")
         save_scatter(self.directory.parent, self.budget.name)
+        return lines
 
     def _save_recipes(self) -> None:
         """Write what the keys in the records of measured cells stand for."""

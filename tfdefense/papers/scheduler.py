@@ -2,10 +2,10 @@
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tfdefense.attacks.core.compile_cache import clear_compile_cache
-from tfdefense.errors import UserError, WorkFailedError
+from tfdefense.errors import PreemptedError, UserError, WorkFailedError, short_reason
 from tfdefense.papers.cost import CostEstimator
 from tfdefense.papers.leases import lease
 from tfdefense.papers.store import TargetStore
@@ -15,9 +15,15 @@ from tfdefense.utils.file_lock import release_directory
 from tfdefense.utils.progress import print_line
 
 _WAIT_SECONDS = 10.0
+_SAVE_SECONDS = 600.0
 
 
-def make_targets(targets: Sequence[StoredTarget], store: TargetStore, cost: CostEstimator) -> None:
+def make_targets(
+    targets: Sequence[StoredTarget],
+    store: TargetStore,
+    cost: CostEstimator,
+    save: Callable[[], object] = lambda: None,
+) -> None:
     """Make the targets that are missing, each as soon as its prerequisites exist.
 
     Targets that another machine is making are left to it, and waited for at the end. A target that
@@ -27,6 +33,7 @@ def make_targets(targets: Sequence[StoredTarget], store: TargetStore, cost: Cost
       targets: ordered so that each follows its prerequisites.
       store: the store of the targets.
       cost: estimates the remaining time.
+      save: writes what is made so far; called after a target if ten minutes have passed.
 
     Raises:
       WorkFailedError: some targets could not be made.
@@ -34,6 +41,7 @@ def make_targets(targets: Sequence[StoredTarget], store: TargetStore, cost: Cost
     waiting = [target for target in targets if not target.is_done(store)]
     total = len(waiting)
     failed: dict[str, str] = {}
+    saved_at = time.monotonic()
     print_line(f"{len(targets) - total} of {len(targets)} targets exist; {total} to make.")
     while waiting:
         has_progress = False
@@ -59,6 +67,9 @@ def make_targets(targets: Sequence[StoredTarget], store: TargetStore, cost: Cost
                 continue
             waiting.remove(target)
             has_progress = True
+            if time.monotonic() - saved_at >= _SAVE_SECONDS:
+                save()
+                saved_at = time.monotonic()
         if waiting and not has_progress:
             titles = ", ".join(target.title for target in waiting[:3])
             print_line(f"Waiting for another machine: {titles}")
@@ -77,6 +88,10 @@ def _make(target: StoredTarget, store: TargetStore, cost: CostEstimator) -> str 
         target.make(store)
     except (UserError, WorkFailedError) as error:
         return str(error)
+    except PreemptedError:
+        raise
+    except Exception as error:  # Of TensorFlow, such as full memory. Other targets can be made.
+        return f"{type(error).__name__}: {short_reason(error)}"
     finally:
         release_directory(target.path(store))
         # Free the networks and compiled functions: those of hundreds of targets fill the memory.

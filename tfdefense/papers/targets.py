@@ -49,6 +49,10 @@ _FIRST_OPTIONS: dict[tuple[str, str], tuple[tuple[str, Any], ...]] = {
     )
 }
 
+# Images in a shard, after which a killed call resumes. Attacks of more than 15 gradients for an image
+# (DeepFool, JSMA, C&W) have small ones: before deep networks, 250 images take many minutes.
+_BATCH, _SLOW_BATCH, _SLOW_GRADIENTS = 250, 50, 15.0
+
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierTarget(StoredTarget):
@@ -130,7 +134,9 @@ class ExamplesTarget(StoredTarget):
         split = getattr(store.dataset(self.classifier.dataset), self.split)
         images = split if self.images is None else split.take(self.images)
         model, attack = self.classifier.load(store), parse_attack(self.attack)
-        storage = AdversarialStorage(self.split, 250, self.path(store))
+        cost = attack.typical_cost(images.image_shape, images.num_classes)
+        batch = _SLOW_BATCH if cost is not None and cost > _SLOW_GRADIENTS else _BATCH
+        storage = AdversarialStorage(self.split, batch, self.path(store))
         made = make_adversarial_dataset(model, images, attack, storage)
         save_attack_summary(made, images)
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tests.conftest import SHAPE
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses import APEGAN, APEGANPlusPlus
+from tfdefense.defenses.core.copy_weights import copy_weights
 from tfdefense.defenses.core.training_inputs import TrainingData
 from tfdefense.errors import UserError
 from tfdefense.training import LoopConfig
@@ -72,7 +73,7 @@ def test_fit_writes_the_hashes_that_a_killed_call_did_not(toy_model, toy_split, 
 
 def test_weights_of_other_shapes_cannot_be_copied(toy_model):
     with pytest.raises(UserError, match="--init_run: network generator of that apegan differs"):
-        APEGAN(toy_model).copy_weights_from(APEGAN(toy_model, thresholds=3))
+        copy_weights(APEGAN(toy_model, thresholds=3), APEGAN(toy_model))
 
 
 def test_blocks_are_named_if_weights_cannot_be_copied(toy_model):
@@ -80,7 +81,7 @@ def test_blocks_are_named_if_weights_cannot_be_copied(toy_model):
     with pytest.raises(
         UserError, match="--generator, --levels, --widths, --blocks and --thresholds"
     ):
-        APEGAN(toy_model, **given).copy_weights_from(APEGAN(toy_model, **given, blocks=(1, 1)))
+        copy_weights(APEGAN(toy_model, **given, blocks=(1, 1)), APEGAN(toy_model, **given))
 
 
 def test_large_images_have_smaller_batches():

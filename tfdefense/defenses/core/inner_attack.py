@@ -6,7 +6,7 @@ import math
 import tensorflow as tf
 
 from tfdefense.attacks import FGSM, PGD, default_epsilon
-from tfdefense.attacks.core.attack import BoundedAttack
+from tfdefense.attacks.core.bounded_attack import BoundedAttack
 from tfdefense.attacks.core.norms import NORMS
 from tfdefense.attacks.pgd import PGD_STARTS
 from tfdefense.defenses.core.hyperparameters import hyperparameter

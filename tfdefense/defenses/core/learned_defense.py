@@ -13,16 +13,11 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.fingerprint import sampled_fingerprint
 from tfdefense.data.core.mirroring import require_mirrorable
 from tfdefense.defenses.core.augmenting_defense import Arrays, AugmentingDefense
-from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.training_inputs import LoopOptions, TrainingData
 from tfdefense.errors import require
 from tfdefense.training import LoopConfig, Replica, Trainer, epochs_to_show, usual_batch_size
 from tfdefense.training.run_directory import RunDirectory
-from tfdefense.training.run_files import (
-    has_file_hashes,
-    require_original_files,
-    save_file_hashes,
-)
+from tfdefense.training.run_files import has_file_hashes, require_original_files, save_file_hashes
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.training.task import Validate
 
@@ -129,24 +124,6 @@ class LearnedDefense(AugmentingDefense):
           config: hyperparameters, an instance of `config_type`.
           image_shape: (H, W, C) of the training images.
         """
-
-    def copy_weights_from(self, other: Defense) -> None:
-        """Set the weights of all networks to those of the same names in another defence.
-
-        Raises:
-          UserError: the other defence has no such network, or one of other shapes.
-        """
-        sources = other.networks()
-        for name, network in self.networks().items():
-            values = sources[name].get_weights() if name in sources else []
-            require(
-                [value.shape for value in values]
-                == [tuple(weight.shape) for weight in network.weights],
-                f"--init_run: network {name} of that {other.name} differs from the one of this"
-                f" {self.name}. Give the same --generator, --levels, --widths, --blocks and"
-                " --thresholds.",
-            )
-            network.set_weights(values)
 
     @classmethod
     def loop_config(

@@ -11,8 +11,8 @@ import dataclasses
 import tensorflow as tf
 
 from tfdefense.attacks.core import per_image_random
-from tfdefense.attacks.core.attack import BoundedAttack
 from tfdefense.attacks.core.attack_result import AdversarialBatch
+from tfdefense.attacks.core.bounded_attack import BoundedAttack
 from tfdefense.attacks.core.cleverhans_backend import cross_entropy_gradient
 from tfdefense.attacks.core.input_gradients import is_zero
 from tfdefense.attacks.core.model import Model
