@@ -38,6 +38,12 @@ def test_images_that_a_row_does_not_count_have_no_part():
     assert (attacked.n, attacked.refused, attacked.auc) == (2, 0.5, 6 / 8)
 
 
+def test_an_attack_that_counts_no_image_has_no_detection():
+    clean = {"magnet/none/none": results([-2.0, 0.5])}
+    nothing = {"magnet/fgsm/grey_box": results([-0.7, 9.0], np.zeros(2, bool))}
+    assert measure_detection(clean | nothing) == measure_detection(clean)
+
+
 def test_defence_without_a_detector_has_no_detections():
     without = PerImageResults(np.zeros(4, np.int32), np.zeros((4, 3)))
     assert measure_detection({"none/none/none": without}) == ()

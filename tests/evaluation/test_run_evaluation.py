@@ -58,11 +58,17 @@ def test_a_report_is_about_its_images_and_classifier(bit_depth, toy_split, tmp_p
     assert not is_about(report, type(bit_depth)(retrained), data)
 
 
-@pytest.mark.slow
-def test_a_report_with_transfer_rows_is_about_their_source(
-    full_report, bit_depth, toy_split, other_model
-):
-    data = Dataset("toy", toy_split, toy_split, toy_split)
-    assert is_about(full_report, bit_depth, data, other_model)
-    assert is_about(full_report, bit_depth, data)
-    assert not is_about(full_report, bit_depth, data, bit_depth.classifier)
+def test_a_report_with_transfer_rows_is_about_their_source(bit_depth, toy_split, tmp_path):
+    path, data = tmp_path / "source.keras", Dataset("toy", toy_split, toy_split, toy_split)
+    source = make_toy_model()
+    source.save(path)
+    config = dataclasses.replace(
+        CONFIG, threat_models=("white_box", "transfer"), source=str(path), images=4
+    )
+    report = evaluate_run(RunDirectory(tmp_path), bit_depth, data, config, tmp_path / "runs")
+    assert is_about(report, bit_depth, data)
+    source.set_weights([1.1 * weights for weights in source.get_weights()])
+    source.save(path)
+    assert not is_about(report, bit_depth, data)
+    path.unlink()
+    assert not is_about(report, bit_depth, data)

@@ -23,21 +23,37 @@ def test_the_last_rule_that_applies_wins():
     assert cpu.value("options", "mnist", "lenet") is None
 
 
-def test_deep_classifiers_on_cifar10_get_as_many_images_as_the_paper_needs():
+def test_deep_classifiers_on_cifar10_have_these_images_and_trainings():
     cells = [
         cell
         for table in ("I", "II", "V", "VI", "IX", "X")
         for _, cell in make_grid(tables=[table], dataset="cifar10").cells
         if cell.classifier.name in ("resnet18", "vgg16", "densenet")
     ]
-    least = {"fgsm": (1000, 50), "bim": (1000, 50), "deepfool": (1000, 50)}
-    least |= {"cw": (128, 20), "jsma": (100, 10)}
+    counts = {"fgsm": (1000, 50), "bim": (1000, 50), "deepfool": (1000, 50)}
+    counts |= {"cw": (128, 20), "jsma": (100, 10), "benign": (10_000, 0)}
+    trainings = {
+        "apegan": (3, 48_000, {"batch_size": 32}),
+        "apeganpp": (6, 48_000, {"batch_size": 32, "strengths": (0.01, 0.03)}),
+        "adversarial_training": (2, 48_000, {"inner_attack": "fgsm", "inner_epsilon": 0.03}),
+    }
+    classifier_options = {"label_smoothing": 0.0, "mixed_precision": "bfloat16"}
     assert len(cells) == 153
+    found = set()
     for cell in cells:
         attack = cell.examples.attack.partition(":")[0] if cell.examples else "benign"
-        images, white_box_images = least.get(attack, (1000, 0))
-        assert cell.images >= images
-        assert cell.defense is None or cell.white_box_images >= white_box_images
+        assert (cell.images, cell.defense and cell.white_box_images) in (
+            counts[attack],
+            (counts[attack][0], None),
+        )
+        assert (cell.classifier.passes, dict(cell.classifier.options)) == (12, classifier_options)
+        defense = cell.defense
+        if defense and defense.defense in trainings and defense.classifier == cell.classifier:
+            passes, images, options = trainings[defense.defense]
+            assert (defense.passes, defense.train_images) == (passes, images)
+            assert options.items() <= dict(defense.options).items()
+            found.add(defense.defense)
+    assert found == set(trainings)
 
 
 def test_a_rule_sets_the_training_of_a_classifier(monkeypatch, tmp_path):

@@ -59,7 +59,7 @@ def test_estimates_follow_measured_times(tmp_path):
     assert cost.seconds(target("bit_depth", 20)) < 10
 
 
-def test_training_in_each_precision_has_a_rate_of_its_own(tmp_path):
+def test_each_precision_has_its_rate(tmp_path):
     cost = CostEstimator(TargetStore(tmp_path))
     float32, bfloat16 = (
         ClassifierTarget("digits", "resnet18", 500, (("mixed_precision", name),))

@@ -120,7 +120,7 @@ def test_an_unexpected_error_stops_only_its_target(store):
     assert good.is_done(store)
 
 
-def test_what_is_made_is_saved_from_time_to_time(store, monkeypatch):
+def test_finished_targets_are_saved_from_time_to_time(store, monkeypatch):
     made = []
     targets = [FileTarget("a"), FileTarget("b")]
 
@@ -132,6 +132,17 @@ def test_what_is_made_is_saved_from_time_to_time(store, monkeypatch):
     monkeypatch.setattr(scheduler, "_SAVE_SECONDS", 0.0)
     make_targets(targets, store, FixedCost(), save)
     assert made == [[True, True]]
+
+
+def test_a_failure_to_save_stops_nothing(store, monkeypatch, capsys):
+    def save():
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(scheduler, "_SAVE_SECONDS", 0.0)
+    target = FileTarget("a")
+    make_targets([target], store, FixedCost(), save)
+    assert target.is_done(store)
+    assert "Not saved: No space left on device" in capsys.readouterr().out
 
 
 @pytest.mark.slow

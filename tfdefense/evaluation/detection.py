@@ -47,14 +47,13 @@ def measure_detection(per_image: Mapping[str, PerImageResults]) -> tuple[Detecti
 
 
 def detector_scores(per_image: Mapping[str, PerImageResults]) -> dict[ResultKey, np.ndarray]:
-    """Return the scores of the images that each row counts, if it has some; clean images first."""
-    return {
-        ResultKey.parse(key): results.excess
-        if results.counted is None
-        else results.excess[results.counted]
-        for key, results in per_image.items()
-        if results.excess is not None
-    }
+    """Return the scores of the images that each row counts, if there are any; clean images first."""
+    scores = {}
+    for key, results in per_image.items():
+        if results.excess is not None:
+            counted = slice(None) if results.counted is None else results.counted
+            scores[ResultKey.parse(key)] = results.excess[counted]
+    return {key: excess for key, excess in scores.items() if len(excess)}
 
 
 def labelled_scores(clean: np.ndarray, attacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

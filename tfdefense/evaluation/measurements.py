@@ -7,7 +7,6 @@ import numpy as np
 
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Defense
-from tfdefense.errors import require
 from tfdefense.evaluation.per_image_results import NORMS, REFUSED, PerImageResults, ResultKey
 from tfdefense.evaluation.result import ResultRow
 from tfdefense.evaluation.threat_models import ANY_WHITE_BOX, WHITE_BOXES
@@ -28,7 +27,7 @@ class Measurements:
         missing here.
       worst_cases: "defense/worst_case/threat_model" -> results of the attack that fooled each image
         first.
-      notes: a sentence for each set of results without a row.
+      notes: a sentence for each set of results that count no image, and so have no row.
     """
 
     def __init__(self, defense: Defense, test: Split) -> None:
@@ -39,6 +38,7 @@ class Measurements:
         self.norms: dict[str, str] = {}
         self.worst_cases: dict[str, PerImageResults] = {}
         self.notes: list[str] = []
+        self._epsilons: dict[ResultKey, float | None] = {}
         self._row_start = time.monotonic()
 
     def add(self, key: ResultKey, epsilon: float | None, results: PerImageResults) -> None:
@@ -50,12 +50,15 @@ class Measurements:
           results: per image.
         """
         self.per_image[str(key)] = results
+        self._epsilons[key] = epsilon
         counted = np.ones(len(results), bool) if results.counted is None else results.counted
         if not counted.any():
+            fooled = self.defense.classifier.name
             self.notes.append(
-                f"--fooled_only: {key.attack} does not fool {self.defense.classifier.name} on any of"
-                f" {len(results):,} images, so no {key.threat_model} row of {key.defense} counts any."
+                f"--fooled_only: {key.attack} ({key.threat_model.replace('_', ' ')}) fools {fooled} on none"
+                f" of {len(results):,} images, so {key.defense} has no row for it."
             )
+            self._row_start = time.monotonic()
             return
         names = [*NORMS, *(f"left_{name}" for name in NORMS)]
         changes = [results.perturbation, *([] if results.left is None else [results.left])]
@@ -106,27 +109,19 @@ class Measurements:
 
         The radius of the row is the largest one of the attacks. It has none if they have several
         norms, or if some have no radius.
-
-        Raises:
-          UserError: a pipeline has no row for a threat model, because no attack fooled the classifier.
         """
-        measured = {(row.defense, row.threat_model) for row in self.rows}
-        for key in map(ResultKey.parse, self.per_image):
-            require(
-                (key.defense, key.threat_model) in measured,
-                f"--fooled_only: no attack fools {self.defense.classifier.name} on any image, so no image"
-                " is left to purify. Raise --epsilon or --images.",
-            )
         radii: dict[tuple[str, str], list[tuple[float | None, str]]] = {}
-        for row in self._decisive_rows():
-            ball = row.epsilon, self.norm_of(row.attack)
-            radii.setdefault((row.defense, row.threat_model), []).append(ball)
+        for key in self._decisive():
+            ball = self._epsilons[key], self.norm_of(key.attack)
+            radii.setdefault((key.defense, key.threat_model), []).append(ball)
         for (defense, threat_model), balls in radii.items():
             known = [epsilon for epsilon, _ in balls if epsilon is not None]
             several = len({norm for _, norm in balls}) > 1
             epsilon = None if several or len(known) < len(balls) else max(known)
             withstood = self.withstood(defense, threat_model)
             counted = self._counted(defense, threat_model, len(withstood))
+            if not counted.any():
+                continue
             key = ResultKey(defense, "worst_case", threat_model)
             self._add_row(key, epsilon, withstood, counted)
             self._add_worst_case(key, [threat_model], counted)
@@ -161,10 +156,10 @@ class Measurements:
         self, defense: str, threat_model: str, attacks: Collection[str] | None = None
     ) -> list[ResultKey]:
         return [
-            ResultKey(defense, row.attack, threat_model)
-            for row in self._decisive_rows()
-            if (row.defense, row.threat_model) == (defense, threat_model)
-            and (attacks is None or row.attack in attacks)
+            key
+            for key in self._decisive()
+            if (key.defense, key.threat_model) == (defense, threat_model)
+            and (attacks is None or key.attack in attacks)
         ]
 
     def _counted(self, defense: str, threat_model: str, n: int) -> np.ndarray:
@@ -178,12 +173,12 @@ class Measurements:
             counted.append(images[:n])
         return np.any(counted, axis=0)
 
-    def _decisive_rows(self) -> list[ResultRow]:
-        """Return the attacked rows that a worst case is computed from."""
-        attacked = [row for row in self.rows if row.attack not in ("none", "worst_case")]
-        bounded = [row for row in attacked if row.epsilon is not None]
-        with_bounded = {(row.defense, row.threat_model) for row in bounded}
-        others = [row for row in attacked if (row.defense, row.threat_model) not in with_bounded]
+    def _decisive(self) -> list[ResultKey]:
+        """Return the keys of attacked results that a worst case is computed from."""
+        attacked = [key for key in self._epsilons if key.attack != "none"]
+        bounded = [key for key in attacked if self._epsilons[key] is not None]
+        with_bounded = {(key.defense, key.threat_model) for key in bounded}
+        others = [key for key in attacked if (key.defense, key.threat_model) not in with_bounded]
         return bounded + others
 
     def _add_row(

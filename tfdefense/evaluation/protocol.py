@@ -8,7 +8,6 @@ from tfdefense import classifiers
 from tfdefense.attacks import Attack, default_epsilon
 from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.spec import parse_attack
-from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Dataset, Split
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.evaluation_budget import EvaluationBudget
@@ -167,9 +166,13 @@ class EvaluationConfig:
           seed: seed of the training.
         """
         attacks = self.attacks_on(dataset.image_shape, dataset.num_classes)
+        source = None
+        if self.source is not None:
+            reference = classifiers.choose(self.source, flag="source")
+            source = reference.open(dataset, runs_dir, seed)
         threat_models = ThreatModels(
             self.threat_models,
-            self.open_source(dataset, runs_dir, seed),
+            source,
             self.fooled_only,
             DEFAULT_EOT_DRAWS if self.eot_draws is None else self.eot_draws,
             DEFAULT_RESUBMISSIONS if self.resubmissions is None else self.resubmissions,
@@ -184,14 +187,6 @@ class EvaluationConfig:
             surrogates=self.chosen_surrogates,
             validation=dataset.validation,
         )
-
-    def open_source(
-        self, dataset: Dataset, runs_dir: str | Path = "runs", seed: int = 0
-    ) -> FrozenClassifier | None:
-        """Return the source classifier, or None without one; arguments as in `attack_plan`."""
-        if self.source is None:
-            return None
-        return classifiers.choose(self.source, flag="source").open(dataset, runs_dir, seed)
 
     def settings(self) -> dict[str, Any]:
         """Return the settings as `report.json` stores them."""

@@ -4,10 +4,11 @@ import contextlib
 import dataclasses
 from pathlib import Path
 
+from tfdefense import classifiers
 from tfdefense.classifiers.core.fingerprint import is_fingerprint_of
-from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Dataset
 from tfdefense.defenses.core.defense import Defense
+from tfdefense.errors import UserError
 from tfdefense.evaluation.attack_time import require_time
 from tfdefense.evaluation.evaluate_defense import evaluate_plan
 from tfdefense.evaluation.evaluator import Evaluator
@@ -96,7 +97,7 @@ def load_finished_report(run: RunDirectory, config: EvaluationConfig | None) -> 
 
 
 def is_about(
-    report: Report, defense: Defense, dataset: Dataset, source: FrozenClassifier | None = None
+    report: Report, defense: Defense, dataset: Dataset, runs_dir: str | Path = "runs"
 ) -> bool:
     """Return whether a report is about these test images and classifiers, as far as it knows.
 
@@ -104,19 +105,20 @@ def is_about(
       report: a stored report; one of an earlier version knows none of them.
       defense: the defence of the run.
       dataset: the data of the run, whose files may have changed since.
-      source: the source classifier of its transfer attacks, whose file may have changed too; None
-        accepts any.
+      runs_dir: where trained classifiers are, for the source of transfer attacks.
     """
     clean = report.row(report.defense, "none", "none")
     if clean is None:
         return False
     stored = dict(report.fingerprints)
-    is_classifier = is_fingerprint_of(stored.pop("classifier", None), defense.classifier)
-    source_fingerprint = stored.pop("source", None)
-    is_source = source is None or is_fingerprint_of(source_fingerprint, source)
+    if not is_fingerprint_of(stored.pop("classifier", None), defense.classifier):
+        return False
+    if (source := stored.pop("source", None)) is not None:
+        try:
+            reference = classifiers.choose(str(report.settings["source"]), flag="source")
+            if not is_fingerprint_of(source, reference.open(dataset, runs_dir, defense.seed)):
+                return False
+        except (KeyError, UserError):  # It is gone, or cannot be opened any more.
+            return False
     current = report_fingerprints(defense, dataset.test.take(clean.n))
-    return (
-        is_classifier
-        and is_source
-        and all(current.get(name) == hash for name, hash in stored.items())
-    )
+    return all(current.get(name) == hash for name, hash in stored.items())

@@ -83,7 +83,7 @@ def _train(
     defense = _train_planned(plan, context, None if has_report else evaluation)
     report = load_finished_report(run, config.evaluation)
     if report is not None and multi_worker.any_worker(
-        not _is_current(report, defense, plan, context, evaluation)
+        not is_about(report, defense, plan.dataset, context.runs_dir)
     ):
         print_line(
             f"{run.path}: the test images or a classifier changed since its report, so the defence is"
@@ -101,17 +101,6 @@ def _train(
     exported = latest_version(output)
     assert exported is not None
     return TrainedExperiment(run, report, exported)
-
-
-def _is_current(
-    report: Report,
-    defense: Defense,
-    plan: TrainingPlan,
-    context: ExperimentContext,
-    evaluation: EvaluationConfig,
-) -> bool:
-    source = evaluation.open_source(plan.dataset, context.runs_dir, defense.seed)
-    return is_about(report, defense, plan.dataset, source)
 
 
 def _is_exported(output: Path, report: Report) -> bool:

@@ -7,9 +7,9 @@ took twice its estimate), and all together 1.05 times their estimate. 61 % of th
 factor of 1.5, and 90 % within 2.4.
 
 The durations of training and of making examples are not stored, so these have one rate, which is
-that of a training step in float32. Training in bfloat16 has another, that of a processor with AMX:
-ResNet18 and CIFAR-CNN learned CIFAR-10 at 3.1e11 and 2.3e11. A run corrects the rates of both
-precisions by the targets that it has made.
+that of a training step in float32. Training in bfloat16 has others, those of a processor with AMX:
+there ResNet18 and CIFAR-CNN learned CIFAR-10 at 3.1e11 and 2.3e11, and the GANs are twice as fast as
+in float32. A run corrects the rates of both precisions by the targets that it has made.
 """
 
 import collections
@@ -38,6 +38,7 @@ ESTIMATE_ACCURACY = (
 _PREDICTION_RATE = 6.5e10
 _GRADIENT_RATE = 3.9e10
 _TRAINING_RATES = {"float32": 3.5e10, "bfloat16": 2.5e11}
+_GENERATOR_RATES = {"float32": 3.5e10, "bfloat16": 7e10}
 _BACKWARD = 3  # A gradient costs three forward passes: one forward, and two for the backward pass.
 # MACs per image of 28x28x1, by defence: for purifying, and for a training step.
 _PURIFY_MACS = {
@@ -123,11 +124,15 @@ class CostEstimator:
             case ClassifierTarget():
                 passes = target.passes or self._recipe_passes(target)
                 images = passes * self._train_images(target)
-                return _training(images * _BACKWARD * self._classifier_macs(target), target.options)
+                macs, precision = (
+                    images * _BACKWARD * self._classifier_macs(target),
+                    _precision(target.options),
+                )
+                return _Work(macs / _TRAINING_RATES[precision], precision=precision)
             case ExamplesTarget():
                 return _Work(self._examples_seconds(target))
             case DefenseTarget():
-                return _training(self._training_macs(target), target.options)
+                return self._defense_work(target)
             case PaperCell():
                 return self._cell_work(target)
         raise TypeError(type(target))
@@ -141,14 +146,19 @@ class CostEstimator:
         is_predicted = self.method.shares_predictions and target.split == "test"
         return attacking + is_predicted * images * classifier / _PREDICTION_RATE
 
-    def _training_macs(self, target: DefenseTarget) -> float:
+    def _defense_work(self, target: DefenseTarget) -> _Work:
         if target.passes is None:
-            return 0.0
+            return _Work(0.0)
+        precision = _precision(target.options)
         images = target.train_images or self._train_images(target.classifier)
         step = _STEP_MACS.get(target.defense, _OTHER_MACS) * self._relative_size(target.classifier)
         gradient = _BACKWARD * self._classifier_macs(target.classifier)
         once, each_pass = _GRADIENTS.get(target.defense, (0, 0))
-        return images * (once * gradient + target.passes * (step + each_pass * gradient))
+        # Directions that are computed once are exact: float32.
+        seconds = images * once * gradient / _TRAINING_RATES["float32"]
+        seconds += images * target.passes * step / _GENERATOR_RATES[precision]
+        seconds += images * target.passes * each_pass * gradient / _TRAINING_RATES[precision]
+        return _Work(seconds, precision=precision)
 
     def _cell_work(self, cell: PaperCell) -> _Work:
         classifier = self._classifier_macs(cell.classifier)
@@ -208,9 +218,8 @@ class CostEstimator:
         return math.prod(self._image_shape(classifier)[:2]) / 784
 
 
-def _training(macs: float, options: tuple[tuple[str, Any], ...]) -> _Work:
-    precision = dict(options).get("mixed_precision", "float32")
-    return _Work(macs / _TRAINING_RATES[precision], precision=precision)
+def _precision(options: tuple[tuple[str, Any], ...]) -> str:
+    return str(dict(options).get("mixed_precision", "float32"))
 
 
 def _has_thresholds(defense: DefenseTarget) -> bool:

@@ -2,6 +2,7 @@
 
 import gc
 import time
+import traceback
 from collections.abc import Callable, Sequence
 
 from tfdefense.attacks.core.compile_cache import clear_compile_cache
@@ -33,7 +34,7 @@ def make_targets(
       targets: ordered so that each follows its prerequisites.
       store: the store of the targets.
       cost: estimates the remaining time.
-      save: writes what is made so far; called after a target if ten minutes have passed.
+      save: writes the finished targets; called after a target if ten minutes have passed.
 
     Raises:
       WorkFailedError: some targets could not be made.
@@ -68,7 +69,7 @@ def make_targets(
             waiting.remove(target)
             has_progress = True
             if time.monotonic() - saved_at >= _SAVE_SECONDS:
-                save()
+                _try(save)
                 saved_at = time.monotonic()
         if waiting and not has_progress:
             titles = ", ".join(target.title for target in waiting[:3])
@@ -77,6 +78,14 @@ def make_targets(
     if failed:
         reasons = "; ".join(list(failed.values())[:3])
         raise WorkFailedError(f"{len(failed)} of {total} targets could not be made: {reasons}")
+
+
+def _try(save: Callable[[], object]) -> None:
+    """Save; a failure stops nothing, because the caller saves again at the end."""
+    try:
+        save()
+    except Exception as error:  # Full disks and damaged files have different types.
+        print_line(f"Not saved: {short_reason(error)}")
 
 
 def _make(target: StoredTarget, store: TargetStore, cost: CostEstimator) -> str | None:
@@ -91,6 +100,7 @@ def _make(target: StoredTarget, store: TargetStore, cost: CostEstimator) -> str 
     except PreemptedError:
         raise
     except Exception as error:  # Of TensorFlow, such as full memory. Other targets can be made.
+        traceback.print_exc()
         return f"{type(error).__name__}: {short_reason(error)}"
     finally:
         release_directory(target.path(store))

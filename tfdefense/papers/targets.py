@@ -49,8 +49,8 @@ _FIRST_OPTIONS: dict[tuple[str, str], tuple[tuple[str, Any], ...]] = {
     )
 }
 
-# Images in a shard, after which a killed call resumes. Attacks of more than 15 gradients for an image
-# (DeepFool, JSMA, C&W) have small ones: before deep networks, 250 images take many minutes.
+# Images in a shard, from which a killed call resumes. Attacks of more than 15 gradients for an image
+# (DeepFool, JSMA, C&W) have small ones, because before a deep network 250 images take many minutes.
 _BATCH, _SLOW_BATCH, _SLOW_GRADIENTS = 250, 50, 15.0
 
 

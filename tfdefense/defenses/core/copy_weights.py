@@ -1,4 +1,4 @@
-"""The weights of a trained defence, as those with which another training begins."""
+"""Copy of weights from one defence to another."""
 
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
