@@ -1,9 +1,13 @@
+import itertools
+
+import numpy as np
 import pytest
 from PIL import Image
 
 from tfdefense.attacks import FGSM
 from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.evaluation import save_gallery
+from tfdefense.evaluation.report import gallery
 from tfdefense.evaluation.report.gallery import _attack_title
 
 
@@ -28,3 +32,22 @@ def test_gallery_is_a_picture(defense, toy_split, tmp_path):
 )
 def test_the_name_of_an_attack_fits_into_the_margin(specification, title):
     assert _attack_title(parse_attack(specification)) == title
+
+
+def test_long_names_of_classes_do_not_overlap(monkeypatch, tmp_path):
+    figures = []
+    monkeypatch.setattr(gallery, "save_figure", lambda figure, _: figures.append(figure))
+    names = [
+        "stop",
+        "end_of_speed_limit_80",
+        "end_of_no_passing_over_3.5_tons",
+        "WWWWWWWWWWWWWWWWW",
+    ]
+    labels = np.arange(10) % len(names)
+    row = gallery._GalleryRow("clean", np.zeros([10, 32, 32, 3]), np.roll(labels, 1))
+    gallery._save_rows([row], labels, names, tmp_path / "gallery.png")
+    (figure,) = figures
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts[1:]]
+    assert len(boxes) == 10
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))

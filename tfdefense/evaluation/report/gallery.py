@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _COLUMNS = 10
 _TITLE_WIDTH = 18  # Characters; the margin holds 21, and " on" may follow.
+_FONT_SIZE = 8.0
+_INCHES = 0.95  # Width of a column.
 _CORRECT, _WRONG = (
     "#0072b2",
     "#d55e00",
@@ -119,14 +121,16 @@ def _save_rows(
     rows: Sequence[_GalleryRow], labels: np.ndarray, class_names: Sequence[str], path: Path
 ) -> None:
     count, height = len(labels), rows[0].images.shape[1]
-    width, height_inches = 0.95 * count + 1.3, 1.12 * len(rows)
+    width, height_inches = _INCHES * count + 1.3, 1.12 * len(rows)
     figure, axes = subplots(len(rows), 1, figsize=(width, height_inches), squeeze=False)
     figure.subplots_adjust(left=1.3 / width, right=1, bottom=0, top=1 - 0.2 / len(rows))
     for axis, row in zip(axes[:, 0], rows, strict=True):
         # One picture per row, because matplotlib needs seconds for one picture per image.
         axis.imshow(_strip(row.images), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axis.set_axis_off()
-        axis.text(-_gap(row.images), height / 2, row.title, ha="right", va="center", fontsize=8)
+        axis.text(
+            -_gap(row.images), height / 2, row.title, ha="right", va="center", fontsize=_FONT_SIZE
+        )
         _write_classes(axis, row, labels, class_names)
     save_figure(figure, path)
 
@@ -156,13 +160,15 @@ def _write_classes(
         correct = predicted == label or (refused and not row.is_clean)
         name = class_names[predicted] if class_names and not refused else str(predicted)
         name = "refused" if refused else name
-        axis.text(
+        text = axis.text(
             (number + 0.5) * pitch - 0.5,
             -1.5,
             name if correct else f"{name}  ✗",
             color=_CORRECT if correct else _WRONG,
             ha="center",
             va="bottom",
-            fontsize=8,
+            fontsize=_FONT_SIZE,
             parse_math=False,
         )
+        space = 0.98 * _INCHES * axis.figure.dpi
+        text.set_fontsize(_FONT_SIZE * min(1.0, space / max(text.get_window_extent().width, 1.0)))
