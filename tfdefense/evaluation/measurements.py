@@ -9,7 +9,7 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.evaluation.per_image_results import NORMS, REFUSED, PerImageResults, ResultKey
 from tfdefense.evaluation.result import ResultRow
-from tfdefense.evaluation.threat_models import ANY_WHITE_BOX, WHITE_BOXES
+from tfdefense.evaluation.threat_models import ANY_WHITE_BOX, THREAT_MODEL_TITLES, WHITE_BOXES
 from tfdefense.evaluation.worst_case import AttackAttempt, worst_case_results
 
 
@@ -53,9 +53,9 @@ class Measurements:
         self._epsilons[key] = epsilon
         counted = np.ones(len(results), bool) if results.counted is None else results.counted
         if not counted.any():
-            fooled = self.defense.classifier.name
+            threat_model = THREAT_MODEL_TITLES[key.threat_model]
             self.notes.append(
-                f"--fooled_only: {key.attack} ({key.threat_model.replace('_', ' ')}) fools {fooled} on none"
+                f"--fooled_only: {key.attack} ({threat_model}) fools {self.defense.classifier.name} on none"
                 f" of {len(results):,} images, so {key.defense} has no row for it."
             )
             self._row_start = time.monotonic()

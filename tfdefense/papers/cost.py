@@ -124,10 +124,8 @@ class CostEstimator:
             case ClassifierTarget():
                 passes = target.passes or self._recipe_passes(target)
                 images = passes * self._train_images(target)
-                macs, precision = (
-                    images * _BACKWARD * self._classifier_macs(target),
-                    _precision(target.options),
-                )
+                macs = images * _BACKWARD * self._classifier_macs(target)
+                precision = _precision(target.options)
                 return _Work(macs / _TRAINING_RATES[precision], precision=precision)
             case ExamplesTarget():
                 return _Work(self._examples_seconds(target))
