@@ -57,5 +57,5 @@ CIFAR_CNN = Architecture(
     "cifar_cnn",
     "CIFAR-CNN of the APE-GAN++ paper, figure 3",
     build_cifar_cnn,
-    color=make_fast_color_recipe(1_350_000),
+    color=make_fast_color_recipe(1_350_000, label_smoothing=0.1),
 )

@@ -11,7 +11,8 @@ from keras import layers
 from tfdefense.classifiers.core.architecture import (
     Architecture,
     ImageShape,
-    make_sgd_recipes,
+    make_fast_color_recipe,
+    make_sgd_recipe,
     require_min_size,
 )
 
@@ -79,16 +80,18 @@ def _convolution(features: keras.KerasTensor, filters: int, size: int) -> keras.
     )(features)
 
 
-_RECIPES = make_sgd_recipes(180_000, 5_000_000, learning_rate=0.1, weight_decay=1e-3)
+_GREY = make_sgd_recipe(180_000, learning_rate=0.1, weight_decay=1e-3)
 DENSENET = Architecture(
     "densenet",
     "DenseNet-121's layout with growth 12, for small images (Huang et al. 2017)",
     build_densenet,
-    **_RECIPES,
+    grey=_GREY,
+    color=make_fast_color_recipe(1_160_000),
 )
 DNET = Architecture(
     "dnet",
     "Dnet of the conditional GAN paper: DenseNet-BC, depth 100, growth 12 (Huang et al. 2017)",
     build_dnet,
-    **_RECIPES,
+    grey=_GREY,
+    color=make_sgd_recipe(5_000_000, 0.1, 1e-3, augmentation="shift", mirror=True),
 )

@@ -13,9 +13,8 @@ from keras import layers
 from tfdefense.classifiers.core.architecture import (
     Architecture,
     ImageShape,
-    Recipe,
     make_fast_color_recipe,
-    make_sgd_recipes,
+    make_sgd_recipe,
     require_min_size,
 )
 
@@ -115,18 +114,13 @@ RESNET18 = Architecture(
     "resnet18",
     "ResNet18 for small images (He et al. 2016)",
     build_resnet18,
-    grey=Recipe(
-        training_images=180_000,
-        optimizer="sgd",
-        learning_rate=0.05,
-        weight_decay=5e-3,
-        augmentation="affine",
-    ),
-    color=make_fast_color_recipe(1_110_000, cutout=8),
+    grey=make_sgd_recipe(180_000, learning_rate=0.05, weight_decay=5e-3),
+    color=make_fast_color_recipe(1_110_000, cutout=8, label_smoothing=0.1),
 )
 RNET = Architecture(
     "rnet",
     "Rnet of the conditional GAN paper: ResNet-110 for CIFAR-10 (He et al. 2016)",
     build_rnet,
-    **make_sgd_recipes(180_000, 8_000_000, learning_rate=0.1, weight_decay=1e-3),
+    grey=make_sgd_recipe(180_000, learning_rate=0.1, weight_decay=1e-3),
+    color=make_sgd_recipe(8_000_000, 0.1, 1e-3, augmentation="shift", mirror=True),
 )

@@ -11,7 +11,8 @@ from keras import layers
 from tfdefense.classifiers.core.architecture import (
     Architecture,
     ImageShape,
-    make_sgd_recipes,
+    make_fast_color_recipe,
+    make_sgd_recipe,
     require_min_size,
 )
 
@@ -46,5 +47,6 @@ VGG16 = Architecture(
     "vgg16",
     "VGG16 with batch normalisation, for small images (Simonyan and Zisserman 2015)",
     build_vgg16,
-    **make_sgd_recipes(240_000, 2_500_000, learning_rate=0.05, weight_decay=5e-3),
+    grey=make_sgd_recipe(240_000, learning_rate=0.05, weight_decay=5e-3),
+    color=make_fast_color_recipe(1_160_000),
 )

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import TypedDict
 
 import keras
 
@@ -77,41 +76,38 @@ class Architecture:
         return self.grey if image_shape[-1] == 1 else self.color
 
 
-class RecipePair(TypedDict):
-    """The keyword arguments `grey` and `color` of an `Architecture`."""
-
-    grey: Recipe
-    color: Recipe
-
-
-def make_sgd_recipes(
-    grey_images: int, color_images: int, learning_rate: float, weight_decay: float
-) -> RecipePair:
-    """Return the recipes of a deep network with batch normalization: SGD with augmentation.
+def make_sgd_recipe(
+    training_images: int,
+    learning_rate: float,
+    weight_decay: float,
+    augmentation: str = "affine",
+    *,
+    mirror: bool = False,
+) -> Recipe:
+    """Return a recipe of a deep network with batch normalization: SGD with a cosine, and augmentation.
 
     Args:
-      grey_images: `Recipe.training_images` of the recipe for one channel.
-      color_images: the same for three channels.
-      learning_rate: see `Recipe`.
-      weight_decay: see `Recipe`.
+      training_images, learning_rate, weight_decay, augmentation, mirror: see `Recipe`.
     """
-    sgd = Recipe(optimizer="sgd", learning_rate=learning_rate, weight_decay=weight_decay)
-    return {
-        "grey": dataclasses.replace(sgd, training_images=grey_images, augmentation="affine"),
-        "color": dataclasses.replace(
-            sgd, training_images=color_images, augmentation="shift", mirror=True
-        ),
-    }
+    return Recipe(
+        training_images=training_images,
+        optimizer="sgd",
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        augmentation=augmentation,
+        mirror=mirror,
+    )
 
 
-def make_fast_color_recipe(training_images: int, cutout: int = 0) -> Recipe:
+def make_fast_color_recipe(
+    training_images: int, cutout: int = 0, label_smoothing: float = 0.0
+) -> Recipe:
     """Return a recipe for colour images of a network with batch normalization, for few passes.
 
-    Page, "How to Train Your ResNet", 2018: a high learning rate that rises and falls in a line, and
-    label smoothing.
+    Page, "How to Train Your ResNet", 2018: a high learning rate that rises and falls in a line.
 
     Args:
-      training_images, cutout: see `Recipe`.
+      training_images, cutout, label_smoothing: see `Recipe`.
     """
     return Recipe(
         training_images=training_images,
@@ -123,7 +119,7 @@ def make_fast_color_recipe(training_images: int, cutout: int = 0) -> Recipe:
         augmentation="shift",
         mirror=True,
         cutout=cutout,
-        label_smoothing=0.1,
+        label_smoothing=label_smoothing,
     )
 
 
