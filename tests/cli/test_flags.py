@@ -136,8 +136,8 @@ def test_the_help_names_the_batch_sizes_of_classifiers(name):
     text, architecture = train.command_flags().values["batch_size"].help, CLASSIFIERS.get(name)
     color = architecture.color.batch_size
     assert f"default: {architecture.grey.batch_size}," in text
-    named = re.search(rf"\b{color} of the classifiers ([\w ]+) in colour", text)
-    assert f"default: {color}," in text or (named and name in named[1].split())
+    named = re.search(rf"\b{color} of the classifiers ([\w, ]+) in colour", text)
+    assert f"default: {color}," in text or (named and name in re.findall(r"\w+", named[1]))
 
 
 @pytest.mark.parametrize("name", LEARNED)

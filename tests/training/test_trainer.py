@@ -48,6 +48,25 @@ def config(**changes):
     return LoopConfig(**{**defaults, **changes})
 
 
+@pytest.mark.parametrize(
+    ("image_count", "epochs", "validations", "expected"),
+    [
+        (32, 3, 20, [4, 8, 12]),
+        (39, 4, 20, [4, 8, 12, 16, 19]),  # 4.9 steps an epoch; three of four steps are left.
+        (39, 3, 20, [4, 8, 12, 14]),
+        (41, 2, 20, [5, 10]),
+        (80, 20, 6, [33, 66, 99, 132, 165, 200]),  # Not 198.
+        (8, 1, 20, [1]),
+    ],
+)
+def test_the_last_validation_follows_the_last_step(image_count, epochs, validations, expected):
+    loop = config(epochs=epochs, validations=validations)
+    steps = [0]
+    while steps[-1] < loop.total_steps(image_count):
+        steps.append(loop.next_validation(steps[-1], image_count))
+    assert steps[1:] == expected
+
+
 def test_training_converges_and_validates_at_most_once_per_epoch():
     task, calls = Fit(), []
 

@@ -75,8 +75,8 @@ def add_training_flags(flags: CommandFlags) -> None:
         "batch_size",
         int,
         "Images in a step, over all replicas (default: 128, or fewer if the images are large; 32 of"
-        " apeganpp with fewer than 5,000 training images; 256 of the classifiers cifar_cnn and resnet18 in"
-        " colour; with the optimizer sgd, at most 1/32 of the training images, but at least 16).",
+        " apeganpp with fewer than 5,000 training images; 256 of the classifiers cifar_cnn, resnet18,"
+        " vgg16 and densenet in colour; with the optimizer sgd, at most 1/32 of the training images, but at least 16).",
     )
     flags.add(
         "how", "seed", int, "Seed of initial weights, order of data and random draws (default: 0)."

@@ -62,8 +62,8 @@ class LoopConfig:
       steps_per_loop: largest number of steps in one call of the compiled loop; there are fewer if the
         images are large.
       checkpoint_seconds: minimum time between two checkpoints.
-      validations: about the number of validations: fewer than twice as many, at most one in each epoch,
-        and one more after the last step.
+      validations: about the number of validations: fewer than twice as many, and about one in each
+        epoch at most. The last one follows the last step.
 
     Raises:
       UserError: a number out of range, or an unknown precision.
@@ -89,7 +89,16 @@ class LoopConfig:
         """Return the number of steps of a training on `image_count` images, at least 1."""
         return max(1, self.epochs * image_count // self.batch_size)
 
-    def steps_per_validation(self, image_count: int) -> int:
-        """Return the number of steps from one validation to the next."""
-        steps_per_epoch = image_count // self.batch_size
-        return max(steps_per_epoch, self.total_steps(image_count) // self.validations, 1)
+    def next_validation(self, step: int, image_count: int) -> int:
+        """Return the number of steps after which the validation after `step` is due.
+
+        It is a multiple of an interval, or the last step if less than half of an interval is left then.
+
+        Args:
+          step: number of steps done, less than `total_steps`.
+          image_count: number of training images.
+        """
+        total = self.total_steps(image_count)
+        interval = max(image_count // self.batch_size, total // self.validations, 1)
+        due = (step // interval + 1) * interval
+        return due if total - due >= interval / 2 else total

@@ -94,7 +94,7 @@ class Trainer:
 
         Args:
           arrays: name -> [N, ...], the training examples.
-          validate: called at most once per epoch; returns scalars and image grids to log.
+          validate: called as `LoopConfig.validations` says; returns scalars and image grids to log.
 
         Raises:
           WorkFailedError: a scalar is not finite, or the disk is full. The last good checkpoint is
@@ -104,7 +104,6 @@ class Trainer:
         image_count = len(next(iter(arrays.values())))
         config, steps_per_call = self.config, self._steps_per_call(arrays)
         total_steps, batch_size = config.total_steps(image_count), config.batch_size
-        steps_per_validation = config.steps_per_validation(image_count)
         step = self.checkpoints.restore()
         if step:
             print_line(f"{self.task.name}: resuming from step {step:,} of {total_steps:,}.")
@@ -120,8 +119,8 @@ class Trainer:
             if step == 0:
                 summaries.write_settings(self.settings)
             while step < total_steps and not self.task.should_stop:
-                next_validation = (step // steps_per_validation + 1) * steps_per_validation
-                last_step = min(step + steps_per_call, next_validation, total_steps)
+                next_validation = config.next_validation(step, image_count)
+                last_step = min(step + steps_per_call, next_validation)
                 images = (last_step - step) * batch_size
                 scalars = self._run_timed_steps(batches, step, last_step - step)
                 step = last_step
@@ -129,7 +128,7 @@ class Trainer:
                 progress.advance(images, {k: v for k, v in scalars.items() if "loss" in k})
                 if step == total_steps:
                     self.task.finish()
-                if validate and step in (next_validation, total_steps):
+                if validate and step == next_validation:
                     self._validate(validate, summaries, step)
                 self._save_or_stop(step, total_steps, preemption)
 
