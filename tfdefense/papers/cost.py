@@ -152,10 +152,9 @@ class CostEstimator:
         step = _STEP_MACS.get(target.defense, _OTHER_MACS) * self._relative_size(target.classifier)
         gradient = _BACKWARD * self._classifier_macs(target.classifier)
         once, each_pass = _GRADIENTS.get(target.defense, (0, 0))
-        # Directions that are computed once are exact: float32.
-        seconds = images * once * gradient / _TRAINING_RATES["float32"]
+        gradients = once + target.passes * each_pass
+        seconds = images * gradients * gradient / _TRAINING_RATES[precision]
         seconds += images * target.passes * step / _GENERATOR_RATES[precision]
-        seconds += images * target.passes * each_pass * gradient / _TRAINING_RATES[precision]
         return _Work(seconds, precision=precision)
 
     def _cell_work(self, cell: PaperCell) -> _Work:

@@ -30,7 +30,7 @@ from tfdefense.data.core.disk_array import DiskArray
 from tfdefense.errors import PreemptedError, WorkFailedError, require
 from tfdefense.training.checkpoints import Checkpoints
 from tfdefense.training.distribute import multi_worker
-from tfdefense.training.folded_batch_norm import use_folded_batch_norm
+from tfdefense.training.frozen_networks import infer_fast
 from tfdefense.training.fused_batch_norm import use_fused_batch_norm
 from tfdefense.training.global_batch import use_global_batch
 from tfdefense.training.loop_config import LoopConfig
@@ -165,10 +165,10 @@ class Trainer:
         items = self.task.checkpoint_items().values()
         networks = [item for item in items if isinstance(item, keras.Layer)]
         frozen = self.task.frozen_networks
-        all_networks = [*networks, *frozen]
+        all_networks, precision = [*networks, *frozen], self.config.mixed_precision
         with (
-            compute_in(all_networks, self.config.mixed_precision),
-            use_folded_batch_norm(frozen),
+            compute_in(networks, precision),
+            infer_fast(frozen, precision),
             use_global_batch(networks, self.strategy.num_replicas_in_sync),
             use_fused_batch_norm(all_networks),  # Skips layers that the lines above replace.
             use_patch_products(networks),

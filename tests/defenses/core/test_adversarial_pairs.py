@@ -11,6 +11,7 @@ from tfdefense.defenses.core.adversarial_pairs import (
 )
 from tfdefense.errors import UserError
 from tfdefense.training import Replica
+from tfdefense.training.frozen_networks import infer_fast
 
 
 def test_pairs_give_fgsm_examples_of_any_strength(toy_model, toy_split):
@@ -19,6 +20,13 @@ def test_pairs_give_fgsm_examples_of_any_strength(toy_model, toy_split):
     for epsilon in (0.0, 0.1, 0.5):
         expected = FGSM(epsilon=epsilon)(toy_model, toy_split.images, toy_split.labels)
         np.testing.assert_allclose(apply_fgsm(pairs, tf.constant(epsilon)), expected, atol=1e-6)
+
+
+def test_bfloat16_changes_few_directions(toy_model, toy_split):
+    exact = make_fgsm_pairs(toy_model, toy_split)["direction"]
+    with infer_fast([toy_model], "bfloat16"):
+        fast = make_fgsm_pairs(toy_model, toy_split)["direction"]
+    assert 0.9 < np.mean(exact == fast) < 1
 
 
 def test_strengths_may_differ_within_a_batch(toy_model, toy_split):

@@ -51,6 +51,25 @@ def test_a_run_directory_stores_one_seed(toy_model, toy_split, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_training_arrays_are_computed_in_the_precision_of_the_steps(toy_model, toy_split):
+    seen = []
+
+    class Recording(APEGAN):
+        def training_arrays(self, train, pairs):
+            seen.append([layer.compute_dtype for layer in toy_model.layers])
+            return super().training_arrays(train, pairs)
+
+        def make_validator(self, validation):
+            seen.append([layer.compute_dtype for layer in toy_model.layers])
+            return lambda: ({}, {})
+
+    options = {"batch_size": 24, "mixed_precision": "bfloat16"}
+    Recording(toy_model).fit(toy_split, epochs=1, validation=toy_split, **options)
+    assert {*seen[0]} == {"float32"}
+    assert {*seen[1]} == {"bfloat16"}
+    assert {layer.compute_dtype for layer in toy_model.layers} == {"float32"}
+
+
 @pytest.mark.usefixtures("short_training")
 def test_fit_writes_the_hashes_that_a_killed_call_did_not(toy_model, toy_split, tmp_path):
     def fit():

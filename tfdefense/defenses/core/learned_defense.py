@@ -16,6 +16,7 @@ from tfdefense.defenses.core.augmenting_defense import Arrays, AugmentingDefense
 from tfdefense.defenses.core.training_inputs import LoopOptions, TrainingData
 from tfdefense.errors import require
 from tfdefense.training import LoopConfig, Replica, Trainer, epochs_to_show, usual_batch_size
+from tfdefense.training.frozen_networks import infer_fast
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.run_files import has_file_hashes, require_original_files, save_file_hashes
 from tfdefense.training.stored_config import StoredConfig
@@ -39,8 +40,7 @@ class LearnedDefense(AugmentingDefense):
     @property
     def frozen_networks(self) -> Sequence[keras.Layer]:
         """The classifier, if it is a Keras model: see `Task`."""
-        model = self.classifier.model
-        return [model] if isinstance(model, keras.Layer) else []
+        return [self.classifier.model] if isinstance(self.classifier.model, keras.Layer) else []
 
     @abc.abstractmethod
     def prepare(self, steps: int) -> None:
@@ -121,8 +121,7 @@ class LearnedDefense(AugmentingDefense):
         that these runs still open and resume.
 
         Args:
-          config: hyperparameters, an instance of `config_type`.
-          image_shape: (H, W, C) of the training images.
+          config, image_shape: hyperparameters, and (H, W, C) of the training images.
         """
 
     @classmethod
@@ -225,7 +224,8 @@ class LearnedDefense(AugmentingDefense):
             validate = self.make_validator(data.validation) if data.validation else None
             if validate is not None:
                 validate = self.watch_validation(validate)
-            arrays = arrays or self.training_arrays(train, pairs)
+            with infer_fast(self.frozen_networks, loop.mixed_precision):  # As in the steps.
+                arrays = arrays or self.training_arrays(train, pairs)
             trainer.fit(arrays | self.begin_augmentation(len(train), loop.seed), validate)
         if run is not None and not has_file_hashes(run):  # Missing too if a call was killed here.
             save_file_hashes(run, trainer.checkpoints.step)

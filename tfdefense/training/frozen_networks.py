@@ -1,0 +1,24 @@
+"""Frozen networks in a training: the classifier that a defence learns in front of."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import keras
+
+from tfdefense.training.folded_batch_norm import use_folded_batch_norm
+from tfdefense.training.mixed_precision import compute_in
+
+
+@contextlib.contextmanager
+def infer_fast(networks: Sequence[keras.Layer], precision: str) -> Iterator[None]:
+    """Make frozen networks compute in `precision`, and normalise inside their convolutions.
+
+    It holds for everything that is traced inside. For learning only: an attack that measures a defence
+    must compute exactly.
+
+    Args:
+      networks: networks that are called in inference mode.
+      precision: "float32" or "bfloat16".
+    """
+    with compute_in(networks, precision), use_folded_batch_norm(networks):
+        yield
