@@ -39,10 +39,9 @@ from tfdefense.networks.losses import mean_squared_error, wasserstein_generator_
 from tfdefense.training import epochs_to_show
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seed_layers
-from tfdefense.training.summaries import image_grid
+from tfdefense.training.summaries import GRID_IMAGES, image_grid
 from tfdefense.training.task import ImageGrids, Scalars, Validate
 
-_GRID_IMAGES = 8
 # No momentum, and a faster critic in place of several critic steps: Heusel et al., "GANs Trained by a
 # Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", NeurIPS 2017.
 _BETAS = (0.0, 0.9)
@@ -194,7 +193,7 @@ class DefenseGAN(LearnedDefense):
 
     def make_validator(self, validation: Split) -> Validate:
         """Return a function that shows nearest and random images; accuracies would take too long."""
-        images = tf.constant(validation.images[:_GRID_IMAGES])
+        images = tf.constant(validation.images[:GRID_IMAGES])
         keys = per_image_random.image_keys(images, self.seed)
         codes = per_image_random.normal(keys, [self.config.code_size], stream=1)
         nearest_images = tf.function(self._nearest_images, autograph=False)

@@ -42,12 +42,11 @@ from tfdefense.networks.losses import cross_entropy, mean_squared_error
 from tfdefense.training.distribute.batching import map_batches
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seed_layers
-from tfdefense.training.summaries import image_grid
+from tfdefense.training.summaries import GRID_IMAGES, image_grid
 from tfdefense.training.task import ImageGrids, Scalars, Validate
 from tfdefense.utils.batch_size import fitting_batch_size
 
 _VALIDATION_IMAGES = 500
-_GRID_IMAGES = 8
 _BATCH = 100
 
 
@@ -167,7 +166,7 @@ class DenoisedSmoothing(RandomizedDefense, GeneratorDefense):
 
     def make_validator(self, validation: Split) -> Validate:
         few = validation.take(_VALIDATION_IMAGES)
-        images = tf.constant(few.images[:_GRID_IMAGES])
+        images = tf.constant(few.images[:GRID_IMAGES])
         pipeline = tf.function(
             lambda images: self.purify_and_classify(self.classifier, images)[1],
             autograph=False,

@@ -12,6 +12,8 @@ import tensorflow as tf
 from tfdefense.errors import WorkFailedError, short_reason
 from tfdefense.utils import cluster
 
+GRID_IMAGES = 8  # In a row of a grid of validation images.
+
 
 class SummaryWriter:
     """Writer of scalars, image grids and settings for TensorBoard.

@@ -15,7 +15,7 @@ from tfdefense.classifiers.custom.keras_file import SUFFIXES, read_keras_model
 from tfdefense.classifiers.custom.logits import Network, remove_activation
 from tfdefense.classifiers.custom.model_assembly import assemble, connect
 from tfdefense.classifiers.custom.output_selection import OutputSelection
-from tfdefense.classifiers.custom.saved_model_file import one_line
+from tfdefense.classifiers.custom.saved_model_file import model_reason
 from tfdefense.data.core.dataset import Dataset
 from tfdefense.errors import UserError, require
 from tfdefense.utils.file_trial import try_file
@@ -125,7 +125,7 @@ def _require_gradient(path: Path, model: keras.Model, image_shape: tuple[int, in
         _run_with_gradient(model, image_shape)
     except Exception as error:  # There is another type for each reason.
         raise UserError(
-            f"--classifier={path}: its gradient cannot be computed: {one_line(error)}"
+            f"--classifier={path}: its gradient cannot be computed: {model_reason(error)}"
         ) from error
 
 

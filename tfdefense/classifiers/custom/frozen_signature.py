@@ -17,7 +17,7 @@ from tfdefense.classifiers.custom.random_draws import (
     has_dropout,
     replace_random_draws,
 )
-from tfdefense.classifiers.custom.saved_model_file import SavedModelFile, TensorInfo, one_line
+from tfdefense.classifiers.custom.saved_model_file import SavedModelFile, TensorInfo, model_reason
 from tfdefense.errors import UserError, require
 from tfdefense.utils.progress import print_line
 from tfdefense.utils.trust import trusts_model_files
@@ -49,7 +49,7 @@ def freeze_signature(
         raise
     except Exception as error:  # TensorFlow has another exception for each kind of damage.
         raise UserError(
-            f"--classifier={saved.path}: its graph cannot be read: {one_line(error)}"
+            f"--classifier={saved.path}: its graph cannot be read: {model_reason(error)}"
         ) from error
 
 

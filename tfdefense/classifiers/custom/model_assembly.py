@@ -16,7 +16,7 @@ from tfdefense.classifiers.custom.logits import (
     looks_like_probabilities,
     looks_like_sigmoids,
 )
-from tfdefense.classifiers.custom.saved_model_file import one_line
+from tfdefense.classifiers.custom.saved_model_file import model_reason
 from tfdefense.data.core.dataset import Dataset
 from tfdefense.errors import UserError, require
 from tfdefense.utils.graph_names import graph_name
@@ -53,7 +53,7 @@ def assemble(
         raise
     except Exception as error:  # The model was never built, or takes something else after all.
         raise UserError(
-            f"--classifier={path}: cannot take such images: {one_line(error)}"
+            f"--classifier={path}: cannot take such images: {model_reason(error)}"
         ) from error
     if np.ndim(sample) != 2:
         return model  # An error of `FrozenClassifier`.

@@ -16,12 +16,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tfdefense.classifiers.custom.graph_loops import BOUND, MAX_STEPS
 from tfdefense.classifiers.custom.graph_pruning import node_of
-from tfdefense.errors import UserError, require
+from tfdefense.errors import UserError, require, short_reason
 
 _INTERNAL = ("__saved_model_init_op", "__saved_model_train_op")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-# Lines of messages that say where an error is, and not why.
-_PLACES = ("Graph execution error", "Detected at", "File ", "<stack traces")
 _MAX_BYTES = 2**31  # The limit of protobuf.
 _ASSIGNMENTS = ("Assign", "AssignVariableOp")
 
@@ -90,7 +88,7 @@ class SavedModelFile:
             }
         except (ValueError, TypeError, RuntimeError, tf.errors.OpError) as error:
             raise UserError(
-                f"--classifier={self.path}: its variables cannot be read: {one_line(error)}"
+                f"--classifier={self.path}: its variables cannot be read: {model_reason(error)}"
             ) from error
         require(
             not missing,
@@ -121,7 +119,7 @@ def read_saved_model(path: Path) -> SavedModelFile:
         return SavedModelFile(path, meta.graph_def, signatures, _checkpoint_keys(meta))
     except Exception as error:  # There is another exception for each kind of damage.
         raise UserError(
-            f"--classifier={path}: its signatures cannot be read: {one_line(error)}"
+            f"--classifier={path}: its signatures cannot be read: {model_reason(error)}"
         ) from error
 
 
@@ -146,13 +144,11 @@ def parse_saved_model(path: Path, place: str) -> Any:
         raise UserError(f"{place}: cannot be loaded: saved_model.pb is damaged.") from error
 
 
-def one_line(error: Exception) -> str:
-    """Return the reason for an error of a model in one line."""
+def model_reason(error: Exception) -> str:
+    """Return the reason for an error of a model in one line: see `short_reason`."""
     if BOUND in str(error):
         return f"a loop of it has more than {MAX_STEPS:,} steps"
-    lines = (line.strip() for line in str(error).splitlines())
-    reasons = (line for line in lines if line and not line.startswith(_PLACES))
-    return next(reasons, type(error).__name__)
+    return short_reason(error)
 
 
 def _infos(tensors: Mapping[str, Any]) -> dict[str, TensorInfo]:

@@ -18,7 +18,7 @@ from tfdefense.classifiers.custom.graph_pruning import canonical_graph
 from tfdefense.classifiers.custom.graph_rules import needed_graph, require_allowed_graph
 from tfdefense.classifiers.custom.logits import Network, before_activation
 from tfdefense.classifiers.custom.output_selection import OutputSelection
-from tfdefense.classifiers.custom.saved_model_file import one_line, read_saved_model
+from tfdefense.classifiers.custom.saved_model_file import model_reason, read_saved_model
 from tfdefense.classifiers.custom.saved_model_rules import (
     require_safe_loading,
     require_safe_signature,
@@ -186,7 +186,7 @@ def freeze_keras_model(model: keras.Model, image_shape: tuple[int, ...], path: P
         frozen = convert_variables_to_constants_v2(concrete)
     except Exception as error:  # Any exception of the model's own code.
         raise UserError(
-            f"--classifier={path}: cannot take such images: {one_line(error)}"
+            f"--classifier={path}: cannot take such images: {model_reason(error)}"
         ) from error
     return _make_layer((frozen.inputs[0], frozen.outputs[0]), None, path)
 

@@ -11,11 +11,10 @@ from tfdefense.data.core.disk_array import DiskArray
 from tfdefense.defenses.core.adversarial_pairs import apply_fgsm, make_fgsm_pairs
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.training.distribute.batching import map_batches
-from tfdefense.training.summaries import image_grid
+from tfdefense.training.summaries import GRID_IMAGES, image_grid
 from tfdefense.training.task import ImageGrids, Scalars
 from tfdefense.utils.batch_size import fitting_batch_size
 
-_GRID_IMAGES = 8
 _BIM_IMAGES = 500
 _BATCH = 500
 
@@ -64,7 +63,7 @@ class PurifierValidator:
         return scalars, {"clean_then_adversarial_and_purified": self._image_grid()}
 
     def _image_grid(self) -> np.ndarray:
-        few = {name: array[:_GRID_IMAGES] for name, array in self.fgsm_pairs.items()}
+        few = {name: array[:GRID_IMAGES] for name, array in self.fgsm_pairs.items()}
         rows = [few["clean"], self.defense.purify(few["clean"])]
         for strength in self.strengths:
             adversarial = apply_fgsm(few, strength)

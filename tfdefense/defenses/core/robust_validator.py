@@ -9,12 +9,11 @@ from tfdefense.attacks import Attack
 from tfdefense.attacks.core.model import Model
 from tfdefense.data.core.dataset import Split
 from tfdefense.training.distribute.batching import map_batches
-from tfdefense.training.summaries import image_grid
+from tfdefense.training.summaries import GRID_IMAGES, image_grid
 from tfdefense.training.task import ImageGrids, Scalars, Validate
 from tfdefense.utils.batch_size import fitting_batch_size
 
 VALIDATION_IMAGES = 500
-_GRID_IMAGES = 8
 
 
 def make_robust_validator(
@@ -51,7 +50,7 @@ def make_robust_validator(
             f"accuracy_{attack.name}": _accuracy(adversarial_logits, few.labels),
         }
         rows, name = [], "clean_then_adversarial"
-        for shown in (images[:_GRID_IMAGES], adversarial[:_GRID_IMAGES]):
+        for shown in (images[:GRID_IMAGES], adversarial[:GRID_IMAGES]):
             rows.append(shown)
             if purify is not None:
                 rows.append(purify(tf.constant(shown)).numpy())
