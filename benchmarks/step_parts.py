@@ -22,6 +22,7 @@ from our_training import BATCH, TRAININGS, OurTraining
 
 from tfdefense.networks import residual_unet
 from tfdefense.training.averaging_optimizers import AveragingAdam
+from tfdefense.utils.huge_pages import use_huge_pages
 
 ALL = "all"
 PARTS = ("fused_batch_norm", "folded_batch_norm", "patch_products", "adam", "silu")
@@ -35,7 +36,8 @@ def without(part):
         return mock.patch.object(residual_unet, "silu", tf.nn.silu)
     if part == ALL:
         return contextlib.nullcontext()
-    context = f"tfdefense.training.trainer.use_{part}"
+    user = "frozen_networks" if part == "folded_batch_norm" else "trainer"
+    context = f"tfdefense.training.{user}.use_{part}"
     return mock.patch(context, return_value=contextlib.nullcontext())
 
 
@@ -77,4 +79,5 @@ def main():
 
 
 if __name__ == "__main__":
+    use_huge_pages()  # As `bin/train` does.
     main()

@@ -29,6 +29,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # As `tfdefense` sets it, i
 import tensorflow as tf
 from our_training import BATCH, OurTraining, count_parameters
 
+from tfdefense.utils.huge_pages import use_huge_pages
+
 PRECISIONS = ("float32", "bfloat16")
 SETTINGS = [
     "/".join(setting)
@@ -196,4 +198,5 @@ def main():
 
 
 if __name__ == "__main__":
+    use_huge_pages()  # As `bin/train` does. The peer's process gets the same settings.
     main()

@@ -19,6 +19,7 @@ from tfdefense.errors import (
     unknown_name,
 )
 from tfdefense.utils.child_trial import start_trial_server
+from tfdefense.utils.huge_pages import use_huge_pages
 from tfdefense.utils.trust import trust_model_files
 from tfdefense.utils.visible_text import visible_line
 
@@ -38,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
       The exit status: 0, 1 (failed), 2 (wrong input), 130 (interrupted) or 143 (SIGTERM).
     """
     if arguments is None:
+        use_huge_pages()
         use_utf8()
         arguments = sys.argv[1:]
     closed = [name for name in ("stdout", "stderr") if getattr(sys, name) is None]

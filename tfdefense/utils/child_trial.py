@@ -31,8 +31,10 @@ WAIT_FACTOR = 3
 _SAY_AFTER_SECONDS = 2.0
 _START_SECONDS = 300.0
 _EXTRA_SECONDS = 10.0  # The server itself ends a trial in time, unless it hangs.
-# Each thread and each of its memory arenas reserves addresses, which count as memory of the trial.
+# Each thread and each of its memory arenas reserves addresses, and so does memory that the C library
+# keeps (`huge_pages`). All of them count as memory of the trial.
 _ENVIRONMENT = {
+    "GLIBC_TUNABLES": "",
     "CUDA_VISIBLE_DEVICES": "-1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "MALLOC_ARENA_MAX": "1",
