@@ -11,7 +11,7 @@ from tests.data.test_tfds_metadata import write_metadata
 from tests.papers.conftest import make_grid
 from tfdefense.attacks import MIM
 from tfdefense.classifiers import CLASSIFIERS
-from tfdefense.papers.classifier_macs import classifier_macs
+from tfdefense.papers.classifier_sizes import classifier_macs
 from tfdefense.papers.cost import CostEstimator, MeasuringMethod
 from tfdefense.papers.measurements import PaperCell
 from tfdefense.papers.paper import PaperDefense, load_paper, paper_names
@@ -67,7 +67,7 @@ def test_each_precision_has_its_rate(tmp_path):
     )
     estimate = cost.seconds(float32)
     faster = cost.seconds(bfloat16)
-    assert faster < estimate / 3
+    assert faster < estimate / 2
     cost.record(bfloat16, 10 * faster)
     assert cost.seconds(bfloat16) == pytest.approx(10 * faster)
     assert cost.seconds(float32) == estimate

@@ -6,10 +6,11 @@ each table's duration. 12 of the 13 tables took within a factor of 1.5 of their 
 took twice its estimate), and all together 1.05 times their estimate. 61 % of the cells are within a
 factor of 1.5, and 90 % within 2.4.
 
-The durations of training and of making examples are not stored, so these have one rate, which is
-that of a training step in float32. Training in bfloat16 has others, those of a processor with AMX:
-there ResNet18 and CIFAR-CNN learned CIFAR-10 at 3.1e11 and 2.3e11, and the GANs are twice as fast as
-in float32. A run corrects the rates of both precisions by the targets that it has made.
+In training and attacks, moving a layer's values through memory takes time too, which decides for
+densely connected networks: each value counts as 75 MACs. With one rate, this gives the speeds of
+training VGG16, ResNet18, DenseNet, Rnet, Dnet and CIFAR-CNN in colour (docs/results/classifiers.md and
+speed.md) within a factor of 1.3, in float32 and, on a processor with AMX, in bfloat16. A run corrects
+the rates of both precisions by the targets that it has made.
 """
 
 import collections
@@ -22,7 +23,12 @@ from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.classifiers import CLASSIFIERS
 from tfdefense.defenses.registry import DEFENSES
 from tfdefense.networks.pixel_thresholds import SURROGATES
-from tfdefense.papers.classifier_macs import NUM_CLASSES, classifier_layers, classifier_macs
+from tfdefense.papers.classifier_sizes import (
+    NUM_CLASSES,
+    classifier_layers,
+    classifier_macs,
+    classifier_values,
+)
 from tfdefense.papers.measurements import PaperCell
 from tfdefense.papers.store import TargetStore
 from tfdefense.papers.stored_target import StoredTarget
@@ -37,9 +43,12 @@ ESTIMATE_ACCURACY = (
 # steps of a training in each precision.
 _PREDICTION_RATE = 6.5e10
 _GRADIENT_RATE = 3.9e10
-_TRAINING_RATES = {"float32": 3.5e10, "bfloat16": 2.5e11}
-_GENERATOR_RATES = {"float32": 3.5e10, "bfloat16": 7e10}
-_BACKWARD = 3  # A gradient costs three forward passes: one forward, and two for the backward pass.
+_TRAINING_RATES = {"float32": 1.2e11, "bfloat16": 3.5e11}
+_GENERATOR_RATES = {"float32": 4.5e10, "bfloat16": 9e10}
+_MACS_PER_VALUE = 75  # In training and attacks.
+# Forward passes that cost as much: a gradient by images, and one by weights too.
+_BY_IMAGES, _BY_WEIGHTS = 2, 3
+_BACKWARD = 3  # As `_BY_WEIGHTS`, in cells.
 # MACs per image of 28x28x1, by defence: for purifying, and for a training step.
 _PURIFY_MACS = {
     "defense_gan": 4.8e10,
@@ -53,8 +62,14 @@ _STEP_MACS = {"defense_gan": 6e7, "cgan": 3e8, "apegan": 6e7, "apeganpp": 1e8}
 _OTHER_MACS = 1e6
 # Defences whose gradient is replaced by that of the identity, which has no backward pass.
 _WITHOUT_BACKWARD = ("bit_depth", "defense_gan", "total_variation")
-# Classifier gradients per training image: once (for the FGSM direction), and in each epoch.
-_GRADIENTS = {"apegan": (1, 0), "apeganpp": (1, 1), "cgan": (1, 1), "adversarial_training": (0, 2)}
+# Forward passes of the classifier per training image: once (for the FGSM direction), and in each epoch.
+# Adversarial training attacks each image, and learns from it and from the result.
+_CLASSIFIER_PASSES = {
+    "apegan": (_BY_IMAGES, 0),
+    "apeganpp": (_BY_IMAGES, _BY_IMAGES),
+    "cgan": (_BY_IMAGES, _BY_IMAGES),
+    "adversarial_training": (0, _BY_IMAGES + 2 * _BY_WEIGHTS),
+}
 _OVERHEAD_SECONDS = 5.0
 _SHORTEST_SECONDS = 30.0  # Shorter targets do not show a rate: starting takes as long.
 # A cell traces each layer of its classifier for predictions alone and behind the defence, and
@@ -124,7 +139,7 @@ class CostEstimator:
             case ClassifierTarget():
                 passes = target.passes or self._recipe_passes(target)
                 images = passes * self._train_images(target)
-                macs = images * _BACKWARD * self._classifier_macs(target)
+                macs = images * _BY_WEIGHTS * self._pass_macs(target)
                 precision = _precision(target.options)
                 return _Work(macs / _TRAINING_RATES[precision], precision=precision)
             case ExamplesTarget():
@@ -139,7 +154,8 @@ class CostEstimator:
         classifier = self._classifier_macs(target.classifier)
         images = target.images or self._train_images(target.classifier)
         gradients = self._typical_cost(parse_attack(target.attack), target.classifier)
-        attacking = images * gradients * _BACKWARD * classifier / _TRAINING_RATES["float32"]
+        macs = gradients * _BY_IMAGES * self._pass_macs(target.classifier)
+        attacking = images * macs / _TRAINING_RATES["float32"]
         # The first cell predicts for all examples, and the others share its predictions.
         is_predicted = self.method.shares_predictions and target.split == "test"
         return attacking + is_predicted * images * classifier / _PREDICTION_RATE
@@ -150,10 +166,9 @@ class CostEstimator:
         precision = _precision(target.options)
         images = target.train_images or self._train_images(target.classifier)
         step = _STEP_MACS.get(target.defense, _OTHER_MACS) * self._relative_size(target.classifier)
-        gradient = _BACKWARD * self._classifier_macs(target.classifier)
-        once, each_pass = _GRADIENTS.get(target.defense, (0, 0))
-        gradients = once + target.passes * each_pass
-        seconds = images * gradients * gradient / _TRAINING_RATES[precision]
+        once, each_epoch = _CLASSIFIER_PASSES.get(target.defense, (0, 0))
+        passes = once + target.passes * each_epoch
+        seconds = images * passes * self._pass_macs(target.classifier) / _TRAINING_RATES[precision]
         seconds += images * target.passes * step / _GENERATOR_RATES[precision]
         return _Work(seconds, precision=precision)
 
@@ -202,6 +217,11 @@ class CostEstimator:
 
     def _classifier_macs(self, classifier: ClassifierTarget) -> float:
         return classifier_macs(classifier.name, self._image_shape(classifier))
+
+    def _pass_macs(self, classifier: ClassifierTarget) -> float:
+        """Return the MACs of a forward pass in training and attacks, with those for its values."""
+        values = classifier_values(classifier.name, self._image_shape(classifier))
+        return self._classifier_macs(classifier) + _MACS_PER_VALUE * values
 
     def _train_images(self, classifier: ClassifierTarget) -> int:
         return self.store.size(classifier.dataset).train_images

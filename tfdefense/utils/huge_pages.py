@@ -2,7 +2,7 @@
 
 A step of a training frees hundreds of megabytes, and the next one needs as many. By default, glibc
 gives much of that back to the system, and gets it again in pages of 4 KiB, of which processors
-remember the places of a few thousand. Under the settings below a step takes 0.7 to 0.95 times as
+remember the places of a few thousand. Under the settings below a step takes 0.8 to 0.95 times as
 long (docs/results/speed.md).
 """
 
