@@ -53,5 +53,5 @@ setup(
         "runtimes": ["onnxruntime>=1.32", "openvino>=2026.1", "tf2onnx>=1.17,<1.18"],
         "serving": ["tensorflow-serving-api>=2.20,<2.22"],
     },
-    entry_points={"console_scripts": ["tfdefense = tfdefense.cli.main:main"]},
+    entry_points={"console_scripts": ["tfdefense = tfdefense.cli.main:start"]},
 )

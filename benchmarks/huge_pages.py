@@ -2,9 +2,10 @@
 
     .venv/bin/python benchmarks/huge_pages.py --training=color_purifier
 
-Each round trains for some steps in two new processes, one after the other. Medians over the rounds:
-images/s, and what the speed of a shared machine changes less: processor seconds and page faults of a
-step. The last line is one JSON object.
+Each round trains for some steps in two new processes, one after the other, in alternating order.
+Medians over the rounds: images/s, and processor seconds and page faults of a step, which depend less on
+other work. The gain depends on what the system does by itself: `huge_pages_of_the_system`. The last
+line is one JSON object.
 """
 
 import argparse
@@ -21,7 +22,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from tfdefense.utils.huge_pages import use_huge_pages
 
-VARIABLE = "GLIBC_TUNABLES"
+CHOICE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+NAMES = ("GLIBC_TUNABLES", "TFDEFENSE_HUGE_PAGES")
+SETTINGS = {"default": {"GLIBC_TUNABLES": ""}, "huge_pages": {}}
 WARM_UP_STEPS = 3
 CHILD = "--child"
 
@@ -47,8 +50,8 @@ def measure(name, precision, batch_size, steps):
     )
 
 
-def measure_in_child(arguments, settings):
-    environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+def measure_in_child(settings):
+    environment = {name: value for name, value in os.environ.items() if name not in NAMES}
     command = [sys.executable, __file__, CHILD, *sys.argv[1:]]
     done = subprocess.run(
         command, env=environment | settings, stdout=subprocess.PIPE, text=True, check=True
@@ -69,10 +72,10 @@ def main():
         use_huge_pages()
         measure(arguments.training, arguments.precision, arguments.batch_size, arguments.steps)
         return
-    found = {"default": [], "huge_pages": []}
+    found = {name: [] for name in SETTINGS}
     for number in range(arguments.rounds):
-        found["default"].append(measure_in_child(arguments, {VARIABLE: ""}))
-        found["huge_pages"].append(measure_in_child(arguments, {}))
+        for name in list(found)[:: -1 if number % 2 else 1]:
+            found[name].append(measure_in_child(SETTINGS[name]))
         print(f"round {number + 1}: {[each[-1] for each in found.values()]}", flush=True)
     medians = {
         name: {key: round(statistics.median(each[key] for each in rows), 3) for key in rows[0]}
@@ -87,6 +90,7 @@ def main():
         "training": arguments.training,
         "precision": arguments.precision,
         "batch_size": arguments.batch_size,
+        "huge_pages_of_the_system": CHOICE.read_text(encoding="utf-8").strip(),
         **medians,
         "ratio": round(statistics.median(ratios), 3),
         "ratio_min_max": [round(min(ratios), 3), round(max(ratios), 3)],

@@ -19,6 +19,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
+
+from tfdefense.utils.huge_pages import use_huge_pages
+
 SHAPE, CLASSES = (96, 96, 3), 4
 KINDS = ("folders", "tfds", "pairs", "in memory")
 
@@ -150,4 +153,5 @@ def main():
 
 
 if __name__ == "__main__":
+    use_huge_pages()  # As the commands do.
     main()

@@ -21,6 +21,7 @@ import tensorflow as tf
 from our_training import BATCH, TRAININGS, OurTraining
 
 from tfdefense.networks import residual_unet
+from tfdefense.training import frozen_networks, trainer
 from tfdefense.training.averaging_optimizers import AveragingAdam
 from tfdefense.utils.huge_pages import use_huge_pages
 
@@ -36,9 +37,12 @@ def without(part):
         return mock.patch.object(residual_unet, "silu", tf.nn.silu)
     if part == ALL:
         return contextlib.nullcontext()
-    user = "frozen_networks" if part == "folded_batch_norm" else "trainer"
-    context = f"tfdefense.training.{user}.use_{part}"
-    return mock.patch(context, return_value=contextlib.nullcontext())
+    stack, name = contextlib.ExitStack(), f"use_{part}"
+    for module in (trainer, frozen_networks):
+        if hasattr(module, name):
+            nothing = mock.patch.object(module, name, return_value=contextlib.nullcontext())
+            stack.enter_context(nothing)
+    return stack
 
 
 def main():

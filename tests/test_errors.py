@@ -26,6 +26,11 @@ def test_an_unknown_name_is_reported_with_the_most_similar_name():
         ),
         ("/tmp/ckpt-4.data; No space left on device", "No space left on device"),
         (
+            "{{function_node __wrapped__ReadFile}} /tmp/a.pb; No such file or directory [Op:ReadFile]",
+            "No such file or directory",
+        ),
+        ("NodeDef mentions attr 'x' not in Op<name=Y; signature=a:T>; NodeDef: {{node y}}.", None),
+        (
             "Exception encountered when calling Net.call().\n\n\x1b[1mbad rank\x1b[0m\n\nArguments",
             "bad rank",
         ),

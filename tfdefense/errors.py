@@ -17,6 +17,7 @@ _PLACES = (
 )
 _COLOURS = re.compile(r"\x1b\[\d+m")
 _KIND = re.compile(r"^\w+(?:Error|Exception): ")
+_PATH = re.compile(r"^(?:\S+; )+")
 _NODES = re.compile(r"^(?:\{\{\w+ [^}]*\}\} )+")
 
 
@@ -85,5 +86,5 @@ def short_reason(error: Exception | str) -> str:
         message = message.split("\n\n", 2)[-1]
     lines = [_KIND.sub("", line.strip()) for line in message.splitlines()]
     reason = next((line for line in lines if line and not line.startswith(_PLACES)), "")
-    reason = _NODES.sub("", reason.split("; ")[-1].split(" [Op:")[0])
+    reason = _PATH.sub("", _NODES.sub("", reason.split(" [Op:")[0]))
     return reason or type(error).__name__

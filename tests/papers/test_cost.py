@@ -59,6 +59,27 @@ def test_estimates_follow_measured_times(tmp_path):
     assert cost.seconds(target("bit_depth", 20)) < 10
 
 
+# Images/s of training in colour on two cores: docs/results/classifiers.md and speed.md.
+SPEEDS = [
+    ("vgg16", "float32", 150),
+    ("densenet", "float32", 108),
+    ("rnet", "float32", 97),
+    ("dnet", "float32", 39),
+    ("resnet18", "float32", 56),
+    ("cifar_cnn", "float32", 460),
+    ("cifar_cnn", "bfloat16", 1_330),
+]
+
+
+@pytest.mark.parametrize(("name", "precision", "speed"), SPEEDS)
+def test_classifiers_take_about_their_estimate(name, precision, speed, tmp_path):
+    write_metadata(tmp_path / "cifar10" / "3.0.2", ("32", "32", "3"), train=50_000, test=10_000)
+    store = TargetStore(tmp_path, str(tmp_path))
+    target = ClassifierTarget("cifar10", name, 10, (("mixed_precision", precision),))
+    seconds = 10 * store.size("cifar10").train_images / speed
+    assert 1 / 1.5 < CostEstimator(store).seconds(target) / seconds < 1.5
+
+
 def test_each_precision_has_its_rate(tmp_path):
     cost = CostEstimator(TargetStore(tmp_path))
     float32, bfloat16 = (

@@ -66,8 +66,8 @@ def test_a_defence_without_training_has_no_epochs():
 
 # Recipes for grey images are those of the first hashes. In colour, an image is mirrored in every second
 # pass in place of at random, which changes accuracies by less than their intervals. `cifar_cnn` has
-# another recipe: budgets with stored figures give it the first one. So have `resnet18`, `vgg16` and
-# `densenet`, of which no figure in colour was stored before. Later fields change nothing by default:
+# another recipe: budgets with stored figures give it the first one. `resnet18`, `vgg16` and `densenet`
+# have other recipes too, but no figure in colour was stored before. Later fields change nothing by default:
 # `average` of recipes, `augmentation`, `mirror` and `blocks` of defences.
 HASHES_OF_SCHEMA_1 = {
     "loop": "7af6ef7b",

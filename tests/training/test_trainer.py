@@ -61,13 +61,23 @@ def config(**changes):
 )
 def test_the_last_validation_follows_the_last_step(image_count, epochs, validations, expected):
     loop = config(epochs=epochs, validations=validations)
-    steps = [0]
-    while steps[-1] < loop.total_steps(image_count):
-        steps.append(loop.next_validation(steps[-1], image_count))
-    assert steps[1:] == expected
+    total = loop.total_steps(image_count)
+    due = {loop.next_validation(step, image_count) for step in range(total)}
+    assert sorted(due) == expected
+    for step in range(total):  # Also after a resume between two validations.
+        assert loop.next_validation(step, image_count) == next(
+            each for each in expected if each > step
+        )
 
 
-def test_training_converges_and_validates_at_most_once_per_epoch():
+def test_a_training_is_not_validated_twice_at_its_end():
+    arrays, steps = {"x": np.linspace(-1, 1, 39, dtype=np.float32)}, []
+    trainer = Trainer(Fit(), config(epochs=3))
+    trainer.fit(arrays, lambda: (steps.append(trainer.checkpoints.step), ({}, {}))[1])
+    assert len(steps) == 4
+
+
+def test_training_converges_and_validates_once_per_epoch():
     task, calls = Fit(), []
 
     def validate():

@@ -93,5 +93,7 @@ DNET = Architecture(
     "Dnet of the conditional GAN paper: DenseNet-BC, depth 100, growth 12 (Huang et al. 2017)",
     build_dnet,
     grey=_GREY,
-    color=make_sgd_recipe(5_000_000, 0.1, 1e-3, augmentation="shift", mirror=True),
+    color=make_sgd_recipe(
+        5_000_000, learning_rate=0.1, weight_decay=1e-3, augmentation="shift", mirror=True
+    ),
 )

@@ -122,5 +122,7 @@ RNET = Architecture(
     "Rnet of the conditional GAN paper: ResNet-110 for CIFAR-10 (He et al. 2016)",
     build_rnet,
     grey=make_sgd_recipe(180_000, learning_rate=0.1, weight_decay=1e-3),
-    color=make_sgd_recipe(8_000_000, 0.1, 1e-3, augmentation="shift", mirror=True),
+    color=make_sgd_recipe(
+        8_000_000, learning_rate=0.1, weight_decay=1e-3, augmentation="shift", mirror=True
+    ),
 )

@@ -32,6 +32,12 @@ _PREEMPTED = 143
 _WRONG_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM)
 
 
+def start() -> int:
+    """Run the command that this process was started for; return its exit status, as `main` does."""
+    use_huge_pages()
+    return main()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command.
 
@@ -39,7 +45,6 @@ def main(arguments: list[str] | None = None) -> int:
       The exit status: 0, 1 (failed), 2 (wrong input), 130 (interrupted) or 143 (SIGTERM).
     """
     if arguments is None:
-        use_huge_pages()
         use_utf8()
         arguments = sys.argv[1:]
     closed = [name for name in ("stdout", "stderr") if getattr(sys, name) is None]
@@ -193,4 +198,4 @@ def _redirect_to_nowhere(descriptor: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start())

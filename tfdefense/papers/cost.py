@@ -6,10 +6,9 @@ each table's duration. 12 of the 13 tables took within a factor of 1.5 of their 
 took twice its estimate), and all together 1.05 times their estimate. 61 % of the cells are within a
 factor of 1.5, and 90 % within 2.4.
 
-In training and attacks, moving a layer's values through memory takes time too, which decides for
-densely connected networks: each value counts as 75 MACs. With one rate, this gives the speeds of
-training VGG16, ResNet18, DenseNet, Rnet, Dnet and CIFAR-CNN in colour (docs/results/classifiers.md and
-speed.md) within a factor of 1.3, in float32 and, on a processor with AMX, in bfloat16. A run corrects
+In training and attacks, each value that a layer gives counts as 75 MACs, for its way through memory.
+In densely connected networks this is most of the time. The rates then give the speeds of the
+classifiers in colour (docs/results/classifiers.md and speed.md) within a factor of 1.5. A run corrects
 the rates of both precisions by the targets that it has made.
 """
 
@@ -46,9 +45,9 @@ _GRADIENT_RATE = 3.9e10
 _TRAINING_RATES = {"float32": 1.2e11, "bfloat16": 3.5e11}
 _GENERATOR_RATES = {"float32": 4.5e10, "bfloat16": 9e10}
 _MACS_PER_VALUE = 75  # In training and attacks.
-# Forward passes that cost as much: a gradient by images, and one by weights too.
-_BY_IMAGES, _BY_WEIGHTS = 2, 3
-_BACKWARD = 3  # As `_BY_WEIGHTS`, in cells.
+# Forward passes that take as long: for a gradient by the images, and for one by the weights too.
+_IMAGE_GRADIENT, _WEIGHT_GRADIENT = 2, 3
+_BACKWARD = 3  # For a gradient by the images in cells, whose rates were fitted with it.
 # MACs per image of 28x28x1, by defence: for purifying, and for a training step.
 _PURIFY_MACS = {
     "defense_gan": 4.8e10,
@@ -65,10 +64,10 @@ _WITHOUT_BACKWARD = ("bit_depth", "defense_gan", "total_variation")
 # Forward passes of the classifier per training image: once (for the FGSM direction), and in each epoch.
 # Adversarial training attacks each image, and learns from it and from the result.
 _CLASSIFIER_PASSES = {
-    "apegan": (_BY_IMAGES, 0),
-    "apeganpp": (_BY_IMAGES, _BY_IMAGES),
-    "cgan": (_BY_IMAGES, _BY_IMAGES),
-    "adversarial_training": (0, _BY_IMAGES + 2 * _BY_WEIGHTS),
+    "apegan": (_IMAGE_GRADIENT, 0),
+    "apeganpp": (_IMAGE_GRADIENT, _IMAGE_GRADIENT),
+    "cgan": (_IMAGE_GRADIENT, _IMAGE_GRADIENT),
+    "adversarial_training": (0, _IMAGE_GRADIENT + 2 * _WEIGHT_GRADIENT),
 }
 _OVERHEAD_SECONDS = 5.0
 _SHORTEST_SECONDS = 30.0  # Shorter targets do not show a rate: starting takes as long.
@@ -139,7 +138,7 @@ class CostEstimator:
             case ClassifierTarget():
                 passes = target.passes or self._recipe_passes(target)
                 images = passes * self._train_images(target)
-                macs = images * _BY_WEIGHTS * self._pass_macs(target)
+                macs = images * _WEIGHT_GRADIENT * self._pass_macs(target)
                 precision = _precision(target.options)
                 return _Work(macs / _TRAINING_RATES[precision], precision=precision)
             case ExamplesTarget():
@@ -154,7 +153,7 @@ class CostEstimator:
         classifier = self._classifier_macs(target.classifier)
         images = target.images or self._train_images(target.classifier)
         gradients = self._typical_cost(parse_attack(target.attack), target.classifier)
-        macs = gradients * _BY_IMAGES * self._pass_macs(target.classifier)
+        macs = gradients * _IMAGE_GRADIENT * self._pass_macs(target.classifier)
         attacking = images * macs / _TRAINING_RATES["float32"]
         # The first cell predicts for all examples, and the others share its predictions.
         is_predicted = self.method.shares_predictions and target.split == "test"

@@ -165,12 +165,12 @@ class Trainer:
         items = self.task.checkpoint_items().values()
         networks = [item for item in items if isinstance(item, keras.Layer)]
         frozen = self.task.frozen_networks
-        all_networks, precision = [*networks, *frozen], self.config.mixed_precision
+        precision = self.config.mixed_precision
         with (
             compute_in(networks, precision),
             infer_fast(frozen, precision),
             use_global_batch(networks, self.strategy.num_replicas_in_sync),
-            use_fused_batch_norm(all_networks),  # Skips layers that the lines above replace.
+            use_fused_batch_norm(networks),  # Skips layers that the line above replaces.
             use_patch_products(networks),
         ):
             rows = self._loop(

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tfdefense.errors import UserError, WorkFailedError
+from tfdefense.utils.huge_pages import usual_pages
 
 # It registers all layers that a model file can name.
 _PRELOADED = "tfdefense.classifiers"
@@ -31,10 +32,8 @@ WAIT_FACTOR = 3
 _SAY_AFTER_SECONDS = 2.0
 _START_SECONDS = 300.0
 _EXTRA_SECONDS = 10.0  # The server itself ends a trial in time, unless it hangs.
-# Each thread and each of its memory arenas reserves addresses, and so does memory that the C library
-# keeps (`huge_pages`). All of them count as memory of the trial.
+# Each thread and each of its memory arenas reserves addresses, which count as memory of the trial.
 _ENVIRONMENT = {
-    "GLIBC_TUNABLES": "",
     "CUDA_VISIBLE_DEVICES": "-1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "MALLOC_ARENA_MAX": "1",
@@ -123,7 +122,7 @@ class _Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._messages,
-            env={**os.environ, "PYTHONPATH": path, **_ENVIRONMENT},
+            env={**os.environ, "PYTHONPATH": path, **usual_pages(), **_ENVIRONMENT},
             start_new_session=True,  # Ctrl-C is for the caller alone.
         )
         self._is_ready = False

@@ -72,7 +72,7 @@ class LearnedDefense(AugmentingDefense):
     def training_arrays(self, train: Split, pairs: Sequence[AdversarialDataset]) -> Arrays:
         """Return the arrays [N, ...] that batches are drawn from, by name.
 
-        By default these are the `clean` images and their `labels`.
+        By default these are the `clean` images and their `labels`. `infer_fast` holds without `pairs`.
 
         Args:
           train: clean images.
