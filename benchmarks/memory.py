@@ -17,11 +17,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tfdefense.utils.huge_pages import use_huge_pages
 
+ROOT = Path(__file__).parents[1]
 SHAPE, CLASSES = (96, 96, 3), 4
 KINDS = ("folders", "tfds", "pairs", "in memory")
 
