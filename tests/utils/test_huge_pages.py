@@ -137,7 +137,7 @@ def test_a_system_that_does_not_know_the_name_has_no_version(monkeypatch, error)
     assert huge_pages._glibc_version() == ()
 
 
-def test_trials_have_usual_pages(monkeypatch):
+def test_trials_have_usual_pages(starts, monkeypatch):
     assert huge_pages.usual_pages() == {}
     monkeypatch.setenv("TFDEFENSE_HUGE_PAGES", "1")
     assert huge_pages.usual_pages() == {"GLIBC_TUNABLES": ""}

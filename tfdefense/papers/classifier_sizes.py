@@ -27,8 +27,7 @@ def classifier_macs(name: str, image_shape: ImageShape) -> float:
       name: registered name.
       image_shape: (H, W, C).
     """
-    known = stored_sizes()["macs"].get(_shape_name(image_shape), {})
-    return known[name] if name in known else count_macs(name, image_shape)
+    return _stored_size("macs", name, image_shape) or count_macs(name, image_shape)
 
 
 def classifier_values(name: str, image_shape: ImageShape) -> float:
@@ -38,8 +37,7 @@ def classifier_values(name: str, image_shape: ImageShape) -> float:
       name: registered name.
       image_shape: (H, W, C).
     """
-    known = stored_sizes()["values"].get(_shape_name(image_shape), {})
-    return known[name] if name in known else count_values(name, image_shape)
+    return _stored_size("values", name, image_shape) or count_values(name, image_shape)
 
 
 def classifier_layers(name: str, image_shape: ImageShape) -> int:
@@ -93,5 +91,6 @@ def _with_parts(layer: keras.Layer) -> list[keras.Layer]:
     return [layer, *(nested for part in parts for nested in _with_parts(part))]
 
 
-def _shape_name(image_shape: ImageShape) -> str:
-    return "x".join(map(str, image_shape))
+def _stored_size(kind: str, name: str, image_shape: ImageShape) -> int | None:
+    """Return "macs" or "values" from the file; None if it has none for this name and shape."""
+    return stored_sizes()[kind].get("x".join(map(str, image_shape)), {}).get(name)
