@@ -1,12 +1,18 @@
-"""The same training on one replica, on two replicas of one process, and by two workers.
+"""The same training on one replica, on several replicas of one process, and by two workers.
 
-    .venv/bin/python benchmarks/scaling.py --defense=apeganpp
+    .venv/bin/python benchmarks/scaling.py                          # APE-GAN++, float32
+    .venv/bin/python benchmarks/scaling.py --training=color_purifier --precision=bfloat16
 
-Each configuration trains APE-GAN++ (or another defence) on 28x28x1 images, 128 images per step in
-total, on the same number of cores: the two replicas share the cores of one process, and each of the
-two workers has half of them to itself. On real hardware each replica has its own device. Here the ratios show
-the cost of synchronisation, not the gain from more devices. The configurations run in turn, and the
-fastest round of each counts. The last line is one JSON object.
+Each configuration trains on 128 images per step in total, on the same number of cores:
+
+- one replica: all cores work on one operation at a time;
+- two replicas: they share all threads of one process;
+- per core: one replica on each core, with one thread (`--strategy=per_core`);
+- two workers: each has half of the cores to itself.
+
+On real hardware each replica has its own device. Here the ratios show the cost of synchronisation,
+not the gain from more devices. The configurations run in turn, and the fastest round of each counts.
+The last line is one JSON object.
 """
 
 import argparse
@@ -23,18 +29,32 @@ BATCH = (
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+TRAININGS = (
+    "apeganpp",
+    "apegan",
+    "cgan",
+    "cifar_cnn",
+    "resnet18",
+    "robust_purifier",
+    "color_purifier",
+)
+STRATEGY_OF = {"one replica": "mirrored", "per core": "per_core", "two workers": "multi_worker"}
+
 
 class Configuration:
     """Processes that train together."""
 
-    def __init__(self, kind, defense, cores):
+    def __init__(self, kind, training, precision, cores):
         count = 2 if kind == "two workers" else 1
         own = sorted(os.sched_getaffinity(0))
         size = max(1, cores // count)
         addresses = [f"localhost:{port}" for port in free_ports(count)]
         self.processes = [
             subprocess.Popen(
-                [sys.executable, __file__, f"--side={kind}", f"--defense={defense}"],
+                [
+                    *(sys.executable, __file__, f"--side={kind}"),
+                    *(f"--training={training}", f"--precision={precision}"),
+                ],
                 env={
                     **os.environ,
                     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -79,7 +99,7 @@ def free_ports(count):
     return ports
 
 
-def serve_training(kind, defense):
+def serve_training(kind, training, precision):
     """Read numbers of steps from standard input, train, and print the seconds of each."""
     import tensorflow as tf
     from our_training import OurTraining
@@ -93,41 +113,47 @@ def serve_training(kind, defense):
         )
         strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     else:
-        strategy = strategies.make_strategy(
-            "multi_worker" if kind == "two workers" else "one_device"
-        )
+        strategy = strategies.make_strategy(STRATEGY_OF[kind])
     with strategy.scope():
-        ours = OurTraining(defense)
+        ours = OurTraining(training, precision)
         for line in sys.stdin:
             print(f"seconds {ours.seconds(int(line))}", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--defense", default="apeganpp", choices=("apeganpp", "apegan", "cgan"))
+    parser.add_argument("--training", default="apeganpp", choices=TRAININGS)
+    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--side", help="internal: the configuration of a child process")
     arguments = parser.parse_args()
     if arguments.side:
-        serve_training(arguments.side, arguments.defense)
+        from tfdefense.utils.huge_pages import use_huge_pages
+
+        use_huge_pages()
+        serve_training(arguments.side, arguments.training, arguments.precision)
         return
     cores = len(os.sched_getaffinity(0))
-    kinds = ("one replica", "two replicas", "two workers")
-    configurations = {kind: Configuration(kind, arguments.defense, cores) for kind in kinds}
-    for configuration in configurations.values():
-        configuration.seconds(2)
+    kinds = ("one replica", "two replicas", "per core", "two workers")
+    settings = (arguments.training, arguments.precision, cores)
+    configurations = {kind: Configuration(kind, *settings) for kind in kinds}
     best = dict.fromkeys(kinds, float("inf"))
-    for number in range(arguments.rounds):
-        for kind, configuration in configurations.items():
-            best[kind] = min(best[kind], configuration.seconds(arguments.steps))
-        print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
-    for configuration in configurations.values():
-        configuration.end()
+    try:
+        for configuration in configurations.values():
+            configuration.seconds(2)
+        for number in range(arguments.rounds):
+            for kind, configuration in configurations.items():
+                best[kind] = min(best[kind], configuration.seconds(arguments.steps))
+            print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
+    finally:
+        for configuration in configurations.values():
+            configuration.end()
     rates = {kind: arguments.steps * BATCH / seconds for kind, seconds in best.items()}
     result = {
         "benchmark": "scaling",
-        "defense": arguments.defense,
+        "training": arguments.training,
+        "precision": arguments.precision,
         "cores": cores,
         "images_per_second": {kind: round(rate, 1) for kind, rate in rates.items()},
         "ratio_to_one_replica": {

@@ -3,6 +3,7 @@
     .venv/bin/pip install -r benchmarks/requirements.txt
     .venv/bin/python benchmarks/train_step.py                       # APE-GAN++
     .venv/bin/python benchmarks/train_step.py --training=resnet18
+    .venv/bin/python benchmarks/train_step.py --training=color_purifier --strategy=per_core
 
 Both train the same networks with the same losses, batch 128, on the CPU: purifiers on 28x28x1
 (`apeganpp`, `cgan`), all others on 32x32x3. They run in turn, so that a change in the speed of the
@@ -10,7 +11,7 @@ machine affects both. Ours runs in float32 and bfloat16. The peer first runs in 
 memory format, precision (autocast), eager or compiled. The fastest in float32 and the two fastest of
 all take part in the rounds, and the ratio is to the one with the highest median. Ratios are of the
 same round. The share is relative to the rate of TensorFlow's forward convolutions in the same
-precision. The last line is one JSON object.
+precision and strategy. The last line is one JSON object.
 """
 
 import argparse
@@ -29,6 +30,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # As `tfdefense` sets it, i
 import tensorflow as tf
 from our_training import BATCH, OurTraining, count_parameters
 
+from tfdefense.training.distribute.strategies import make_strategy
 from tfdefense.utils.huge_pages import use_huge_pages
 
 PRECISIONS = ("float32", "bfloat16")
@@ -93,8 +95,9 @@ class Convolutions:
 
     def __init__(self, precision):
         self.runs, self.flop = [], 0
+        share = BATCH // tf.distribute.get_strategy().num_replicas_in_sync
         for size, channels, filters, stride, padding in self.LAYERS:
-            images = tf.random.uniform([BATCH, size, size, channels])
+            images = tf.random.uniform([share, size, size, channels])
             kernel = tf.random.uniform([3, 3, channels, filters])
             images, kernel = tf.cast(images, precision), tf.cast(kernel, precision)
             self.runs.append(self._repeated(images, tf.Variable(kernel), stride, padding))
@@ -104,7 +107,8 @@ class Convolutions:
 
     @staticmethod
     def _repeated(images, kernel, stride, padding):
-        @tf.function
+        strategy = tf.distribute.get_strategy()
+
         def repeat(times):
             total = tf.zeros([], images.dtype)
             for _ in tf.range(times):
@@ -113,7 +117,11 @@ class Convolutions:
                 total += out[0, 0, 0, 0]
             return total
 
-        return repeat
+        @tf.function
+        def run(times):
+            return strategy.reduce("SUM", strategy.run(repeat, [times]), axis=None)
+
+        return run
 
     def gflop_per_second(self, times=15):
         started = time.perf_counter()
@@ -153,8 +161,17 @@ def main():
     parser.add_argument("--training", choices=list(PEERS), default="apeganpp")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument(
+        "--strategy", choices=("mirrored", "per_core"), default="mirrored", help="ours"
+    )
     parser.add_argument("--peer_python", default=sys.executable, help="Python with PyTorch")
     arguments = parser.parse_args()
+    with make_strategy(arguments.strategy).scope():
+        compare(arguments)
+
+
+def compare(arguments):
+    """Run the rounds in the scope of the strategy, and print the result."""
     peer = PeerTraining(arguments.peer_python, arguments.training)
     float32_setting, finalists = choose_settings(peer)
     ours = {precision: OurTraining(arguments.training, precision) for precision in PRECISIONS}
@@ -179,6 +196,7 @@ def main():
     result = {
         "benchmark": "train_step",
         "training": arguments.training,
+        "strategy": arguments.strategy,
         **{name: round(rate, 1) for name, rate in median.items()},
         "unit": "images/s; GFLOP/s of convolutions",
         "peer_name": f"PyTorch {peer.version} {best}",

@@ -1,6 +1,9 @@
 """bin/train: run directories, resuming, classifiers alone, custom models."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,9 @@ from PIL import Image
 import tfdefense
 from tests.cli.conftest import QUICK, custom_model
 from tfdefense.cli.main import main
+from tfdefense.utils.processors import usable_cores
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
@@ -133,3 +139,24 @@ def test_a_custom_model_with_a_folder_of_images(run, tmp_path, capsys):
     other = f"--classifier={tmp_path / 'custom.keras'}"
     assert main(["train", f"--run={tmp_path / 'run'}", other, "--input_range=0,255"]) == 2
     assert "classifier hash" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(usable_cores() < 2, reason="one processor core")
+def test_a_replica_on_each_core_trains_and_attacks(place, tmp_path):
+    settings = [
+        *("--defense=robust_purifier", "--widths=8,16", "--inner_steps=1", "--epochs=1"),
+        *("--train_images=128", "--batch_size=64", "--images=10", "--white_box_images=4"),
+        *("--attacks=fgsm", "--checks=none", "--strategy=per_core", f"--run={tmp_path}/run"),
+    ]
+    # A process of its own, because the strategy must come before the first operation.
+    ended = subprocess.run(
+        [sys.executable, "-m", "tfdefense.cli.main", "train", *settings],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr[-2_000:]
+    assert "white box" in ended.stdout

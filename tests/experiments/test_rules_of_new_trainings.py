@@ -53,6 +53,17 @@ def test_a_new_training_is_refused_before_anything_is_written(flags, tmp_path, g
     assert not run.path.exists()
 
 
+def test_a_batch_that_replicas_cannot_share_is_refused_first(flags, tmp_path, two_replicas):
+    run = RunDirectory(tmp_path / "run")
+    given = {**flags, "defense": "robust_purifier", "batch_size": 7}
+    with (
+        two_replicas.scope(),
+        pytest.raises(UserError, match="--batch_size=7: not a multiple of the 2 replicas"),
+    ):
+        train_defense(experiment_from_flags(given), run=run)
+    assert not run.path.exists()
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("short_training")
 @pytest.mark.parametrize("given", [case[0] for case in CASES[:4]])

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+import signal
 import types
 
 import pytest
@@ -64,6 +65,18 @@ def working_folder(folder, papers):
         load_paper.cache_clear()
         yield
     load_paper.cache_clear()
+
+
+@pytest.fixture
+def sigterm_is_harmless():
+    """Handler of SIGTERM that does nothing, so that a signal too many does not end the tests."""
+
+    def ignore(number, frame):
+        del number, frame
+
+    previous = signal.signal(signal.SIGTERM, ignore)
+    yield ignore
+    signal.signal(signal.SIGTERM, previous)
 
 
 @pytest.fixture

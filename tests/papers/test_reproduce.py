@@ -6,6 +6,7 @@ The grid is made once; tests read its results, or change a copy.
 import csv
 import json
 import shutil
+import signal
 import types
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tfdefense.attacks import FGSM
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.cli.main import main
 from tfdefense.evaluation.runner import ModelRunner
-from tfdefense.papers import results_folder
+from tfdefense.papers import reproduce, results_folder
 from tfdefense.papers.reproduce import FigureSelection, Reproduction
 from tfdefense.papers.store import TargetStore
 
@@ -254,3 +255,16 @@ def test_a_table_without_measurements_is_written(small):
     table = (small / "results" / "small" / "1.md").read_text()
     assert "None of 2 figures measured" in table
     assert "Not measured yet. Measure it with: `bin/reproduce" in table
+
+
+def test_sigterm_between_trainings_still_writes_the_tables(
+    small, monkeypatch, capsys, sigterm_is_harmless
+):
+    def receive_sigterm(*_):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(reproduce, "make_targets", receive_sigterm)
+    assert main(["reproduce", "--paper=small", "--all", "--budget=smoke"]) == 143
+    assert "paper small: stopped by SIGTERM. Repeat the command" in capsys.readouterr().err
+    assert (small / "results" / "small" / "1.md").is_file()
+    assert signal.getsignal(signal.SIGTERM) is sigterm_is_harmless

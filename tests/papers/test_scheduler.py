@@ -3,6 +3,7 @@
 import dataclasses
 import fcntl
 import os
+import signal
 import threading
 import time
 import weakref
@@ -13,12 +14,13 @@ import pytest
 from tests.conftest import SHAPE, make_toy_model
 from tfdefense.attacks import FGSM
 from tfdefense.classifiers import FrozenClassifier
-from tfdefense.errors import UserError, WorkFailedError
+from tfdefense.errors import PreemptedError, UserError, WorkFailedError
 from tfdefense.papers import scheduler
 from tfdefense.papers.leases import lease
 from tfdefense.papers.scheduler import make_targets
 from tfdefense.papers.store import TargetStore
 from tfdefense.papers.stored_target import StoredTarget
+from tfdefense.training.preemption import raise_on_sigterm
 from tfdefense.utils.file_lock import lock_directory
 
 
@@ -143,6 +145,24 @@ def test_a_failure_to_save_stops_nothing(store, monkeypatch, capsys):
     make_targets([target], store, FixedCost(), save)
     assert target.is_done(store)
     assert "Not saved: No space left on device" in capsys.readouterr().out
+
+
+class SigtermDuringWork(FileTarget):
+    """A target during whose work SIGTERM arrives, in code that expects any exception."""
+
+    def make(self, store):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Exception as error:
+            raise UserError("damaged") from error
+
+
+def test_sigterm_is_not_a_failure_of_its_target(store, sigterm_is_harmless):
+    targets = [SigtermDuringWork("stopped"), FileTarget("next")]
+    with pytest.raises(PreemptedError, match="all: stopped by SIGTERM"), raise_on_sigterm("all"):
+        make_targets(targets, store, FixedCost())
+    assert not targets[1].is_done(store)
+    assert not list(store.path.rglob("*.lease"))
 
 
 @pytest.mark.slow

@@ -100,7 +100,7 @@ def test_a_process_starts_again_only_once(starts, monkeypatch):
 
 @pytest.mark.parametrize(("cpus", "one_arena"), [(2, True), (64, False)])
 def test_many_processors_do_not_wait_for_one_arena(starts, monkeypatch, cpus, one_arena):
-    monkeypatch.setattr(os, "cpu_count", lambda: cpus)
+    monkeypatch.setattr(huge_pages, "usable_cores", lambda: cpus)
     huge_pages.use_huge_pages()
     assert ("arena_max=1" in os.environ["GLIBC_TUNABLES"]) == one_arena
 

@@ -29,8 +29,10 @@ def add_device_flags(flags: CommandFlags) -> None:
         group,
         "strategy",
         str,
-        "mirrored: one replica on each GPU, or one on the CPU; one_device; or multi_worker: all processes"
-        " that TF_CONFIG lists, each of which runs this same command (default: mirrored).",
+        "mirrored: one replica on each GPU, or one on the CPU; one_device; per_core: one replica on each"
+        " core of the CPU, for networks without batch normalisation (docs/guides/distributed.md); or"
+        " multi_worker: all processes that TF_CONFIG lists, each of which runs this same command"
+        " (default: mirrored).",
     )
     flags.add(
         group,
@@ -78,7 +80,8 @@ def selected_devices(selection: DeviceSelection) -> Iterator[None]:
     require_tensorflow()
     deterministic = selection.deterministic
     if deterministic is None:
-        deterministic = not tf.config.list_physical_devices("GPU")
+        has_gpus = bool(tf.config.list_physical_devices("GPU"))
+        deterministic = selection.strategy == "per_core" or not has_gpus
     if deterministic:
         tf.config.experimental.enable_op_determinism()
         tf.random.set_seed(0)  # For custom models that draw random numbers without a seed.

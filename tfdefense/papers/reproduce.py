@@ -29,6 +29,7 @@ from tfdefense.papers.scheduler import make_targets
 from tfdefense.papers.store import TargetStore
 from tfdefense.papers.stored_target import StoredTarget
 from tfdefense.papers.targets import DefenseTarget
+from tfdefense.training.preemption import PreemptionHandler, raise_on_sigterm
 from tfdefense.utils.duration import duration_text
 from tfdefense.utils.progress import print_line
 
@@ -133,12 +134,13 @@ class Reproduction:
         return "\n".join(lines)
 
     def run(self) -> None:
-        """Make what is missing and write the tables, even if a target fails.
+        """Make what is missing and write the tables, even if a target fails or SIGTERM arrives.
 
         Raises:
           UserError: the store or a table was made from other images, or the results folder cannot
             be written.
           WorkFailedError: a target could not be made.
+          PreemptedError: SIGTERM arrived.
         """
         datasets = self._unmeasured()
         self._require_same_images(datasets)
@@ -149,10 +151,12 @@ class Reproduction:
         others = [target for target in self.targets if target.kind != PaperCell.kind]
         store_recipes(collect_recipes(others), self.store)
         try:
-            make_targets(self.targets, self.store, self.cost, self.write)
+            with raise_on_sigterm(f"paper {self.paper.name}"):
+                make_targets(self.targets, self.store, self.cost, self.write)
         finally:
-            for line in self.write():
-                print_line(line)
+            with PreemptionHandler():  # A second SIGTERM waits until all tables are written.
+                for line in self.write():
+                    print_line(line)
 
     def _require_same_images(self, names: Sequence[str]) -> None:
         """Check that the cells of a table use the same images, and the datasets `names` still do."""

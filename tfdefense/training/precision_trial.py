@@ -70,7 +70,7 @@ def report_slow_precision(precision: str) -> None:
 
 def computes_natively() -> bool:
     """Return whether all devices of this process have instructions for bfloat16."""
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = tf.config.get_visible_devices("GPU")
     if gpus:
         details = map(tf.config.experimental.get_device_details, gpus)
         return all(each.get("compute_capability", (0, 0)) >= _GPU_CAPABILITY for each in details)

@@ -8,6 +8,8 @@ few thousand of them. docs/results/speed.md has what the settings below are wort
 import os
 import sys
 
+from tfdefense.utils.processors import usable_cores
+
 _VARIABLE = "GLIBC_TUNABLES"
 _STARTED_AGAIN = "TFDEFENSE_HUGE_PAGES"
 _SETTINGS = (
@@ -31,7 +33,7 @@ def use_huge_pages() -> None:
     chosen += [name for name in (_VARIABLE, _STARTED_AGAIN) if name in os.environ]
     if chosen or not sys.executable or _glibc_version() < _FIRST_GLIBC:
         return
-    few_cpus = (os.cpu_count() or 1) <= _ONE_ARENA_CPUS
+    few_cpus = usable_cores() <= _ONE_ARENA_CPUS
     settings = [*_SETTINGS, _ONE_ARENA] if few_cpus else _SETTINGS
     os.environ.update({_VARIABLE: ":".join(settings), _STARTED_AGAIN: "1"})
     try:

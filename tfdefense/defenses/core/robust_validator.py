@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfdefense.attacks import Attack
 from tfdefense.attacks.core.model import Model
 from tfdefense.data.core.dataset import Split
-from tfdefense.training.distribute.batching import map_batches
+from tfdefense.training.distribute.batching import map_batches, split_over_replicas
 from tfdefense.training.summaries import GRID_IMAGES, image_grid
 from tfdefense.training.task import ImageGrids, Scalars, Validate
 from tfdefense.utils.batch_size import fitting_batch_size
@@ -34,14 +34,17 @@ def make_robust_validator(
     images, labels = few.images[:], few.labels
     batch_size = fitting_batch_size(few.image_shape, VALIDATION_IMAGES)
 
-    @tf.function(autograph=False, reduce_retracing=True)
     def attack_and_classify(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
         adversarial = attack.craft_in_graph(model, images, labels, None).images
         return adversarial, model(images), model(adversarial)
 
+    compiled = tf.function(
+        split_over_replicas(attack_and_classify), autograph=False, reduce_retracing=True
+    )
+
     def validate() -> tuple[Scalars, ImageGrids]:
         adversarial, clean_logits, adversarial_logits = map_batches(
-            lambda part: attack_and_classify(tf.constant(images[part]), tf.constant(labels[part])),
+            lambda part: compiled(tf.constant(images[part]), tf.constant(labels[part])),
             len(few),
             batch_size,
         )

@@ -1,7 +1,6 @@
 """Clients of an exported model that run it in this process."""
 
 import abc
-import os
 import warnings
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from tfdefense.serving.core.model_directory import (
 from tfdefense.utils.file_trial import try_file
 from tfdefense.utils.graph_checks import rejection_reason
 from tfdefense.utils.hashing import hash_path
+from tfdefense.utils.processors import usable_cores
 from tfdefense.utils.trust import trusts_model_files
 from tfdefense.utils.untrusted_file import require_regular_tree
 
@@ -200,8 +200,8 @@ def _run_saved_model(path: Path) -> None:
 def _open_interpreter(path: Path) -> tf.lite.Interpreter:
     with warnings.catch_warnings():  # TensorFlow announces that tf.lite will move.
         warnings.simplefilter("ignore")
-        threads = os.cpu_count() or 1  # It uses one by default.
-        return tf.lite.Interpreter(str(path / TFLITE_FILE), num_threads=threads)
+        # It uses one thread by default.
+        return tf.lite.Interpreter(str(path / TFLITE_FILE), num_threads=usable_cores())
 
 
 def _run_tflite(path: Path) -> None:

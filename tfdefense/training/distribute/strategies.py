@@ -1,5 +1,6 @@
-"""`tf.distribute` strategies by name: one device, all devices of a machine, or several machines."""
+"""`tf.distribute` strategies by name: one device, all of a machine, its processor cores, or several machines."""
 
+import functools
 import os
 import re
 import signal
@@ -13,11 +14,14 @@ from tfdefense.training.distribute import multi_worker
 from tfdefense.training.distribute.rendezvous import wait_for_addresses
 from tfdefense.utils.interruptible_wait import interruptible_wait
 from tfdefense.utils.json_types import typed_value
+from tfdefense.utils.processors import usable_cores
 from tfdefense.utils.progress import print_line
 from tfdefense.utils.untrusted_file import parse_json
 
-STRATEGIES = ("mirrored", "one_device", "multi_worker")
+STRATEGIES = ("mirrored", "one_device", "per_core", "multi_worker")
 _JOBS = ("chief", "worker")
+# Batches are powers of two, or multiples of 8, and each replica has a copy of weights and graph.
+_MAX_CPU_REPLICAS = 8
 _EXAMPLE = """'{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'"""
 
 
@@ -34,21 +38,49 @@ def make_strategy(name: str = "mirrored") -> tf.distribute.Strategy:
     Args:
       name: "mirrored": one replica on each GPU, or one on the CPU if there is no GPU.
         "one_device": the first GPU, or the CPU.
+        "per_core": one replica on each core of the CPU that this process may use. Each computes an
+        operation with one thread, so the cores wait for each other once in a step, and not in every
+        operation. The number of replicas is a power of two, at most 8, and they share the cores. GPUs
+        are not used. Call it before any other TensorFlow operation.
         "multi_worker": one replica on each GPU (or on the CPU) of every process that `TF_CONFIG`
         lists. Call it before any other TensorFlow operation. It returns when all processes have
         started.
 
     Raises:
-      UserError: an unknown name, an invalid `TF_CONFIG`, or a port that is in use.
+      UserError: an unknown name, an invalid `TF_CONFIG`, a port that is in use, or "per_core" after
+        the first TensorFlow operation.
       PreemptedError: SIGTERM arrived while this worker waited for the others.
     """
     if check_strategy(name) == "multi_worker":
         return _make_multi_worker_strategy()
+    if name == "per_core":
+        return _make_per_core_strategy()
     gpus = tf.config.list_logical_devices("GPU")
     if name == "mirrored":
         # One replica needs no mirrored variables: see docs/results/speed.md.
         return tf.distribute.MirroredStrategy() if gpus else tf.distribute.get_strategy()
     return tf.distribute.OneDeviceStrategy("GPU:0" if gpus else "CPU:0")
+
+
+@functools.cache  # A second strategy would reuse the collective keys of the first.
+def _make_per_core_strategy() -> tf.distribute.Strategy:
+    cores = usable_cores()
+    replicas = min(_MAX_CPU_REPLICAS, 2 ** (cores.bit_length() - 1))
+    if replicas == 1:
+        return tf.distribute.get_strategy()
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(cores // replicas)
+        tf.config.set_visible_devices([], "GPU")
+        tf.config.set_logical_device_configuration(
+            tf.config.list_physical_devices("CPU")[0],
+            [tf.config.LogicalDeviceConfiguration()] * replicas,
+        )
+    except RuntimeError:
+        raise UserError(
+            "--strategy=per_core: TensorFlow has started already. Make this strategy before the first"
+            " operation."
+        ) from None
+    return tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(replicas)])
 
 
 def _is_address(text: str) -> bool:
