@@ -21,23 +21,13 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
-BATCH = (
-    128  # As in our_training.py, which the parent process does not import, because of TensorFlow.
-)
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+import tensorflow as tf
+from our_training import BATCH, TRAININGS, OurTraining
 
-TRAININGS = (
-    "apeganpp",
-    "apegan",
-    "cgan",
-    "cifar_cnn",
-    "resnet18",
-    "robust_purifier",
-    "color_purifier",
-)
+from tfdefense.training.distribute.strategies import make_strategy
+from tfdefense.utils.huge_pages import use_huge_pages
+
 STRATEGY_OF = {"one replica": "mirrored", "per core": "per_core", "two workers": "multi_worker"}
 
 
@@ -101,11 +91,6 @@ def free_ports(count):
 
 def serve_training(kind, training, precision):
     """Read numbers of steps from standard input, train, and print the seconds of each."""
-    import tensorflow as tf
-    from our_training import OurTraining
-
-    from tfdefense.training.distribute import strategies
-
     if kind == "two replicas":
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(
@@ -113,7 +98,7 @@ def serve_training(kind, training, precision):
         )
         strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     else:
-        strategy = strategies.make_strategy(STRATEGY_OF[kind])
+        strategy = make_strategy(STRATEGY_OF[kind])
     with strategy.scope():
         ours = OurTraining(training, precision)
         for line in sys.stdin:
@@ -129,8 +114,6 @@ def main():
     parser.add_argument("--side", help="internal: the configuration of a child process")
     arguments = parser.parse_args()
     if arguments.side:
-        from tfdefense.utils.huge_pages import use_huge_pages
-
         use_huge_pages()
         serve_training(arguments.side, arguments.training, arguments.precision)
         return

@@ -1,9 +1,8 @@
 """Training images of an experiment: how many it learns from, and the batches that they allow."""
 
-import tensorflow as tf
-
 from tfdefense.data import Dataset, Split
 from tfdefense.errors import require
+from tfdefense.training.loop_config import require_equal_shares
 
 
 def first_training_images(dataset: Dataset, count: int | None) -> Split:
@@ -31,15 +30,12 @@ def require_fitting_batch(batch_size: int | None, train: Split) -> None:
       UserError: more images in a batch than there are, or not the same number for each replica of
         the current `tf.distribute` strategy.
     """
+    if batch_size is None:
+        return
     count = len(train)
     require(
-        batch_size is None or batch_size <= count,
+        batch_size <= count,
         f"--batch_size={batch_size}: more than the {count:,} training images of {train.dataset};"
         f" 1 to {count:,} is needed.",
     )
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    require(
-        batch_size is None or batch_size % replicas == 0,
-        f"--batch_size={batch_size}: not a multiple of the {replicas} replicas. Give a multiple, or"
-        " --strategy=one_device.",
-    )
+    require_equal_shares(batch_size)

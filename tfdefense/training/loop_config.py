@@ -50,6 +50,20 @@ def usual_batch_size(image_shape: tuple[int, ...], largest: int = BATCH_SIZE) ->
     return max(replicas, size - size % replicas)
 
 
+def require_equal_shares(batch_size: int) -> None:
+    """Check that the replicas of the current `tf.distribute` strategy can share a batch.
+
+    Raises:
+      UserError: the batch size is not a multiple of their number.
+    """
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    require(
+        batch_size % replicas == 0,
+        f"--batch_size={batch_size}: not a multiple of the {replicas} replicas. Give a multiple, or"
+        " --strategy=one_device.",
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class LoopConfig:
     """Settings of the training loop, the same for every task.

@@ -27,13 +27,13 @@ import tensorflow as tf
 
 from tfdefense.data.core.batches import shuffled_batches
 from tfdefense.data.core.disk_array import DiskArray
-from tfdefense.errors import PreemptedError, WorkFailedError, require
+from tfdefense.errors import PreemptedError, WorkFailedError
 from tfdefense.training.checkpoints import Checkpoints
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.frozen_networks import infer_fast
 from tfdefense.training.fused_batch_norm import use_fused_batch_norm
 from tfdefense.training.global_batch import use_global_batch
-from tfdefense.training.loop_config import LoopConfig
+from tfdefense.training.loop_config import LoopConfig, require_equal_shares
 from tfdefense.training.mixed_precision import compute_in
 from tfdefense.training.precision_trial import report_slow_precision
 from tfdefense.training.preemption import PreemptionHandler
@@ -71,11 +71,7 @@ class Trainer:
     ) -> None:
         self.task, self.config = task, config
         self.strategy = tf.distribute.get_strategy()
-        replicas = self.strategy.num_replicas_in_sync
-        require(
-            config.batch_size % replicas == 0,
-            f"--batch_size={config.batch_size}: a multiple of the {replicas} replicas needed.",
-        )
+        require_equal_shares(config.batch_size)
         self.checkpoints = Checkpoints(task.checkpoint_items(), directory)
         self.directory, self.settings = directory, settings or {}
         self._scalar_names: list[str] = []

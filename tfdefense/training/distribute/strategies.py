@@ -1,4 +1,4 @@
-"""`tf.distribute` strategies by name: one device, all of a machine, its processor cores, or several machines."""
+"""`tf.distribute` strategies by name: on which devices the replicas of a training are."""
 
 import functools
 import os
