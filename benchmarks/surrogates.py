@@ -1,6 +1,7 @@
 """Accuracy of a trained purifier under one attack through each of its surrogate gradients.
 
     .venv/bin/python benchmarks/surrogates.py --images=500 --skip=2000 --data_dir=DIR
+    .venv/bin/python benchmarks/surrogates.py --run=runs/purifier --split=validation --data_dir=DIR
 
 The attack runs with each surrogate alone, on all images. "together" counts the images that
 withstand this surrogate and all above it: what one attack that tries them in this order leaves. The
@@ -24,7 +25,9 @@ from tfdefense import data, zoo
 from tfdefense.attacks.core.each_surrogate import find_surrogates
 from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.evaluation.runner import ModelRunner
+from tfdefense.experiments.evaluate import load_target
 from tfdefense.networks.surrogates import use_surrogates
+from tfdefense.training.run_directory import RunDirectory
 
 
 def main():
@@ -32,29 +35,41 @@ def main():
     parser.add_argument(
         "--model", default="robust_purifier/mnist/mnist_cnn", help=", ".join(zoo.names())
     )
+    parser.add_argument(
+        "--run", type=Path, help="directory of a trained purifier, in place of --model"
+    )
     parser.add_argument("--attack", default="apgd_ce:epsilon=0.3")
     parser.add_argument("--surrogates", help="comma-separated; default: all, the default first")
     parser.add_argument("--images", type=int, default=500)
-    parser.add_argument("--skip", type=int, default=1000, help="test images before the first one")
+    parser.add_argument("--split", choices=["test", "validation"], default="test")
+    parser.add_argument("--skip", type=int, default=1000, help="images before the first one")
     parser.add_argument("--data_dir")
     arguments = parser.parse_args()
-    pretrained = zoo.load(arguments.model)
-    pipeline = pretrained.before(pretrained.classifier()).defend()
+    if arguments.run:
+        model, target = (
+            str(arguments.run),
+            load_target(RunDirectory(arguments.run), arguments.data_dir),
+        )
+        pipeline, dataset = target.defense.defend(), target.dataset
+    else:
+        model, pretrained = arguments.model, zoo.load(arguments.model)
+        pipeline = pretrained.before(pretrained.classifier()).defend()
+        dataset = data.load(pretrained.name.split("/")[1], arguments.data_dir)
     runner = ModelRunner(pipeline)
-    dataset = data.load(pretrained.name.split("/")[1], arguments.data_dir)
-    rows = np.arange(arguments.skip, arguments.skip + arguments.images)
-    test = dataset.test.select(rows)
-    names = find_surrogates(pipeline, test.image_shape)
+    split = getattr(dataset, arguments.split)
+    rows = np.arange(arguments.skip, min(arguments.skip + arguments.images, len(split)))
+    split = split.select(rows)
+    names = find_surrogates(pipeline, split.image_shape)
     if not names:
-        parser.error(f"--model={arguments.model}: has one gradient, and no surrogates.")
-    attack, together = parse_attack(arguments.attack), runner.predict(test) == test.labels
-    print(f"{'clean':14} accuracy {np.mean(together):.1%} n={len(test)}", flush=True)
+        parser.error(f"{model}: has one gradient, and no surrogates.")
+    attack, together = parse_attack(arguments.attack), runner.predict(split) == split.labels
+    print(f"{'clean':14} accuracy {np.mean(together):.1%} n={len(split)}", flush=True)
     found = {}
     for name in arguments.surrogates.split(",") if arguments.surrogates else names:
         started = time.perf_counter()
         with use_surrogates(name):
-            attacked = runner.attack(attack, test, show_progress=False)
-        withstands = runner.predict(attacked) == test.labels
+            attacked = runner.attack(attack, split, show_progress=False)
+        withstands = runner.predict(attacked) == split.labels
         together &= withstands
         found[name] = {
             "alone": float(np.mean(withstands)),
@@ -72,9 +87,10 @@ def main():
         json.dumps(
             {
                 "benchmark": "surrogates",
-                "model": arguments.model,
+                "model": model,
+                "split": arguments.split,
                 "attack": arguments.attack,
-                "n": len(test),
+                "n": len(split),
                 "surrogates": found,
                 "ours": last["together"],
                 "peer": default,

@@ -117,6 +117,12 @@ BAD = [
         "--average: not a setting of --defense=magnet",
     ),
     (["train", "--classifier=lenet", "--cutout=28"], "--cutout=28: images of 28x28 given"),
+    (["train", "--defense=apegan", "--cutout=28"], "--cutout=28: images of 28x28 given"),
+    (["train", "--defense=apegan+bit_depth", "--cutout=-1"], "--cutout=-1: 0 or more needed"),
+    (
+        ["train", "--defense=bit_depth", "--cutout=4"],
+        "--cutout: not a setting of --defense=bit_depth",
+    ),
     (["train", "--classifier=custom.keras"], "--classifier=custom.keras: exists already"),
     (["train", "--classifier=resnet18", "--dataset=npz:small.npz"], "images of (8, 8, 1) given"),
     (

@@ -45,7 +45,7 @@ CANDIDATES = {
     bool: [False, True],
 }
 # Older versions had no such settings, so the defaults are not stored.
-NOT_STORED = [("split_seed", 0), ("augmentation", "none"), ("mirror", False)]
+NOT_STORED = [("split_seed", 0), ("augmentation", "none"), ("mirror", False), ("cutout", 0)]
 
 
 def is_omitted(config, flag, value):

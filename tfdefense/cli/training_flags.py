@@ -10,8 +10,6 @@ from tfdefense.defenses.registry import DEFENSES
 _CLASSIFIER_FLAGS = {
     "optimizer": "adam or sgd (default: the recipe of the network).",
     "weight_decay": "Decay of kernels per step and unit of learning rate (default: the recipe).",
-    "cutout": "Side in pixels of a grey square at a random place of each image; 0 for none (default: the"
-    " recipe).",
     "label_smoothing": "Share of the target probability that is spread over all classes, in [0, 1)"
     " (default: the recipe).",
     "patience": "Stop after this number of validations, of about 20, without a new lowest loss; 0 never"
@@ -98,6 +96,13 @@ def add_training_flags(flags: CommandFlags) -> None:
     )
     flags.add(
         "how",
+        "cutout",
+        int,
+        "Side in pixels of a grey square at a random place of each training image; 0 for none (default:"
+        " for a defence, 0; for a classifier, its recipe).",
+    )
+    flags.add(
+        "how",
         "average",
         float,
         "Momentum of a moving average of the weights, such as 0.999, which replaces the weights after"
@@ -119,7 +124,7 @@ def add_classifier_training_flags(flags: CommandFlags) -> None:
     for field in dataclasses.fields(ClassifierConfig):
         if field.name in _CLASSIFIER_FLAGS:
             flags.add_typed(
-                "training of a classifier (with epochs, batch_size, seed, augmentation, mirror, average,"
+                "training of a classifier (with epochs, batch_size, seed, augmentation, mirror, cutout, average,"
                 " learning_rate, and schedule: cosine or triangle)",
                 field.name,
                 field.type,

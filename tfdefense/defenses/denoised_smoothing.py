@@ -38,6 +38,7 @@ from tfdefense.defenses.core.randomized_smoothing import (
     add_noise,
     certify_votes,
 )
+from tfdefense.defenses.core.robust_validator import VALIDATION_IMAGES
 from tfdefense.networks.losses import cross_entropy, mean_squared_error
 from tfdefense.training.distribute.batching import map_batches
 from tfdefense.training.replica import Replica
@@ -46,7 +47,6 @@ from tfdefense.training.summaries import GRID_IMAGES, image_grid
 from tfdefense.training.task import ImageGrids, Scalars, Validate
 from tfdefense.utils.batch_size import fitting_batch_size
 
-_VALIDATION_IMAGES = 500
 _BATCH = 100
 
 
@@ -165,7 +165,7 @@ class DenoisedSmoothing(RandomizedDefense, GeneratorDefense):
         return self.classifier(self.generator(images, training=False))
 
     def make_validator(self, validation: Split) -> Validate:
-        few = validation.take(_VALIDATION_IMAGES)
+        few = validation.take(VALIDATION_IMAGES)
         images = tf.constant(few.images[:GRID_IMAGES])
         pipeline = tf.function(
             lambda images: self.purify_and_classify(self.classifier, images)[1],

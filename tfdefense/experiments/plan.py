@@ -10,6 +10,7 @@ from tfdefense.attacks.core.adversarial_dataset import (
     AdversarialDataset,
     load_adversarial_dataset,
 )
+from tfdefense.classifiers.core.augmentation import Augmentation
 from tfdefense.classifiers.resolve import ClassifierReference
 from tfdefense.data import Dataset, Split
 from tfdefense.data.core.fingerprint import sampled_fingerprint
@@ -107,8 +108,11 @@ def plan_training(
         if selection.classifier is not None and selection != resumed:
             classifier = selection.find()
         dataset = config.data.load_dataset(data_dir)
-        if getattr(config.defense.hyperparameters, "mirror", False):
+        hyperparameters = config.defense.hyperparameters
+        if getattr(hyperparameters, "mirror", False):
             require_mirrorable(dataset.source, dataset.name)
+        if cutout := getattr(hyperparameters, "cutout", 0):
+            Augmentation(cutout=cutout).require_fits(dataset.image_shape)
         if selection.classifier is None:
             classifier = selection.find(dataset)
     if config.evaluation is not None:

@@ -88,6 +88,17 @@ def test_stored_adversarial_images_are_moved_with_their_clean_images(toy_model, 
     assert np.any(pairs["clean"] != toy_images)
 
 
+def test_both_images_of_a_pair_lose_the_same_square(toy_model, toy_split):
+    defense = APEGAN(toy_model, cutout=4, strengths=(0.2,))
+    batch = training_batch(defense, toy_split)
+    plain = APEGAN(toy_model, strengths=(0.2,)).draw_pairs(batch, replica_of())
+    pairs = defense.draw_pairs(batch, replica_of())
+    lost = np.all((pairs["clean"] == 0.5) & (pairs["adversarial"] == 0.5), axis=-1)
+    np.testing.assert_array_equal(lost.sum(axis=(1, 2)), 16)
+    for name in ("clean", "adversarial"):
+        np.testing.assert_array_equal(pairs[name][~lost], plain[name][~lost])
+
+
 def test_an_affine_change_is_one_for_both_images_and_does_not_enlarge_the_perturbation(
     toy_model, toy_split
 ):
@@ -157,10 +168,11 @@ def test_nothing_is_changed_by_default(toy_model, toy_images, name):
 def test_settings_and_fingerprints_of_older_runs_are_unchanged(name):
     config_type = DEFENSES.get(name).config_type
     default = config_type()
-    assert not stored_hyperparameters(default).keys() & {"augmentation", "mirror"}
+    assert not stored_hyperparameters(default).keys() & {"augmentation", "mirror", "cutout"}
     assert "augmentation" not in config_text(default)
-    given = config_type(augmentation="shift", mirror=True)
+    given = config_type(augmentation="shift", mirror=True, cutout=3)
     assert stored_hyperparameters(given)["augmentation"] == "shift"
+    assert stored_hyperparameters(given)["cutout"] == 3
     assert "mirror=True" in config_text(given)
 
 
@@ -192,6 +204,15 @@ def test_a_run_without_the_settings_is_accepted_and_one_with_others_is_not(
 def test_an_error_names_a_bad_augmentation(name):
     with pytest.raises(UserError, match="unknown --augmentation 'shfit'"):
         DEFENSES.get(name).config_type(augmentation="shfit")
+
+
+@pytest.mark.parametrize("kind", [APEGAN, get_defense_class("bit_depth+apegan")])
+def test_a_square_as_large_as_the_images_is_refused(toy_model, toy_split, kind, tmp_path):
+    with pytest.raises(UserError, match="--cutout=12: images of 12x12 given, a side below 12"):
+        kind(toy_model, cutout=12).fit(toy_split, epochs=1, run=tmp_path / "run")
+    with pytest.raises(UserError, match="--cutout=-1: 0 or more needed"):
+        kind(toy_model, cutout=-1)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("kind", [APEGAN, get_defense_class("bit_depth+apegan")])

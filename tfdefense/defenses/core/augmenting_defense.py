@@ -15,7 +15,9 @@ from tfdefense.classifiers.core.augmentation import (
     draw_mirrored_first,
     is_mirrored,
 )
+from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.disk_array import DiskArray
+from tfdefense.data.core.mirroring import require_mirrorable
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.hyperparameters import hyperparameter
 from tfdefense.training.replica import Replica
@@ -30,7 +32,7 @@ class AugmentationConfig:
     """Hyperparameters of the augmentation, common to all defences that learn.
 
     Raises:
-      UserError: an unknown augmentation.
+      UserError: an unknown augmentation, or a negative side.
     """
 
     augmentation: str = hyperparameter(
@@ -44,9 +46,18 @@ class AugmentationConfig:
         " mirror images have other classes",
         omit_default=True,
     )
+    cutout: int = hyperparameter(
+        0,
+        "side in pixels of a grey square at a random place of each training image; 0 for none",
+        omit_default=True,
+    )
 
     def __post_init__(self) -> None:
-        Augmentation(self.augmentation)
+        self.make_augmentation()
+
+    def make_augmentation(self) -> Augmentation:
+        """Return the augmentation of these settings."""
+        return Augmentation(self.augmentation, self.mirror, self.cutout)
 
 
 class AugmentingDefense(Defense):
@@ -60,9 +71,23 @@ class AugmentingDefense(Defense):
     _image_count = 0
 
     @property
+    def augmentation(self) -> Augmentation:
+        """The changes to training images; none if the defence has no settings of them."""
+        config = self.config
+        return (
+            config.make_augmentation() if isinstance(config, AugmentationConfig) else Augmentation()
+        )
+
+    @property
     def mirrors(self) -> bool:
         """True if training images are mirrored in every second pass."""
-        return bool(getattr(self.config, "mirror", False))
+        return self.augmentation.mirror
+
+    def require_augmentable(self, split: Split) -> None:
+        """Raise `UserError` if the augmentation does not suit these images."""
+        if self.mirrors:
+            require_mirrorable(split.dataset)
+        self.augmentation.require_fits(split.image_shape)
 
     def begin_augmentation(self, image_count: int, seed: int) -> Arrays:
         """Return the arrays [image_count, ...] that `augment` needs rows of in each batch.
@@ -82,17 +107,17 @@ class AugmentingDefense(Defense):
         Both images of a pair are changed alike. Shifts and mirroring move whole pixels, so the
         perturbation between them is the same, moved. "affine" interpolates between pixels, which
         makes the perturbation no larger in the maximum norm. "photo" multiplies it with the change
-        of contrast.
+        of contrast. The square of `cutout` is grey in both.
 
         Args:
           batch: images float32 [n, H, W, C] in [0, 1], and rows of `begin_augmentation`.
           replica: source of random numbers.
         """
-        augmentation = Augmentation(getattr(self.config, "augmentation", "none"), self.mirrors)
+        augmentation = self.augmentation
         if augmentation == Augmentation():
             return batch
         mirrored = None
-        if self.mirrors:
+        if augmentation.mirror:
             mirrored = is_mirrored(batch["mirrored_first"], replica.passes(self._image_count))
         names = [name for name in _CLEAN_AND_ADVERSARIAL if name in batch]
         # The images of a pair are channels of one image, so that they have one transform.

@@ -113,10 +113,9 @@ class LearnedComposition(Composition, LearnedDefense):
     def checkpoint_items(self) -> dict[str, Any]:
         return _merge({part.name: part.checkpoint_items() for part in self.learned})
 
-    @property
-    def mirrors(self) -> bool:
-        """True if a part mirrors its training images."""
-        return any(part.mirrors for part in self.learned)
+    def require_augmentable(self, split: Split) -> None:
+        for part in self.learned:
+            part.require_augmentable(split)
 
     def begin_augmentation(self, image_count: int, seed: int) -> Arrays:
         arrays: Arrays = {}

@@ -11,7 +11,6 @@ import tensorflow as tf
 from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
 from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.fingerprint import sampled_fingerprint
-from tfdefense.data.core.mirroring import require_mirrorable
 from tfdefense.defenses.core.augmenting_defense import Arrays, AugmentingDefense
 from tfdefense.defenses.core.training_inputs import LoopOptions, TrainingData
 from tfdefense.errors import require
@@ -171,8 +170,7 @@ class LearnedDefense(AugmentingDefense):
           UserError: `run` is given and `seed` is not that of the defence; see also `run_training`.
           WorkFailedError: see `run_training`.
         """
-        if self.mirrors:
-            require_mirrorable(train.dataset)
+        self.require_augmentable(train)
         options.setdefault("seed", self.seed)
         loop = self.loop_config(train, epochs, **options)
         require(

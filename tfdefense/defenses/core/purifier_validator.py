@@ -10,13 +10,11 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.disk_array import DiskArray
 from tfdefense.defenses.core.adversarial_pairs import apply_fgsm, make_fgsm_pairs
 from tfdefense.defenses.core.defense import Defense
+from tfdefense.defenses.core.robust_validator import VALIDATION_IMAGES
 from tfdefense.training.distribute.batching import map_batches
 from tfdefense.training.summaries import GRID_IMAGES, image_grid
 from tfdefense.training.task import ImageGrids, Scalars
 from tfdefense.utils.batch_size import fitting_batch_size
-
-_BIM_IMAGES = 500
-_BATCH = 500
 
 
 class PurifierValidator:
@@ -27,7 +25,7 @@ class PurifierValidator:
 
     Args:
       defense: defence that is being trained.
-      split: held-out clean images.
+      split: held-out clean images, of which up to 500 are used.
       strengths: epsilons of the FGSM examples. BIM has the default epsilon of reports.
 
     Attributes:
@@ -37,10 +35,10 @@ class PurifierValidator:
     def __init__(self, defense: Defense, split: Split, strengths: tuple[float, ...]) -> None:
         self.defense = defense
         self.strengths = strengths
-        self.fgsm_pairs = make_fgsm_pairs(defense.classifier, split)
-        few = split.take(_BIM_IMAGES)
+        few = split.take(VALIDATION_IMAGES)
+        self.fgsm_pairs = make_fgsm_pairs(defense.classifier, few)
         attack = BIM(epsilon=default_epsilon(split.image_shape))
-        self.batch_size = fitting_batch_size(split.image_shape, _BATCH)
+        self.batch_size = fitting_batch_size(split.image_shape, VALIDATION_IMAGES)
         images = map_batches(
             lambda part: attack(defense.classifier, few.images[part], few.labels[part]),
             len(few),

@@ -13,6 +13,7 @@ from tfdefense.training.summaries import GRID_IMAGES, image_grid
 from tfdefense.training.task import ImageGrids, Scalars, Validate
 from tfdefense.utils.batch_size import fitting_batch_size
 
+# A validation is repeated in each pass, so few images have to do.
 VALIDATION_IMAGES = 500
 
 
