@@ -1,7 +1,8 @@
 """Accuracy of a trained purifier under one attack through each of its surrogate gradients.
 
     .venv/bin/python benchmarks/surrogates.py --images=500 --skip=2000 --data_dir=DIR
-    .venv/bin/python benchmarks/surrogates.py --run=runs/purifier --split=validation --data_dir=DIR
+    .venv/bin/python benchmarks/surrogates.py --run=runs/purifier --split=validation --skip=0 \
+        --data_dir=DIR
 
 The attack runs with each surrogate alone, on all images. "together" counts the images that
 withstand this surrogate and all above it: what one attack that tries them in this order leaves. The
@@ -24,6 +25,7 @@ import numpy as np
 from tfdefense import data, zoo
 from tfdefense.attacks.core.each_surrogate import find_surrogates
 from tfdefense.attacks.core.spec import parse_attack
+from tfdefense.errors import UserError, require
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.experiments.evaluate import load_target
 from tfdefense.networks.surrogates import use_surrogates
@@ -31,37 +33,50 @@ from tfdefense.training.run_directory import RunDirectory
 
 
 def main():
+    arguments = parse_arguments()
+    try:
+        measure(arguments)
+    except UserError as error:
+        sys.stderr.write(f"surrogates: {error}\n")
+        sys.exit(2)
+
+
+def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
         "--model", default="robust_purifier/mnist/mnist_cnn", help=", ".join(zoo.names())
     )
-    parser.add_argument(
-        "--run", type=Path, help="directory of a trained purifier, in place of --model"
-    )
+    which.add_argument("--run", type=Path, help="directory of a trained purifier")
     parser.add_argument("--attack", default="apgd_ce:epsilon=0.3")
     parser.add_argument("--surrogates", help="comma-separated; default: all, the default first")
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--split", choices=["test", "validation"], default="test")
     parser.add_argument("--skip", type=int, default=1000, help="images before the first one")
     parser.add_argument("--data_dir")
-    arguments = parser.parse_args()
+    return parser.parse_args()
+
+
+def measure(arguments):
     if arguments.run:
-        model, target = (
-            str(arguments.run),
-            load_target(RunDirectory(arguments.run), arguments.data_dir),
-        )
-        pipeline, dataset = target.defense.defend(), target.dataset
+        model = f"--run={arguments.run}"
+        target = load_target(RunDirectory(arguments.run), arguments.data_dir)
+        defense, dataset = target.defense, target.dataset
     else:
-        model, pretrained = arguments.model, zoo.load(arguments.model)
-        pipeline = pretrained.before(pretrained.classifier()).defend()
+        model, pretrained = f"--model={arguments.model}", zoo.load(arguments.model)
+        defense = pretrained.before(pretrained.classifier())
         dataset = data.load(pretrained.name.split("/")[1], arguments.data_dir)
-    runner = ModelRunner(pipeline)
-    split = getattr(dataset, arguments.split)
-    rows = np.arange(arguments.skip, min(arguments.skip + arguments.images, len(split)))
-    split = split.select(rows)
+    pipeline, split = defense.defend(), getattr(dataset, arguments.split)
+    last = arguments.skip + arguments.images
+    require(
+        0 <= arguments.skip < last <= len(split),
+        f"--skip={arguments.skip} --images={arguments.images}: the {arguments.split} images are"
+        f" {len(split)}. Choose a part of them.",
+    )
+    split = split.select(np.arange(arguments.skip, last))
     names = find_surrogates(pipeline, split.image_shape)
-    if not names:
-        parser.error(f"{model}: has one gradient, and no surrogates.")
+    require(bool(names), f"{model}: has one gradient, and no surrogates.")
+    runner = ModelRunner(pipeline, defense.batch_size)
     attack, together = parse_attack(arguments.attack), runner.predict(split) == split.labels
     print(f"{'clean':14} accuracy {np.mean(together):.1%} n={len(split)}", flush=True)
     found = {}
@@ -89,6 +104,7 @@ def main():
                 "benchmark": "surrogates",
                 "model": model,
                 "split": arguments.split,
+                "skip": arguments.skip,
                 "attack": arguments.attack,
                 "n": len(split),
                 "surrogates": found,

@@ -38,13 +38,12 @@ from tfdefense.defenses.core.randomized_smoothing import (
     add_noise,
     certify_votes,
 )
-from tfdefense.defenses.core.robust_validator import VALIDATION_IMAGES
 from tfdefense.networks.losses import cross_entropy, mean_squared_error
 from tfdefense.training.distribute.batching import map_batches
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seed_layers
 from tfdefense.training.summaries import GRID_IMAGES, image_grid
-from tfdefense.training.task import ImageGrids, Scalars, Validate
+from tfdefense.training.task import VALIDATION_IMAGES, ImageGrids, Scalars, Validate
 from tfdefense.utils.batch_size import fitting_batch_size
 
 _BATCH = 100

@@ -10,11 +10,10 @@ from tfdefense.attacks.core.adversarial_dataset import (
     AdversarialDataset,
     load_adversarial_dataset,
 )
-from tfdefense.classifiers.core.augmentation import Augmentation
 from tfdefense.classifiers.resolve import ClassifierReference
 from tfdefense.data import Dataset, Split
 from tfdefense.data.core.fingerprint import sampled_fingerprint
-from tfdefense.data.core.mirroring import require_mirrorable
+from tfdefense.defenses.core.augmenting_defense import require_augmentable
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.training_inputs import LoopOptions
 from tfdefense.errors import UserError
@@ -108,11 +107,9 @@ def plan_training(
         if selection.classifier is not None and selection != resumed:
             classifier = selection.find()
         dataset = config.data.load_dataset(data_dir)
-        hyperparameters = config.defense.hyperparameters
-        if getattr(hyperparameters, "mirror", False):
-            require_mirrorable(dataset.source, dataset.name)
-        if cutout := getattr(hyperparameters, "cutout", 0):
-            Augmentation(cutout=cutout).require_fits(dataset.image_shape)
+        require_augmentable(
+            config.defense.hyperparameters, dataset.image_shape, dataset.source, dataset.name
+        )
         if selection.classifier is None:
             classifier = selection.find(dataset)
     if config.evaluation is not None:

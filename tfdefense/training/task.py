@@ -13,6 +13,8 @@ Scalars = dict[str, float]
 ImageGrids = dict[str, np.ndarray]
 # A function without arguments: measures the task on validation images, for TensorBoard.
 Validate = Callable[[], tuple[Scalars, ImageGrids]]
+# The largest number of images that it uses: it is called about twenty times in a training.
+VALIDATION_IMAGES = 500
 
 
 class Task(Protocol):

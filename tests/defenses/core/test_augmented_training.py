@@ -31,8 +31,13 @@ def fitted(kind, split, broken_step=None, run=None, **given):
 def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(
     toy_model, toy_split, tmp_path
 ):
-    given = {"augmentation": "affine", "mirror": True, "cutout": 3}
-    given |= {"classifier": toy_model, **SMALL}
+    given = {
+        "classifier": toy_model,
+        "augmentation": "affine",
+        "mirror": True,
+        "cutout": 3,
+        **SMALL,
+    }
     expected = fitted(APEGAN, toy_split, **given)
     with pytest.raises(tf.errors.InvalidArgumentError):
         fitted(APEGAN, toy_split, broken_step=4, run=tmp_path / "run", **given)

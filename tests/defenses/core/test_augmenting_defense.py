@@ -170,10 +170,12 @@ def test_settings_and_fingerprints_of_older_runs_are_unchanged(name):
     default = config_type()
     assert not stored_hyperparameters(default).keys() & {"augmentation", "mirror", "cutout"}
     assert "augmentation" not in config_text(default)
+    assert "cutout" not in config_text(default)
     given = config_type(augmentation="shift", mirror=True, cutout=3)
     assert stored_hyperparameters(given)["augmentation"] == "shift"
     assert stored_hyperparameters(given)["cutout"] == 3
     assert "mirror=True" in config_text(given)
+    assert "cutout=3" in config_text(given)
 
 
 def test_the_fingerprint_of_a_composition_has_what_is_given(toy_model):
@@ -184,6 +186,9 @@ def test_the_fingerprint_of_a_composition_has_what_is_given(toy_model):
         assert "mirror" not in text
     given = kind(toy_model, mirror=True)
     assert "mirror=True" in given.defend().identity()[0][1]
+    assert stored_hyperparameters(kind(toy_model, mirror=False, cutout=0).config) == (
+        stored_hyperparameters(kind(toy_model).config)
+    )
     assert "apegan_mirror=True" in compose(given.parts).defend().identity()[0][1]
 
 

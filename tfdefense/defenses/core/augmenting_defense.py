@@ -5,6 +5,7 @@ Adversarial images that were made before the training are changed exactly as the
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -32,7 +33,7 @@ class AugmentationConfig:
     """Hyperparameters of the augmentation, common to all defences that learn.
 
     Raises:
-      UserError: an unknown augmentation, or a negative side.
+      UserError: an unknown augmentation, or a negative `cutout`.
     """
 
     augmentation: str = hyperparameter(
@@ -53,11 +54,39 @@ class AugmentationConfig:
     )
 
     def __post_init__(self) -> None:
-        self.make_augmentation()
+        make_augmentation(self)
 
-    def make_augmentation(self) -> Augmentation:
-        """Return the augmentation of these settings."""
-        return Augmentation(self.augmentation, self.mirror, self.cutout)
+
+def make_augmentation(config: Any) -> Augmentation:
+    """Return the augmentation that the hyperparameters of a defence ask for.
+
+    Args:
+      config: hyperparameters. Those without settings of an augmentation, or with None, ask for none.
+
+    Raises:
+      UserError: an unknown augmentation, or a negative `cutout`.
+    """
+    return Augmentation(
+        getattr(config, "augmentation", None) or "none",
+        bool(getattr(config, "mirror", None)),
+        getattr(config, "cutout", None) or 0,
+    )
+
+
+def require_augmentable(
+    config: Any, image_shape: tuple[int, ...], source: str, name: str | None = None
+) -> None:
+    """Raise `UserError` if the augmentation of a defence does not suit its training images.
+
+    Args:
+      config: hyperparameters of the defence.
+      image_shape: (H, W, C).
+      source, name: of the dataset, see `require_mirrorable`.
+    """
+    augmentation = make_augmentation(config)
+    if augmentation.mirror:
+        require_mirrorable(source, name)
+    augmentation.require_fits(image_shape)
 
 
 class AugmentingDefense(Defense):
@@ -70,24 +99,9 @@ class AugmentingDefense(Defense):
     training_attributes = ("_image_count",)
     _image_count = 0
 
-    @property
-    def augmentation(self) -> Augmentation:
-        """The changes to training images; none if the defence has no settings of them."""
-        config = self.config
-        return (
-            config.make_augmentation() if isinstance(config, AugmentationConfig) else Augmentation()
-        )
-
-    @property
-    def mirrors(self) -> bool:
-        """True if training images are mirrored in every second pass."""
-        return self.augmentation.mirror
-
     def require_augmentable(self, split: Split) -> None:
         """Raise `UserError` if the augmentation does not suit these images."""
-        if self.mirrors:
-            require_mirrorable(split.dataset)
-        self.augmentation.require_fits(split.image_shape)
+        require_augmentable(self.config, split.image_shape, split.dataset)
 
     def begin_augmentation(self, image_count: int, seed: int) -> Arrays:
         """Return the arrays [image_count, ...] that `augment` needs rows of in each batch.
@@ -96,7 +110,7 @@ class AugmentingDefense(Defense):
           image_count: number of training images.
           seed: seed of the training.
         """
-        if not self.mirrors:
+        if not make_augmentation(self.config).mirror:
             return {}
         self._image_count = image_count
         return {"mirrored_first": draw_mirrored_first(image_count, seed)}
@@ -113,7 +127,7 @@ class AugmentingDefense(Defense):
           batch: images float32 [n, H, W, C] in [0, 1], and rows of `begin_augmentation`.
           replica: source of random numbers.
         """
-        augmentation = self.augmentation
+        augmentation = make_augmentation(self.config)
         if augmentation == Augmentation():
             return batch
         mirrored = None

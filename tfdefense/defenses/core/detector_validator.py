@@ -21,7 +21,8 @@ class DetectorValidator(PurifierValidator):
 
     Args:
       defense: defence with a detector that is being trained.
-      split: held-out clean images.
+      split: held-out clean images. `calibrate` may use all of them, the accuracies and the shares of
+        refused images up to 500.
       calibrate: sets the thresholds of the detector.
     """
 

@@ -170,7 +170,6 @@ class LearnedDefense(AugmentingDefense):
           UserError: `run` is given and `seed` is not that of the defence; see also `run_training`.
           WorkFailedError: see `run_training`.
         """
-        self.require_augmentable(train)
         options.setdefault("seed", self.seed)
         loop = self.loop_config(train, epochs, **options)
         require(
@@ -207,6 +206,7 @@ class LearnedDefense(AugmentingDefense):
           WorkFailedError: a loss is not finite.
         """
         self._check_splits(data)
+        self.require_augmentable(data.train)
         train, pairs, steps = data.train, data.pairs, loop.total_steps(len(data.train))
         self.use_pair_weights(data.pair_weights)
         if run is None or not run.exists():

@@ -84,16 +84,26 @@ def make_composition_class(name: str) -> type[Composition]:
 
 
 def _make_config_type(kinds: Sequence[type[Defense]]) -> type:
-    """Return a dataclass with the hyperparameters of all `kinds`, each None by default."""
+    """Return a dataclass with the hyperparameters of all `kinds`, each None by default.
+
+    A default that is not stored (`omit_default`) is None too if it is given: it is no other setting.
+    """
+    part_fields = [field for kind in kinds for field in dataclasses.fields(kind.config_type)]
     fields = {
         field.name: (field.name, field.type, hyperparameter(None, **field.metadata))
-        for kind in kinds
-        for field in dataclasses.fields(kind.config_type)
+        for field in part_fields
     }
 
     def check_parts(config: Any) -> None:
         for kind in kinds:
             kind.config_type(**_select_fields(kind, vars(config)))
+        for name in fields:
+            named = [field for field in part_fields if field.name == name]
+            if all(
+                field.metadata.get("omit_default") and getattr(config, name) == field.default
+                for field in named
+            ):
+                object.__setattr__(config, name, None)  # The dataclass is frozen.
 
     return dataclasses.make_dataclass(
         "CompositionConfig",

@@ -14,10 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdefense.defenses.core.robust_validator import VALIDATION_IMAGES
 from tfdefense.training.averaging_optimizers import use_averaged_weights
 from tfdefense.training.best_weights import BestWeights
-from tfdefense.training.task import ImageGrids, Scalars, Validate
+from tfdefense.training.task import VALIDATION_IMAGES, ImageGrids, Scalars, Validate
 from tfdefense.utils.progress import print_line
 
 # The share of the best accuracy under attack below which training has collapsed.

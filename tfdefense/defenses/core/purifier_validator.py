@@ -10,10 +10,9 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.disk_array import DiskArray
 from tfdefense.defenses.core.adversarial_pairs import apply_fgsm, make_fgsm_pairs
 from tfdefense.defenses.core.defense import Defense
-from tfdefense.defenses.core.robust_validator import VALIDATION_IMAGES
 from tfdefense.training.distribute.batching import map_batches
 from tfdefense.training.summaries import GRID_IMAGES, image_grid
-from tfdefense.training.task import ImageGrids, Scalars
+from tfdefense.training.task import VALIDATION_IMAGES, ImageGrids, Scalars
 from tfdefense.utils.batch_size import fitting_batch_size
 
 
@@ -38,7 +37,7 @@ class PurifierValidator:
         few = split.take(VALIDATION_IMAGES)
         self.fgsm_pairs = make_fgsm_pairs(defense.classifier, few)
         attack = BIM(epsilon=default_epsilon(split.image_shape))
-        self.batch_size = fitting_batch_size(split.image_shape, VALIDATION_IMAGES)
+        self.batch_size = fitting_batch_size(split.image_shape, len(few))
         images = map_batches(
             lambda part: attack(defense.classifier, few.images[part], few.labels[part]),
             len(few),

@@ -10,11 +10,8 @@ from tfdefense.attacks.core.model import Model
 from tfdefense.data.core.dataset import Split
 from tfdefense.training.distribute.batching import map_batches, split_over_replicas
 from tfdefense.training.summaries import GRID_IMAGES, image_grid
-from tfdefense.training.task import ImageGrids, Scalars, Validate
+from tfdefense.training.task import VALIDATION_IMAGES, ImageGrids, Scalars, Validate
 from tfdefense.utils.batch_size import fitting_batch_size
-
-# A validation is repeated in each pass, so few images have to do.
-VALIDATION_IMAGES = 500
 
 
 def make_robust_validator(
@@ -33,7 +30,7 @@ def make_robust_validator(
     """
     few = validation.take(VALIDATION_IMAGES)
     images, labels = few.images[:], few.labels
-    batch_size = fitting_batch_size(few.image_shape, VALIDATION_IMAGES)
+    batch_size = fitting_batch_size(few.image_shape, len(few))
 
     def attack_and_classify(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
         adversarial = attack.craft_in_graph(model, images, labels, None).images
