@@ -20,7 +20,9 @@ def flags():
     flags.add("what", "run", str, "A run.")
     flags.add("what", "compare", list, "Runs.")
     flags.add("how", "overwrite", bool, "Overwrite.")
+    flags.add("how", "alpha", float, "Probability.")
     flags.add_typed("how", "widths", tuple[int, ...] | None, "Widths.")
+    flags.add_typed("how", "means", tuple[float, ...] | None, "Means.")
     return flags
 
 
@@ -49,6 +51,9 @@ def test_words_belong_to_the_list_flag(flags):
         (["--run="], "--run=: empty. Give a value, or leave it out."),
         (["--compare="], "--compare=: empty. Give a value, or leave it out."),
         (["stray"], "'stray': not a flag. See: bin/certify --help"),
+        (["--alpha=inf"], "--alpha=inf: a finite number is needed"),
+        (["--alpha=nan"], "--alpha=nan: a finite number is needed"),
+        (["--means=0,1e999"], "--means=0,1e999: numbers separated by commas are needed"),
         (["--draws=7"], "--draws: renamed to --estimation_samples."),
         (["--draws", "7"], "--draws: renamed to --estimation_samples."),
         (["-first=7"], "--first: renamed to --selection_samples."),

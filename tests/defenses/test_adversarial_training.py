@@ -125,3 +125,21 @@ def test_a_trained_run_cannot_guard_another_classifier(toy_model, toy_split, tmp
     AdversarialTraining(toy_model, inner_steps=1).fit(toy_split, epochs=1, batch_size=24, run=run)
     with pytest.raises(UserError, match="is a classifier itself, so it cannot guard another"):
         load_defense(run, FrozenClassifier(toy_model, SHAPE))
+
+
+def test_layers_without_trainable_weights_keep_theirs():
+    """A frozen backbone and the statistics of `Normalization` could not be trained again."""
+    backbone = keras.Sequential(
+        [keras.Input(SHAPE), keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization()]
+    )
+    backbone.trainable = False
+    layers = [keras.layers.Normalization(mean=None), backbone, keras.layers.Flatten()]
+    model = keras.Sequential([keras.Input(SHAPE), *layers, keras.layers.Dense(3)])
+    layers[0].adapt(np.linspace(0, 1, 288, dtype=np.float32).reshape(2, *SHAPE))
+    network = AdversarialTraining(model, seed=1).network
+    for ours, theirs in zip(network.layers[:2], model.layers[:2], strict=True):
+        for copied, original in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+            np.testing.assert_array_equal(copied, original)
+    assert not np.array_equal(
+        network.layers[-1].get_weights()[0], model.layers[-1].get_weights()[0]
+    )

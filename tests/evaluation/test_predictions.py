@@ -10,6 +10,7 @@ from tfdefense.errors import UserError
 from tfdefense.evaluation import load_predictions
 from tfdefense.evaluation.per_image_results import PerImageResults, ResultKey
 from tfdefense.evaluation.predictions import save_predictions
+from tfdefense.utils import untrusted_file
 
 KEY, WORST = ("none", "pgd", "white_box"), ("none", "worst_case", "white_box")
 LABELS = np.array([0, 1, 2, 0], np.int32)
@@ -143,6 +144,15 @@ def test_an_unsuitable_file_is_one_line(path, arrays, reason):
 def test_a_truncated_file_is_one_line(path, length):
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(UserError, match=r"predictions\.npz: damaged\. Make it again"):
+        load_predictions(path)
+
+
+def test_an_archive_that_unfolds_to_far_more_is_refused(path, monkeypatch):
+    monkeypatch.setattr(untrusted_file, "_UNFOLDED_BYTES", 1_000)
+    monkeypatch.setattr(untrusted_file, "_UNFOLDED_RATIO", 1)
+    zeros = np.zeros((100_000,), np.int32)
+    np.savez_compressed(path, labels=zeros)
+    with pytest.raises(UserError, match=r"predictions.npz: .* bytes that unfold to 400,"):
         load_predictions(path)
 
 

@@ -2,7 +2,8 @@ import pytest
 
 from tests.conftest import SHAPE
 from tfdefense.attacks import default_epsilon
-from tfdefense.defenses import get_defense_class
+from tfdefense.data import Dataset
+from tfdefense.defenses import BitDepth, get_defense_class
 from tfdefense.errors import UserError
 from tfdefense.evaluation.protocol import EvaluationConfig
 
@@ -86,3 +87,10 @@ def test_what_does_not_suit_the_images_is_found_before_training(given, message, 
 def test_usual_settings_suit_the_images(toy_split):
     EvaluationConfig(check_images=24).require_usable_with(toy_split)
     EvaluationConfig(images="all").require_usable_with(toy_split)
+
+
+@pytest.mark.parametrize(("epsilon", "radius"), [(None, 0.3), (0.1, 0.1)])
+def test_epsilon_is_that_of_checks_if_no_attack_has_a_radius(epsilon, radius, toy_model, toy_split):
+    data = Dataset("toy", toy_split, toy_split, toy_split)
+    plan = EvaluationConfig(attacks=("deepfool",), epsilon=epsilon).attack_plan(data)
+    assert plan.completed(BitDepth(toy_model), toy_split).epsilon == radius

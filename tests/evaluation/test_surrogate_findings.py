@@ -63,6 +63,20 @@ def test_without_a_radius_there_is_no_accuracy_of_the_first_gradient(measurement
     assert finding.fooled == {"leaky": 1, "smooth": 1}
 
 
+def test_attack_with_parts_has_no_accuracy_of_the_first_gradient(measurements):
+    """An image that its first part fools through "smooth" is lost to its later parts."""
+    labels = measurements.test.labels
+    measurements.add(CLEAN, 0.0, results(labels, []))
+    for name in ("bim", "auto_attack"):
+        key = ResultKey("planted", name, "white_box")
+        measurements.add(key, 0.3, results(labels, [0, 1], [0, 1, -1, -1, -1, -1]))
+    measurements.add_worst_cases()
+    bim, joined, worst_case = measure_surrogates(measurements, "planted", {"auto_attack"})
+    assert bim.first_accuracy == 5 / 6
+    assert joined.first_accuracy is worst_case.first_accuracy is None
+    assert joined.fooled == {"leaky": 1, "smooth": 1}
+
+
 @pytest.fixture(scope="module")
 def misled_report(toy_model, toy_split):
     """Report of a pipeline whose default gradient points the wrong way, under white-box attacks."""

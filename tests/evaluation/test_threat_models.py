@@ -79,6 +79,18 @@ def test_fooled_only_leaves_out_an_attack_that_fools_nothing(bit_depth, toy_spli
     assert "- n=0" in to_markdown(report)
 
 
+def test_fooled_only_can_leave_out_the_worst_case(bit_depth, toy_split):
+    """FGSM, the only attack with a radius, fools nothing; DeepFool has a row and no radius."""
+    attacks = [FGSM(epsilon=0.0), DeepFool(steps=5)]
+    threat_models = ThreatModels(fooled_only=True)
+    report = evaluate_without_checks(bit_depth, toy_split, attacks, 3, threat_models)
+    assert report.row("bit_depth", "deepfool:steps=5", "grey_box").n > 0
+    assert report.row("bit_depth", "worst_case", "grey_box") is None
+    assert "knows only the classifier" not in report.summary
+    assert "knows classifier and defence" in report.summary
+    assert "deepfool" in to_markdown(report)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [Square, HopSkipJump])
 def test_black_box_attackers_attack_the_pipeline(kind, full_report, toy_split, bit_depth):

@@ -10,7 +10,7 @@ from tests.conftest import make_toy_model
 from tfdefense.errors import UserError
 from tfdefense.experiments.config import DefenseConfig, ExperimentConfig, TrainingConfig
 from tfdefense.experiments.context import ExperimentContext
-from tfdefense.experiments.evaluate import find_target
+from tfdefense.experiments.evaluate import find_target, load_target_before
 from tfdefense.experiments.inputs import ClassifierSelection, DataConfig
 from tfdefense.experiments.train import train_defense
 
@@ -79,3 +79,30 @@ def test_other_settings_than_those_of_the_run_get_a_remedy_that_exists(config, t
     remedy = "or make another run: bin/train --defense=bit_depth --run=DIR and the same flags"
     with pytest.raises(UserError, match=rf"--seed=0 \(1 now\).* {remedy}"):
         find_target(seeded, context, {"defense", "seed"})
+
+
+@pytest.mark.slow
+def test_another_classifier_of_the_same_name_is_refused(config, tmp_path):
+    context = ExperimentContext(runs_dir=tmp_path / "runs")
+    training = TrainingConfig(epochs=1, train_images=8)
+    train_defense(dataclasses.replace(config, training=training), context)
+    given = {"defense", "dataset", "classifier"}
+    find_target(config, context, given)
+    retrained = make_toy_model()
+    retrained.set_weights([1.5 * weight for weight in retrained.get_weights()])
+    retrained.save(tmp_path / "toy.keras")
+    with pytest.raises(UserError, match="the run has other settings: classifier hash"):
+        find_target(config, context, given)
+
+
+def test_a_report_is_not_written_through_a_link(config, tmp_path):
+    plain = dataclasses.replace(config, defense=DefenseConfig("bit_depth"), training=None)
+    context = ExperimentContext(runs_dir=tmp_path / "runs")
+    run = find_target(plain, context, {"defense"}).run
+    (tmp_path / "mine").mkdir()
+    other = ClassifierSelection(str(tmp_path / "toy.keras"))
+    target = load_target_before(run, other, context)
+    target.run.path.rmdir()
+    target.run.path.symlink_to(tmp_path / "mine")
+    with pytest.raises(UserError, match="is a link to another place"):
+        load_target_before(run, other, context)

@@ -107,3 +107,10 @@ def test_one_of_several_processes_takes_over_a_dead_lease(tmp_path):
             process.kill()
             process.wait()
     assert sorted(answers) == ["False\n"] * 3 + ["True\n"]
+
+
+def test_lease_that_is_a_fifo_or_deep_json_does_not_hang_or_fail(tmp_path):
+    os.mkfifo(tmp_path / "thing.lease")
+    assert not can_lease(tmp_path / "thing")
+    (tmp_path / "other.lease").write_text("[" * 100_000)
+    assert not can_lease(tmp_path / "other")

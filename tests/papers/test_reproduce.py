@@ -257,6 +257,18 @@ def test_a_table_without_measurements_is_written(small):
     assert "Not measured yet. Measure it with: `bin/reproduce" in table
 
 
+@pytest.mark.slow
+def test_tables_keep_what_a_call_with_another_store_has_measured_meanwhile(copy_of_all_tables):
+    results, aside = copy_of_all_tables / "results", copy_of_all_tables / "aside"
+    measured = (results / "small" / "2.csv").read_text()
+    results.rename(aside)
+    other = TargetStore(copy_of_all_tables / "other")
+    reproduction = Reproduction(FigureSelection("small"), "smoke", other, results)
+    aside.rename(results)
+    reproduction.write()
+    assert (results / "small" / "2.csv").read_text() == measured
+
+
 def test_sigterm_between_trainings_still_writes_the_tables(
     small, monkeypatch, capsys, sigterm_is_harmless
 ):

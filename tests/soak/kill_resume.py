@@ -70,10 +70,11 @@ def load_results(run):
     import numpy as np
     import tensorflow as tf
 
-    newest = tf.train.latest_checkpoint(str(run / "checkpoints"))
-    reader = tf.train.load_checkpoint(newest)
+    indices = (run / "checkpoints").glob("ckpt-*.index")
+    newest = max(indices, key=lambda index: int(index.stem.removeprefix("ckpt-")))
+    reader = tf.train.load_checkpoint(str(newest.with_suffix("")))
     names = [n for n in reader.get_variable_to_shape_map() if "seconds" not in n and n[0] != "_"]
-    found = {name: reader.get_tensor(name) for name in names if "save_counter" not in name}
+    found = {name: reader.get_tensor(name) for name in names}
     from tfdefense.evaluation.report.training_curves import load_training_curves
     from tfdefense.training.run_directory import RunDirectory
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tfdefense.errors import UserError, require
+from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.stored_config import StoredConfig
 
 CONFIG = StoredConfig("defense", {"seed": 0, "widths": (8, 16)}, {"steps": 3}, {"keras": "3.15"})
@@ -34,6 +35,13 @@ def test_keys_of_the_file():
         '      8,\n      16\n    ]\n  },\n  "surroundings": {\n    "steps": 3\n  },\n'
         '  "made_with": {\n    "keras": "3.15"\n  }\n}\n'
     )
+
+
+def test_a_setting_that_json_cannot_express_is_refused_before_anything_is_written(tmp_path):
+    config = StoredConfig("defense", {"lambda1": float("inf")}, {}, {})
+    with pytest.raises(UserError, match=r"^--lambda1=inf: a finite number is needed\.$"):
+        RunDirectory(tmp_path / "run").create_or_reuse(config)
+    assert not (tmp_path / "run").exists()
 
 
 def test_values_of_another_type_are_named_with_the_file():

@@ -161,10 +161,43 @@ def test_a_damaged_checkpoint_is_replaced_by_the_one_before(tmp_path, capsys, pa
     assert list((tmp_path / "checkpoints").glob("damaged-ckpt-24.*"))
 
 
-def test_checkpoints_are_found_if_the_list_of_tensorflow_is_lost(tmp_path):
+def test_two_newest_checkpoints_are_kept(tmp_path):
     Trainer(Fit(), config(), tmp_path).fit(ARRAYS)
-    (tmp_path / "checkpoints" / "checkpoint").write_text("")
+    indices = sorted(path.name for path in (tmp_path / "checkpoints").glob("*.index"))
+    assert indices == ["ckpt-23.index", "ckpt-24.index"]
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 4
     assert Trainer(Fit(), config(), tmp_path).is_finished(32)
+
+
+def test_files_that_a_list_of_checkpoints_names_are_not_deleted(tmp_path):
+    directory = tmp_path / "run" / "checkpoints"
+    directory.mkdir(parents=True)
+    mine = [tmp_path / f"variables.{suffix}" for suffix in ("index", "data-00000-of-00001")]
+    for path in mine:
+        path.write_text("mine")
+    listed = tmp_path / "variables"
+    (directory / "checkpoint").write_text(
+        f'model_checkpoint_path: "{listed}"\nall_model_checkpoint_paths: "{listed}"\n'
+        "all_model_checkpoint_timestamps: 1\nlast_preserved_timestamp: 1\n"
+    )
+    Trainer(Fit(), config(), tmp_path / "run").fit(ARRAYS)
+    assert [path.read_text() for path in mine] == ["mine", "mine"]
+    assert not (directory / "checkpoint").exists()
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "ckpt-3.index", "ckpt-3.data-00000-of-00001"])
+def test_fifo_among_the_checkpoints_is_refused(tmp_path, name):
+    (tmp_path / "checkpoints").mkdir()
+    os.mkfifo(tmp_path / "checkpoints" / name)
+    with pytest.raises(UserError, match=rf"checkpoints: {name}: a FIFO; a regular file is needed"):
+        Checkpoints({"weight": tf.Variable(0.0)}, tmp_path).restore()
+
+
+def test_link_to_another_place_among_the_checkpoints_is_refused(tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / "ckpt-3.index").symlink_to("/etc/passwd")
+    with pytest.raises(UserError, match=r"ckpt-3.index: a link to another place. Remove it"):
+        Checkpoints({"weight": tf.Variable(0.0)}, tmp_path / "run").restore()
 
 
 @pytest.mark.slow

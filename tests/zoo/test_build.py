@@ -8,12 +8,15 @@ from tfdefense.experiments.from_flags import experiment_from_flags
 from tfdefense.experiments.load import load_defense
 from tfdefense.experiments.train import train
 from tfdefense.training.run_directory import RunDirectory
+from tfdefense.zoo import build
 from tfdefense.zoo.build import add_run, main
-from tfdefense.zoo.pretrained import load_pretrained
+from tfdefense.zoo.pretrained import load_pretrained, mark_unreliable
 
 
 @pytest.mark.slow
-def test_a_run_with_a_report_can_be_added_and_one_without_cannot(tmp_path, digits, capsys):
+def test_a_run_with_a_report_can_be_added_and_one_without_cannot(
+    tmp_path, digits, capsys, monkeypatch
+):
     layers = [keras.layers.Flatten(), keras.layers.Dense(10)]
     toy = keras.Sequential([keras.Input((28, 28, 1)), *layers], name="toy")
     toy.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -43,6 +46,13 @@ def test_a_run_with_a_report_can_be_added_and_one_without_cannot(tmp_path, digit
     assert "apegan, white box" in card
     assert "1 passes over the first 128 training images" in card
     assert "of 360 times" in card
+    # A failure leaves the purifier, its card and its mark as they are.
+    mark_unreliable("apegan/digits/toy", "a reason", models)
+    before = {path: path.read_bytes() for path in models.rglob("*") if path.is_file()}
+    monkeypatch.setattr(build, "ModelRunner", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        add_run(run, models)
+    assert before == {path: path.read_bytes() for path in models.rglob("*") if path.is_file()}
     (run.path / "report.json").unlink()
     assert main([str(run.path)]) == 2
     assert "has no report. Write one with: bin/evaluate" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """The flags of a command: their definition, their help page and their values."""
 
+import math
 import textwrap
 import types
 import typing
@@ -33,11 +34,11 @@ class _AsciiInteger(flags.IntegerParser):
 
 
 class _AsciiFloat(flags.FloatParser):
-    """Number written with the digits 0 to 9."""
+    """Finite number written with the digits 0 to 9."""
 
     def convert(self, argument: Any) -> float:
         """Return the number."""
-        return float(super().convert(_require_ascii(argument)))
+        return _finite_float(super().convert(_require_ascii(argument)))
 
 
 def _require_ascii(argument: Any) -> Any:
@@ -45,6 +46,14 @@ def _require_ascii(argument: Any) -> Any:
     if isinstance(argument, str) and not argument.isascii():
         raise ValueError("the digits 0 to 9 are needed")
     return argument
+
+
+def _finite_float(value: Any) -> float:
+    """Return a float; raise `ValueError` for infinity and NaN, which no setting may be."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("a finite number is needed")
+    return number
 
 
 def _define_number(parser: Any) -> Callable[..., Any]:
@@ -153,8 +162,9 @@ class CommandFlags:
 
 def parse_numbers(values: list[str], flag: str, kind: type = float) -> tuple[Any, ...]:
     """Return the numbers of a comma-separated flag; raise `UserError` for anything else."""
+    convert = _finite_float if kind is float else kind
     try:
-        return tuple(kind(_require_ascii(value)) for value in values)
+        return tuple(convert(_require_ascii(value)) for value in values)
     except ValueError:
         needed = "whole numbers" if kind is int else "numbers"
         example = "1,2" if kind is int else "0,255"

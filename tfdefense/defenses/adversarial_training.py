@@ -44,6 +44,7 @@ from tfdefense.defenses.core.robust_validator import make_robust_validator
 from tfdefense.errors import require
 from tfdefense.networks.losses import cross_entropy
 from tfdefense.networks.upcast import upcast_bfloat16
+from tfdefense.training.nested_layers import collect_nested_layers
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seed_layers
 from tfdefense.training.task import Validate
@@ -68,6 +69,8 @@ class AdversarialTrainingConfig(InnerAttackConfig, AugmentationConfig):
 
 class AdversarialTraining(ProbedDefense):
     """A classifier of the given architecture, trained from new weights against attacks on itself.
+
+    Layers without trainable weights, such as a frozen backbone or `Normalization`, keep theirs.
 
     Args:
       classifier: a Keras model, whose architecture is used. It is never changed; the undefended and
@@ -99,6 +102,7 @@ class AdversarialTraining(ProbedDefense):
         self._frozen_network = FrozenClassifier(
             self.network, self.classifier.image_shape, self.classifier.num_classes
         )
+        _copy_untrained_weights(model, self.network)
 
     def make_inner_attack(self, seed: int | tf.Tensor = 0) -> BoundedAttack:
         """Return the attack of the inner maximisation, with this seed for random starts."""
@@ -159,3 +163,10 @@ class AdversarialTraining(ProbedDefense):
     def make_validator(self, validation: Split) -> Validate:
         attack = make_validation_attack(self.config, self.classifier.image_shape)
         return make_robust_validator(self._frozen_network, attack, validation)
+
+
+def _copy_untrained_weights(model: keras.Model, clone: keras.Model) -> None:
+    """Copy the weights of layers that have no trainable ones, which training could not restore."""
+    for layer, cloned in zip(*(collect_nested_layers([m]) for m in (model, clone)), strict=True):
+        if layer.weights and not layer.trainable_weights:
+            cloned.set_weights(layer.get_weights())

@@ -30,7 +30,7 @@ class AttackPlan:
     """Attacks, threat models and number of images of an evaluation.
 
     Attributes:
-      attacks: the attacks; None means `default_attacks` with the usual radius for the images.
+      attacks: the attacks; None means `default_attacks` with `epsilon`.
       white_box_images: largest number of images for attacks on the defended pipeline, which take longer
         than attacks on the classifier; None means as many as `defense.budget` says.
       threat_models: what the attacker knows.
@@ -43,6 +43,8 @@ class AttackPlan:
       surrogates: surrogate gradients of the pipeline that white-box attacks try; None means all.
       validation: held-out clean images that calibrate the output `suspicion` for its table; None
         leaves the table out.
+      epsilon: L-infinity radius of the default attacks and, if no attack has a radius, of checks
+        and black-box attackers; None means the usual one for the images.
     """
 
     attacks: tuple[Attack, ...] | None = None
@@ -53,6 +55,7 @@ class AttackPlan:
     checks: CheckSettings = dataclasses.field(default_factory=CheckSettings)
     surrogates: tuple[str, ...] | None = None
     validation: Split | None = dataclasses.field(default=None, repr=False, compare=False)
+    epsilon: float | None = None
 
     def completed(self, defense: Defense, test: Split) -> "AttackPlan":
         """Return the plan with the defaults for a defence and its test images.
@@ -77,9 +80,10 @@ class AttackPlan:
         if eot_images is None:
             budget = defense.budget.eot_images if self.white_box_images is None else count
             eot_images = min(count, budget)
-        attacks = self.attacks
+        attacks, epsilon = self.attacks, self.epsilon
+        epsilon = default_epsilon(test.image_shape) if epsilon is None else epsilon
         if attacks is None:
-            attacks = default_attacks(default_epsilon(test.image_shape), test.num_classes)
+            attacks = default_attacks(epsilon, test.num_classes)
         require(len(attacks) > 0, "attacks: none given; at least one is needed.")
         require_fitting(attacks, test.image_shape, test.num_classes)
         attacks = add_predicted_label_attacks(attacks)
@@ -88,7 +92,11 @@ class AttackPlan:
             _require_targeted(attacks, test.num_classes + 1)
         check_surrogates(self.surrogates, defense)
         return dataclasses.replace(
-            self, attacks=attacks, white_box_images=count, eot_images=eot_images
+            self,
+            attacks=attacks,
+            white_box_images=count,
+            eot_images=eot_images,
+            epsilon=epsilon,
         )
 
 

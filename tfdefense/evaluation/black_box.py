@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
-from tfdefense.attacks import Attack, HopSkipJump, Square, default_epsilon
+from tfdefense.attacks import Attack, HopSkipJump, Square
 from tfdefense.evaluation.attack_plan import largest_radius
 
 
 def black_box_attacks(
-    attacks: Sequence[Attack], image_shape: tuple[int, int, int], queries: int
+    attacks: Sequence[Attack],
+    image_shape: tuple[int, int, int],
+    queries: int,
+    usual_epsilon: float,
 ) -> tuple[Attack, Attack]:
     """Return the attackers: Square, which sees logits, and HopSkipJump, which sees classes.
 
@@ -18,8 +21,9 @@ def black_box_attacks(
       attacks: attacks of the report; the first of each kind is used as it is.
       image_shape: (H, W, C); Square in L2 needs 10x10 pixels.
       queries: its largest number of queries for each image.
+      usual_epsilon: the L-infinity radius if no attack of the report has a radius.
     """
-    epsilon, norm = _choose_ball(attacks, image_shape)
+    epsilon, norm = _choose_ball(attacks, image_shape, usual_epsilon)
     square = [attack for attack in attacks if isinstance(attack, Square)]
     hop_skip_jump = [attack for attack in attacks if isinstance(attack, HopSkipJump)]
     return (
@@ -28,10 +32,12 @@ def black_box_attacks(
     )
 
 
-def _choose_ball(attacks: Sequence[Attack], image_shape: tuple[int, int, int]) -> tuple[float, str]:
+def _choose_ball(
+    attacks: Sequence[Attack], image_shape: tuple[int, int, int], usual_epsilon: float
+) -> tuple[float, str]:
     """Return the radius and norm of the attacks of a report."""
     for norm in ("linf", "l2"):
         radius = largest_radius(attacks, norm)
         if radius is not None and Square(norm=norm).min_side <= min(image_shape[:2]):
             return radius, norm
-    return default_epsilon(image_shape), "linf"
+    return usual_epsilon, "linf"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfdefense.attacks import Attack, default_epsilon, enable_stop_at_success
+from tfdefense.attacks import Attack, enable_stop_at_success
 from tfdefense.attacks.core.spec import format_attack
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Defense
@@ -59,6 +59,7 @@ class Evaluator:
         assert plan.attacks is not None
         assert plan.white_box_images is not None
         assert plan.eot_images is not None
+        assert plan.epsilon is not None
         self.defense = defense
         self.test = test
         self.attacks = plan.attacks
@@ -66,7 +67,7 @@ class Evaluator:
         self.measurements = Measurements(defense, test)
         self._runs_dir = plan.runs_dir
         self._check_settings, self._validation = plan.checks, plan.validation
-        self._surrogates = plan.surrogates
+        self._surrogates, self._usual_epsilon = plan.surrogates, plan.epsilon
         self._white_box_test = test.take(plan.white_box_images)
         self._classifier = ModelRunner(defense.classifier)
         self._pipeline = ModelRunner(defense.defend(), defense.batch_size)
@@ -162,7 +163,11 @@ class Evaluator:
             curve=outcome.curve,
             check_effort=outcome.effort,
             suspicion=outcome.suspicion,
-            surrogates=measure_surrogates(measurements, self._defended[-1].name),
+            surrogates=measure_surrogates(
+                measurements,
+                self._defended[-1].name,
+                {format_attack(attack) for attack in self.attacks if attack.has_parts},
+            ),
             fingerprints=report_fingerprints(self.defense, self.test, self.threat_models.source),
             largest_class=float(np.bincount(self.test.labels).max() / len(self.test)),
             labels=self.test.labels,
@@ -172,7 +177,8 @@ class Evaluator:
 
     def _black_box_attacks(self) -> tuple[Attack, Attack]:
         queries = min(_MAX_QUERIES, self.defense.budget.random_perturbations)
-        return black_box_attacks(self.attacks, self.test.image_shape, queries)
+        shape = self.test.image_shape
+        return black_box_attacks(self.attacks, shape, queries, self._usual_epsilon)
 
     def _note_norm(self, attack: Attack) -> None:
         norm = attack_norm(attack)
@@ -243,6 +249,6 @@ class Evaluator:
             )
 
     def _epsilon(self) -> float:
-        """Return the largest L-infinity radius of the attacks, or else the usual one for the images."""
+        """Return the largest L-infinity radius of the attacks, or else that of the plan."""
         radius = largest_radius(self.attacks, "linf")
-        return default_epsilon(self.test.image_shape) if radius is None else radius
+        return self._usual_epsilon if radius is None else radius

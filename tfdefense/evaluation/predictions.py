@@ -15,6 +15,7 @@ from tfdefense.errors import UserError, require
 from tfdefense.evaluation.per_image_results import NORMS, REFUSED, PerImageResults, ResultKey
 from tfdefense.utils.atomic_write import atomic_write
 from tfdefense.utils.npz_archive import ArrayHeader, NpzArchive
+from tfdefense.utils.untrusted_file import require_archive_size
 
 SCHEMA = 2
 _MAX_IMAGES = 10_000_000
@@ -172,6 +173,7 @@ def load_predictions(path: str | Path) -> Predictions:
     path = Path(path)
     path = path / "predictions.npz" if path.is_dir() else path
     require(path.is_file(), f"{path}: no such file. bin/evaluate writes it into the run directory.")
+    require_archive_size(path, str(path))
     try:
         with NpzArchive(path) as archive:
             return _read(archive)

@@ -186,6 +186,7 @@ class EvaluationConfig:
             checks=checks,
             surrogates=self.chosen_surrogates,
             validation=dataset.validation,
+            epsilon=self.epsilon,
         )
 
     def settings(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Images that white-box attacks find through each surrogate gradient of a defence."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -22,7 +22,9 @@ class SurrogateFinding:
       accuracy: share of the n images that are correct before the attack and under it.
       first_accuracy: the same share if the attack uses only the surrogate that it tries first: the
         default, unless other surrogates were requested. None for an attack without a radius, which
-        returns the smallest perturbation of all surrogates.
+        returns the smallest perturbation of all surrogates, and for an attack with parts: each part
+        tries all surrogates before the next one, so later parts miss images that the first
+        surrogate would have left them.
       fooled: surrogate -> number of images that are correct before the attack and that it fools
         first or, without a radius, by the smallest perturbation. In the order in which they are
         tried.
@@ -36,12 +38,15 @@ class SurrogateFinding:
     fooled: dict[str, int]
 
 
-def measure_surrogates(measurements: Measurements, pipeline: str) -> tuple[SurrogateFinding, ...]:
+def measure_surrogates(
+    measurements: Measurements, pipeline: str, with_parts: Collection[str] = ()
+) -> tuple[SurrogateFinding, ...]:
     """Return a finding for each white-box attack that tried several surrogates, and the worst case.
 
     Args:
       measurements: results per image, with worst cases.
       pipeline: name of the defended pipeline.
+      with_parts: labels of the attacks that run others (`Attack.has_parts`).
     """
     findings = []
     for text, results in {**measurements.per_image, **measurements.worst_cases}.items():
@@ -49,36 +54,39 @@ def measure_surrogates(measurements: Measurements, pipeline: str) -> tuple[Surro
         is_white_box = key.defense == pipeline and key.threat_model in _THREAT_MODELS
         has_choice = results.surrogate is not None and names is not None and len(names) > 1
         if is_white_box and has_choice:
-            findings.append(_finding(measurements, key, results))
+            findings.append(_finding(measurements, key, results, with_parts))
     return tuple(findings)
 
 
 def _finding(
-    measurements: Measurements, key: ResultKey, results: PerImageResults
+    measurements: Measurements,
+    key: ResultKey,
+    results: PerImageResults,
+    with_parts: Collection[str],
 ) -> SurrogateFinding:
     """Return the finding of one attack, or of the attacks behind a worst case."""
     assert results.surrogate is not None
     assert results.surrogates is not None
-    attacks = [key.attack] if results.attacks is None else map(str, results.attacks[1:])
-    parts = [key._replace(attack=attack) for attack in attacks]
+    attacks = [key.attack] if results.attacks is None else [str(a) for a in results.attacks[1:]]
+    decisive = [key._replace(attack=attack) for attack in attacks]
     n = len(results)
     correct = measurements.correct(ResultKey(key.defense, "none", "none"))[:n]
     withstands, withstands_first = correct.copy(), correct.copy()
-    for part in parts:
-        under_attack = measurements.correct(part)[:n]
+    for attacked in decisive:
+        under_attack = measurements.correct(attacked)[:n]
         withstands &= under_attack
-        surrogate = measurements.per_image[str(part)].surrogate
+        surrogate = measurements.per_image[str(attacked)].surrogate
         if surrogate is not None:  # A later one attacks only images that withstand the first one.
             under_attack |= surrogate[:n] > 0
         withstands_first &= under_attack
-    first_accuracy = float(withstands_first.mean()) if _have_radius(measurements, parts) else None
+    is_known = _have_radius(measurements, decisive) and not set(attacks) & set(with_parts)
     fooled = correct & ~withstands
     return SurrogateFinding(
         key.attack,
         key.threat_model,
         n,
         accuracy=float(withstands.mean()),
-        first_accuracy=first_accuracy,
+        first_accuracy=float(withstands_first.mean()) if is_known else None,
         fooled={
             str(name): int(np.sum(fooled & (results.surrogate == index)))
             for index, name in enumerate(results.surrogates)

@@ -21,6 +21,7 @@ from tfdefense.experiments.load import (
 from tfdefense.experiments.plan import plan_training
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
+from tfdefense.utils.file_lock import require_own_folders
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +61,10 @@ def load_target_before(
       context: directories and permissions.
 
     Raises:
-      UserError: as `load_defense`; or the classifier cannot be opened, or takes other images.
+      UserError: as `load_defense`; or the classifier cannot be opened, or takes other images; or a
+        folder of the run is a link.
     """
+    require_own_folders(run.path, run.flag)
     seed = load_experiment(run).config.defense.seed
     with context.trust():
         classifier = selection.find()
@@ -108,7 +111,9 @@ def find_target(
         f"--defense={name}: not trained yet for these images and this classifier ({run.path} does not"
         " exist). Train it with: bin/train and the same flags.",
     )
-    run.require_same_settings(plan.to_stored(), only=given)
+    # A file or run of the same name may hold another classifier.
+    same = {*given, "classifier_hash"} if "classifier" in given else given
+    run.require_same_settings(plan.to_stored(), only=same)
     # With another split, some test images may be among those that it was trained on.
     stored = load_experiment(run)
     if stored.config.data == plan.config.data:

@@ -118,6 +118,9 @@ def _load_defense(run: RunDirectory, guarded: FrozenClassifier | None) -> Defens
     own_classifier = run.load_classifier()
     if guarded is None:
         _require_fitting_classifier(run, own_classifier, stored)
+        if stored.image_shape:  # The model may take images of any size.
+            height, width, channels = stored.image_shape
+            own_classifier = FrozenClassifier(own_classifier, (height, width, channels))
     defense = stored.config.defense.build(guarded or own_classifier)
     require(
         guarded is None or not defense.replaces_classifier,

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from tfdefense.classifiers import FrozenClassifier
 from tfdefense.defenses.core.copy_weights import copy_weights
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.defenses.core.learned_defense import LearnedDefense
@@ -140,7 +141,8 @@ def _train_planned(
     initial = _load_initial_defense(plan) if is_new or context.overwrite else None
     create_run(plan, context)
     require_original_files(plan.run)
-    defense = plan.config.defense.build(plan.run.load_classifier())
+    classifier = FrozenClassifier(plan.run.load_classifier(), plan.dataset.image_shape)
+    defense = plan.config.defense.build(classifier)
     if plan.config.evaluation is not None:
         plan.config.evaluation.require_usable_on(defense)
     if evaluation is not None:

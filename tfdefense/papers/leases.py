@@ -15,6 +15,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from tfdefense.utils.untrusted_file import read_json_file
+
 RENEW_SECONDS = 15.0
 DEAD_AFTER_SECONDS = 120.0
 
@@ -74,7 +76,7 @@ def _machine_id() -> str:
 def _holder_has_ended(file: Path) -> bool:
     """Return True if the holder was a process of this machine and no longer exists."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        holder = json.loads(file.read_text(encoding="utf-8"))
+        holder = read_json_file(file)
         if holder["machine"] and holder["machine"] == _machine_id():
             return not Path(f"/proc/{int(holder['process'])}").exists()
     return False

@@ -173,6 +173,10 @@ class Reproduction:
 
     def write(self) -> list[str]:
         """Write the tables and pages with the measured cells; return a line on each table."""
+        # Calls with other stores may have added cells to the same tables.
+        found = load_cell_records(self.paper, self.directory).by_key
+        known = {**self.store.known_records, **found}
+        self.store = dataclasses.replace(self.store, known_records=known)
         cells = {
             table: [(figure, cell) for figure, cell in self.all_cells if figure.table == table]
             for table in self.paper.tables

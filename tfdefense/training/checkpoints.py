@@ -1,5 +1,6 @@
 """Checkpoints of a training run."""
 
+import contextlib
 import shutil
 import time
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from tfdefense.training.distribute import multi_worker
 from tfdefense.utils import cluster
 from tfdefense.utils.computer_failures import COMPUTER_FAILURES
 from tfdefense.utils.progress import print_line
+from tfdefense.utils.untrusted_file import require_regular_tree
 
 _DIRECTORY = "checkpoints"  # In the run directory.
 
@@ -36,19 +38,10 @@ class Checkpoints:
         self._resumed_at = time.monotonic()
         lists = {name: _variables(item) for name, item in items.items()}
         self._checkpoint = tf.train.Checkpoint(step=self._step, seconds=self._seconds, **lists)
-        # Creates a distributed variable, so all workers must do it together. The first save would
-        # create it otherwise, and only the chief saves.
-        _ = self._checkpoint.save_counter
-        self._manager = None
+        # Not `tf.train.CheckpointManager`: it deletes whatever files its list names, anywhere.
+        self._directory = None if directory is None else Path(directory) / _DIRECTORY
+        self._keep = keep
         self._saved_at = time.monotonic()
-        if directory is not None:
-            path = Path(directory) / _DIRECTORY
-            arguments = self._checkpoint, str(path), keep
-            try:
-                self._manager = tf.train.CheckpointManager(*arguments)
-            except ValueError:  # TensorFlow's list of checkpoints is damaged. It is not needed.
-                (path / "checkpoint").unlink(missing_ok=True)  # Another worker may be first.
-                self._manager = tf.train.CheckpointManager(*arguments)
 
     def restore(self) -> int:
         """Restore the newest checkpoint and return its step; return 0 if there is none.
@@ -56,8 +49,8 @@ class Checkpoints:
         A damaged checkpoint is renamed to `damaged-*`, and the one before it is restored.
 
         Raises:
-          UserError: all checkpoints are damaged or of other networks, or the workers found
-            different checkpoints.
+          UserError: all checkpoints are damaged or of other networks, a file is a FIFO, a device or
+            a link to another place, or the workers found different checkpoints.
         """
         newest_first = self._list_newest_first()
         # No worker may write or rename before all workers have listed the checkpoints.
@@ -66,7 +59,7 @@ class Checkpoints:
         steps = multi_worker.gather_arrays(np.array([step])).tolist()
         require(
             len(set(steps)) == 1,
-            f"{self._manager and self._manager.directory}: the workers found checkpoints of steps"
+            f"{self._directory}: the workers found checkpoints of steps"
             f" {steps}. All workers need the same run directory, on a shared file system.",
         )
         return step
@@ -77,7 +70,7 @@ class Checkpoints:
         failures: list[str] = []
         for path in newest_first:
             try:
-                status = self._checkpoint.restore(str(path)).expect_partial()
+                status = self._checkpoint.read(str(path)).expect_partial()
                 status.assert_existing_objects_matched()
             except COMPUTER_FAILURES:
                 raise
@@ -105,10 +98,10 @@ class Checkpoints:
         return float(self._seconds.numpy())
 
     def _list_newest_first(self) -> list[Path]:
-        """Return the checkpoints by their files, because TensorFlow's own list may be lost."""
-        if self._manager is None:
+        if self._directory is None or not self._directory.is_dir():
             return []
-        found = _find_checkpoints(Path(self._manager.directory))
+        require_regular_tree(self._directory, str(self._directory), remedy="Remove it.")
+        found = _find_checkpoints(self._directory)
         return [found[step] for step in sorted(found, reverse=True)]
 
     def save(self, step: int, *, min_interval: float = 0.0, force: bool = False) -> None:
@@ -123,16 +116,17 @@ class Checkpoints:
           WorkFailedError: the disk is full or not writable.
         """
         due = force or time.monotonic() - self._saved_at >= min_interval
-        if self._manager is None or not due or not cluster.is_chief():
+        if self._directory is None or not due or not cluster.is_chief():
             return
         self._step.assign(step)
         now = time.monotonic()
         self._seconds.assign_add(now - self._resumed_at)
         self._resumed_at = now
-        directory = Path(self._manager.directory)
+        directory = self._directory
         _delete_unfinished(directory)
         try:
-            self._manager.save(checkpoint_number=step)
+            directory.mkdir(parents=True, exist_ok=True)
+            self._checkpoint.write(str(directory / f"ckpt-{step}"))
         except (tf.errors.OpError, OSError) as error:
             _delete_unfinished(directory)
             raise WorkFailedError(
@@ -140,6 +134,7 @@ class Checkpoints:
                 " previous checkpoint is kept. Run the same command again to resume from it."
             ) from error
         self._saved_at = time.monotonic()
+        _delete_old(directory, self._keep)
 
 
 def has_checkpoint(run: Path) -> bool:
@@ -167,6 +162,15 @@ def _delete_unfinished(directory: Path) -> None:
     """Delete checkpoints whose writing was stopped by a full disk or a kill."""
     for unfinished in directory.glob("ckpt-*_temp"):
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _delete_old(directory: Path, keep: int) -> None:
+    """Delete all checkpoints but the newest `keep`, and the list of them by older versions."""
+    found = _find_checkpoints(directory)
+    old = [part for step in sorted(found)[:-keep] for part in directory.glob(f"ckpt-{step}.*")]
+    for path in (directory / "checkpoint", *old):
+        with contextlib.suppress(OSError):  # It may stay.
+            path.unlink()
 
 
 def _rename_damaged(path: Path) -> None:

@@ -114,12 +114,13 @@ class RunDirectory:
                 self.require_same_settings(config)
                 return
             self.require_kind(config.kind)  # Never delete a directory of another kind.
+        text = config.to_json()
         try:
             if exists:
                 self._delete_content()
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock()
-            write_text_file(self.config_path, config.to_json())
+            write_text_file(self.config_path, text)
         except OSError as error:
             raise UserError(f"{self}: cannot be written ({error.strerror}).") from error
 
@@ -168,6 +169,7 @@ class RunDirectory:
         )
         if only is None:
             stored.require_same_images(config, str(self), f"Give the same images, {remedy}")
+            stored.require_same_classifier(config, str(self), f"Give the same classifier, {remedy}")
 
     def has_classifier(self) -> bool:
         """Return whether `classifier.keras` exists for all workers; all must call this function."""

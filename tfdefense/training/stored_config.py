@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 import textwrap
 import typing
@@ -51,7 +52,16 @@ class StoredConfig:
     flag_names: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
 
     def to_json(self) -> str:
-        """Return the text of `config.json`."""
+        """Return the text of `config.json`.
+
+        Raises:
+          UserError: a setting is not finite, which JSON cannot express.
+        """
+        for name, value in self.settings.items():
+            require(
+                not isinstance(value, float) or math.isfinite(value),
+                f"--{self.flag_names.get(name, name)}={value}: a finite number is needed.",
+            )
         content = {
             "schema": SCHEMA,
             "kind": self.kind,
@@ -169,6 +179,22 @@ class StoredConfig:
             stored is None or asked is None or stored == asked,
             f"{run}: was trained on other images: those of {other.settings.get('dataset')} have changed"
             f" since. {remedy}",
+        )
+
+    def require_same_classifier(self, other: "StoredConfig", run: str, remedy: str) -> None:
+        """Raise `UserError` if both have a hash of the classifier's weights, and it differs.
+
+        Only runs of `fit(run=...)` with a Keras classifier have one; others name a file or a run.
+
+        Args:
+          other: the configuration asked for.
+          run: the run directory, for the message.
+          remedy: what to do, for the message.
+        """
+        stored, asked = (each.metadata.get("classifier_weights") for each in (self, other))
+        require(
+            stored is None or asked is None or stored == asked,
+            f"{run}: was trained in front of a classifier with other weights. {remedy}",
         )
 
 

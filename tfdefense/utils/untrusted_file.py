@@ -24,6 +24,7 @@ _UNFOLDED_BYTES = 2 * 2**30
 _UNFOLDED_RATIO = 200
 _MAX_JSON_BYTES = 64 * 2**20
 _MAX_JSON_DEPTH = 100
+_MODEL_REMEDY = "Copy the model without links: cp -rL. If you trust it: --unsafe_load."
 
 
 def require_regular_file(path: Path, place: str) -> None:
@@ -52,8 +53,10 @@ def irregular_kind(path: Path) -> str:
     return "" if kind == stat.S_IFREG else _KINDS.get(kind, "something else")
 
 
-def require_regular_tree(path: Path, place: str, *, allow_links: bool = False) -> None:
-    """Raise `UserError` unless a directory is a model's: regular files, not too many and not too large.
+def require_regular_tree(
+    path: Path, place: str, *, allow_links: bool = False, remedy: str = _MODEL_REMEDY
+) -> None:
+    """Raise `UserError` unless a directory has regular files, not too many and not too large.
 
     A link is followed only to another place in the directory. Otherwise a model could contain any file
     of the computer, and its copies would publish it.
@@ -62,6 +65,7 @@ def require_regular_tree(path: Path, place: str, *, allow_links: bool = False) -
       path: the directory.
       place: start of the error message.
       allow_links: follow links to files elsewhere.
+      remedy: what to do about a link to another place, for the message.
     """
     root, count, size = path.resolve(), 0, 0
     waiting = [(path, 0)]
@@ -77,8 +81,7 @@ def require_regular_tree(path: Path, place: str, *, allow_links: bool = False) -
             is_inside = not entry.is_symlink() or entry.resolve().is_relative_to(root)
             require(
                 is_inside or allow_links,
-                f"{here}: a link to another place. Copy the model without links: cp -rL. If you trust"
-                " it: --unsafe_load.",
+                f"{here}: a link to another place. {remedy}",
             )
             if entry.is_dir():
                 waiting += [] if entry.is_symlink() else [(entry, depth + 1)]

@@ -10,6 +10,7 @@ a stronger attack has lowered.
 
 import dataclasses
 import sys
+import tempfile
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,6 @@ from tfdefense.evaluation.run_evaluation import load_finished_report
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.experiments.load import load_dataset, load_defense
 from tfdefense.training.run_directory import RunDirectory
-from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.progress import print_line
 from tfdefense.zoo.pretrained import (
@@ -76,16 +76,17 @@ def add_run(run: RunDirectory, models: Path = MODELS) -> str:
             f"RUN={run.path}: has no report. Write one with: bin/evaluate --run={run.path}"
         )
     name = f"{defense.name}/{settings['dataset']}/{defense.trained_with}"
-    directory = save_pretrained(defense, name, "", models)
-    pretrained = load_pretrained(name, models)
-    stored_defense = pretrained.before(defense.classifier)
     test = load_dataset(run).test
+    with tempfile.TemporaryDirectory() as scratch:  # A failure leaves the purifiers as they are.
+        save_pretrained(defense, name, "", Path(scratch))
+        pretrained = load_pretrained(name, Path(scratch))
+    stored_defense = pretrained.before(defense.classifier)
     float32 = ModelRunner(defense.defend(), defense.batch_size).predict(test)
     float16 = ModelRunner(stored_defense.defend(), defense.batch_size).predict(test)
     agreement = f"{int((float32 == float16).sum()):,} of {len(test):,}"
     has_init_run = stored.metadata_value("init_run", str | None, None) is not None
     facts = _TrainingFacts(settings, has_init_run, agreement, test.note)
-    write_text_file(directory / "card.md", _make_card(pretrained, report, facts))
+    directory = save_pretrained(defense, name, _make_card(pretrained, report, facts), models)
     print_line(
         f"{name}: float16 weights give the class of float32 weights on {agreement} clean test images."
         f" {directory}"

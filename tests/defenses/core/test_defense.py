@@ -1,3 +1,4 @@
+import keras
 import pytest
 
 from tests.conftest import SHAPE
@@ -58,3 +59,11 @@ def test_the_image_shape_of_a_plain_function_must_be_given():
     with pytest.raises(UserError, match="its image shape is unknown"):
         BitDepth(classify)
     assert BitDepth(FrozenClassifier(classify, SHAPE)).has_grey_images
+
+
+def test_the_image_shape_of_a_model_for_any_size_must_be_given():
+    layers = [keras.layers.Conv2D(3, 3), keras.layers.GlobalAveragePooling2D()]
+    model = keras.Sequential([keras.Input((None, None, 1)), *layers])
+    with pytest.raises(UserError, match=r"its image shape is unknown\. Wrap it"):
+        BitDepth(model)
+    assert BitDepth(FrozenClassifier(model, SHAPE)).classifier.num_classes == 3

@@ -141,3 +141,15 @@ def test_a_classifier_that_is_a_function_is_not_a_frozen_network(toy_model):
         return toy_model(images)
 
     assert APEGAN(FrozenClassifier(classify, SHAPE)).frozen_networks == []
+
+
+@pytest.mark.usefixtures("short_training")
+def test_a_run_is_not_resumed_in_front_of_another_classifier(toy_model, toy_split, tmp_path):
+    run, options = tmp_path / "run", {"epochs": 1, "batch_size": 24}
+    APEGAN(toy_model).fit(toy_split, run=run, **options)
+    retrained = keras.models.clone_model(toy_model)
+    retrained.set_weights([1.5 * weight for weight in toy_model.get_weights()])
+    with pytest.raises(UserError, match=r"in front of a classifier with other weights\. Give the"):
+        APEGAN(retrained).fit(toy_split, run=run, **options)
+    retrained.set_weights(toy_model.get_weights())
+    APEGAN(retrained).fit(toy_split, run=run, **options)

@@ -120,3 +120,18 @@ def test_reports_that_cannot_be_compared_are_named(report, tmp_path):
         (tmp_path / name / "report.json").write_text("{}")
     with pytest.raises(UserError, match=r"report.json: damaged, or written by another version"):
         compare_runs([RunDirectory(tmp_path / name) for name in ("a", "b")])
+
+
+def test_every_pair_of_reports_is_compared(report):
+    """A report without a fingerprint may stand beside each of two others that do not fit together."""
+    plain, first, second = (
+        dataclasses.replace(with_names(report, defense=name), fingerprints=fingerprints)
+        for name, fingerprints in (
+            ("plain", {}),
+            ("first", {"source": "2-" + "a" * 32}),
+            ("second", {"source": "2-" + "b" * 32}),
+        )
+    )
+    Comparison({"plain": plain, "first": first})
+    with pytest.raises(UserError, match="first and second have transfer rows from different"):
+        Comparison({"plain": plain, "first": first, "second": second})

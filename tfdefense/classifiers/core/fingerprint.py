@@ -57,6 +57,14 @@ def model_fingerprint(model: Identifiable) -> str:
     return _FORM + hash_parts(parts)
 
 
+def hash_weights(model: Any) -> str | None:
+    """Return a hash of a model's weights; None if it is not a Keras model.
+
+    Unlike a fingerprint, it does not depend on how a version of Keras describes the architecture.
+    """
+    return hash_parts(model.get_weights()) if isinstance(model, keras.Model) else None
+
+
 def known_fingerprint(model: Identifiable) -> str | None:
     """Return `model_fingerprint(model)`, or None if the classifier is not a Keras model."""
     return model_fingerprint(model) if _has_keras_classifier(model) else None

@@ -231,7 +231,7 @@ class DefendedClassifier:
 
 def _image_shape(classifier: Any) -> tuple[int, int, int]:
     shape = getattr(classifier, "input_shape", None)
-    if isinstance(classifier, keras.Model) and shape and len(shape) == 4:
+    if isinstance(classifier, keras.Model) and shape and len(shape) == 4 and None not in shape[1:]:
         return shape[1:]
     raise UserError(
         "classifier: its image shape is unknown. Wrap it: FrozenClassifier(model, image_shape)."

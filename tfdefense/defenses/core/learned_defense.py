@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfdefense.attacks.core.adversarial_dataset import AdversarialDataset
+from tfdefense.classifiers.core.fingerprint import hash_weights
 from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.fingerprint import sampled_fingerprint
 from tfdefense.defenses.core.augmenting_defense import Arrays, AugmentingDefense
@@ -214,7 +215,11 @@ class LearnedDefense(AugmentingDefense):
         # Stored examples are checked before the run directory is created.
         arrays = self.training_arrays(train, pairs) if pairs else None
         if run is not None:
-            metadata = {"steps": steps, "images": sampled_fingerprint(train)}
+            metadata = {
+                "steps": steps,
+                "images": sampled_fingerprint(train),
+                "classifier_weights": hash_weights(self.classifier.model),
+            }
             self._create_run(run, StoredConfig("defense", settings, metadata))
         self.prepare(steps)
         trainer = Trainer(self, loop, run.path if run is not None else None, settings=settings)

@@ -1,6 +1,7 @@
 """Comparison of several defences under the same attacks, in one table and one figure."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -54,9 +55,9 @@ class Comparison:
             len(self.reports) >= 2,
             f"--compare: {len(self.reports)} run given; at least two are needed.",
         )
-        first, *others = self.reports.items()
-        for other in others:
-            _require_comparable(first, other)
+        # Every pair: a report without a fingerprint may be compared with any.
+        for first, second in itertools.combinations(self.reports.items(), 2):
+            _require_comparable(first, second)
 
     def lines(self) -> list[ComparisonLine]:
         """Return the lines of the table; clean images first, worst cases last."""

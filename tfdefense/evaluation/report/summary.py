@@ -22,10 +22,12 @@ _STOPPED_SHARE = 0.5  # A defence with less white-box accuracy does not stop an 
 def summarize(report: "Report") -> str:
     """Return clean accuracy, robust accuracy under each threat model, and a verdict."""
     clean = report.existing_row(report.defense, "none", "none")
+    # With `--fooled_only`, the attacks of a threat model may fool nothing.
     rows = {
-        name: report.existing_row(report.defense, "worst_case", name)
+        name: row
         for name in report.threat_models()
         if name not in WHITE_BOXES[1:]
+        and (row := report.row(report.defense, "worst_case", name)) is not None
     }
     rows["white_box"] = report.white_box_worst_case(report.defense)
     titles = dict(THREAT_MODEL_TITLES)

@@ -1,31 +1,57 @@
 """Curves of a training, read from its event files: losses and validation accuracies."""
 
+import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tfdefense.errors import short_reason
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.figures import COLORS, MARKERS, figure_style, save_figure, subplots
+from tfdefense.utils.progress import print_line
+from tfdefense.utils.untrusted_file import require_regular_tree
+
+_FLOAT32 = struct.Struct("<f")
 
 
 def load_training_curves(run: RunDirectory) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return tag -> (steps, values) of all scalars in the event files of a run; empty without files."""
+    """Return tag -> (steps, values) of all scalars in the event files of a run.
+
+    Empty without files, and after a line that says why if they cannot be read.
+    """
     path = run.path / "events"
     if not path.is_dir():
         return {}
-    events = EventAccumulator(str(path), size_guidance={"tensors": 0}).Reload()
+    try:
+        require_regular_tree(path, str(path))
+        events = EventAccumulator(str(path), size_guidance={"tensors": 0}).Reload()
+    except Exception as error:  # TensorBoard has another exception for each kind of damage.
+        print_line(f"No picture of the training: {path} cannot be read ({short_reason(error)}).")
+        return {}
     curves = {}
     for tag in events.Tags()["tensors"]:
         if not tag.startswith(("train/", "validation/")):
             continue
         # A resumed run writes some steps twice, with the same values.
         points = [*{point.step: point for point in events.Tensors(tag)}.values()]
-        values = [tf.make_ndarray(point.tensor_proto) for point in points]
-        if values[0].dtype == np.float32 and values[0].ndim == 0:
-            curves[tag] = np.array([point.step for point in points]), np.array(values)
+        values = [_scalar(point.tensor_proto) for point in points]
+        if None not in values:
+            steps = np.array([point.step for point in points])
+            curves[tag] = steps, np.array(values, np.float32)
     return curves
+
+
+def _scalar(proto: Any) -> float | None:
+    """Return the value of a float32 scalar; None for any other tensor, however large it says it is."""
+    is_scalar = not proto.tensor_shape.dim and not proto.tensor_shape.unknown_rank
+    if proto.dtype != tf.float32.as_datatype_enum or not is_scalar:
+        return None
+    if len(proto.tensor_content) == _FLOAT32.size:
+        return float(_FLOAT32.unpack(proto.tensor_content)[0])
+    return proto.float_val[0] if len(proto.float_val) == 1 else None
 
 
 def save_training_figure(run: RunDirectory, path: Path) -> bool:
