@@ -174,9 +174,8 @@ class StoredConfig:
           run: the run directory, for the message.
           remedy: what to do, for the message.
         """
-        stored, asked = (each.metadata.get("images") for each in (self, other))
         require(
-            stored is None or asked is None or stored == asked,
+            self._may_share("images", other),
             f"{run}: was trained on other images: those of {other.settings.get('dataset')} have changed"
             f" since. {remedy}",
         )
@@ -191,11 +190,15 @@ class StoredConfig:
           run: the run directory, for the message.
           remedy: what to do, for the message.
         """
-        stored, asked = (each.metadata.get("classifier_weights") for each in (self, other))
         require(
-            stored is None or asked is None or stored == asked,
+            self._may_share("classifier_weights", other),
             f"{run}: was trained in front of a classifier with other weights. {remedy}",
         )
+
+    def _may_share(self, name: str, other: "StoredConfig") -> bool:
+        """Return whether both have the same hash in their metadata, or one has none."""
+        stored, asked = (config.metadata.get(name) for config in (self, other))
+        return stored is None or asked is None or stored == asked
 
 
 def _checked(
