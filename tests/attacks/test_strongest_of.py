@@ -7,8 +7,11 @@ from tests.attacks.conftest import LinearModel
 from tfdefense.attacks import (
     APGDCE,
     APGDDLR,
+    APGDT,
     BIM,
+    FABT,
     FGSM,
+    PGD,
     AutoAttack,
     Expectation,
     Square,
@@ -81,3 +84,25 @@ def test_an_image_that_one_loss_fools_has_a_gradient():
     both = StrongestOf(parts).run(confident, images, labels)
     assert both.success[0]
     assert not both.no_gradient[0]
+
+
+def test_it_takes_targets_if_all_its_parts_do():
+    fit = StrongestOf((APGDCE(epsilon=0.1), FABT(epsilon=0.1)))
+    targeted = fit.targeted_variant(num_classes=5)
+    assert [type(attack) for attack in targeted.attacks] == [APGDCE, APGDT]
+
+
+def test_it_takes_no_targets_if_one_of_its_parts_has_no_variant_that_does():
+    class Untargeted(FGSM):
+        takes_targets = False
+
+    assert StrongestOf((APGDCE(epsilon=0.1), Untargeted(epsilon=0.1))).targeted_variant(5) is None
+
+
+@pytest.mark.parametrize("epsilon", [1, np.float64(1.0)])
+def test_radius_of_any_number_type(epsilon, victim, victim_images, victim_labels):
+    parts = [each(epsilon=epsilon, norm="l2", steps=3) for each in (PGD, FABT)]
+    changed = StrongestOf(parts)(victim, victim_images, victim_labels)
+    assert (
+        np.max(np.linalg.norm((changed - victim_images).numpy().reshape(20, -1), axis=1)) <= 1.001
+    )

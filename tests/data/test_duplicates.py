@@ -1,5 +1,6 @@
 """Files that a dataset has several times."""
 
+import errno
 import os
 import shutil
 
@@ -8,6 +9,7 @@ import pytest
 import tfdefense
 from tests.data.test_image_folder import save
 from tests.data.test_own_folders import fill, rows, write_table
+from tfdefense.data.core import file_hashes
 from tfdefense.errors import UserError
 from tfdefense.utils import progress
 
@@ -64,3 +66,24 @@ def test_different_files_and_damaged_ones_are_not_called_equal(tmp_path, capsys)
     data = tfdefense.data.load(f"dir:{tmp_path}", skip_corrupt=True)
     assert data.test.note == ""
     assert "same bytes" not in capsys.readouterr().out
+
+
+def test_a_file_that_cannot_be_read_hides_no_duplicate(tmp_path, capsys, monkeypatch):
+    """With `skip_corrupt` it is left out like a damaged one, and the others are compared."""
+    fill(tmp_path / "train", count=4)
+    fill(tmp_path / "test", count=3, start=100)
+    shutil.copy(tmp_path / "train" / "b" / "02.png", tmp_path / "test" / "b" / "98.png")
+    (tmp_path / "train" / "a" / "99.png").write_bytes(b"")
+
+    def read(path):  # The superuser, who may run the tests, can read a file of mode 000.
+        if path.name == "99.png":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return hash_bytes(path)
+
+    hash_bytes = file_hashes.hash_bytes
+    monkeypatch.setattr(file_hashes, "hash_bytes", read)
+    data = tfdefense.data.load(f"dir:{tmp_path}", skip_corrupt=True)
+    assert "byte for byte" in data.test.note
+    printed = capsys.readouterr().out
+    assert "1 damaged files left out" in printed
+    assert "cannot cache" not in printed

@@ -44,6 +44,25 @@ def test_validation_is_held_out_of_train_if_it_is_missing(tmp_path):
     assert data.image_shape == (12, 12, 1)
 
 
+def test_parts_that_are_sorted_by_class_are_shuffled(tmp_path, capsys):
+    """Attacks and validations take the first images, which would be of one class."""
+    order = np.argsort(LABELS, kind="stable")
+    np.savez(
+        tmp_path / "some.npz",
+        **{"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES[order], "y_test": LABELS[order]},
+    )
+    name = f"npz:{tmp_path / 'some.npz'}"
+    test = tfdefense.data.load(name).test
+    assert set(test.labels[:15]) == {0, 1, 2}
+    assert "its test images are sorted by class. They are used in a random order" in (
+        capsys.readouterr().out
+    )
+    np.testing.assert_array_equal(tfdefense.data.load(name).test.images, test.images)
+    label_of = {image.tobytes(): label for image, label in zip(IMAGES, LABELS, strict=True)}
+    shown = np.round(test.images[..., 0] * 255).astype(np.uint8)
+    assert [label_of[image.tobytes()] for image in shown] == test.labels.tolist()
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

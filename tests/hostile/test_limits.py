@@ -10,8 +10,8 @@ from PIL import Image
 import tfdefense
 from tfdefense.classifiers.custom.saved_model_file import parse_saved_model
 from tfdefense.classifiers.resolve import choose
+from tfdefense.data.core import file_hashes
 from tfdefense.data.core.class_labels import number_labels
-from tfdefense.data.core.file_hashes import hash_files
 from tfdefense.data.core.file_listing import list_files
 from tfdefense.errors import UserError
 from tfdefense.training.run_directory import RunDirectory
@@ -90,8 +90,33 @@ def test_a_table_names_only_files_in_its_folder(tmp_path, name):
 def test_the_size_of_huge_image_files_is_hashed_alone(tmp_path):
     _sparse(tmp_path / "a.png", 2**42)
     _sparse(tmp_path / "b.png", 2**42 + 1)
-    first, second = hash_files([tmp_path / "a.png", tmp_path / "b.png"], [1, 1], "hashing")
-    assert first != second
+    hashes = [file_hashes.hash_image(tmp_path / name) for name in ("a.png", "b.png")]
+    assert hashes[0] != hashes[1]
+
+
+def test_all_bytes_of_files_of_records_are_hashed(tmp_path, monkeypatch):
+    """Unlike images, they may be large; with equal sizes, stale images would be served."""
+    monkeypatch.setattr(file_hashes, "_MAX_IMAGE_BYTES", 4)
+    paths = [tmp_path / "a", tmp_path / "b"]
+    for path in paths:
+        path.write_bytes(path.name.encode() * 8)
+    images = file_hashes.hash_files(paths, [1, 1], "hashing", file_hashes.hash_image)
+    records = file_hashes.hash_files(paths, [1, 1], "hashing", file_hashes.hash_bytes)
+    assert images[0] == images[1]
+    assert records[0] != records[1]
+
+
+def test_labels_of_no_bytes_are_refused_before_they_are_decoded(tmp_path):
+    """Two thousand million of them fit into a file of a few bytes."""
+    images = np.zeros((4, 6, 8), np.uint8)
+    np.savez(tmp_path / "some.npz", images=images, labels=np.zeros(5, "S"))
+    with zipfile.ZipFile(tmp_path / "many.npz", "w") as many:
+        with zipfile.ZipFile(tmp_path / "some.npz") as few:
+            many.writestr("images.npy", few.read("images.npy"))
+        header = "{'descr': '|S0', 'fortran_order': False, 'shape': (2000000000,), }".ljust(117)
+        many.writestr("labels.npy", b"\x93NUMPY\x01\x00v\x00" + header.encode() + b"\n")
+    with pytest.raises(UserError, match=r"some.npz|many.npz"):
+        tfdefense.data.load(f"npz:{tmp_path / 'many.npz'}")
 
 
 def test_long_labels_take_no_memory_of_others():

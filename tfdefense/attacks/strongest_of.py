@@ -64,6 +64,11 @@ class StrongestOf(Attack):
     def revision(self) -> str:
         return "-".join([super().revision, *(attack.revision for attack in self.attacks)])
 
+    def targeted_variant(self, num_classes: int) -> "StrongestOf | None":
+        parts = [attack.targeted_variant(num_classes) for attack in self.attacks]
+        fit = [part for part in parts if part is not None]
+        return dataclasses.replace(self, attacks=fit) if len(fit) == len(parts) else None
+
     def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost | None:
         costs = [attack.largest_cost(image_shape, num_classes) for attack in self.attacks]
         return total_cost([AttackCost(0, 1 + len(costs)), *costs])

@@ -72,7 +72,7 @@ def _help(option: Hyperparameter) -> str:
     if option.name == "epsilon":
         return (
             "Radius of the ball around each image; in [0, 1] for linf (default: 0.3 for grey images,"
-            " 8/255 for colour; for l2 1.5 and 0.5; fab_t: none)."
+            " 8/255 for colour; for l2 1.5 and 0.5; fab_t, hop_skip_jump: none)."
         )
     shown = {str(default) for default in option.defaults.values()}
     defaults = (

@@ -21,6 +21,7 @@ from tfdefense.data.core.dataset import (
 from tfdefense.data.core.resizing import resize_images
 from tfdefense.errors import UserError, require
 from tfdefense.utils.npz_archive import require_declared_sizes
+from tfdefense.utils.progress import print_once
 from tfdefense.utils.untrusted_file import require_archive_size
 
 # Split name -> keys of its images and labels, in the archives of Keras and of MedMNIST.
@@ -40,8 +41,8 @@ def load_npz_file(name: str, options: DataOptions) -> Dataset:
     Images are uint8 in [0, 255] or floating point in [0, 1], [N, H, W] or [N, H, W, C]. Keys are
     `x_train`, `y_train`, `x_test`, `y_test` and optionally `x_val`, `y_val` (Keras), or
     `train_images`, `train_labels` and so on (MedMNIST). With `images` and `labels` alone,
-    `options.split_seed` draws 80, 10 and 10 % of each class. Test or validation images that are
-    missing are drawn from the training images. Labels are class numbers from 0, or class names
+    `options.split_seed` draws 80, 10 and 10 % of each class. Beside `x_train`, one of test and
+    validation images may be missing; it is drawn from the training images. Labels are class numbers from 0, or class names
     (arrays of strings), which are numbered in alphabetical order.
 
     Args:
@@ -135,16 +136,16 @@ def _read_part(
     """Return images [N, H, W, C], uint8 or in [0, 1], and labels int32 or string [N], checked."""
     images = _check_image_array(archive[image_key], f"--dataset={name}: {image_key}")
     labels = archive[label_key]
-    if labels.dtype.kind == "S":
-        labels = np.char.decode(labels, "utf-8")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     hint = " (one-hot labels? np.argmax(labels, axis=1))" if labels.ndim == 2 else ""
     require(
-        labels.shape == (len(images),) and labels.dtype.kind in "iuU",
+        labels.shape == (len(images),) and labels.dtype.kind in "iuUS",
         f"--dataset={name}: {label_key}: {labels.dtype} of shape {labels.shape} given,"
         f" {len(images):,} whole numbers or strings needed{hint}.",
     )
+    if labels.dtype.kind == "S":  # Not before: there may be any number of labels of no bytes.
+        labels = np.char.decode(labels, "utf-8")
     if labels.dtype.kind == "U":
         labels.tolist()  # Raises if it has characters that do not exist.
         return images, labels
@@ -203,14 +204,32 @@ def _require_one_shape(
 def _complete_splits(
     parts: dict[str, Split], seed: int, name: str, class_names: tuple[str, ...]
 ) -> dict[str, Split]:
-    """Return train, validation and test; those that the archive lacks are drawn by `seed`."""
+    """Return train, validation and test; those that the archive lacks are drawn by `seed`.
+
+    Parts of the archive keep their order, unless it is by class: attacks and validations take the
+    first images.
+    """
     labels = {part: split.labels for part, split in parts.items()}
     orders = {part: _shuffle(split, seed) for part, split in parts.items()}
     planned = splitting.plan_splits(labels, orders, name, class_names)
+    whole = {split: part for split, (part, rows) in planned.items() if rows is orders[part]}
+    by_class = [split for split, part in whole.items() if _is_by_class(labels[part])]
+    if by_class:
+        print_once(
+            f"--dataset={name}: its {' and '.join(by_class)} images are sorted by class. They are"
+            " used in a random order, always the same one."
+        )
     return {
-        split: parts[part] if rows is orders[part] else parts[part].select(rows)
+        split: parts[part] if split in whole and split not in by_class else parts[part].select(rows)
         for split, (part, rows) in planned.items()
     }
+
+
+def _is_by_class(labels: np.ndarray) -> bool:
+    """Return whether neighbours have the same class more often than in half of a random order."""
+    shares = np.bincount(labels) / len(labels)
+    changes = np.count_nonzero(np.diff(labels))
+    return bool(changes < (len(labels) - 1) * (1 - np.sum(shares**2)) / 2)
 
 
 def _shuffle(split: Split, seed: int) -> np.ndarray:

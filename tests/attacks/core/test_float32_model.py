@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdefense.attacks import FGSM, PGD
+from tfdefense.attacks import FGSM, PGD, Expectation
+from tfdefense.attacks.core.counted_model import CountedModel
 from tfdefense.classifiers import FrozenClassifier
+from tfdefense.networks.losses import cross_entropy
 
 
 @pytest.mark.slow
@@ -29,6 +31,11 @@ def test_keras_models_of_mixed_precision_are_attacked_in_float32(last):
     output = layers.Dense(2, kernel_initializer=kernel, dtype=last)
     model = keras.Sequential([keras.Input((2, 2, 1)), layers.Flatten(), hidden, output])
     images = np.full((1, 2, 2, 1), 0.5, np.float32)  # Logits -40 and 40.
-    changed = FGSM(epsilon=0.1)(model, images, np.array([1])).numpy()
-    np.testing.assert_allclose(changed, images - 0.1, atol=1e-6)
+    for attacked in (model, Expectation(model, 2)):
+        changed = FGSM(epsilon=0.1)(attacked, images, np.array([1])).numpy()
+        np.testing.assert_allclose(changed, images - 0.1, atol=1e-6)
+    with tf.GradientTape() as tape:  # As foreign attacks see it.
+        tape.watch(tensor := tf.constant(images))
+        loss = cross_entropy(tf.constant([1]), CountedModel(model, (2, 2, 1))(tensor))
+    assert np.all(tape.gradient(loss, tensor).numpy() != 0)
     assert hidden.dtype_policy.name == "mixed_float16"

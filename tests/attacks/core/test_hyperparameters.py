@@ -1,9 +1,15 @@
 """Hyperparameters of all attacks with the descriptions in their docstrings."""
 
 import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
 
 from tfdefense.attacks import ATTACKS, PGD
 from tfdefense.attacks.core.hyperparameters import hyperparameter_values, list_hyperparameters
+from tfdefense.errors import UserError
 
 
 def test_every_hyperparameter_is_described_in_a_docstring():
@@ -32,3 +38,14 @@ def test_values_of_an_attack_are_those_of_its_fields():
         "start": "uniform",
         "seed": 0,
     }
+
+
+def test_values_of_numpy_become_plain():
+    values = hyperparameter_values(PGD(epsilon=np.float32(0.25), steps=np.int64(3)))
+    assert json.loads(json.dumps(values))["epsilon"] == 0.25
+    assert type(values["steps"]) is int
+
+
+def test_radius_for_each_image_is_not_stored():
+    with pytest.raises(UserError, match="epsilon: one for each image given, one number needed"):
+        hyperparameter_values(PGD(epsilon=tf.fill([2, 1, 1, 1], 0.1)))

@@ -46,3 +46,10 @@ def test_if_no_pair_qualifies_the_highest_sum_is_taken():
     towards, away = tf.constant([[3.0, -1.0, 2.0, -4.0]]), tf.constant([[-6.0, -1.0, -3.0, -1.0]])
     pair = most_salient_pair(towards, away, tf.ones([1, 4], tf.bool))
     assert set(pair.numpy()[0]) == {1, 2}
+
+
+def test_gradients_of_zero_need_no_table_of_all_pairs():
+    """A table of 20,000 x 20,000 pairs would take 1.6 GB, several times."""
+    zeros = tf.zeros([1, 20_000])
+    first, second = most_salient_pair(zeros, zeros, tf.ones([1, 20_000], tf.bool)).numpy()[0]
+    assert first != second

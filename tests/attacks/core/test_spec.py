@@ -108,6 +108,7 @@ def test_attacks_with_an_epsilon_are_bounded():
         ("pgd:restarts", "'restarts' given, NAME=VALUE needed"),
         ("pgd:restarts=two", "pgd:restarts=two, a number needed"),
         ("pgd:restarts=0", "restarts 0 given"),
+        ("pgd:steps=1000:steps=1", "steps given twice"),
         ("bim:stop_at_success=maybe", "true or false needed"),
         ("cw:targets=randm", "Did you mean 'random'"),
     ],

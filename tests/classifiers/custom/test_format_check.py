@@ -161,3 +161,21 @@ def test_a_model_that_has_learned_nothing_is_accepted_in_any_format(tmp_path):
     model.save(tmp_path / "naive.keras")
     data = Dataset("noise", split, split, split, ("first", "second", "last"))
     load_custom_model(tmp_path / "naive.keras", data)
+
+
+def test_a_format_that_the_model_cannot_take_is_not_better(tmp_path, capsys):
+    """On [0, 255], a softmax that is written by hand gives infinity / infinity."""
+    images = keras.Input((32, 32, 3))
+    kernel = 200 * (np.eye(3) - 1 / 3)
+    logits = keras.layers.Dense(3, use_bias=False)(keras.layers.GlobalAveragePooling2D()(images))
+    powers = keras.ops.exp(logits)
+    total = keras.ops.sum(powers, -1, keepdims=True)
+    model = keras.Model(images, keras.ops.divide(powers, total))
+    next(layer for layer in model.layers if layer.weights).set_weights([kernel])
+    model.save(tmp_path / "theirs.keras")
+    data = colours(60)
+    wrong = data.train.labels.copy()
+    wrong[::10] = (wrong[::10] + 1) % 3  # 90 % can be correct, so other formats are tried.
+    split = Split(data.train.images, wrong, 3)
+    load_custom_model(tmp_path / "theirs.keras", Dataset("c", split, split, split))
+    assert "90.0% of 60 validation images" in capsys.readouterr().out

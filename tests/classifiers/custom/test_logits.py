@@ -92,3 +92,15 @@ def test_probabilities_of_16_bits_need_not_sum_to_1_exactly():
     rows = np.array([[0.5, 0.503], [0.2, 0.8]], np.float32)
     assert looks_like_probabilities(rows, "float16")
     assert not looks_like_probabilities(rows)
+
+
+@pytest.mark.parametrize("kind", [keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN])
+def test_the_activation_inside_a_recurrent_layer_stays(kind):
+    images = keras.Input((4, 4, 1))
+    steps = keras.layers.Reshape((4, 4))(images)
+    model = keras.Model(images, kind(3, activation="softmax")(steps))
+    inputs = np.random.default_rng(0).random((2, 4, 4, 1))
+    expected = model(inputs)
+    network = remove_activation(model)
+    assert not network.has_logits
+    np.testing.assert_array_equal(network.layer(inputs), expected)

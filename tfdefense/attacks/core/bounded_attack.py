@@ -34,4 +34,5 @@ class BoundedAttack(Attack):
 
     def radius_per_image(self, images: tf.Tensor) -> tf.Tensor:
         """Return the epsilon of each image, float32 [N, 1, 1, 1]."""
-        return tf.broadcast_to(self.epsilon, tf.concat([tf.shape(images)[:1], [1, 1, 1]], axis=0))
+        shape = tf.concat([tf.shape(images)[:1], [1, 1, 1]], axis=0)
+        return tf.broadcast_to(tf.cast(self.epsilon, tf.float32), shape)

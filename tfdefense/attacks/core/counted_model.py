@@ -10,6 +10,7 @@ import tensorflow as tf
 from tensorflow.python.framework.ops import gradient_registry
 
 from tfdefense.attacks.core.expectation import num_draws
+from tfdefense.attacks.core.float32_model import in_float32
 from tfdefense.attacks.core.model import Model
 from tfdefense.attacks.core.weak_model_cache import WeakModelCache
 from tfdefense.errors import require
@@ -55,7 +56,7 @@ class CountedModel:
         def logits(images: tf.Tensor) -> tf.Tensor:
             self._queries.assign_add(draws * tf.shape(images, tf.int64)[0])
             with use_surrogates():  # The graph is kept, so it has the default gradient.
-                of_model = cast_to_float32(model(images))
+                of_model = cast_to_float32(in_float32(model)(images))
             with _gradients_released_with(self):
                 return count_backward(of_model)
 

@@ -35,6 +35,7 @@ def in_float32(model: Model, dtype: str = "float32") -> Model:
       model: the model.
       dtype: the dtype of its logits.
     """
-    if isinstance(model, Expectation) or (dtype == "float32" and not is_mixed(model)):
-        return model
-    return Float32Model(model)
+    if isinstance(model, Expectation):
+        drawn = in_float32(model.model, dtype)
+        return model if drawn is model.model else Expectation(drawn, model.draws)
+    return model if dtype == "float32" and not is_mixed(model) else Float32Model(model)

@@ -4,10 +4,13 @@ import dataclasses
 from typing import Any
 
 import docstring_parser
+import numpy as np
 from docstring_parser import DocstringStyle
 
+from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.attack import Attack
 from tfdefense.attacks.registry import ATTACKS
+from tfdefense.errors import require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +52,19 @@ def hyperparameter_values(attack: Attack) -> dict[str, Any]:
 
 
 def _plain_value(value: Any) -> Any:
-    """Return a hyperparameter; an attack becomes its name and its hyperparameters."""
+    """Return a hyperparameter; an attack becomes its name and its hyperparameters.
+
+    Raises:
+      UserError: a radius for each image, which is not stored.
+    """
     if isinstance(value, Attack):
         return {"attack": value.name, **hyperparameter_values(value)}
+    require(
+        not norms.has_radius_per_image(value),
+        "epsilon: one for each image given, one number needed to store adversarial images.",
+    )
+    if isinstance(value, np.generic):
+        return value.item()
     return [_plain_value(each) for each in value] if isinstance(value, list | tuple) else value
 
 

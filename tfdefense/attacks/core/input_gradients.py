@@ -63,13 +63,20 @@ def class_gradients(
 
 
 def require_gradient(gradient: tf.Tensor | None) -> tf.Tensor:
-    """Return `gradient`; raise `UserError` if it is None: the model is not differentiable."""
+    """Return `gradient` with zeros in place of infinity and NaN.
+
+    A step such as `sqrt` has them at single pixels. They would make images of NaN, which count as
+    misclassified.
+
+    Raises:
+      UserError: it is None, because the model is not differentiable.
+    """
     if gradient is None:
         raise UserError(
             "model: has no gradient by its images (a step that is not differentiable?). Declare one"
             " for that step with tfdefense.attacks.bpda, or attack with square, which needs none."
         )
-    return gradient
+    return tf.where(tf.math.is_finite(gradient), gradient, tf.zeros([], gradient.dtype))
 
 
 def is_zero(gradient: tf.Tensor) -> tf.Tensor:

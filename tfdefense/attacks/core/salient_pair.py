@@ -28,7 +28,8 @@ def most_salient_pair(towards: tf.Tensor, away: tf.Tensor, is_free: tf.Tensor) -
     c = tf.where(
         tf.gather(is_free, order, batch_dims=1), tf.gather(away, order, batch_dims=1), lowest
     )
-    is_candidate = (c >= _second_highest_before(c)) & (c > lowest)
+    # Of many equal values, such as those of a gradient of zero, two are candidates.
+    is_candidate = (c > _second_highest_before(c)) & (c > lowest)
     counts = tf.reduce_sum(tf.cast(is_candidate, tf.int32), axis=1)
     width = tf.maximum(tf.reduce_max(counts), 2)
     # The candidates come first and keep their order.

@@ -56,6 +56,7 @@ def parse_attack(text: str, epsilon: float | Mapping[str, float] | None = None) 
         require(
             bool(equals), f"--attacks={text}: {part!r} given, NAME=VALUE needed after each colon."
         )
+        require(key not in given, f"--attacks={text}: {key} given twice.")
         given[key] = (
             _parse_value(value, defaults[key], f"{name}:{key}") if key in defaults else value
         )

@@ -85,7 +85,10 @@ def _require_no_better_format(
     for input_format in _FORMATS:
         if input_format.input_preset and split.image_shape[-1] != 3:
             continue
-        other = _predict(assemble(input_format), split) == labels
+        try:
+            other = _predict(assemble(input_format), split) == labels
+        except UserError:  # Such as NaN where exp overflows: not the format of this model.
+            continue
         # The order of the channels hardly matters to some models, so the usual one has precedence.
         is_new = input_format.input_preset != "bgr" or is_beyond_chance(other, found)
         if np.mean(other) > np.mean(found) and is_new:

@@ -72,7 +72,9 @@ def _without_activation(model: keras.Model) -> keras.Model | None:
         return keras.Model(model.inputs, node.input_tensors[0], name=model.name)
     if isinstance(last, keras.Model):
         return _without_activation_of_nested(model, last, node)
-    if getattr(last, "activation", None) in _ACTIVATIONS:
+    # The activation of a recurrent layer is inside its steps.
+    is_recurrent = isinstance(last, keras.layers.RNN)
+    if not is_recurrent and getattr(last, "activation", None) in _ACTIVATIONS:
         last.activation = keras.activations.linear
         return model
     return None

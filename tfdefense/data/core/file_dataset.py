@@ -46,7 +46,7 @@ def load_labelled_files(
     labels = dict.fromkeys(files.parts, files.labels)
     planned = splitting.plan_splits(labels, orders, name, files.class_names)
     note = ""
-    with contextlib.suppress(OSError):  # One of the damaged files cannot be read.
+    with contextlib.suppress(OSError):  # A file has gone since it was decoded.
         rows_of = {split: rows for split, (_, rows) in planned.items()}
         note = report_duplicates(files, source.file_hashes(), rows_of, name)
     kind = name.partition(":")[0]

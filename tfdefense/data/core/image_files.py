@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tfdefense.data.core.dataset import DataOptions
-from tfdefense.data.core.file_hashes import hash_files
+from tfdefense.data.core.file_hashes import hash_files, hash_image, hash_image_or_error
 from tfdefense.data.core.file_listing import shorten_list
 from tfdefense.data.core.image_reader import decode_files, decoder_versions, read_header
 from tfdefense.data.core.image_source import Batch
@@ -70,14 +70,17 @@ class ImageFiles:
         """Return a hash of all files' names and bytes, labels, shape, and the decoder's versions."""
         names = list(self.files.names)
         about = ["image files", decoder_versions(), self.skip_corrupt, self.shape, names]
-        self._hashes = hash_files(self.files.paths, [1] * len(names), f"checking {self.name}")
+        # With `skip_corrupt`, a file that cannot be read is left out, as a damaged one is.
+        hash_file = hash_image_or_error if self.skip_corrupt else hash_image
+        title = f"checking {self.name}"
+        self._hashes = hash_files(self.files.paths, [1] * len(names), title, hash_file)
         return hash_parts([json.dumps(about).encode(), *self._hashes, self.files.labels])
 
     def file_hashes(self) -> list[bytes]:
         """Return the hash of each file's bytes, as `fingerprint` last computed them.
 
         Raises:
-          OSError: a file cannot be read.
+          OSError: a file cannot be read, without `skip_corrupt`.
         """
         if not self._hashes:
             self.fingerprint()

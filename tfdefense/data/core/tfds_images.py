@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.data.core.dataset import DataOptions
-from tfdefense.data.core.file_hashes import hash_files
+from tfdefense.data.core.file_hashes import hash_bytes, hash_files
 from tfdefense.data.core.image_decoding import fit_pixels
 from tfdefense.data.core.image_source import Batch
 from tfdefense.errors import UserError, require
@@ -77,7 +77,7 @@ class TFDSImages:
         versions = [tf.__version__, tfds.__version__, platform.machine(), _DECODER_VERSION]
         identity = [builder.name, str(builder.version), config, self.split, self.shape]
         paths = [str(path) for path in info.filepaths]
-        hashes = hash_files(paths, info.shard_lengths, f"checking {self.name}")
+        hashes = hash_files(paths, info.shard_lengths, f"checking {self.name}", hash_bytes)
         names = [Path(path).name for path in paths]
         features = Path(str(builder.data_dir)) / "features.json"
         described = features.read_bytes() if features.is_file() else b""
