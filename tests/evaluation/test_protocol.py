@@ -89,8 +89,13 @@ def test_usual_settings_suit_the_images(toy_split):
     EvaluationConfig(images="all").require_usable_with(toy_split)
 
 
-@pytest.mark.parametrize(("epsilon", "radius"), [(None, 0.3), (0.1, 0.1)])
-def test_epsilon_is_that_of_checks_if_no_attack_has_a_radius(epsilon, radius, toy_model, toy_split):
+@pytest.mark.parametrize(
+    ("attack", "epsilon", "radius"),
+    [("deepfool", None, 0.3), ("deepfool", 0.1, 0.1), ("pgd:norm=l2", 0.1, 0.3)],
+)
+def test_epsilon_is_that_of_checks_if_no_attack_has_a_radius(
+    attack, epsilon, radius, toy_model, toy_split
+):
     data = Dataset("toy", toy_split, toy_split, toy_split)
-    plan = EvaluationConfig(attacks=("deepfool",), epsilon=epsilon).attack_plan(data)
+    plan = EvaluationConfig(attacks=(attack,), epsilon=epsilon).attack_plan(data)
     assert plan.completed(BitDepth(toy_model), toy_split).epsilon == radius

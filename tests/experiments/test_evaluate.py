@@ -88,6 +88,8 @@ def test_another_classifier_of_the_same_name_is_refused(config, tmp_path):
     train_defense(dataclasses.replace(config, training=training), context)
     given = {"defense", "dataset", "classifier"}
     find_target(config, context, given)
+    make_toy_model().save(tmp_path / "toy.keras")  # The same weights in other bytes.
+    find_target(config, context, given)
     retrained = make_toy_model()
     retrained.set_weights([1.5 * weight for weight in retrained.get_weights()])
     retrained.save(tmp_path / "toy.keras")

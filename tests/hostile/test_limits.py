@@ -109,13 +109,13 @@ def test_all_bytes_of_files_of_records_are_hashed(tmp_path, monkeypatch):
 def test_labels_of_no_bytes_are_refused_before_they_are_decoded(tmp_path):
     """Two thousand million of them fit into a file of a few bytes."""
     images = np.zeros((4, 6, 8), np.uint8)
-    np.savez(tmp_path / "some.npz", images=images, labels=np.zeros(5, "S"))
+    np.savez(tmp_path / "some.npz", images=images)
     with zipfile.ZipFile(tmp_path / "many.npz", "w") as many:
         with zipfile.ZipFile(tmp_path / "some.npz") as few:
             many.writestr("images.npy", few.read("images.npy"))
         header = "{'descr': '|S0', 'fortran_order': False, 'shape': (2000000000,), }".ljust(117)
         many.writestr("labels.npy", b"\x93NUMPY\x01\x00v\x00" + header.encode() + b"\n")
-    with pytest.raises(UserError, match=r"some.npz|many.npz"):
+    with pytest.raises(UserError, match=r"labels: \|S0 of shape \(2000000000,\) given, 4 whole"):
         tfdefense.data.load(f"npz:{tmp_path / 'many.npz'}")
 
 

@@ -20,16 +20,16 @@ def test_images_of_impossible_sizes_are_refused(shape):
         rules_from_signature({"images": shape}, outputs, "--model=x")
 
 
-def test_outputs_that_are_not_read_are_not_checked():
+def test_outputs_that_are_not_read_are_left_out():
     outputs = {"purified": np.zeros((3, *SHAPE), np.float32), "names": np.array(["text"])}
-    OutputRules("--model=x", SHAPE).require_sound(outputs, "purify", 3)
+    assert [*OutputRules("--model=x", SHAPE).sound_outputs(outputs, "purify", 3)] == ["purified"]
 
 
 def test_a_certificate_may_name_no_class():
     rules = OutputRules("--model=x", SHAPE, 2)
     outputs = {"classes": np.int64([-1, 1]), "radii": np.float32([0, 0.5])}
-    rules.require_sound(outputs, "certify", 2)
+    rules.sound_outputs(outputs, "certify", 2)
     with pytest.raises(UserError, match="names class -1; the classes are 0 to 1"):
-        rules.require_sound(outputs | {"probabilities": np.ones((2, 2), "f")}, "classify", 2)
+        rules.sound_outputs(outputs | {"probabilities": np.ones((2, 2), "f")}, "classify", 2)
     with pytest.raises(UserError, match=r"radii has values from -1 to 0.5; 0 or more is needed"):
-        rules.require_sound(outputs | {"radii": np.float32([-1, 0.5])}, "certify", 2)
+        rules.sound_outputs(outputs | {"radii": np.float32([-1, 0.5])}, "certify", 2)

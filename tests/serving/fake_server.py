@@ -145,7 +145,7 @@ class _RestHandler(BaseHTTPRequestHandler):
         return np.array(values, np.float32)
 
     def _answer(self, status, content):
-        body = json.dumps(content).encode()
+        body = json.dumps(content, indent=4).encode()  # As TF Serving: a line for each number.
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -37,9 +37,10 @@ def test_keys_of_the_file():
     )
 
 
-def test_a_setting_that_json_cannot_express_is_refused_before_anything_is_written(tmp_path):
-    config = StoredConfig("defense", {"lambda1": float("inf")}, {}, {})
-    with pytest.raises(UserError, match=r"^--lambda1=inf: a finite number is needed\.$"):
+@pytest.mark.parametrize("value", [float("inf"), (10.0, float("-inf"))])
+def test_a_setting_that_json_cannot_express_is_refused_before_anything_is_written(tmp_path, value):
+    config = StoredConfig("defense", {"lambda1": value}, {}, {})
+    with pytest.raises(UserError, match=r"^--lambda1=.*inf.*: a finite number is needed\.$"):
         RunDirectory(tmp_path / "run").create_or_reuse(config)
     assert not (tmp_path / "run").exists()
 

@@ -185,18 +185,20 @@ def test_files_that_a_list_of_checkpoints_names_are_not_deleted(tmp_path):
     assert not (directory / "checkpoint").exists()
 
 
-@pytest.mark.parametrize("name", ["checkpoint", "ckpt-3.index", "ckpt-3.data-00000-of-00001"])
+@pytest.mark.parametrize("name", ["ckpt-3.index", "ckpt-3.data-00000-of-00001"])
 def test_fifo_among_the_checkpoints_is_refused(tmp_path, name):
     (tmp_path / "checkpoints").mkdir()
+    os.mkfifo(tmp_path / "checkpoints" / "checkpoint")  # Not read.
+    assert Checkpoints({"weight": tf.Variable(0.0)}, tmp_path).restore() == 0
     os.mkfifo(tmp_path / "checkpoints" / name)
-    with pytest.raises(UserError, match=rf"checkpoints: {name}: a FIFO; a regular file is needed"):
+    with pytest.raises(UserError, match=rf"{name}: a FIFO; a regular file is needed"):
         Checkpoints({"weight": tf.Variable(0.0)}, tmp_path).restore()
 
 
 def test_link_to_another_place_among_the_checkpoints_is_refused(tmp_path):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "run" / "checkpoints" / "ckpt-3.index").symlink_to("/etc/passwd")
-    with pytest.raises(UserError, match=r"ckpt-3.index: a link to another place. Remove it"):
+    with pytest.raises(UserError, match=r"ckpt-3\.index: a link to another place\. Remove it"):
         Checkpoints({"weight": tf.Variable(0.0)}, tmp_path / "run").restore()
 
 

@@ -40,10 +40,10 @@ def load_npz_file(name: str, options: DataOptions) -> Dataset:
 
     Images are uint8 in [0, 255] or floating point in [0, 1], [N, H, W] or [N, H, W, C]. Keys are
     `x_train`, `y_train`, `x_test`, `y_test` and optionally `x_val`, `y_val` (Keras), or
-    `train_images`, `train_labels` and so on (MedMNIST). With `images` and `labels` alone,
-    `options.split_seed` draws 80, 10 and 10 % of each class. Beside `x_train`, one of test and
-    validation images may be missing; it is drawn from the training images. Labels are class numbers from 0, or class names
-    (arrays of strings), which are numbered in alphabetical order.
+    `train_images`, `train_labels` and so on (MedMNIST). With `x_train`, either the test or the
+    validation images may be missing; they are drawn from the training images. With `images` and
+    `labels` alone, `options.split_seed` draws 80, 10 and 10 % of each class. Labels are class
+    numbers from 0, or class names (arrays of strings), which are numbered in alphabetical order.
 
     Args:
       name: "npz:FILE".
@@ -206,27 +206,31 @@ def _complete_splits(
 ) -> dict[str, Split]:
     """Return train, validation and test; those that the archive lacks are drawn by `seed`.
 
-    Parts of the archive keep their order, unless it is by class: attacks and validations take the
-    first images.
+    Validation and test images of the archive keep their order, unless it is by class: attacks and
+    validations take the first images.
     """
     labels = {part: split.labels for part, split in parts.items()}
     orders = {part: _shuffle(split, seed) for part, split in parts.items()}
     planned = splitting.plan_splits(labels, orders, name, class_names)
-    whole = {split: part for split, (part, rows) in planned.items() if rows is orders[part]}
-    by_class = [split for split, part in whole.items() if _is_by_class(labels[part])]
-    if by_class:
-        print_once(
-            f"--dataset={name}: its {' and '.join(by_class)} images are sorted by class. They are"
-            " used in a random order, always the same one."
-        )
-    return {
-        split: parts[part] if split in whole and split not in by_class else parts[part].select(rows)
+    splits = {
+        split: parts[part] if rows is orders[part] else parts[part].select(rows)
         for split, (part, rows) in planned.items()
     }
+    sorted_splits = [
+        split for split in ("validation", "test") if _is_by_class(splits[split].labels)
+    ]
+    for split in sorted_splits:
+        splits[split] = splits[split].select(_shuffle(splits[split], seed=0))
+    if sorted_splits:
+        print_once(
+            f"--dataset={name}: its {' and '.join(sorted_splits)} images are sorted by class. They are"
+            " used in a random order, always the same one."
+        )
+    return splits
 
 
 def _is_by_class(labels: np.ndarray) -> bool:
-    """Return whether neighbours have the same class more often than in half of a random order."""
+    """Return whether the class changes less than half as often as in a random order."""
     shares = np.bincount(labels) / len(labels)
     changes = np.count_nonzero(np.diff(labels))
     return bool(changes < (len(labels) - 1) * (1 - np.sum(shares**2)) / 2)

@@ -44,7 +44,7 @@ from tfdefense.defenses.core.robust_validator import make_robust_validator
 from tfdefense.errors import require
 from tfdefense.networks.losses import cross_entropy
 from tfdefense.networks.upcast import upcast_bfloat16
-from tfdefense.training.nested_layers import collect_nested_layers
+from tfdefense.training.nested_layers import finalize_states
 from tfdefense.training.replica import Replica
 from tfdefense.training.seeding import seed_layers
 from tfdefense.training.task import Validate
@@ -70,7 +70,8 @@ class AdversarialTrainingConfig(InnerAttackConfig, AugmentationConfig):
 class AdversarialTraining(ProbedDefense):
     """A classifier of the given architecture, trained from new weights against attacks on itself.
 
-    Layers without trainable weights, such as a frozen backbone or `Normalization`, keep theirs.
+    Layers that training does not change, such as a frozen backbone or `Normalization`, keep their
+    weights.
 
     Args:
       classifier: a Keras model, whose architecture is used. It is never changed; the undefended and
@@ -166,7 +167,15 @@ class AdversarialTraining(ProbedDefense):
 
 
 def _copy_untrained_weights(model: keras.Model, clone: keras.Model) -> None:
-    """Copy the weights of layers that have no trainable ones, which training could not restore."""
-    for layer, cloned in zip(*(collect_nested_layers([m]) for m in (model, clone)), strict=True):
-        if layer.weights and not layer.trainable_weights:
+    """Copy the weights of layers that training does not change."""
+    for layer, cloned in zip(model.layers, clone.layers, strict=True):
+        if isinstance(layer, keras.Model) and layer.trainable_weights:
+            _copy_untrained_weights(layer, cloned)
+        elif layer.weights and not layer.trainable_weights and not _learns_statistics(layer):
             cloned.set_weights(layer.get_weights())
+    finalize_states([clone])
+
+
+def _learns_statistics(layer: keras.Layer) -> bool:
+    """Return whether training changes the weights of a layer, although none is trainable."""
+    return isinstance(layer, keras.layers.BatchNormalization) and layer.trainable

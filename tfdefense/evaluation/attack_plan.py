@@ -43,8 +43,8 @@ class AttackPlan:
       surrogates: surrogate gradients of the pipeline that white-box attacks try; None means all.
       validation: held-out clean images that calibrate the output `suspicion` for its table; None
         leaves the table out.
-      epsilon: L-infinity radius of the default attacks and, if no attack has a radius, of checks
-        and black-box attackers; None means the usual one for the images.
+      epsilon: L-infinity radius of the default attacks and, if no attack has a radius in any norm,
+        of checks and black-box attackers; None means the usual one for the images.
     """
 
     attacks: tuple[Attack, ...] | None = None
@@ -80,10 +80,12 @@ class AttackPlan:
         if eot_images is None:
             budget = defense.budget.eot_images if self.white_box_images is None else count
             eot_images = min(count, budget)
-        attacks, epsilon = self.attacks, self.epsilon
-        epsilon = default_epsilon(test.image_shape) if epsilon is None else epsilon
+        attacks, usual = self.attacks, default_epsilon(test.image_shape)
+        epsilon = usual if self.epsilon is None else self.epsilon
         if attacks is None:
             attacks = default_attacks(epsilon, test.num_classes)
+        if any(attack_epsilon(attack) is not None for attack in attacks):
+            epsilon = usual  # Their radius may be one in another norm.
         require(len(attacks) > 0, "attacks: none given; at least one is needed.")
         require_fitting(attacks, test.image_shape, test.num_classes)
         attacks = add_predicted_label_attacks(attacks)

@@ -43,7 +43,8 @@ class EvaluationConfig:
     """Settings of an evaluation on test images; each attribute is a flag of `bin/evaluate`.
 
     Attributes:
-      epsilon: radius of the attacks, in [0, 1]; None means 0.3 for grey images, 8/255 for colour.
+      epsilon: radius of the attacks, in [0, 1]; None means 0.3 for grey images, 8/255 for colour. If
+        no attack has a radius, it is that of checks and black-box attackers.
       attacks: registered names with the hyperparameters that differ from the defaults, such as
         "pgd:restarts=5"; None means `default_attacks`.
       images: number of test images for clean, grey-box and transfer rows; None means all, or as many as

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Collection
 from pathlib import Path
 
+from tfdefense.classifiers.core.fingerprint import hash_weights
 from tfdefense.classifiers.resolve import ClassifierReference
 from tfdefense.data import Dataset
 from tfdefense.defenses.core.defense import Defense
@@ -21,6 +22,7 @@ from tfdefense.experiments.load import (
 from tfdefense.experiments.plan import plan_training
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.stored_config import StoredConfig
 from tfdefense.utils.file_lock import require_own_folders
 
 
@@ -111,9 +113,11 @@ def find_target(
         f"--defense={name}: not trained yet for these images and this classifier ({run.path} does not"
         " exist). Train it with: bin/train and the same flags.",
     )
+    asked = plan.to_stored()
     # A file or run of the same name may hold another classifier.
-    same = {*given, "classifier_hash"} if "classifier" in given else given
-    run.require_same_settings(plan.to_stored(), only=same)
+    if "classifier" in given and not _is_own_classifier(run, asked, config, context):
+        given = {*given, "classifier_hash"}
+    run.require_same_settings(asked, only=given)
     # With another split, some test images may be among those that it was trained on.
     stored = load_experiment(run)
     if stored.config.data == plan.config.data:
@@ -123,3 +127,20 @@ def find_target(
         dataset = load_dataset(run, context.data_dir)
     with context.trust():
         return EvaluationTarget(run, load_defense(run), dataset)
+
+
+def _is_own_classifier(
+    run: RunDirectory, asked: StoredConfig, config: ExperimentConfig, context: ExperimentContext
+) -> bool:
+    """Return whether the classifier that was asked for has the weights of that of the run.
+
+    A classifier without weights, such as a graph, is only known by the hash of its file.
+    """
+    hashes = [each.settings.get("classifier_hash") for each in (run.read_config(), asked)]
+    if hashes[0] == hashes[1]:
+        return True
+    with context.trust():
+        dataset = load_dataset(run, context.data_dir)
+        found = config.classifier.find().open(dataset, context.runs_dir, config.defense.seed)
+    own = run.load_classifier()
+    return bool(own.weights) and hash_weights(found.model) == hash_weights(own)

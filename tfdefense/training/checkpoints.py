@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from tfdefense.errors import UserError, WorkFailedError, require, short_reason
 from tfdefense.training.distribute import multi_worker
+from tfdefense.training.nested_layers import finalize_states
 from tfdefense.utils import cluster
 from tfdefense.utils.computer_failures import COMPUTER_FAILURES
 from tfdefense.utils.progress import print_line
-from tfdefense.utils.untrusted_file import require_regular_tree
+from tfdefense.utils.untrusted_file import require_regular_file
 
 _DIRECTORY = "checkpoints"  # In the run directory.
 
@@ -38,6 +40,7 @@ class Checkpoints:
         self._resumed_at = time.monotonic()
         lists = {name: _variables(item) for name, item in items.items()}
         self._checkpoint = tf.train.Checkpoint(step=self._step, seconds=self._seconds, **lists)
+        self._networks = [item for item in items.values() if isinstance(item, keras.Layer)]
         # Not `tf.train.CheckpointManager`: it deletes whatever files its list names, anywhere.
         self._directory = None if directory is None else Path(directory) / _DIRECTORY
         self._keep = keep
@@ -80,6 +83,7 @@ class Checkpoints:
             for damaged in newest_first[: len(failures)] if cluster.is_chief() else ():
                 print_line(f"{damaged}: damaged, renamed to damaged-*. Using {path.name} instead.")
                 _rename_damaged(damaged)
+            finalize_states(self._networks)
             self._resumed_at = time.monotonic()
             return int(self._step.numpy())
         raise UserError(
@@ -100,7 +104,7 @@ class Checkpoints:
     def _list_newest_first(self) -> list[Path]:
         if self._directory is None or not self._directory.is_dir():
             return []
-        require_regular_tree(self._directory, str(self._directory), remedy="Remove it.")
+        _require_own_files(self._directory)
         found = _find_checkpoints(self._directory)
         return [found[step] for step in sorted(found, reverse=True)]
 
@@ -135,6 +139,17 @@ class Checkpoints:
             ) from error
         self._saved_at = time.monotonic()
         _delete_old(directory, self._keep)
+
+
+def _require_own_files(directory: Path) -> None:
+    """Raise `UserError` if a checkpoint's file is a link to another place, a FIFO or a device."""
+    for path in directory.glob("ckpt-*.*"):
+        require(
+            path.resolve().is_relative_to(directory.resolve()),
+            f"{path}: a link to another place. Remove it.",
+        )
+        if path.exists():  # Its training may have deleted it meanwhile.
+            require_regular_file(path, str(path))
 
 
 def has_checkpoint(run: Path) -> bool:

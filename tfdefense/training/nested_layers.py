@@ -15,6 +15,17 @@ def collect_nested_layers(networks: Iterable[keras.Layer]) -> list[keras.Layer]:
     return list({id(layer): layer for layer in layers}.values())
 
 
+def finalize_states(networks: Iterable[keras.Layer]) -> None:
+    """Make layers such as `Normalization` compute with their weights, after these were assigned.
+
+    They compute with constants, which Keras derives from the weights when it adapts or loads them.
+    """
+    for layer in collect_nested_layers(networks):
+        finalize = getattr(layer, "finalize_state", None)
+        if finalize is not None:
+            finalize()
+
+
 @contextlib.contextmanager
 def replace_calls(layers: Sequence[keras.Layer], function: Callable[..., Any]) -> Iterator[None]:
     """Make each layer call `function(layer, *arguments)` in place of its own method in this context."""

@@ -58,8 +58,9 @@ class StoredConfig:
           UserError: a setting is not finite, which JSON cannot express.
         """
         for name, value in self.settings.items():
+            numbers = value if isinstance(value, list | tuple) else [value]
             require(
-                not isinstance(value, float) or math.isfinite(value),
+                all(math.isfinite(number) for number in numbers if isinstance(number, float)),
                 f"--{self.flag_names.get(name, name)}={value}: a finite number is needed.",
             )
         content = {

@@ -5,11 +5,11 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _PREFIX_CHARACTERS = 40  # A name may be as long as the file system allows.
-_PARTIAL = re.compile(r".+\.[a-z0-9_]{8}\.partial", re.DOTALL)  # A name that `mkdtemp` makes.
+_PARTIAL = re.compile(r"(.+)\.[a-z0-9_]{8}\.partial", re.DOTALL)  # A name that `mkdtemp` makes.
 
 
 @contextlib.contextmanager
@@ -38,8 +38,16 @@ def write_text_file(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
-def remove_partial_files(directory: Path) -> None:
-    """Remove the temporary files of killed processes from a directory that no other one writes."""
+def remove_partial_files(directory: Path, names: Iterable[str] | None = None) -> None:
+    """Remove the temporary files of killed processes from a directory that no other one writes.
+
+    Args:
+      directory: the directory.
+      names: names of the files that were to be written there; None means any.
+    """
+    prefixes = None if names is None else {name[:_PREFIX_CHARACTERS] for name in names}
     for path in directory.iterdir():
-        if _PARTIAL.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+        found = _PARTIAL.fullmatch(path.name)
+        is_ours = found is not None and (prefixes is None or found[1] in prefixes)
+        if is_ours and path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

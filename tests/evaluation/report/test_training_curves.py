@@ -46,5 +46,5 @@ def test_files_that_cannot_be_read_are_one_line(run, capsys):
     os.mkfifo(run.path / "events" / "events.out.tfevents.9")
     assert load_training_curves(run) == {}
     line = capsys.readouterr().out
-    assert line.startswith("No picture of the training: ")
+    assert line.startswith("No figure of the training: ")
     assert "events.out.tfevents.9: a FIFO; a regular file is needed" in line

@@ -65,7 +65,7 @@ REST_ANSWERS = {
     ),
     "10 TB declared": (
         RestAnswer(b"{}", headers={**rest.JSON_TYPE, "Content-Length": str(10**13)}),
-        "its answer is larger than 1,051,136 bytes",
+        "its answer is larger than 1,058,816 bytes",
     ),
     "cut body": (
         RestAnswer(b"{}", headers={**rest.JSON_TYPE, "Content-Length": "99"}),
@@ -74,7 +74,7 @@ REST_ANSWERS = {
     "cut chunk": (RestAnswer(send=rest.send_cut_chunk), "its answer ends too early"),
     "endless": (
         RestAnswer(send=rest.send_without_end),
-        "its answer is larger than 1,051,136 bytes",
+        "its answer is larger than 1,058,816 bytes",
     ),
     "endless headers": (RestAnswer(send=rest.send_many_headers), "its answer is not HTTP"),
     "one byte at a time": (RestAnswer(send=rest.send_slowly), TOO_LATE),

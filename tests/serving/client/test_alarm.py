@@ -142,7 +142,7 @@ def test_a_wrong_suspicion_of_a_server_is_one_line(suspicion, message):
     if suspicion is not None:
         outputs["suspicion"] = np.float32(suspicion)
     with pytest.raises(UserError, match=f"--server=h:1: its .*{message}"):
-        rules.require_sound(outputs, "purify", 2)
-    OutputRules("--server=h:1", (2, 2, 1), 2).require_sound(
+        rules.sound_outputs(outputs, "purify", 2)
+    OutputRules("--server=h:1", (2, 2, 1), 2).sound_outputs(
         {"purified": outputs["purified"]}, "purify", 2
     )

@@ -104,11 +104,15 @@ def test_the_same_command_resumes_a_killed_one(
     assert len(read_predictions(target)) == 6
     with (target / "predictions.csv").open("a") as file:
         file.write("6.png,,apeg")  # An incomplete line.
+    for name in ("many.npz.abcd_123.partial", "mine.abcd_123.partial"):
+        (target / name).mkdir()
+        (target / name / "many.npz").write_bytes(b"half")
 
     monkeypatch.setattr(SavedModelClient, "predict", count_images)
     batches.clear()
     assert main(command) == 0
     assert sum(batches) == 5 + 24 + 5
+    assert [path.name for path in target.glob("*.partial")] == ["mine.abcd_123.partial"]
     assert len(read_predictions(target)) == 11 + 24 + 5
     batches.clear()
     assert main(command) == 0

@@ -1,10 +1,15 @@
 """Directories that `open_model` rejects."""
 
+import functools
+import types
+
 import keras
 import pytest
+import tensorflow as tf
 
 from tfdefense.errors import UserError
 from tfdefense.serving import open_model
+from tfdefense.serving.client import local_client
 
 
 def test_directories_without_a_usable_model_are_rejected(tmp_path):
@@ -27,3 +32,27 @@ def test_directories_without_a_usable_model_are_rejected(tmp_path):
     (tmp_path / "4").mkdir()
     with pytest.raises(UserError, match=r"its latest version, 4, has no saved_model\.pb or"):
         open_model(tmp_path)
+
+
+@pytest.mark.slow
+def test_each_signature_that_is_run_is_tried(exported, tmp_path, monkeypatch):
+    """A loop without an end may be in the signature that decodes pictures alone."""
+    tried = []
+
+    def load(path):
+        loaded = original(path)
+        functions = {
+            name: functools.partial(lambda name, **inputs: tried.append((name, inputs)), name)
+            for name in loaded.signatures
+        }
+        for name, function in functions.items():
+            function.structured_input_signature = loaded.signatures[name].structured_input_signature
+        return types.SimpleNamespace(signatures=functions)
+
+    original = tf.saved_model.load
+    monkeypatch.setattr(tf.saved_model, "load", load)
+    local_client._run_saved_model(exported)
+    (default, images), (of_bytes, encoded) = tried
+    assert (default, of_bytes) == ("serving_default", "serving_bytes")
+    (pictures,) = encoded.values()
+    assert tf.io.decode_png(pictures[0]).shape == images["images"].shape[1:]

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tfdefense
 from tests.conftest import SHAPE
 from tests.serving.conftest import CLASS_NAMES
+from tfdefense.defenses import get_defense_class
 from tfdefense.errors import UserError
 from tfdefense.serving import ModelFacts, Variant, export, open_model
 from tfdefense.serving.core.class_names import load_class_names
@@ -115,6 +116,36 @@ def test_exports_into_one_directory_do_not_mix_their_files(small_defense, tmp_pa
     assert not (first / "model.tflite").exists()
     names = {path.name for path in (tmp_path / "2").iterdir()}
     assert names == {"class_names.json", "model.tflite", "model_card.md"}
+
+
+@pytest.mark.slow
+def test_the_slower_of_two_exports_takes_the_next_version(small_defense, tmp_path, monkeypatch):
+    faster = []
+
+    def write_another(*arguments):
+        if not faster:
+            faster.append(True)
+            faster.append(export(small_defense, tmp_path))
+        return False
+
+    monkeypatch.setattr(
+        sys.modules["tfdefense.serving.exporter.export"], "save_warmup_requests", write_another
+    )
+    slower = export(small_defense, tmp_path)
+    assert (faster[1].name, slower.name) == ("1", "2")
+    assert f"{tmp_path.name}, version 2" in (slower / "model_card.md").read_text()
+    faster.clear()
+    with pytest.raises(UserError, match="--version=3: exists in"):
+        export(small_defense, tmp_path, version=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "3"]
+
+
+@pytest.mark.slow
+def test_a_detector_keeps_the_classifier_that_another_defence_replaces(toy_model, tmp_path):
+    """MagNet compares outputs of the original classifier, which is not the one that decides."""
+    kind = get_defense_class("magnet+adversarial_training")
+    path = export(kind(toy_model, temperatures=(10.0,)), tmp_path)
+    assert (path / "saved_model.pb").is_file()
 
 
 @pytest.mark.slow

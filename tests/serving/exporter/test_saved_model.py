@@ -1,10 +1,13 @@
 """SavedModels: narrow weights, and what a signature computes."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.serving.session_model import SessionModel
+from tfdefense.defenses import BitDepth
+from tfdefense.errors import UserError
 from tfdefense.serving import ModelFacts, Variant, export
 
 
@@ -45,3 +48,11 @@ def test_a_signature_computes_only_its_outputs(exported, toy_images, signature, 
     operations = {node.op for graph in run.partition_graphs for node in graph.node}
     assert "Conv2DBackpropInput" in operations  # Of the generator.
     assert bool(operations & {"MatMul", "_FusedMatMul"}) == classifies  # Of the classifier.
+
+
+def test_weights_that_float16_cannot_hold_are_named(toy_model, tmp_path):
+    model = keras.models.clone_model(toy_model)
+    model.set_weights([1e8 * weight for weight in toy_model.get_weights()])
+    with pytest.raises(UserError, match="--precision=float16: .* has weights that are too large"):
+        export(BitDepth(model), tmp_path, Variant(precision="float16"))
+    assert list(tmp_path.iterdir()) == []

@@ -60,3 +60,12 @@ def answer_requests(path, model_name):
         (values,) = inputs.values()
         requests.add((request.model_spec.signature_name, len(values)))
     return requests
+
+
+def test_a_full_disk_is_an_error_of_the_system(small_defense, tmp_path, monkeypatch):
+    def fail(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.io, "TFRecordWriter", fail)
+    with pytest.raises(OSError, match="No space left on device"):
+        save_warmup_requests(Signatures(small_defense, 1), tmp_path, "model", (1,))

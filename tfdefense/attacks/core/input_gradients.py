@@ -9,6 +9,8 @@ from tfdefense.attacks.core.losses import Loss
 from tfdefense.attacks.core.model import Model
 from tfdefense.errors import UserError
 
+_LARGEST = 1e15  # Sums of squares of it are finite.
+
 
 def loss_gradient(
     model: Model, images: tf.Tensor, loss: Loss
@@ -63,9 +65,9 @@ def class_gradients(
 
 
 def require_gradient(gradient: tf.Tensor | None) -> tf.Tensor:
-    """Return `gradient` with zeros in place of infinity and NaN.
+    """Return `gradient` with 0 in place of NaN, and at most 1e15 in place of infinity.
 
-    A step such as `sqrt` has them at single pixels. They would make images of NaN, which count as
+    Steps such as `sqrt` have them at black pixels. They would make images of NaN, which count as
     misclassified.
 
     Raises:
@@ -76,7 +78,8 @@ def require_gradient(gradient: tf.Tensor | None) -> tf.Tensor:
             "model: has no gradient by its images (a step that is not differentiable?). Declare one"
             " for that step with tfdefense.attacks.bpda, or attack with square, which needs none."
         )
-    return tf.where(tf.math.is_finite(gradient), gradient, tf.zeros([], gradient.dtype))
+    known = tf.where(tf.math.is_nan(gradient), tf.zeros([], gradient.dtype), gradient)
+    return tf.clip_by_value(known, -_LARGEST, _LARGEST)
 
 
 def is_zero(gradient: tf.Tensor) -> tf.Tensor:

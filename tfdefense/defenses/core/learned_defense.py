@@ -217,6 +217,7 @@ class LearnedDefense(AugmentingDefense):
         if run is not None:
             metadata = {
                 "steps": steps,
+                "image_shape": list(train.image_shape),
                 "images": sampled_fingerprint(train),
                 "classifier_weights": hash_weights(self.classifier.model),
             }

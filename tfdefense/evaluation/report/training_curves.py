@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tfdefense.errors import short_reason
 from tfdefense.training.run_directory import RunDirectory
+from tfdefense.utils.computer_failures import COMPUTER_FAILURES
 from tfdefense.utils.figures import COLORS, MARKERS, figure_style, save_figure, subplots
 from tfdefense.utils.progress import print_line
 from tfdefense.utils.untrusted_file import require_regular_tree
@@ -20,16 +21,18 @@ _FLOAT32 = struct.Struct("<f")
 def load_training_curves(run: RunDirectory) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return tag -> (steps, values) of all scalars in the event files of a run.
 
-    Empty without files, and after a line that says why if they cannot be read.
+    It is empty if there are no files, or if they cannot be read; then one line says why.
     """
     path = run.path / "events"
     if not path.is_dir():
         return {}
     try:
-        require_regular_tree(path, str(path))
+        require_regular_tree(path, str(path), remedy="Remove it.")
         events = EventAccumulator(str(path), size_guidance={"tensors": 0}).Reload()
+    except COMPUTER_FAILURES:
+        raise
     except Exception as error:  # TensorBoard has another exception for each kind of damage.
-        print_line(f"No picture of the training: {path} cannot be read ({short_reason(error)}).")
+        print_line(f"No figure of the training: {path} cannot be read ({short_reason(error)}).")
         return {}
     curves = {}
     for tag in events.Tags()["tensors"]:

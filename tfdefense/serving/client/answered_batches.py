@@ -77,10 +77,9 @@ class AnsweredBatches:
             require_declared_sizes(path)
             with np.load(path, allow_pickle=False) as archive:
                 outputs = {name: archive[name] for name in archive.files}
-            self._rules.require_sound(outputs, _SIGNATURE, count)
+            return self._rules.sound_outputs(outputs, _SIGNATURE, count)
         except Exception:  # The exception type of NumPy and zipfile depends on the damage.
             return None
-        return outputs
 
 
 def remove_answers(target: Path) -> None:

@@ -31,6 +31,7 @@ from tfdefense.serving.client.predictions_file import (
 from tfdefense.serving.client.purify_settings import PurifySettings
 from tfdefense.serving.client.written_files import (
     name_full_disk,
+    remove_unfinished,
     require_separate_folders,
     require_writable_targets,
 )
@@ -85,16 +86,19 @@ class BatchPurifier:
         require_writable_targets(target, sources, written, overwrite=overwrite)
         require_own_folder(target)
         try:
-            target.mkdir(parents=True, exist_ok=True)
-            lock_directory(target, "output")
-            # Another process may have written lines until it released the lock.
-            stored = read_stored(target, overwrite=overwrite)
-            self.settings.require_resumable(target / FILE, stored, model.version)
-            self.predictions = PredictionsFile(target, model, sources, stored, self.settings)
-        except UserError:
+            with name_full_disk(target):
+                target.mkdir(parents=True, exist_ok=True)
+                lock_directory(target, "output")
+                remove_unfinished(target, sources)
+                # Another process may have written lines until it released the lock.
+                stored = read_stored(target, overwrite=overwrite)
+                self.settings.require_resumable(target / FILE, stored, model.version)
+                self.predictions = PredictionsFile(target, model, sources, stored, self.settings)
+        except (UserError, WorkFailedError):
             release_directory(target, remove=True)
             raise
         except OSError as error:
+            release_directory(target, remove=True)
             raise UserError(f"--output={target}: cannot be written ({error.strerror}).") from error
 
     def run(self) -> int:

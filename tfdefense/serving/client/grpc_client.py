@@ -85,8 +85,7 @@ class GrpcClient:
         answer = self._call("Predict", content, limit)
         response = self._parse(predict_pb2.PredictResponse, answer)
         outputs = self._read_outputs(response.outputs, len(values))
-        self._rules.require_sound(outputs, signature, len(values))
-        return outputs
+        return self._rules.sound_outputs(outputs, signature, len(values))
 
     def _read_outputs(self, tensors: Any, count: int) -> dict[str, np.ndarray]:
         """Return the arrays of `TensorProto` messages, by name."""

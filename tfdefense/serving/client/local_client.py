@@ -134,8 +134,7 @@ class SavedModelClient(_LocalClient):
         except (tf.errors.InvalidArgumentError, TypeError, ValueError) as error:
             raise RequestRejected(rejection_reason(error)) from error
         arrays = {name: outputs[name].numpy() for name in sorted(outputs)}
-        self._rules.require_sound(arrays, signature, len(values))
-        return arrays
+        return self._rules.sound_outputs(arrays, signature, len(values))
 
 
 class TFLiteClient(_LocalClient):
@@ -184,17 +183,20 @@ class TFLiteClient(_LocalClient):
                 f"{self.location}: fails on {len(values)} images: {short_reason(error)}. If it takes"
                 " fewer at once, give a smaller --batch_size."
             ) from error
-        self._rules.require_sound(outputs, signature, len(values))
-        return outputs
+        return self._rules.sound_outputs(outputs, signature, len(values))
 
 
 def _run_saved_model(path: Path) -> None:
-    """Load a SavedModel and purify one black image: the work of a trial."""
+    """Load a SavedModel and purify one black image, and one as a PNG file: the work of a trial."""
     loaded = tf.saved_model.load(str(path))
     function = loaded.signatures["serving_default"]
     ((name, spec),) = function.structured_input_signature[1].items()
     shape = [1, *(size or 1 for size in spec.shape[1:])]
     function(**{name: tf.zeros(shape, spec.dtype)})
+    if "serving_bytes" in loaded.signatures:
+        of_bytes = loaded.signatures["serving_bytes"]
+        ((name, _),) = of_bytes.structured_input_signature[1].items()
+        of_bytes(**{name: tf.io.encode_png(tf.zeros(shape[1:], tf.uint8))[tf.newaxis]})
 
 
 def _open_interpreter(path: Path) -> tf.lite.Interpreter:

@@ -28,8 +28,8 @@ _KIND_NAMES = {"f": "floating point", "iu": "integers", "b": "bool"}
 # 8-bit models leave [0, 1] by up to half a step of 1/255.
 _TOLERANCE = 0.005
 _LARGEST_RANGE = {"purified": 1.0, "probabilities": 1.0, "suspicion": 1.0}
-# A float32 in JSON has at most 25 characters, with commas and brackets.
-_JSON_BYTES, _BINARY_BYTES = 32, 8
+# TF Serving writes a number of JSON on a line of its own, after 24 spaces, and each bracket too.
+_JSON_BYTES, _BINARY_BYTES = 128, 8
 _BYTES_OF_NAMES = 2**20
 _MAX_OUTPUTS = 32
 
@@ -65,11 +65,13 @@ class OutputRules:
         of_classes = len(_PER_CLASS) * (self.num_classes or MAX_CLASSES)
         return count * (math.prod(self.image_shape) + of_classes + _MAX_OUTPUTS)
 
-    def require_sound(self, outputs: Mapping[str, np.ndarray], signature: str, count: int) -> None:
-        """Raise `UserError` unless outputs are those of a model that `bin/export` wrote.
+    def sound_outputs(
+        self, outputs: Mapping[str, np.ndarray], signature: str, count: int
+    ) -> dict[str, np.ndarray]:
+        """Return the outputs of a model that `bin/export` wrote, after checks.
 
         Args:
-          outputs: arrays by name. Names that no signature of `bin/export` has are not checked.
+          outputs: arrays by name. Those that no signature of `bin/export` has are left out.
           signature: the signature that returned them.
           count: N, the number of images in the request.
 
@@ -96,6 +98,7 @@ class OutputRules:
         if "classes" in outputs:
             lowest = -1 if signature == "certify" else 0
             self._require_classes(outputs["classes"], lowest, num_classes)
+        return {name: array for name, array in outputs.items() if name in shapes}
 
     def _count_classes(self, outputs: Mapping[str, np.ndarray]) -> int:
         if self.num_classes is not None:

@@ -69,8 +69,7 @@ class RestClient:
             outputs = parse_outputs(answer)
         except ValueError as error:
             raise not_a_server_error(self.location, str(error)) from error
-        self._rules.require_sound(outputs, signature, len(values))
-        return outputs
+        return self._rules.sound_outputs(outputs, signature, len(values))
 
     def _read_metadata(self) -> tuple[OutputRules, int]:
         """Ask the server for the model's image shape, number of classes and version."""

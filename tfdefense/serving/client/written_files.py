@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tfdefense.errors import WorkFailedError, require
 from tfdefense.serving.client.predictions_file import FILE
+from tfdefense.utils.atomic_write import remove_partial_files
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -93,6 +94,22 @@ def require_writable_targets(
         overwrite or not predictions.is_symlink(),
         f"--output={target}: {predictions} is a link. Give another folder, or --overwrite.",
     )
+
+
+def remove_unfinished(target: Path, names: Collection[str]) -> None:
+    """Remove the files that a killed purification left half-written.
+
+    Args:
+      target: the folder, locked.
+      names: names of the files to write in it, with folders.
+    """
+    names_in: dict[Path, list[str]] = {target: [FILE]}
+    for name in names:
+        path = target / name
+        names_in.setdefault(path.parent, []).append(path.name)
+    for folder, inside in names_in.items():
+        if folder.is_dir():
+            remove_partial_files(folder, inside)
 
 
 @contextlib.contextmanager

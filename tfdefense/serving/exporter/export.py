@@ -104,6 +104,8 @@ def export(
                 )
             )
             contents = dataclasses.replace(contents, accuracies=accuracies)
+            while final.exists():  # Another export was faster.
+                final = version_directory(directory, version, variant.format)
             card = model_card(signatures, variant, final, contents, facts.report)
             write_text_file(partial / "model_card.md", card)
             partial.rename(final)

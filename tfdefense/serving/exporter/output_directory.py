@@ -1,10 +1,14 @@
 """Directory of the versions of an exported model: the next version, and what is in the way."""
 
+import contextlib
 import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import tensorflow as tf
 
 from tfdefense.errors import require
 from tfdefense.serving.core.model_directory import (
@@ -79,9 +83,20 @@ def require_no_links(directory: Path) -> None:
         )
 
 
+@contextlib.contextmanager
+def full_disk_as_os_error() -> Iterator[None]:
+    """Raise `OSError` in place of the error of TensorFlow for a file that cannot be written."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(0, error.message.splitlines()[0]) from error
+
+
 def remove_abandoned(directory: Path) -> None:
     """Remove the partial directories of killed exports: those older than a day."""
     for path in directory.iterdir():
-        is_partial = bool(_PARTIAL.fullmatch(path.name))
-        if is_partial and time.time() - path.lstat().st_mtime > _ABANDONED_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
+        if not _PARTIAL.fullmatch(path.name):
+            continue
+        with contextlib.suppress(FileNotFoundError):  # Its export has just ended.
+            if time.time() - path.lstat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)

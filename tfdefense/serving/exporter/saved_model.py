@@ -10,8 +10,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import meta_graph
 
+from tfdefense.errors import require
 from tfdefense.serving.core.class_names import save_class_names
 from tfdefense.serving.core.model_directory import SAVED_MODEL_FILE
+from tfdefense.serving.exporter.output_directory import full_disk_as_os_error
 from tfdefense.serving.exporter.signatures import Signatures
 from tfdefense.training.mixed_precision import compute_in
 
@@ -30,11 +32,12 @@ def write_saved_model(
 
     Raises:
       OSError: the directory cannot be written.
+      UserError: a weight is infinite in this precision.
     """
     networks = networks_of(signatures)
     variables = [variable for network in networks for variable in network.variables]
     wide = [v for v in variables if precision != "float32" and v.dtype == "float32"]
-    narrow = [tf.Variable(tf.cast(v.value, precision), trainable=False) for v in wide]
+    narrow = [_narrow(variable, precision) for variable in wide]
     unchanged = [v.value for v in variables if not any(v is each for each in wide)]
 
     def use_narrow_weights() -> contextlib.AbstractContextManager:
@@ -52,16 +55,28 @@ def write_saved_model(
     with tempfile.TemporaryDirectory() as scratch, compute_in(networks, arithmetic):
         names = save_class_names(Path(scratch), class_names)
         module.class_names = tf.saved_model.Asset(str(names))
-        try:
+        with full_disk_as_os_error():
             tf.saved_model.save(module, str(path), signatures=module.served)
-        except tf.errors.OpError as error:
-            raise OSError(0, error.message.splitlines()[0]) from error
     _complete_graph(path, signatures.image_shape)
 
 
+def _narrow(variable: keras.Variable, precision: str) -> tf.Variable:
+    """Return a copy of float32 weights in 16 bits; raise `UserError` if that makes one infinite."""
+    values = tf.cast(variable.value, precision)
+    require(
+        bool(tf.reduce_all(tf.math.is_finite(values))),
+        f"--precision={precision}: {variable.path} has weights that are too large for it. Give"
+        " --precision=bfloat16.",
+    )
+    return tf.Variable(values, trainable=False)
+
+
 def networks_of(signatures: Signatures) -> list[keras.Layer]:
-    """Return the distinct networks of the defence and its classifier."""
-    networks = (*signatures.defense.networks().values(), signatures.classifier.model)
+    """Return the distinct networks that the signatures run."""
+    networks = [*signatures.defense.networks().values(), signatures.classifier.model]
+    if signatures.defense.detects:
+        # A detector may look at the outputs of a classifier that another one replaces.
+        networks.append(signatures.defense.classifier.model)
     return list({id(network): network for network in networks}.values())
 
 

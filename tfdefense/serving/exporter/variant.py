@@ -6,6 +6,7 @@ from tfdefense.errors import require, unknown_name
 
 # TF Serving reads this many warm-up requests, and a model has up to five signatures.
 _MAX_BATCH_SIZES = 1_000 // 5
+_LARGEST_BATCH = 2**31 - 1  # The graph counts images in int32.
 _PRECISIONS = {
     "saved_model": ("float32", "float16", "bfloat16"),
     "tflite": ("float32", "float16", "int8"),
@@ -43,7 +44,10 @@ class Variant:
             self.precision in allowed,
             f"--precision={self.precision}: one of {', '.join(allowed)} is needed with --format={self.format}.",
         )
-        require(self.max_batch >= 1, f"--max_batch={self.max_batch}: at least 1 is needed.")
+        require(
+            1 <= self.max_batch <= _LARGEST_BATCH,
+            f"--max_batch={self.max_batch}: a number from 1 to {_LARGEST_BATCH:,} is needed.",
+        )
         if self.batch_sizes is not None:
             self._check_batch_sizes(self.batch_sizes)
 

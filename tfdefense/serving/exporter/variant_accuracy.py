@@ -12,6 +12,7 @@ from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.serving.client.local_client import open_model
 from tfdefense.serving.client.model_client import ModelClient
 from tfdefense.training.distribute.batching import map_batches
+from tfdefense.utils.batch_size import fitting_batch_size
 
 _MAX_IMAGES = 1_000
 
@@ -53,7 +54,8 @@ def measure_variant_accuracy(
     attack = FGSM(epsilon=default_epsilon(test.image_shape))
     adversarial = ModelRunner(defense.classifier).attack(attack, test)
     splits = {"clean": test, f"{attack.name} {attack.epsilon:.3g}, grey box": adversarial}
-    model, batch_size = open_model(path), min(defense.batch_size, max_batch)
+    batch_size = fitting_batch_size(test.image_shape, min(defense.batch_size, max_batch))
+    model = open_model(path)
     return [_compare(name, defense, model, split, batch_size) for name, split in splits.items()]
 
 

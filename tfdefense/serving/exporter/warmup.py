@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.errors import require
+from tfdefense.serving.exporter.output_directory import full_disk_as_os_error
 from tfdefense.serving.exporter.signatures import Signatures
 from tfdefense.serving.exporter.variant import Variant
 from tfdefense.utils.progress import print_line
@@ -50,6 +51,9 @@ def save_warmup_requests(
     Returns:
       False if nothing is written because the package `tensorflow-serving-api` is not installed. A
       line says so.
+
+    Raises:
+      OSError: the file cannot be written.
     """
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
@@ -63,7 +67,7 @@ def save_warmup_requests(
     encoded = [tf.io.encode_png(np.uint8(np.round(255 * image))).numpy() for image in images]
     file = path / FILE
     file.parent.mkdir()
-    with tf.io.TFRecordWriter(str(file)) as writer:
+    with full_disk_as_os_error(), tf.io.TFRecordWriter(str(file)) as writer:
         for signature in signatures.functions():
             input_name, values = "images", images
             if signature == "serving_bytes":
