@@ -49,12 +49,15 @@ def test_parts_that_are_sorted_by_class_are_shuffled(tmp_path, capsys):
     order = np.argsort(LABELS, kind="stable")
     np.savez(
         tmp_path / "some.npz",
-        **{"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES[order], "y_test": LABELS[order]},
+        **{"x_train": IMAGES[order], "y_train": LABELS[order], "x_val": IMAGES, "y_val": LABELS},
+        **{"x_test": IMAGES[order], "y_test": LABELS[order]},
     )
     name = f"npz:{tmp_path / 'some.npz'}"
-    test = tfdefense.data.load(name).test
-    assert set(test.labels[:15]) == {0, 1, 2}
-    assert "its test images are sorted by class. They are used in a random order" in (
+    data = tfdefense.data.load(name)
+    test = data.test
+    assert set(test.labels[:15]) == set(data.train.labels[:15]) == {0, 1, 2}
+    np.testing.assert_array_equal(data.validation.labels, LABELS)
+    assert "its train and test images are sorted by class. They are used in a random order" in (
         capsys.readouterr().out
     )
     np.testing.assert_array_equal(tfdefense.data.load(name).test.images, test.images)

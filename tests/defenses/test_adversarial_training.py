@@ -12,6 +12,7 @@ from tfdefense.defenses import AdversarialTraining, adversarial_training
 from tfdefense.errors import UserError
 from tfdefense.experiments.load import load_defense
 from tfdefense.training import Replica
+from tfdefense.training.checkpoints import Checkpoints
 from tfdefense.training.run_directory import RunDirectory
 
 
@@ -134,13 +135,41 @@ def test_layers_that_training_does_not_change_keep_their_weights():
     )
     backbone.trainable = False
     layers = [keras.layers.Normalization(mean=None), backbone, keras.layers.Flatten()]
-    model = keras.Sequential([keras.Input(SHAPE), *layers, keras.layers.Dense(3)])
+    images = outputs = keras.Input(SHAPE)
+    for layer in (*layers, keras.layers.Dense(3)):
+        outputs = layer(outputs)
+    model = keras.Model(images, outputs)
     layers[0].adapt(np.linspace(0, 1, 288, dtype=np.float32).reshape(2, *SHAPE))
     model.unused = keras.layers.RandomFlip()  # Keras tracks it; a clone has none.
     network = AdversarialTraining(model, seed=1).network
     images = np.random.default_rng(0).random((4, *SHAPE), np.float32)
-    features = [keras.Model(m.inputs, m.layers[1].output)(images) for m in (network, model)]
+    features = [keras.Model(m.inputs, m.layers[2].output)(images) for m in (network, model)]
     np.testing.assert_allclose(*features, rtol=1e-5)
     assert not np.array_equal(
         network.layers[-1].get_weights()[0], model.layers[-1].get_weights()[0]
     )
+
+
+@pytest.mark.slow
+def test_a_stored_run_normalises_as_it_did_in_training(toy_split, tmp_path):
+    normalization = keras.layers.Normalization()
+    normalization.adapt(toy_split.images)
+    model = keras.Sequential(
+        [keras.Input(SHAPE), normalization, keras.layers.Flatten(), keras.layers.Dense(3)]
+    )
+    run = RunDirectory(tmp_path / "run")
+    trained = AdversarialTraining(model, inner_steps=1)
+    trained.fit(toy_split, epochs=1, batch_size=24, run=run)
+    images = toy_split.images[:4]
+    expected = trained.network(images)
+    np.testing.assert_allclose(load_defense(run).network(images), expected, rtol=1e-5)
+    # A run of an earlier version, which learned without the statistics.
+    items = trained.checkpoint_items()
+    mean, variance, _ = trained.network.layers[0].weights
+    mean.assign(np.zeros(mean.shape)), variance.assign(np.ones(variance.shape))
+    Checkpoints(items, tmp_path / "old").save(1)
+    restored = AdversarialTraining(model, inner_steps=1)
+    restored.prepare(1)
+    Checkpoints(restored.checkpoint_items(), tmp_path / "old").restore()
+    plain = restored.network.layers[-1](images.reshape(4, -1))
+    np.testing.assert_allclose(restored.network(images), plain, rtol=1e-5)

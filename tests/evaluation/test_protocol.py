@@ -93,7 +93,7 @@ def test_usual_settings_suit_the_images(toy_split):
     ("attack", "epsilon", "radius"),
     [("deepfool", None, 0.3), ("deepfool", 0.1, 0.1), ("pgd:norm=l2", 0.1, 0.3)],
 )
-def test_epsilon_is_that_of_checks_if_no_attack_has_a_radius(
+def test_epsilon_is_that_of_checks_unless_an_attack_has_a_radius(
     attack, epsilon, radius, toy_model, toy_split
 ):
     data = Dataset("toy", toy_split, toy_split, toy_split)

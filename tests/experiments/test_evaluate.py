@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
@@ -92,9 +93,12 @@ def test_another_classifier_of_the_same_name_is_refused(config, tmp_path):
     find_target(config, context, given)
     retrained = make_toy_model()
     retrained.set_weights([1.5 * weight for weight in retrained.get_weights()])
-    retrained.save(tmp_path / "toy.keras")
-    with pytest.raises(UserError, match="the run has other settings: classifier hash"):
-        find_target(config, context, given)
+    steeper = make_toy_model()
+    steeper.layers[0].activation = keras.activations.relu  # The same weights.
+    for other in (retrained, steeper):
+        other.save(tmp_path / "toy.keras")
+        with pytest.raises(UserError, match="the run has other settings: classifier hash"):
+            find_target(config, context, given)
 
 
 def test_a_report_is_not_written_through_a_link(config, tmp_path):

@@ -206,8 +206,8 @@ def _complete_splits(
 ) -> dict[str, Split]:
     """Return train, validation and test; those that the archive lacks are drawn by `seed`.
 
-    Validation and test images of the archive keep their order, unless it is by class: attacks and
-    validations take the first images.
+    Parts of the archive keep their order, unless it is by class: attacks, validations and
+    `--train_images` take the first images.
     """
     labels = {part: split.labels for part, split in parts.items()}
     orders = {part: _shuffle(split, seed) for part, split in parts.items()}
@@ -216,9 +216,8 @@ def _complete_splits(
         split: parts[part] if rows is orders[part] else parts[part].select(rows)
         for split, (part, rows) in planned.items()
     }
-    sorted_splits = [
-        split for split in ("validation", "test") if _is_by_class(splits[split].labels)
-    ]
+    whole_splits = [split for split, (part, rows) in planned.items() if rows is orders[part]]
+    sorted_splits = [split for split in whole_splits if _is_by_class(splits[split].labels)]
     for split in sorted_splits:
         splits[split] = splits[split].select(_shuffle(splits[split], seed=0))
     if sorted_splits:

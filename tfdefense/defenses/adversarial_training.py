@@ -166,14 +166,22 @@ class AdversarialTraining(ProbedDefense):
         return make_robust_validator(self._frozen_network, attack, validation)
 
 
-def _copy_untrained_weights(model: keras.Model, clone: keras.Model) -> None:
+def _copy_untrained_weights(model: keras.Layer, clone: keras.Layer) -> None:
     """Copy the weights of layers that training does not change."""
-    for layer, cloned in zip(model.layers, clone.layers, strict=True):
-        if isinstance(layer, keras.Model) and layer.trainable_weights:
+    for layer, cloned in zip(_parts(model), _parts(clone), strict=True):
+        if layer.trainable_weights:
             _copy_untrained_weights(layer, cloned)
-        elif layer.weights and not layer.trainable_weights and not _learns_statistics(layer):
+        elif layer.weights and not _learns_statistics(layer):
             cloned.set_weights(layer.get_weights())
     finalize_states([clone])
+
+
+def _parts(layer: keras.Layer) -> list[keras.Layer]:
+    """Return the layers of a model, or those inside another layer."""
+    if isinstance(layer, keras.Model):
+        return layer.layers
+    # Keras has no public list of the layers inside a layer.
+    return list(layer._flatten_layers(recursive=False, include_self=False))
 
 
 def _learns_statistics(layer: keras.Layer) -> bool:

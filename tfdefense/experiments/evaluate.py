@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Collection
 from pathlib import Path
 
-from tfdefense.classifiers.core.fingerprint import hash_weights
+from tfdefense.classifiers import FrozenClassifier
+from tfdefense.classifiers.core.fingerprint import model_fingerprint
 from tfdefense.classifiers.resolve import ClassifierReference
 from tfdefense.data import Dataset
 from tfdefense.defenses.core.defense import Defense
@@ -19,10 +20,9 @@ from tfdefense.experiments.load import (
     load_experiment,
     require_training_images,
 )
-from tfdefense.experiments.plan import plan_training
+from tfdefense.experiments.plan import TrainingPlan, plan_training
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
-from tfdefense.training.stored_config import StoredConfig
 from tfdefense.utils.file_lock import require_own_folders
 
 
@@ -114,10 +114,10 @@ def find_target(
         " exist). Train it with: bin/train and the same flags.",
     )
     asked = plan.to_stored()
-    # A file or run of the same name may hold another classifier.
-    if "classifier" in given and not _is_own_classifier(run, asked, config, context):
-        given = {*given, "classifier_hash"}
     run.require_same_settings(asked, only=given)
+    # A file or run of the same name may hold another classifier.
+    if "classifier" in given and not _is_own_classifier(run, plan, context):
+        run.require_same_settings(asked, only=["classifier_hash"])
     # With another split, some test images may be among those that it was trained on.
     stored = load_experiment(run)
     if stored.config.data == plan.config.data:
@@ -129,18 +129,15 @@ def find_target(
         return EvaluationTarget(run, load_defense(run), dataset)
 
 
-def _is_own_classifier(
-    run: RunDirectory, asked: StoredConfig, config: ExperimentConfig, context: ExperimentContext
-) -> bool:
-    """Return whether the classifier that was asked for has the weights of that of the run.
-
-    A classifier without weights, such as a graph, is only known by the hash of its file.
-    """
-    hashes = [each.settings.get("classifier_hash") for each in (run.read_config(), asked)]
+def _is_own_classifier(run: RunDirectory, plan: TrainingPlan, context: ExperimentContext) -> bool:
+    """Return whether the classifier of a plan is that of the run, saved again at most."""
+    hashes = [
+        each.settings.get("classifier_hash") for each in (run.read_config(), plan.to_stored())
+    ]
     if hashes[0] == hashes[1]:
         return True
     with context.trust():
-        dataset = load_dataset(run, context.data_dir)
-        found = config.classifier.find().open(dataset, context.runs_dir, config.defense.seed)
-    own = run.load_classifier()
-    return bool(own.weights) and hash_weights(found.model) == hash_weights(own)
+        reference = plan.config.classifier.find()
+        given = reference.open(plan.dataset, context.runs_dir, plan.config.defense.seed)
+    own = FrozenClassifier(run.load_classifier(), plan.dataset.image_shape)
+    return model_fingerprint(given) == model_fingerprint(own)

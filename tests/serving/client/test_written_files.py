@@ -1,5 +1,6 @@
 """bin/purify never writes over its input, and leaves nothing half-written on a full disk."""
 
+import errno
 import os
 import subprocess
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.serving.client.counting_model import SHAPE, CountingModel, write_image
 from tfdefense.errors import UserError, WorkFailedError
+from tfdefense.serving.client import batch_purify
 from tfdefense.serving.client.batch_purify import BatchPurifier
 from tfdefense.serving.client.predictions_file import FILE
 from tfdefense.serving.client.purify_settings import PurifySettings
@@ -160,3 +162,14 @@ def test_a_full_disk_is_named_and_the_same_command_resumes(tmp_path, small_disk)
     # The batch that met the full disk is sent a second time.
     assert model.answered <= 640 + 8
     assert len((target / FILE).read_text().splitlines()) == 1 + 640
+
+
+def test_a_full_disk_at_the_start_is_named_and_leaves_no_lock(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_image(tmp_path / "in" / "0.png", 0)
+    monkeypatch.setattr(batch_purify, "PredictionsFile", fail)
+    with pytest.raises(WorkFailedError, match=r"out: cannot be written \(No space left"):
+        BatchPurifier(CountingModel(), tmp_path / "in", tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []

@@ -53,6 +53,6 @@ def test_a_signature_computes_only_its_outputs(exported, toy_images, signature, 
 def test_weights_that_float16_cannot_hold_are_named(toy_model, tmp_path):
     model = keras.models.clone_model(toy_model)
     model.set_weights([1e8 * weight for weight in toy_model.get_weights()])
-    with pytest.raises(UserError, match="--precision=float16: .* has weights that are too large"):
+    with pytest.raises(UserError, match=r"--precision=float16: .* has weights that are too large"):
         export(BitDepth(model), tmp_path, Variant(precision="float16"))
     assert list(tmp_path.iterdir()) == []

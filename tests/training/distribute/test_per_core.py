@@ -15,7 +15,10 @@ from tfdefense.utils.processors import usable_cores
 
 ROOT = Path(__file__).parents[3]
 RUN = """
-import json
+import json, os, sys
+
+os.sched_setaffinity(0, map(int, sys.argv[1:]))  # Before TensorFlow counts the cores.
+
 import tensorflow as tf
 from tfdefense.training.distribute.strategies import make_strategy
 
@@ -49,11 +52,11 @@ def forget_strategy():
 @pytest.mark.slow
 @pytest.mark.skipif(usable_cores() < 2, reason="one processor core")
 def test_each_core_computes_with_one_thread():
-    two = sorted(os.sched_getaffinity(0))[:2]
+    two = map(str, sorted(os.sched_getaffinity(0))[:2])
+    # Not in `preexec_fn`: a fork of a process with threads of gRPC may crash before it starts.
     ended = subprocess.run(
-        [sys.executable, "-c", RUN],
+        [sys.executable, "-c", RUN, *two],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        preexec_fn=lambda: os.sched_setaffinity(0, two),
         capture_output=True,
         text=True,
         timeout=300,

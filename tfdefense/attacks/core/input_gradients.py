@@ -9,8 +9,6 @@ from tfdefense.attacks.core.losses import Loss
 from tfdefense.attacks.core.model import Model
 from tfdefense.errors import UserError
 
-_LARGEST = 1e15  # Sums of squares of it are finite.
-
 
 def loss_gradient(
     model: Model, images: tf.Tensor, loss: Loss
@@ -65,7 +63,7 @@ def class_gradients(
 
 
 def require_gradient(gradient: tf.Tensor | None) -> tf.Tensor:
-    """Return `gradient` with 0 in place of NaN, and at most 1e15 in place of infinity.
+    """Return `gradient` with 0 in place of NaN, and the image's largest value in place of infinity.
 
     Steps such as `sqrt` have them at black pixels. They would make images of NaN, which count as
     misclassified.
@@ -78,8 +76,11 @@ def require_gradient(gradient: tf.Tensor | None) -> tf.Tensor:
             "model: has no gradient by its images (a step that is not differentiable?). Declare one"
             " for that step with tfdefense.attacks.bpda, or attack with square, which needs none."
         )
-    known = tf.where(tf.math.is_nan(gradient), tf.zeros([], gradient.dtype), gradient)
-    return tf.clip_by_value(known, -_LARGEST, _LARGEST)
+    is_finite = tf.math.is_finite(gradient)
+    finite = tf.where(is_finite, gradient, tf.zeros([], gradient.dtype))
+    largest = tf.reduce_max(tf.abs(finite), axis=(1, 2, 3), keepdims=True)
+    largest = tf.where(largest > 0, largest, tf.ones_like(largest))
+    return tf.where(tf.math.is_inf(gradient), tf.sign(gradient) * largest, finite)
 
 
 def is_zero(gradient: tf.Tensor) -> tf.Tensor:

@@ -51,10 +51,10 @@ def hash_image(path: str | os.PathLike[str]) -> bytes:
 
 
 def hash_image_or_error(path: str | os.PathLike[str]) -> bytes:
-    """Return `hash_image`; of a file that cannot be read, a hash of its path and the error."""
+    """Return `hash_image`, or a hash of the name and the error of a file that cannot be read."""
     try:
         return hash_image(path)
     except OSError as error:
         return hashlib.blake2b(
-            f"{os.fspath(path)}: error {error.errno}".encode("utf-8", "surrogateescape")
+            f"{os.path.basename(path)}: {error.errno}".encode("utf-8", "surrogateescape")
         ).digest()

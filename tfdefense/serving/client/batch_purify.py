@@ -88,8 +88,8 @@ class BatchPurifier:
         try:
             with name_full_disk(target):
                 target.mkdir(parents=True, exist_ok=True)
-                lock_directory(target, "output")
-                remove_unfinished(target, sources)
+                if lock_directory(target, "output"):
+                    remove_unfinished(target, sources)
                 # Another process may have written lines until it released the lock.
                 stored = read_stored(target, overwrite=overwrite)
                 self.settings.require_resumable(target / FILE, stored, model.version)

@@ -1,8 +1,10 @@
 """Clients of an exported model that run it in this process."""
 
 import abc
+import contextlib
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -110,12 +112,7 @@ class SavedModelClient(_LocalClient):
             raise UserError(f"{self.location}: cannot be loaded: {short_reason(error)}") from error
         self._signatures = self._loaded.signatures
         require("serving_default" in self._signatures, f"{self.location}: has no serving_default.")
-        default = self._signatures["serving_default"]
-        self._rules = rules_from_signature(
-            _spec_shapes(default.structured_input_signature[1]),
-            _spec_shapes(default.structured_outputs),
-            self.location,
-        )
+        self._rules = _read_rules(self._signatures["serving_default"], self.location)
 
     def predict(self, signature: str, values: np.ndarray) -> dict[str, np.ndarray]:
         if signature not in self._signatures:
@@ -189,14 +186,25 @@ class TFLiteClient(_LocalClient):
 def _run_saved_model(path: Path) -> None:
     """Load a SavedModel and purify one black image, and one as a PNG file: the work of a trial."""
     loaded = tf.saved_model.load(str(path))
-    function = loaded.signatures["serving_default"]
-    ((name, spec),) = function.structured_input_signature[1].items()
-    shape = [1, *(size or 1 for size in spec.shape[1:])]
-    function(**{name: tf.zeros(shape, spec.dtype)})
-    if "serving_bytes" in loaded.signatures:
-        of_bytes = loaded.signatures["serving_bytes"]
-        ((name, _),) = of_bytes.structured_input_signature[1].items()
-        of_bytes(**{name: tf.io.encode_png(tf.zeros(shape[1:], tf.uint8))[tf.newaxis]})
+    image_shape = _read_rules(loaded.signatures["serving_default"], str(path)).image_shape
+    values = {
+        "serving_default": tf.zeros([1, *image_shape]),
+        "serving_bytes": tf.io.encode_png(tf.zeros(image_shape, tf.uint8))[tf.newaxis],
+    }
+    for signature in values.keys() & loaded.signatures.keys():
+        function = loaded.signatures[signature]
+        ((name, _),) = function.structured_input_signature[1].items()
+        with contextlib.suppress(tf.errors.OpError):  # The other signature may still not end.
+            function(**{name: values[signature]})
+
+
+def _read_rules(default: Any, location: str) -> OutputRules:
+    """Return the rules for the outputs of a SavedModel, from its signature `serving_default`."""
+    return rules_from_signature(
+        _spec_shapes(default.structured_input_signature[1]),
+        _spec_shapes(default.structured_outputs),
+        location,
+    )
 
 
 def _open_interpreter(path: Path) -> tf.lite.Interpreter:

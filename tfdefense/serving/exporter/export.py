@@ -1,6 +1,7 @@
 """Export of a defence and its classifier as one numbered model version."""
 
 import dataclasses
+import errno
 import shutil
 import tempfile
 from pathlib import Path
@@ -104,11 +105,17 @@ def export(
                 )
             )
             contents = dataclasses.replace(contents, accuracies=accuracies)
-            while final.exists():  # Another export was faster.
-                final = version_directory(directory, version, variant.format)
-            card = model_card(signatures, variant, final, contents, facts.report)
-            write_text_file(partial / "model_card.md", card)
-            partial.rename(final)
+            while True:
+                card = model_card(signatures, variant, final, contents, facts.report)
+                write_text_file(partial / "model_card.md", card)
+                try:
+                    partial.rename(final)
+                    break
+                except OSError as error:
+                    if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                        raise
+                    # Another export was faster.
+                    final = version_directory(directory, version, variant.format)
             skip_trial(final)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfdefense.errors import require
+from tfdefense.errors import require, short_reason
 from tfdefense.serving.core.model_directory import (
     MAX_VERSION,
     SAVED_MODEL_FILE,
@@ -84,12 +84,12 @@ def require_no_links(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def full_disk_as_os_error() -> Iterator[None]:
-    """Raise `OSError` in place of the error of TensorFlow for a file that cannot be written."""
+def tensorflow_error_as_os_error() -> Iterator[None]:
+    """Raise `OSError` in place of TensorFlow's errors in a block that only writes a file."""
     try:
         yield
     except tf.errors.OpError as error:
-        raise OSError(0, error.message.splitlines()[0]) from error
+        raise OSError(0, short_reason(error)) from error
 
 
 def remove_abandoned(directory: Path) -> None:

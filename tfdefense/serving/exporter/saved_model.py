@@ -13,7 +13,7 @@ from tensorflow.python.framework import meta_graph
 from tfdefense.errors import require
 from tfdefense.serving.core.class_names import save_class_names
 from tfdefense.serving.core.model_directory import SAVED_MODEL_FILE
-from tfdefense.serving.exporter.output_directory import full_disk_as_os_error
+from tfdefense.serving.exporter.output_directory import tensorflow_error_as_os_error
 from tfdefense.serving.exporter.signatures import Signatures
 from tfdefense.training.mixed_precision import compute_in
 
@@ -37,7 +37,8 @@ def write_saved_model(
     networks = networks_of(signatures)
     variables = [variable for network in networks for variable in network.variables]
     wide = [v for v in variables if precision != "float32" and v.dtype == "float32"]
-    narrow = [_narrow(variable, precision) for variable in wide]
+    require_holdable(wide, precision)
+    narrow = [tf.Variable(tf.cast(v.value, precision), trainable=False) for v in wide]
     unchanged = [v.value for v in variables if not any(v is each for each in wide)]
 
     def use_narrow_weights() -> contextlib.AbstractContextManager:
@@ -55,20 +56,20 @@ def write_saved_model(
     with tempfile.TemporaryDirectory() as scratch, compute_in(networks, arithmetic):
         names = save_class_names(Path(scratch), class_names)
         module.class_names = tf.saved_model.Asset(str(names))
-        with full_disk_as_os_error():
+        with tensorflow_error_as_os_error():
             tf.saved_model.save(module, str(path), signatures=module.served)
     _complete_graph(path, signatures.image_shape)
 
 
-def _narrow(variable: keras.Variable, precision: str) -> tf.Variable:
-    """Return a copy of float32 weights in 16 bits; raise `UserError` if that makes one infinite."""
-    values = tf.cast(variable.value, precision)
-    require(
-        bool(tf.reduce_all(tf.math.is_finite(values))),
-        f"--precision={precision}: {variable.path} has weights that are too large for it. Give"
-        " --precision=bfloat16.",
-    )
-    return tf.Variable(values, trainable=False)
+def require_holdable(variables: Sequence[keras.Variable], precision: str) -> None:
+    """Raise `UserError` if float32 weights become infinite in a precision of 16 bits."""
+    for variable in variables:
+        narrow = tf.cast(variable.value, precision)
+        require(
+            not bool(tf.reduce_any(tf.math.is_inf(narrow))),
+            f"--precision={precision}: {variable.path} has weights that are too large for it. Give"
+            " --precision=float32.",
+        )
 
 
 def networks_of(signatures: Signatures) -> list[keras.Layer]:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfdefense.errors import UserError, short_reason
 from tfdefense.serving.core.class_names import save_class_names
 from tfdefense.serving.core.model_directory import TFLITE_FILE
-from tfdefense.serving.exporter.saved_model import networks_of
+from tfdefense.serving.exporter.saved_model import networks_of, require_holdable
 from tfdefense.serving.exporter.signatures import Signatures
 
 
@@ -31,12 +31,16 @@ def write_tflite(
         float32.
 
     Raises:
-      UserError: TFLite has no operation for a part of the defence.
+      UserError: TFLite has no operation for a part of the defence, or a weight is infinite in this
+        precision.
       OSError: the directory cannot be written.
     """
+    networks = networks_of(signatures)
+    if precision == "float16":
+        require_holdable([v for network in networks for v in network.variables], precision)
     images = tf.TensorSpec([None, *signatures.image_shape], tf.float32, name="images")
     module = tf.Module()
-    module.stored = [v.value for network in networks_of(signatures) for v in network.variables]
+    module.stored = [v.value for network in networks for v in network.variables]
     module.run = tf.function(signatures.run_pipeline, input_signature=[images], autograph=False)
     with tempfile.TemporaryDirectory() as scratch:
         # The converter keeps the names of inputs and outputs only if it reads a SavedModel.

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.errors import require
-from tfdefense.serving.exporter.output_directory import full_disk_as_os_error
+from tfdefense.serving.exporter.output_directory import tensorflow_error_as_os_error
 from tfdefense.serving.exporter.signatures import Signatures
 from tfdefense.serving.exporter.variant import Variant
 from tfdefense.utils.progress import print_line
@@ -67,7 +67,7 @@ def save_warmup_requests(
     encoded = [tf.io.encode_png(np.uint8(np.round(255 * image))).numpy() for image in images]
     file = path / FILE
     file.parent.mkdir()
-    with full_disk_as_os_error(), tf.io.TFRecordWriter(str(file)) as writer:
+    with tensorflow_error_as_os_error(), tf.io.TFRecordWriter(str(file)) as writer:
         for signature in signatures.functions():
             input_name, values = "images", images
             if signature == "serving_bytes":
