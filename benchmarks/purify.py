@@ -26,6 +26,7 @@ from train_step import Convolutions
 
 from tfdefense.classifiers.mnist_cnn import build_mnist_cnn
 from tfdefense.defenses import DEFENSES
+from tfdefense.utils.huge_pages import use_huge_pages
 
 
 def latent_generator_macs(code_size, filters):
@@ -110,4 +111,5 @@ def main():
 
 
 if __name__ == "__main__":
+    use_huge_pages()  # As the commands do.
     main()

@@ -43,16 +43,17 @@ class Replica:
         """
         return tf.reduce_sum(values) / self.global_batch
 
-    def clip(self, gradients: list[tf.Tensor], max_norm: float) -> list[tf.Tensor]:
+    def clip(self, gradients: list[tf.Tensor], max_norm: float | tf.Tensor) -> list[tf.Tensor]:
         """Return this replica's shares of gradients, scaled down to a maximum norm of their sum.
 
         The clipping of a Keras optimizer would use the norm of one replica's share.
 
         Args:
           gradients: this replica's share of each gradient.
-          max_norm: the largest norm of all gradients together; 0 means no limit.
+          max_norm: the largest norm of all gradients together, a number or a tensor []; the number 0
+            means no limit.
         """
-        if not max_norm:
+        if not tf.is_tensor(max_norm) and not max_norm:
             return gradients
         norm = self._global_norm(gradients)
         scale = max_norm / tf.maximum(norm, max_norm)

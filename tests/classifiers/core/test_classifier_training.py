@@ -273,3 +273,22 @@ def test_large_images_are_trained_in_the_batches_that_the_settings_name():
     assert first.loop.batch_size == first.settings()["batch_size"] == 87
     stored = ClassifierConfig(epochs=first.loop.epochs, batch_size=87)
     assert ClassifierTraining(LINEAR, data, config=stored).loop == first.loop
+
+
+@pytest.mark.parametrize(("step", "is_limited"), [(0, False), (19, True)])
+def test_late_steps_of_sgd_limit_the_gradient(digits, step, is_limited):
+    """A spike at the highest learning rate would destroy the network."""
+    given = ClassifierConfig(epochs=2, optimizer="sgd", learning_rate=0.1, batch_size=100)
+    training = ClassifierTraining(LINEAR, digits, config=given)
+    training.optimizer.iterations.assign(5)  # At its first step the rate is zero.
+    rate = float(training.optimizer.learning_rate)
+    before = training.model.get_weights()
+    batch = {name: tf.constant(array[:100]) for name, array in training.training_arrays().items()}
+    batch["images"] *= 1e3
+    norm = training.train_step(batch, Replica(0, tf.constant(step, tf.int64), 100))["gradient_norm"]
+    changes = [
+        after - each for after, each in zip(training.model.get_weights(), before, strict=True)
+    ]
+    used = np.sqrt(sum(np.sum(change**2) for change in changes)) / (1.9 * rate)  # Nesterov's.
+    assert norm > 100
+    np.testing.assert_allclose(used, 5.0 if is_limited else norm, rtol=1e-3)

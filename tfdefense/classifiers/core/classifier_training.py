@@ -31,6 +31,9 @@ from tfdefense.training.summaries import image_grid
 from tfdefense.training.task import ImageGrids, Scalars
 
 _GRID_IMAGES = 16
+# Of the gradient of a step of SGD, after the first tenth of the steps. At the highest learning rate
+# norms are usually below 2, but a spike of 20 destroyed a training (docs/results/classifiers.md).
+_LARGEST_NORM, _NO_LIMIT = 5.0, 1e9
 _MIN_BATCH, _MIN_STEPS_PER_EPOCH = 16, 32
 _NEW_SETTINGS = ("schedule", "mirror", "cutout", "average")
 
@@ -85,6 +88,7 @@ class ClassifierTraining:
             self.model = architecture.build(data.image_shape, data.num_classes)
         self.optimizer = make_optimizer(self.recipe, self.loop.total_steps(count))
         self.optimizer.build(self.model.trainable_variables)
+        self._limited_from = self.loop.total_steps(count) // 10
         self._averaged = AveragedWeights(self.model, self.optimizer, data.train, self.loop)
         self.best = BestWeights(self.model)
         self._infer = compile_inference(self.model)
@@ -159,13 +163,20 @@ class ClassifierTraining:
             loss = replica.mean(losses)
         variables = self.model.trainable_variables
         gradients = tape.gradient(loss, variables)
-        self.optimizer.apply(gradients, variables)
+        limited = replica.clip(gradients, self._largest_norm(replica.step))
+        self.optimizer.apply(limited, variables)
         correct = tf.argmax(logits, -1, output_type=labels.dtype) == labels
         return {
             "loss": loss,
             "accuracy": replica.mean(tf.cast(correct, tf.float32)),
             "gradient_norm": replica.gradient_norm(gradients),
         }
+
+    def _largest_norm(self, step: tf.Tensor) -> tf.Tensor | float:
+        """Return the largest norm of the gradient in a step; 0 means no limit."""
+        if self.recipe.optimizer != "sgd":
+            return 0.0
+        return tf.where(step < self._limited_from, _NO_LIMIT, _LARGEST_NORM)
 
     def _validate(self) -> tuple[Scalars, ImageGrids]:
         with self._averaged.in_use():
