@@ -128,8 +128,7 @@ class FABT(Attack):
         logits = model(images)
         classes = most_likely_wrong_classes(logits, labels, self.target_classes)
         radius = images.dtype.max / 2 if self.epsilon is None else self.epsilon
-        radius = tf.reshape(tf.cast(radius, tf.float32), [-1])
-        radius = tf.broadcast_to(radius, tf.shape(labels))
+        radius = tf.reshape(norms.spread_radius(radius, images), [-1])
         batch = _FABBatch(images, labels, classes, radius, is_misclassified(logits, labels))
         found = best_of_restarts(
             run_once, classes.shape[1], images, batch, stop_at_success=self.epsilon is not None

@@ -205,8 +205,7 @@ class HopSkipJump(Attack):
     ) -> _HopSkipJumpBatch:
         """Return the images, with one query for each."""
         radius = 0.0 if self.epsilon is None else self.epsilon
-        radius = tf.reshape(tf.cast(radius, tf.float32), [-1])
-        radius = tf.broadcast_to(radius, tf.shape(labels))
+        radius = tf.reshape(norms.spread_radius(radius, images), [-1])
         is_fooled = oracle(images, BoundaryBatch(images, labels, targets, labels))
         return _HopSkipJumpBatch(images, labels, targets, radius, is_fooled)
 

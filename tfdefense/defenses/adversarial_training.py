@@ -104,6 +104,7 @@ class AdversarialTraining(ProbedDefense):
             self.network, self.classifier.image_shape, self.classifier.num_classes
         )
         _copy_untrained_weights(model, self.network)
+        finalize_states([self.network])
 
     def make_inner_attack(self, seed: int | tf.Tensor = 0) -> BoundedAttack:
         """Return the attack of the inner maximisation, with this seed for random starts."""
@@ -173,7 +174,6 @@ def _copy_untrained_weights(model: keras.Layer, clone: keras.Layer) -> None:
             _copy_untrained_weights(layer, cloned)
         elif layer.weights and not _learns_statistics(layer):
             cloned.set_weights(layer.get_weights())
-    finalize_states([clone])
 
 
 def _parts(layer: keras.Layer) -> list[keras.Layer]:

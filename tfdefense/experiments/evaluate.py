@@ -116,7 +116,8 @@ def find_target(
     asked = plan.to_stored()
     run.require_same_settings(asked, only=given)
     # A file or run of the same name may hold another classifier.
-    if "classifier" in given and not _is_own_classifier(run, plan, context):
+    has_other_file = bool(run.read_config().differences(asked, ["classifier_hash"]))
+    if "classifier" in given and has_other_file and not _is_own_classifier(run, plan, context):
         run.require_same_settings(asked, only=["classifier_hash"])
     # With another split, some test images may be among those that it was trained on.
     stored = load_experiment(run)
@@ -130,12 +131,7 @@ def find_target(
 
 
 def _is_own_classifier(run: RunDirectory, plan: TrainingPlan, context: ExperimentContext) -> bool:
-    """Return whether the classifier of a plan is that of the run, saved again at most."""
-    hashes = [
-        each.settings.get("classifier_hash") for each in (run.read_config(), plan.to_stored())
-    ]
-    if hashes[0] == hashes[1]:
-        return True
+    """Return whether the classifier of a plan is that of the run, in whatever file it is."""
     with context.trust():
         reference = plan.config.classifier.find()
         given = reference.open(plan.dataset, context.runs_dir, plan.config.defense.seed)

@@ -34,5 +34,4 @@ class BoundedAttack(Attack):
 
     def radius_per_image(self, images: tf.Tensor) -> tf.Tensor:
         """Return the epsilon of each image, float32 [N, 1, 1, 1]."""
-        shape = tf.concat([tf.shape(images)[:1], [1, 1, 1]], axis=0)
-        return tf.broadcast_to(tf.cast(self.epsilon, tf.float32), shape)
+        return norms.spread_radius(self.epsilon, images)

@@ -50,6 +50,17 @@ def broadcast_radius(epsilon: float | tf.Tensor, count: int, norm: str, attack: 
     return tf.broadcast_to(radii, [count, 1, 1, 1])
 
 
+def spread_radius(epsilon: float | tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """Return the radius of each image, float32 [N, 1, 1, 1], in a graph: nothing is checked.
+
+    Args:
+      epsilon: one number, or a tensor with one radius per image.
+      images: [N, H, W, C].
+    """
+    shape = tf.concat([tf.shape(images)[:1], [1, 1, 1]], axis=0)
+    return tf.broadcast_to(tf.cast(epsilon, tf.float32), shape)
+
+
 def has_radius_per_image(epsilon: Any) -> bool:
     """Return whether `epsilon` is a tensor; a number is recognized without TensorFlow."""
     return not isinstance(epsilon, float | int | str | None) and bool(tf.is_tensor(epsilon))
