@@ -5,8 +5,8 @@
 
 Without `--defense`, the classifier is trained once for each seed and precision. With it, the
 classifier is trained once and the defence for each seed and precision, and the accuracy is that on
-clean images and on grey-box PGD images. Runs are in OUTPUT; the same command resumes there. The last
-line is one JSON object.
+clean images and under PGD in grey box and in white box. Runs are in OUTPUT; the same command resumes
+there. The last line is one JSON object.
 """
 
 import argparse
@@ -57,9 +57,12 @@ def train_one(arguments, precision, seed, run):
     few = test.take(arguments.images)
     attack = parse_attack(arguments.attack, default_epsilon(few.image_shape))
     attacked = ModelRunner(defense.classifier).attack(attack, few)
+    fewest = few.take(arguments.white_box_images)
+    white_box = pipeline.attack(attack, fewest)
     return {
         "clean": pipeline.predict(test) == test.labels,
         arguments.attack: pipeline.predict(attacked) == few.labels,
+        f"{arguments.attack}, white box": pipeline.predict(white_box) == fewest.labels,
     }
 
 
@@ -72,6 +75,9 @@ def main():
     parser.add_argument("--data_dir")
     parser.add_argument("--output", default="runs/precisions")
     parser.add_argument("--images", type=int, default=1_000, help="attacked test images")
+    parser.add_argument(
+        "--white_box_images", type=int, default=100, help="attacked with the defence"
+    )
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seeds", default="0,1,2")
     arguments = parser.parse_args()
