@@ -8,6 +8,8 @@ Each configuration trains on 128 images per step in total, on the same number of
 - one replica: all cores work on one operation at a time;
 - two replicas: they share all threads of one process;
 - per core: one replica on each core, with one thread (`--strategy=per_core`);
+- own statistics: the same, but batch normalisation has the statistics of its replica alone. Results
+  differ; this is the most that a faster synchronisation could reach;
 - two workers: each has half of the cores to itself.
 
 On real hardware each replica has its own device. Here the ratios show the cost of synchronisation,
@@ -16,19 +18,27 @@ The last line is one JSON object.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
+from unittest import mock
 
 import tensorflow as tf
 from our_training import BATCH, TRAININGS, OurTraining
 
+from tfdefense.training import Trainer
 from tfdefense.training.distribute.strategies import make_strategy
 from tfdefense.utils.huge_pages import use_huge_pages
 
-STRATEGY_OF = {"one replica": "mirrored", "per core": "per_core", "two workers": "multi_worker"}
+STRATEGY_OF = {
+    "one replica": "mirrored",
+    "per core": "per_core",
+    "own statistics": "per_core",
+    "two workers": "multi_worker",
+}
 
 
 class Configuration:
@@ -99,7 +109,14 @@ def serve_training(kind, training, precision):
         strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     else:
         strategy = make_strategy(STRATEGY_OF[kind])
-    with strategy.scope():
+    with contextlib.ExitStack() as stack:
+        if kind == "own statistics":
+            stack.enter_context(
+                mock.patch(
+                    f"{Trainer.__module__}.use_global_batch", return_value=contextlib.nullcontext()
+                )
+            )
+        stack.enter_context(strategy.scope())
         ours = OurTraining(training, precision)
         for line in sys.stdin:
             print(f"seconds {ours.seconds(int(line))}", flush=True)
@@ -118,7 +135,7 @@ def main():
         serve_training(arguments.side, arguments.training, arguments.precision)
         return
     cores = len(os.sched_getaffinity(0))
-    kinds = ("one replica", "two replicas", "per core", "two workers")
+    kinds = ("one replica", "two replicas", "per core", "own statistics", "two workers")
     settings = (arguments.training, arguments.precision, cores)
     configurations = {kind: Configuration(kind, *settings) for kind in kinds}
     best = dict.fromkeys(kinds, float("inf"))

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# As `GrpcClient` does: the servers of tests import `grpc` before it.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 # oneDNN makes a kernel for each new shape, which takes longer than the small networks here.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 # Two processes share the cores. Idle threads of OpenBLAS and TensorFlow would wait for work in a loop.

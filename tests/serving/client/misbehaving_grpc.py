@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -153,10 +154,22 @@ def send_slowly(connection: socket.socket) -> None:
         time.sleep(0.2)
 
 
+def send_goaway(connection: socket.socket) -> None:
+    """Greet as HTTP/2 does, and then end the connection with an error."""
+    reason = struct.pack(">II", 0, 2) + b"bad"  # Last stream, INTERNAL_ERROR.
+    connection.recv(2**16)
+    connection.sendall(_http2_frame(4) + _http2_frame(7, reason))  # SETTINGS, GOAWAY.
+    time.sleep(0.2)
+
+
 def send_http(connection: socket.socket) -> None:
     """Answer as the REST port does."""
     connection.recv(2**16)
     connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+
+def _http2_frame(kind: int, content: bytes = b"") -> bytes:
+    return struct.pack(">I", len(content))[1:] + struct.pack(">BBI", kind, 0, 0) + content
 
 
 def _declare(tensor: Any, sizes: tuple) -> None:

@@ -193,5 +193,6 @@ GRPC_METADATA = {
 NOT_HTTP2 = {
     "one byte at a time": (rpc.send_slowly, f"{TOO_LATE}|no server answers"),
     "REST port": (rpc.send_http, f"{NO_SERVER}|{TOO_LATE}"),
+    "goes away": (rpc.send_goaway, f"{NO_SERVER}|{TOO_LATE}"),
     "closed": (lambda _: None, f"{NO_SERVER}|{TOO_LATE}"),
 }

@@ -1,6 +1,9 @@
 """bin/purify before servers that misbehave: one line, status 2, nothing half-written."""
 
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from tests.serving.client.misbehaving_grpc import GrpcAnswer, serve_bytes, serve
 from tests.serving.client.misbehaviours import (  # noqa: E402
     GRPC_ANSWERS,
     GRPC_METADATA,
+    NO_SERVER,
     NOT_HTTP2,
     REST_ANSWERS,
     REST_METADATA,
@@ -85,6 +89,20 @@ def test_wrong_metadata_over_grpc_is_one_line(answer, message, purify, tmp_path)
 def test_a_server_that_does_not_speak_http2_is_one_line(send, message, purify, tmp_path):
     with serve_bytes(send) as address:
         require_one_line(purify(address, message), message, tmp_path)
+
+
+def test_the_log_of_grpc_is_not_shown(tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / "in" / "0.png")
+    places = [f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}"]
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    with serve_bytes(rpc.send_goaway) as address:
+        command = [sys.executable, "-m", "tfdefense.cli.main", "purify"]
+        flags = [f"--server={address}", "--model=m", "--timeout=1", *places]
+        done = subprocess.run(
+            [*command, *flags], env=environment, capture_output=True, text=True, check=False
+        )
+    require_one_line((done.returncode, done.stderr), f"{NO_SERVER}|{TOO_LATE}", tmp_path)
 
 
 def test_sound_answers_are_written(purify, tmp_path):

@@ -1,6 +1,7 @@
 """Client of a model behind the gRPC port of TF Serving."""
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,9 @@ _SERVICE = "/tensorflow.serving.PredictionService"
 _METADATA_BYTES = 16 * 2**20
 _SMALLEST_LIMIT, _LARGEST_LIMIT = 16 * 2**20, 2**31 - 1
 _MESSAGE_CHARACTERS = 2000
+
+# The library `grpc` logs what a server that misbehaves sends. It reads this on its first import.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 class GrpcClient:
