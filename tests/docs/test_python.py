@@ -9,6 +9,7 @@ from unittest.mock import MagicMock
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfdefense
 from tests.docs.markdown import ROOT, blocks
@@ -67,10 +68,20 @@ def module_of(page):
 
 
 def test_the_guides_attack_runs(toy_model, toy_images):
-    attack = module_of("docs/guides/add/attack.md").Noise(epsilon=0.1)
-    assert not attack.uses_gradients
-    images = attack(toy_model, toy_images, [0] * len(toy_images))
-    assert 0.05 < abs(np.asarray(images) - toy_images).max() <= 0.1 + 1e-6
+    attack = module_of("docs/guides/add/attack.md").RandomStepFGSM(epsilon=0.1)
+    result = attack.run(toy_model, toy_images, np.argmax(toy_model(toy_images), axis=1))
+    assert 0.09 < np.max(result.linf) <= 0.1 + 1e-6
+    cost = attack.largest_cost(toy_images.shape[1:], 3)
+    assert np.all(result.gradients == cost.gradients)
+    assert np.all(result.queries == cost.predictions)
+
+
+def test_the_guides_defense_purifies(toy_model, toy_images):
+    defense = module_of("docs/guides/add/defense.md").MeanFilter(toy_model, side=3)
+    purified = defense.purify(tf.constant(toy_images))
+    np.testing.assert_allclose(
+        purified[:, 5, 5], toy_images[:, 4:7, 4:7].mean((1, 2)), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_the_guides_classifier_builds():
@@ -89,7 +100,7 @@ def test_the_guides_check_examines(accuracy, passed):
     undefended = types.SimpleNamespace(attack="none", defense="none", accuracy=0.99)
     defended = types.SimpleNamespace(attack="none", defense="apeganpp", accuracy=accuracy)
     measurements = types.SimpleNamespace(rows=[undefended, defended])
-    evidence = types.SimpleNamespace(measurements=measurements)
+    evidence = types.SimpleNamespace(measurements=measurements, pipeline_names=("apeganpp",))
     result = module_of("docs/guides/add/check.md").CLEAN_ACCURACY.run(evidence)
     assert result.passed == passed
     assert f"{accuracy:.1%}" in result.verdict

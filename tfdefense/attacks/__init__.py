@@ -3,6 +3,8 @@
 A new attack is one file here and one line in `registry.py`.
 """
 
+from typing import Any
+
 from tfdefense.attacks.apgd import APGDCE, APGDDLR, APGDT
 from tfdefense.attacks.auto_attack import AutoAttack
 from tfdefense.attacks.bim import BIM
@@ -55,3 +57,8 @@ __all__ = [
     "make_attack",
     "use_surrogates",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a registered class that is not above on first use."""
+    return ATTACKS.get_attribute(name)

@@ -32,7 +32,4 @@ def compose(defenses: Sequence[Defense]) -> Composition:
 
 def __getattr__(name: str) -> Any:
     """Import a registered class on first use, as in `tfdefense.defenses.APEGANPlusPlus`."""
-    for entry, target in DEFENSES.entries.items():
-        if target.endswith(f":{name}"):
-            return DEFENSES.get(entry)
-    raise AttributeError(f"module 'tfdefense.defenses' has no attribute {name!r}")
+    return DEFENSES.get_attribute(name)

@@ -43,6 +43,17 @@ class Registry:
         module, attribute = self.entries[self.check(name)].split(":")
         return getattr(importlib.import_module(module), attribute)
 
+    def get_attribute(self, attribute: str) -> Any:
+        """Import the entry with this name in Python and return it; for `__getattr__` of a package.
+
+        Raises:
+          AttributeError: no entry has this name.
+        """
+        for name, target in self.entries.items():
+            if target.endswith(f":{attribute}"):
+                return self.get(name)
+        raise AttributeError(f"no {self.kind} has the name {attribute!r} in Python")
+
     def summary(self, name: str) -> str:
         """Return a description of an entry in one line, without a final full stop.
 

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfdefense.attacks import APGDCE, ATTACKS, BIM, PGD, CarliniWagnerL2, DeepFool, make_attack
+from tfdefense.attacks.core.norms import NORMS
 from tfdefense.attacks.core.spec import format_attack, is_bounded, parse_attack
 from tfdefense.errors import UserError
 
 CHOICES = {
     "box": ["projected", "tanh"],
-    "norm": ["linf", "l2"],
     "saliency": ["probabilities", "logits"],
     "start": ["uniform"],
     "targets": ["random", "least_likely", "second"],
@@ -22,31 +22,41 @@ CHOICES = {
 RANGES = {
     "alpha_max": (0.001, 1),
     "beta": (0.001, 0.999),
+    "confidence": (0, 9),
+    "decay": (0.001, 9),
     "epsilon": (0, 1),
     "eta": (1, 9),
     "first_area": (0.001, 1),
     "gamma": (0.001, 1),
+    "initial_const": (0.001, 9),
+    "learning_rate": (0.001, 9),
+    "overshoot": (0.001, 9),
+    "relative_step_size": (0.001, 9),
     "resolution": (0.001, 9),
     "theta": (0.001, 1),
 }
 
 
-def values_of(field):
-    """Return a strategy for the values of a hyperparameter."""
+def values_of(kind, field):
+    """Return a strategy for the values of a hyperparameter; its default alone if they are unknown."""
+    if field.name == "norm":
+        return st.sampled_from(getattr(kind, "allowed_norms", NORMS))
     if field.name in CHOICES:
         return st.sampled_from(CHOICES[field.name])
     if isinstance(field.default, bool):
         return st.booleans()
     if isinstance(field.default, int):
         return st.integers(2, 2**40)  # At least 2 candidates.
-    low, high = RANGES.get(field.name, (0.001, 9))
+    if field.name not in RANGES:
+        return st.just(field.default)
+    low, high = RANGES[field.name]
     return st.integers(round(1000 * low), round(1000 * high)).map(lambda number: number / 1000)
 
 
 @st.composite
 def attacks(draw, name):
     kind = ATTACKS.get(name)
-    return kind(**{field.name: draw(values_of(field)) for field in dataclasses.fields(kind)})
+    return kind(**{field.name: draw(values_of(kind, field)) for field in dataclasses.fields(kind)})
 
 
 @pytest.mark.parametrize("name", ATTACKS.names())

@@ -31,7 +31,7 @@ def evaluate_planted(toy_model, toy_split):
 
 
 def test_names_and_order_of_the_checks_are_those_of_earlier_reports():
-    assert [check.name for check in CHECKS] == [
+    names = [
         "Attacks do not help the classifier",
         "White box is the strongest attacker",
         "Square finds nothing more",
@@ -51,6 +51,7 @@ def test_names_and_order_of_the_checks_are_those_of_earlier_reports():
         "The same image has the same logits",
         "Test-time procedures are attacked",
     ]
+    assert [check.name for check in CHECKS if check.name in names] == names
     for check in CHECKS:
         assert check.question.endswith("?")
         assert check.source

@@ -132,7 +132,6 @@ def relative_differences(updates, expected):
 def test_two_replicas_update_as_one(one_step, name):
     """Normalisation is synchronised, gradients are summed, and random draws are split."""
     one, two = one_step(name), one_step(name, replicas=2)
-    assert any("gradient_norm" in key for key in one.scalars)
     assert one.scalars.keys() == two.scalars.keys()
     for key, value in one.scalars.items():
         np.testing.assert_allclose(two.scalars[key], value, rtol=1e-3, atol=1e-5, err_msg=key)

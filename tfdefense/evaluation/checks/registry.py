@@ -3,46 +3,33 @@
 from collections.abc import Sequence
 
 from tfdefense.errors import unknown_name
-from tfdefense.evaluation.checks.attacks_converged import ATTACKS_CONVERGED
-from tfdefense.evaluation.checks.batch_independence import BATCH_INDEPENDENCE
 from tfdefense.evaluation.checks.check import Check, CheckEvidence, CheckResult
-from tfdefense.evaluation.checks.falls_to_chance import FALLS_TO_CHANCE
-from tfdefense.evaluation.checks.gradients_exist import GRADIENTS_EXIST
-from tfdefense.evaluation.checks.label_leaking import LABEL_LEAKING
-from tfdefense.evaluation.checks.loss_rises import LOSS_RISES
-from tfdefense.evaluation.checks.loss_stability import LOSS_STABILITY
-from tfdefense.evaluation.checks.margin_losses import MARGIN_LOSSES
-from tfdefense.evaluation.checks.optimization_finished import OPTIMIZATION_FINISHED
-from tfdefense.evaluation.checks.random_noise import RANDOM_NOISE
-from tfdefense.evaluation.checks.repeatability import REPEATABILITY
-from tfdefense.evaluation.checks.rounding import ROUNDING
-from tfdefense.evaluation.checks.silent_success import SILENT_SUCCESS
-from tfdefense.evaluation.checks.square_finds_nothing import SQUARE_FINDS_NOTHING
-from tfdefense.evaluation.checks.step_size import STEP_SIZE
-from tfdefense.evaluation.checks.surrogate_transfer import SURROGATE_TRANSFER
-from tfdefense.evaluation.checks.test_time_procedures import TEST_TIME_PROCEDURES
-from tfdefense.evaluation.checks.white_box_strongest import WHITE_BOX_STRONGEST
+from tfdefense.utils.registry import Registry
 
-CHECKS: tuple[Check, ...] = (
-    LABEL_LEAKING,
-    WHITE_BOX_STRONGEST,
-    SQUARE_FINDS_NOTHING,
-    GRADIENTS_EXIST,
-    LOSS_RISES,
-    LOSS_STABILITY,
-    SILENT_SUCCESS,
-    OPTIMIZATION_FINISHED,
-    STEP_SIZE,
-    ATTACKS_CONVERGED,
-    MARGIN_LOSSES,
-    SURROGATE_TRANSFER,
-    FALLS_TO_CHANCE,
-    RANDOM_NOISE,
-    ROUNDING,
-    BATCH_INDEPENDENCE,
-    REPEATABILITY,
-    TEST_TIME_PROCEDURES,
+_REGISTRY = Registry(
+    "check",
+    {
+        "label_leaking": "tfdefense.evaluation.checks.label_leaking:LABEL_LEAKING",
+        "white_box_strongest": "tfdefense.evaluation.checks.white_box_strongest:WHITE_BOX_STRONGEST",
+        "square_finds_nothing": "tfdefense.evaluation.checks.square_finds_nothing:SQUARE_FINDS_NOTHING",
+        "gradients_exist": "tfdefense.evaluation.checks.gradients_exist:GRADIENTS_EXIST",
+        "loss_rises": "tfdefense.evaluation.checks.loss_rises:LOSS_RISES",
+        "loss_stability": "tfdefense.evaluation.checks.loss_stability:LOSS_STABILITY",
+        "silent_success": "tfdefense.evaluation.checks.silent_success:SILENT_SUCCESS",
+        "optimization_finished": "tfdefense.evaluation.checks.optimization_finished:OPTIMIZATION_FINISHED",
+        "step_size": "tfdefense.evaluation.checks.step_size:STEP_SIZE",
+        "attacks_converged": "tfdefense.evaluation.checks.attacks_converged:ATTACKS_CONVERGED",
+        "margin_losses": "tfdefense.evaluation.checks.margin_losses:MARGIN_LOSSES",
+        "surrogate_transfer": "tfdefense.evaluation.checks.surrogate_transfer:SURROGATE_TRANSFER",
+        "falls_to_chance": "tfdefense.evaluation.checks.falls_to_chance:FALLS_TO_CHANCE",
+        "random_noise": "tfdefense.evaluation.checks.random_noise:RANDOM_NOISE",
+        "rounding": "tfdefense.evaluation.checks.rounding:ROUNDING",
+        "batch_independence": "tfdefense.evaluation.checks.batch_independence:BATCH_INDEPENDENCE",
+        "repeatability": "tfdefense.evaluation.checks.repeatability:REPEATABILITY",
+        "test_time_procedures": "tfdefense.evaluation.checks.test_time_procedures:TEST_TIME_PROCEDURES",
+    },
 )
+CHECKS: tuple[Check, ...] = tuple(_REGISTRY.get(name) for name in _REGISTRY.entries)
 ALL, FAST, NONE = "all", "fast", "none"
 
 
