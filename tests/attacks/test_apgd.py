@@ -170,6 +170,13 @@ def test_targeted_dlr_loss_needs_four_classes(linear_images):
     assert np.mean(APGDDLR(epsilon=0.3).run(three, images, labels).success) == 1
 
 
+def test_below_four_classes_the_targeted_variant_uses_cross_entropy():
+    options = {"epsilon": 0.2, "norm": "l2", "steps": 7, "restarts": 2, "stop_at_success": False}
+    for attack in (APGDDLR(**options, seed=3), APGDT(**options, seed=3, target_classes=2)):
+        assert attack.targeted_variant(3) == APGDCE(**options, seed=3)
+        assert attack.targeted_variant(4) is attack
+
+
 @pytest.mark.slow
 def test_each_target_class_has_a_start_of_its_own(linear, linear_images, monkeypatch):
     images, labels = linear_images

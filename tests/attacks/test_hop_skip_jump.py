@@ -95,6 +95,18 @@ def test_an_image_without_a_starting_point_is_unchanged_and_counted(victim_image
     np.testing.assert_array_equal(result.queries, np.where(labels == 1, 1, 1 + 7))
 
 
+def test_an_image_of_radius_0_needs_no_starting_point():
+    """The model gives every image class 0, so no image has a starting point."""
+
+    def one_class(images):
+        return tf.stack([images[:, 0, 0, 0] + 1, 0 * images[:, 0, 0, 0]], 1)
+
+    images, labels = np.full((2, 6, 6, 1), 0.5, np.float32), np.zeros(2, np.int32)
+    radii = tf.reshape([0.0, 0.3], [2, 1, 1, 1])
+    with pytest.warns(UserWarning, match="no starting point for 1 of 2 images"):
+        HopSkipJump(epsilon=radii, queries=40, tries=2).run(one_class, images, labels)
+
+
 @pytest.mark.slow
 def test_random_images_in_blocks_find_what_noise_does_not(victim_images):
     """The model tells smooth images from noise, as classifiers of photographs do."""

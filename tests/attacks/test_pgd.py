@@ -56,6 +56,19 @@ def test_block_signs_are_equal_within_blocks_and_drawn_per_image():
     np.testing.assert_array_equal(again[0], signs[7])
 
 
+def test_images_of_more_than_32_pixels_have_stripes_too():
+    images = tf.random.stateless_uniform([100, 40, 48, 1], [0, 0])
+    find_signs = tf.function(block_signs, autograph=False).get_concrete_function(
+        tf.TensorSpec([None], tf.uint32), tf.TensorSpec([None, None, None, 1]), 0
+    )
+    keys = per_image_random.image_keys(images, 0)
+    signs = np.asarray(block_signs(keys, images, 0))
+    np.testing.assert_array_equal(find_signs(keys, images), signs)  # With unknown sides too.
+    is_column, is_row = (np.all(signs == signs.take([0], axis), axis=(1, 2, 3)) for axis in (1, 2))
+    assert 0.08 < is_column.mean() < 0.25  # One of seven sides, except for accidents.
+    assert 0.08 < is_row.mean() < 0.25
+
+
 @pytest.mark.slow
 def test_start_at_corners_finds_a_gradient_that_only_corners_have():
     """The logits change if an 8x8 block is brighter than 0.2 on average; noise on black is not."""

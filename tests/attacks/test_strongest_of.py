@@ -1,5 +1,7 @@
 """Worst case over several attacks."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -84,6 +86,37 @@ def test_an_image_that_one_loss_fools_has_a_gradient():
     both = StrongestOf(parts).run(confident, images, labels)
     assert both.success[0]
     assert not both.no_gradient[0]
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+def test_an_image_that_withstands_all_has_a_gradient_if_one_loss_has_it(is_last):
+    """The cross-entropy of a confident model underflows to a gradient of zero."""
+    linear, images = LinearModel(shape=(6, 6, 1)), np.full((1, 6, 6, 1), 0.6, np.float32)
+
+    def confident(images):
+        return 1_000 * linear(images)
+
+    labels = np.argmax(linear(images), axis=-1)
+    blind, seeing = (each(epsilon=1e-5, steps=1) for each in (APGDCE, APGDDLR))
+    parts = (blind, seeing) if is_last else (seeing, blind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = StrongestOf(parts).run(confident, images, labels)
+    assert not result.success[0]
+    assert not result.no_gradient[0]
+
+
+def test_an_image_has_no_gradient_if_all_parts_that_use_gradients_have_none():
+    def confident(images):
+        return 1_000 * linear(images)
+
+    linear, images = LinearModel(shape=(6, 6, 1)), np.full((1, 6, 6, 1), 0.6, np.float32)
+    labels = np.argmax(linear(images), axis=-1)
+    square = StrongestOf([Square(epsilon=1e-5, queries=1)])
+    assert not square.run(confident, images, labels).no_gradient[0]
+    with pytest.warns(UserWarning, match="gradient is zero"):
+        mixed = StrongestOf([FGSM(epsilon=1e-5), square]).run(confident, images, labels)
+    assert mixed.no_gradient[0]
 
 
 def test_it_takes_targets_if_all_its_parts_do():

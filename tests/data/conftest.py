@@ -8,13 +8,13 @@ import tensorflow_datasets as tfds
 
 @pytest.fixture(scope="package")
 def prepared(tmp_path_factory):
-    """Folder of datasets in the format of TFDS: "tiny", "half", "three" and "mixed"."""
+    """Folder of datasets in the format of TFDS: "tiny", "half", "three", "unlabelled" and "mixed"."""
     place = tmp_path_factory.mktemp("tfds")
     rng = np.random.default_rng(0)
 
-    def split(count):
+    def split(count, *, labelled=True):
         images = rng.integers(0, 256, (count, 8, 8, 3), np.uint8)
-        labels = np.arange(count) % 4
+        labels = np.arange(count) % 4 if labelled else np.full(count, -1)
         return tf.data.Dataset.from_tensor_slices({"image": images, "label": labels})
 
     features = tfds.features.FeaturesDict(
@@ -27,6 +27,10 @@ def prepared(tmp_path_factory):
         ("tiny", {"train": split(90), "test": split(12)}),
         ("half", {"train": split(24)}),
         ("three", {"train": split(24), "validation": split(8), "test": split(12)}),
+        (
+            "unlabelled",
+            {"train": split(90), "validation": split(8), "test": split(12, labelled=False)},
+        ),
     ):
         tfds.dataset_builders.store_as_tfds_dataset(
             name=name, version="1.0.0", features=features, split_datasets=parts, data_dir=str(place)

@@ -26,6 +26,16 @@ def test_archives_of_keras_and_medmnist_are_read(tmp_path, keys):
     np.testing.assert_array_equal(data.test.labels, LABELS[50:])
 
 
+def test_keys_in_capital_letters_and_other_names_of_validation_are_read(tmp_path, capsys):
+    arrays = {"X_train": IMAGES[:40], "Y_train": LABELS[:40], "X_valid": IMAGES[40:50]}
+    arrays |= {"y_valid": LABELS[40:50], "x_test": IMAGES[50:], "Y_test": LABELS[50:]}
+    np.savez(tmp_path / "some.npz", **arrays, masks=IMAGES)
+    data = tfdefense.data.load(f"npz:{tmp_path / 'some.npz'}")
+    assert (len(data.train), len(data.validation), len(data.test)) == (40, 10, 10)
+    np.testing.assert_array_equal(data.validation.labels, LABELS[40:50])
+    assert "masks. Used are: train, validation, test." in capsys.readouterr().out
+
+
 def test_a_seed_splits_an_archive_without_splits(tmp_path):
     np.savez(tmp_path / "some.npz", images=IMAGES / np.float32(255), labels=LABELS)
     name = f"npz:{tmp_path / 'some.npz'}"
@@ -87,6 +97,7 @@ def test_parts_that_are_sorted_by_class_are_shuffled(tmp_path, capsys):
         ({"images": IMAGES, "labels": LABELS - 1}, r"values in \[-1, 1\], \[0, 1\] needed"),
         ({"images": IMAGES, "labels": LABELS + 1}, "class '0' has 0 images"),
         ({"images": IMAGES, "labels": 0 * LABELS}, "one class only"),
+        ({"images": IMAGES // 128, "labels": LABELS}, "uint8 values 0 and 1 given.*255"),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, "no images"),
         ({"images": np.uint8(3), "labels": LABELS}, r"no images \(shape \(\) given\)"),
         ({"images": IMAGES[:, :0], "labels": LABELS}, r"no images \(shape \(60, 0, 8\) given\)"),

@@ -212,6 +212,43 @@ def test_errors_name_the_unusable_table(tmp_path, text, message):
         tfdefense.data.load(name)
 
 
+def test_two_folders_with_the_same_names_are_refused(tmp_path):
+    """Photographs and their masks, or two sizes of the same photographs."""
+    name = write_table(tmp_path, "file,label\n" + rows(lambda i: f"{i}.png,{i % 2}"))
+    for number in range(12):
+        save(tmp_path / "annotations" / f"{number}.png", 255)
+    with pytest.raises(
+        UserError, match=r"2 folders have files of these names: annotations, images\."
+    ):
+        tfdefense.data.load(name)
+    (tmp_path / "annotations" / "3.png").unlink()
+    assert len(tfdefense.data.load(name).train) == 8
+    for number in range(12):
+        save(tmp_path / f"{number}.png", 10 * number)
+    assert len(tfdefense.data.load(name).train) == 8, "those next to the table"
+
+
+@pytest.mark.parametrize("file", [".", "./", "images/.."])
+def test_a_table_that_names_a_folder_is_refused(tmp_path, monkeypatch, file):
+    write_table(tmp_path, f"file,label\n{file},a\n0.png,b\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="1 of 2 files are named by a path that leads out"):
+        tfdefense.data.load("csv:labels.csv")
+
+
+def test_images_that_are_nearly_black_are_said(tmp_path, capsys):
+    """Integers of 32 bits with 8 used, of which the upper 8 of 16 are read."""
+    for number in range(12):
+        pixels = np.full((5, 5), 100 + 300 * (number // 6), np.int32)
+        folder = tmp_path / "scans" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"{number}.tiff")
+    tfdefense.data.load(f"dir:{tmp_path / 'scans'}")
+    assert "images are nearly black: no value of the first 100 is above 1 of 255" in (
+        capsys.readouterr().out
+    )
+
+
 def test_a_table_that_is_not_utf8_is_refused(tmp_path):
     name = write_table(tmp_path, "", 3)
     (tmp_path / "labels.csv").write_bytes(b"file,label\n0.png,\xe4\n")
@@ -223,7 +260,7 @@ def test_a_table_that_is_not_utf8_is_refused(tmp_path):
 def test_archives_may_have_names_as_labels(tmp_path, kind):
     labels = np.array(["dog", "cat"] * 20)
     labels = labels if kind is str else np.char.encode(labels, "utf-8")
-    images = np.uint8(np.arange(40) % 2)[:, None, None] * np.ones((1, 5, 5), np.uint8)
+    images = np.uint8(np.arange(40) % 2)[:, None, None] * np.full((1, 5, 5), 255, np.uint8)
     np.savez(tmp_path / "named.npz", images=images, labels=labels)
     data = tfdefense.data.load(f"npz:{tmp_path / 'named.npz'}")
     assert data.class_names == ("cat", "dog")

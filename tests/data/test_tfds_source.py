@@ -29,6 +29,12 @@ def test_a_validation_split_is_used(prepared):
     assert (len(data.train), len(data.validation), len(data.test)) == (24, 8, 12)
 
 
+def test_validation_images_are_the_test_images_if_those_have_no_labels(prepared, capsys):
+    data = tfdefense.data.load("unlabelled", prepared)
+    assert (len(data.train), len(data.validation), len(data.test)) == (87, 3, 8)
+    assert "its test images have no labels; those of validation are used" in capsys.readouterr().out
+
+
 def test_a_seed_draws_the_splits_if_there_is_only_train(prepared):
     data = tfdefense.data.load("half", prepared, split_seed=1)
     assert (len(data.train), len(data.validation), len(data.test)) == (16, 4, 4)

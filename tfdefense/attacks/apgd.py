@@ -22,6 +22,8 @@ from tfdefense.attacks.core.targets import most_likely_wrong_classes
 from tfdefense.errors import require
 from tfdefense.networks.losses import select_logits
 
+_MIN_TARGETED_CLASSES = 4  # The targeted DLR loss reads the four highest logits.
+
 
 @dataclasses.dataclass(frozen=True)
 class APGD(BoundedAttack):
@@ -118,7 +120,8 @@ class APGDDLR(APGD):
 
     Section 5 of the paper, equation (6): -(z_y - max_{i != y} z_i) / (z_1 - z_3), where z_1, z_2,
     ... are the logits from the highest to the lowest. Given targets t, equation (7): -(z_y - z_t) /
-    (z_1 - (z_3 + z_4) / 2), for which the model needs four classes.
+    (z_1 - (z_3 + z_4) / 2), for which the model needs four classes. With fewer classes the targeted
+    variant is `APGDCE`.
     """
 
     name = "apgd_dlr"
@@ -126,6 +129,12 @@ class APGDDLR(APGD):
     @property
     def min_classes(self) -> int:
         return 3
+
+    def targeted_variant(self, num_classes: int) -> APGD:
+        if num_classes >= _MIN_TARGETED_CLASSES:
+            return self
+        fields = dataclasses.fields(APGDCE)
+        return APGDCE(**{field.name: getattr(self, field.name) for field in fields})
 
     def loss(self, labels: tf.Tensor, targets: tf.Tensor | None) -> Loss:
         def ratio(logits: tf.Tensor) -> tf.Tensor:
@@ -136,9 +145,9 @@ class APGDDLR(APGD):
                 other = tf.where(is_right, highest[:, 1], highest[:, 0])
                 return (other - of_label) / (highest[:, 0] - highest[:, 2] + 1e-12)
             require(
-                logits.shape[1] >= 4,
-                f"{self.name}: a model of {logits.shape[1]} classes given, at least 4 needed for"
-                " targets.",
+                logits.shape[1] >= _MIN_TARGETED_CLASSES,
+                f"{self.name}: a model of {logits.shape[1]} classes given, at least"
+                f" {_MIN_TARGETED_CLASSES} needed for targets.",
             )
             of_target = select_logits(logits, targets)
             spread = highest[:, 0] - (highest[:, 2] + highest[:, 3]) / 2
@@ -170,7 +179,7 @@ class APGDT(APGDDLR):
 
     @property
     def min_classes(self) -> int:
-        return 4
+        return _MIN_TARGETED_CLASSES
 
     def largest_cost(self, image_shape: tuple[int, ...], num_classes: int) -> AttackCost:
         turns = min(self.target_classes, num_classes - 1)

@@ -41,7 +41,9 @@ class AutoAttack(BoundedAttack):
 
     Attributes:
       version: "standard", or "rand" for randomised models: APGD-CE and APGD-DLR on an `Expectation`
-        of 20 draws, unless the model is an `Expectation` already.
+        of 20 draws, unless the model is an `Expectation` already. `run` takes the success of a
+        model that is no `Expectation` from one prediction. The targeted variant makes no
+        `Expectation`: give it one as the model.
       seed: seed of all random starts and squares.
 
     Raises:

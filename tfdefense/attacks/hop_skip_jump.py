@@ -123,12 +123,13 @@ class HopSkipJump(Attack):
     ) -> AttackResult:
         """Return adversarial images with success, norms and cost; arguments as for the call.
 
-        It warns if images have no starting point.
+        It warns if images of a radius above 0 have no starting point.
         """
         result = super().run(model, images, labels, targets)
-        may_move = self.epsilon is None or bool(np.any(np.asarray(self.epsilon) > 0))
-        if tf.executing_eagerly() and may_move:
-            missing = int(np.sum(lacks_starting_point(result.success, result.linf)))
+        if tf.executing_eagerly():
+            may_move = self.epsilon is None or np.ravel(self.epsilon) > 0
+            is_missing = may_move & lacks_starting_point(result.success, result.linf)
+            missing = int(np.sum(is_missing))
             if missing:
                 warnings.warn(missing_starts_message(missing, len(images)), stacklevel=2)
         return result

@@ -45,7 +45,10 @@ class JSMA(TargetedAttack):
 
     Attributes:
       theta: amount added to both values, in [-1, 1] and not 0; the sum is clipped to [0, 1].
-      gamma: largest fraction of the image's values that may change, in (0, 1].
+      gamma: largest fraction of the image's values that may change, in (0, 1]. The search stops as
+        soon as fewer than two more values may change, even if |theta| < 1 and changed values could
+        change further. Algorithm 3 of the paper counts every iteration as two changed values, so it
+        stops no later.
       saliency: outputs whose gradients are a and b: "probabilities" or "logits" (JSMA-F and JSMA-Z
         of Carlini and Wagner 2017). Probabilities need half the backward passes and fewer pixels.
       targets: see `TargetedAttack`; "any" is not possible.

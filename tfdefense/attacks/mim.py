@@ -7,6 +7,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.iterative_attack import IterativeAttack
 from tfdefense.errors import require
 
@@ -35,6 +36,8 @@ class MIM(IterativeAttack):
     def update_direction(
         self, gradient: tf.Tensor, memory: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        mean = tf.reduce_mean(tf.abs(gradient), axis=(1, 2, 3), keepdims=True)
-        momentum = self.decay * memory + gradient / tf.maximum(mean, 1e-12)
+        # The mean of the scaled gradient is at least 1 / (H W C), so tiny gradients count fully.
+        _, scaled = norms.scale_by_largest(gradient)
+        mean = tf.reduce_mean(tf.abs(scaled), axis=(1, 2, 3), keepdims=True)
+        momentum = self.decay * memory + tf.math.divide_no_nan(scaled, mean)
         return momentum, momentum

@@ -19,7 +19,7 @@ from tfdefense.attacks.core.restarts import ScoredBatch, best_of_restarts
 from tfdefense.errors import require, unknown_name
 
 PGD_STARTS = ("uniform", "blocks")
-_BLOCK_SIDES = (1, 2, 4, 8, 16, 32)
+_BLOCK_SIDES = (1, 2, 4, 8, 16, 32)  # A larger image adds its own side, for stripes.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +118,8 @@ def block_signs(keys: tf.Tensor, images: tf.Tensor, stream: int | tf.Tensor) -> 
     height, width, channels = (images.shape[i] or tf.shape(images)[i] for i in (1, 2, 3))
     signs = per_image_random.signs(keys, [height, width, channels], 3 * stream)
     for axis, size in ((1, height), (2, width)):
-        drawn = per_image_random.integers(keys, len(_BLOCK_SIDES), 3 * stream + axis)
-        side = tf.gather(_BLOCK_SIDES, drawn)
+        choices = len(_BLOCK_SIDES) + tf.cast(size > _BLOCK_SIDES[-1], tf.int32)
+        drawn = per_image_random.integers(keys, choices, 3 * stream + axis)
+        side = tf.gather([*_BLOCK_SIDES, size], drawn)
         signs = tf.gather(signs, tf.range(size) // side[:, tf.newaxis], axis=axis, batch_dims=1)
     return signs

@@ -114,13 +114,19 @@ class BatchInTurn(NamedTuple):
 
 
 class _StateInTurn(NamedTuple):
-    """Result so far; tensors of N rows."""
+    """Result so far; tensors of N rows.
+
+    Attributes:
+      has_gradient: bool; True if an attack fools the image or computes a gradient for it that is
+        not zero.
+      adversarial, success, queries, gradients, surrogate: as in `AttackResult`.
+    """
 
     adversarial: tf.Tensor
     success: tf.Tensor
     queries: tf.Tensor
     gradients: tf.Tensor
-    no_gradient: tf.Tensor
+    has_gradient: tf.Tensor
     surrogate: tf.Tensor
 
 
@@ -150,8 +156,7 @@ def attack_in_turn(
                 success,
                 state.queries + found.queries + 1,
                 state.gradients + found.gradients,
-                # An image that a part fools has a gradient that one of its losses shows.
-                (state.no_gradient | found.no_gradient) & ~success,
+                state.has_gradient | success | _has_gradient(found),
                 tf.where(success, found.surrogate, state.surrogate),
             )
             return state, ~success
@@ -160,9 +165,16 @@ def attack_in_turn(
 
     counts = tf.zeros_like(batch.labels)
     success = is_successful(clean_logits, batch.labels, batch.targets)
-    state = _StateInTurn(batch.images, success, counts + 1, counts, counts > 0, counts - 1)
+    state = _StateInTurn(batch.images, success, counts + 1, counts, success, counts - 1)
     for attack in attacks:
         state = masked_while_loop(attempt(attack), state, ~state.success, 1, batch)
+    no_gradient = (state.gradients > 0) & ~state.has_gradient
     return AdversarialBatch(
-        state.adversarial, state.queries, state.gradients, state.no_gradient, state.surrogate
+        state.adversarial, state.queries, state.gradients, no_gradient, state.surrogate
     )
+
+
+def _has_gradient(found: AdversarialBatch) -> tf.Tensor:
+    """Return bool, [N] or one value; False if there is no gradient or the first one is zero."""
+    is_computed = tf.convert_to_tensor(found.gradients) > 0
+    return is_computed & tf.logical_not(found.no_gradient)

@@ -73,18 +73,10 @@ def _drop_repeated(
 
 
 def _find_files(table: Path, names: Sequence[str], name: str) -> list[Path]:
-    """Return the path of each file.
-
-    All are relative to one folder: that of the table, or the folder in it with most of the files.
-    """
+    """Return the path of each file, all relative to one folder: see `_find_folder`."""
     folder = table.parent
     _require_inside(names, folder, name)
-    # A few names tell the folder: there may be many of both.
-    tried = names[:: max(1, len(names) // _NAMES_TRIED)]
-    places = [folder, *list_folders(folder)]
-    best = max(
-        places, key=lambda place: sum(_find_file(place / each) is not None for each in tried)
-    )
+    best = _find_folder(folder, names, name)
     found = [_find_file(best / each) for each in names]
     missing = [each for each, path in zip(names, found, strict=True) if path is None]
     count = f"{len(missing):,} of {len(names):,} files do not exist"
@@ -96,9 +88,39 @@ def _find_files(table: Path, names: Sequence[str], name: str) -> list[Path]:
     return [path for path in found if path is not None]
 
 
+def _find_folder(folder: Path, names: Sequence[str], name: str) -> Path:
+    """Return the folder of the table if it has all files, or the folder in it with most of them.
+
+    Raises:
+      UserError: two folders in it have equally many, such as photographs and masks of the same names.
+    """
+    # A few names tell the folder: there may be many of both.
+    tried = names[:: max(1, len(names) // _NAMES_TRIED)]
+    counts = {
+        place: sum(_find_file(place / each) is not None for each in tried)
+        for place in (folder, *list_folders(folder))
+    }
+    most = max(counts.values())
+    best = [place for place, count in counts.items() if count == most]
+    if folder in best:
+        return folder
+    listed = shorten_list([cut_text(place.name) for place in best])
+    example = cut_text(f"{best[0].name}/{names[0]}")
+    require(
+        len(best) == 1,
+        f"--dataset={name}: {len(best)} folders have files of these names: {listed}. Name the folder in"
+        f" the table: {example}",
+    )
+    return best[0]
+
+
 def _require_inside(names: Sequence[str], folder: Path, name: str) -> None:
     """Raise `UserError` if a table names files that are not in its folder."""
-    outside = [each for each in names if each.startswith(("/", "~")) or ".." in each.split("/")]
+    outside = [
+        each
+        for each in names
+        if each.startswith(("/", "~")) or ".." in each.split("/") or not each.strip("./")
+    ]
     require(
         not outside,
         f"--dataset={name}: {len(outside):,} of {len(names):,} files are named by a path that leads out"

@@ -18,16 +18,21 @@ from tfdefense.data.core.dataset import (
     check_labels,
     make_slug,
 )
+from tfdefense.data.core.file_listing import shorten_list
 from tfdefense.data.core.resizing import resize_images
-from tfdefense.errors import UserError, require
+from tfdefense.errors import UserError, cut_text, require
 from tfdefense.utils.npz_archive import require_declared_sizes
 from tfdefense.utils.progress import print_once
 from tfdefense.utils.untrusted_file import require_archive_size
 
-# Split name -> keys of its images and labels, in the archives of Keras and of MedMNIST.
+# Split name -> keys of its images and labels, in the archives of Keras and of MedMNIST; in an archive
+# the letters may be of either case, as in `X_train`.
 _SPLIT_KEYS = {
     "train": (("x_train", "y_train"), ("train_images", "train_labels")),
-    "validation": (("x_val", "y_val"), ("val_images", "val_labels")),
+    "validation": (
+        *(("x_val", "y_val"), ("x_valid", "y_valid"), ("x_validation", "y_validation")),
+        *(("x_dev", "y_dev"), ("val_images", "val_labels")),
+    ),
     "test": (("x_test", "y_test"), ("test_images", "test_labels")),
     "all": (("images", "labels"), ("x", "y")),
 }
@@ -39,7 +44,8 @@ def load_npz_file(name: str, options: DataOptions) -> Dataset:
     """Load images and labels from an archive with the keys of Keras or of MedMNIST.
 
     Images are uint8 in [0, 255] or floating point in [0, 1], [N, H, W] or [N, H, W, C]. Keys are
-    `x_train`, `y_train`, `x_test`, `y_test` and optionally `x_val`, `y_val` (Keras), or
+    `x_train`, `y_train`, `x_test`, `y_test` and optionally `x_val`, `y_val` (Keras; also `x_valid`,
+    `x_validation`, `x_dev`), or
     `train_images`, `train_labels` and so on (MedMNIST). With `x_train`, either the test or the
     validation images may be missing; they are drawn from the training images. With `images` and
     `labels` alone, `options.split_seed` draws 80, 10 and 10 % of each class. Labels are class
@@ -87,15 +93,19 @@ def _read_arrays(
     )
     require_archive_size(path, f"--dataset={name}")
     try:
-        require_declared_sizes(path, _KEYS)
+        with zipfile.ZipFile(path) as members:
+            stored = [member.removesuffix(".npy") for member in members.namelist()]
+        require_declared_sizes(path, {key for key in stored if key.lower() in _KEYS})
         with np.load(path, allow_pickle=False) as archive:
+            keys, used = {key.lower(): key for key in archive.files}, set()
             for part, choices in _SPLIT_KEYS.items():
-                for image_key, label_key in choices:
-                    if image_key in archive and label_key in archive:
+                for pair in choices:
+                    if keys.keys() >= set(pair):
+                        image_key, label_key = (keys[key] for key in pair)
                         images, labels = _read_part(archive, image_key, label_key, name)
                         arrays[part] = _to_floats(convert_channels(images, channels)), labels
+                        used |= set(pair)
                         break
-            keys = ", ".join(archive.files)
     except (UserError, MemoryError):
         raise
     except Exception as error:  # The libraries of zip files raise many types.
@@ -103,11 +113,15 @@ def _read_arrays(
         objects = "it holds Python objects; save names with labels.astype(str)"
         reason = objects if has_objects else "damaged, or not an .npz"
         raise UserError(f"--dataset={name}: cannot be read ({reason}).") from error
+    held = shorten_list([cut_text(key) for key in keys.values()]) or "nothing"
     if "train" in arrays and arrays.keys() & {"validation", "test"}:
         arrays.pop("all", None)
-        return arrays
-    require("all" in arrays, f"--dataset={name}: holds {keys or 'nothing'}; {_NEEDED_KEYS}.")
-    return {"all": arrays["all"]}
+    else:
+        require("all" in arrays, f"--dataset={name}: holds {held}; {_NEEDED_KEYS}.")
+        arrays = {"all": arrays["all"]}
+    if len(used) < len(keys) or len(used) > 2 * len(arrays):
+        print_once(f"--dataset={name}: holds {held}. Used are: {', '.join(arrays)}.")
+    return arrays
 
 
 def _name_classes(
@@ -174,6 +188,11 @@ def _check_image_array(images: np.ndarray, place: str) -> np.ndarray:
     )
     if images.dtype != np.uint8:
         check_images(images, place)
+    require(
+        images.dtype != np.uint8 or images.max() != 1,
+        f"{place}: uint8 values 0 and 1 given, 0 to 255 needed. Multiply by 255, or store them as"
+        " float32.",
+    )
     return images
 
 

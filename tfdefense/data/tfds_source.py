@@ -24,7 +24,7 @@ _DOWNLOAD_HOST = ("storage.googleapis.com", 443)
 def load_tfds(name: str, options: DataOptions) -> Dataset:
     """Load a TFDS dataset with its own splits `train`, `validation` and `test`.
 
-    Without `test`, its `validation` split is the test split. Without a further split for validation,
+    Without `test`, or without labels there, its `validation` split is the test split. Without a further split for validation,
     a thirtieth of `train`, at most 2,000 images, drawn with a fixed seed, is the validation split. If
     there is no split except `train`, `options.split_seed` draws 80, 10 and 10 % of each class.
     Prepared datasets in `options.data_dir` need not be in the catalogue of TFDS.
@@ -45,6 +45,11 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
     images, note = decode_images(source), source.encoding_note()
     count = len(images.labels)
     test_name = next((split for split in ("test", "validation") if split in splits), None)
+    if test_name == "test" and "validation" in splits and not _has_labels(builder, "test"):
+        print_once(
+            f"--dataset={name}: its test images have no labels; those of validation are used."
+        )
+        test_name = "validation"
     if test_name is not None and options.split_seed:
         print_once(
             f"--split_seed={options.split_seed}: changes nothing, because {name} has its own test images"
@@ -123,6 +128,15 @@ def prepare_builder(name: str, data_dir: str | None, *, download: bool = True) -
         reason = short_reason(error)
         raise WorkFailedError(f"--dataset={name}: cannot be downloaded: {reason}") from error
     return builder
+
+
+def _has_labels(builder: Any, split: str) -> bool:
+    """Return whether a split has labels; TFDS gives -1 where they were never published."""
+    import tensorflow_datasets as tfds
+
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    records = builder.as_dataset(split=split, decoders=decoders).take(1)
+    return all(int(record["label"]) >= 0 for record in records)
 
 
 def _has_network() -> bool:

@@ -1,8 +1,10 @@
 """Walk along a boundary: its numbers of queries, and the noise in float32."""
 
+import numpy as np
 import tensorflow as tf
 
-from tfdefense.attacks.core.boundary_walk import BoundaryWalk
+from tfdefense.attacks.core.boundary_walk import BoundaryWalk, WalkState
+from tfdefense.attacks.core.decision_boundary import BoundaryBatch
 
 
 def walk(norm, values, resolution=1.0):
@@ -27,3 +29,21 @@ def test_noise_is_long_enough_for_float32():
     assert float(first[0]) == tf.constant(0.1)
     assert abs(float(later[0]) - 3 / 784) < 1e-6
     assert abs(float(near[0]) - 1e-5 * 28) < 1e-9
+
+
+def test_the_last_crossing_does_not_leave_the_ball():
+    """The boundary is at 0.2999: a point 0.1 % beyond it leaves the ball of radius 0.3."""
+
+    def oracle(candidates, batch):
+        return candidates[:, 0, 0, 0] >= 0.2999
+
+    images, counts = tf.zeros([2, 10, 10, 1]), tf.zeros([2], tf.int32)
+    radius = tf.constant([0.3, 0.0])  # The second image has no point inside.
+    batch = BoundaryBatch(images, counts, None, tf.cast(counts, tf.uint32))
+    start = WalkState(images + 1, images, tf.zeros([2]), counts)
+    active = tf.constant([True, True])
+    found = walk("linf", 100).run(oracle, batch, start, (radius, counts), active)
+    inside, beyond = np.max(found.best, axis=(1, 2, 3))
+    assert 0.2999 <= inside <= 0.3
+    assert beyond > 0.3001
+    np.testing.assert_array_equal(found.queries, walk("linf", 100).min_queries)

@@ -1,5 +1,6 @@
 import json
 import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from tfdefense.classifiers import FrozenClassifier, InputFormat
 from tfdefense.classifiers.core.fingerprint import model_fingerprint
 from tfdefense.classifiers.custom.custom_model import load_custom_model
 from tfdefense.classifiers.custom.logits import LogarithmOfProbabilities
+from tfdefense.classifiers.custom.output_selection import OutputSelection
 from tfdefense.classifiers.custom.saved_model_layer import FrozenGraph
 from tfdefense.errors import UserError
 
@@ -257,6 +259,27 @@ def with_custom_layer():
 def test_errors_name_models_that_do_not_classify_these_images(make, message, digits, tmp_path):
     make().save(tmp_path / "theirs.keras")
     with pytest.raises(UserError, match=message):
+        load_custom_model(tmp_path / "theirs.keras", digits)
+
+
+def test_equal_names_of_outputs_are_numbered():
+    one, two = keras.layers.Dense(4), keras.layers.Dense(10, name="head")
+    images = keras.Input((6,))
+    model = keras.Model(images, [two(images), two(one(images) @ np.ones((4, 6), np.float32))])
+    path = Path("theirs.keras")
+    with pytest.raises(UserError, match="gives 2 outputs, one needed: head, head_1"):
+        OutputSelection().select_from_model(model, path)
+    given = np.random.default_rng(0).random((2, 6)).astype(np.float32)
+    for name, expected in zip(("head", "head_1"), model(given), strict=True):
+        selected = OutputSelection(output_name=name).select_from_model(model, path)
+        np.testing.assert_allclose(selected(given), expected, rtol=1e-6)
+
+
+def test_a_model_that_unfolds_a_batch_is_refused_by_the_trial(digits, tmp_path):
+    layers = keras.layers
+    first = [keras.Input(SHAPE), layers.UpSampling2D(200), layers.GlobalAveragePooling2D()]
+    keras.Sequential([*first, layers.Dense(10)]).save(tmp_path / "theirs.keras")
+    with pytest.raises(UserError, match=r"needs more than 4.* of memory"):
         load_custom_model(tmp_path / "theirs.keras", digits)
 
 

@@ -131,6 +131,17 @@ def test_missing_variables_are_one_line(served, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_variables_are_not_read_from_another_directory(served, tmp_path):
+    """A directory in the place of the checkpoint can name one elsewhere on this computer."""
+    folder = tmp_path / "variables" / "variables"
+    folder.mkdir(parents=True)
+    (tmp_path / "saved_model.pb").write_bytes((served / "saved_model.pb").read_bytes())
+    other = served / "variables" / "variables"
+    (folder / "checkpoint").write_text(f'model_checkpoint_path: "{other}"\n')
+    with pytest.raises(UserError, match="its variables cannot be read"):
+        load(tmp_path, "pair")
+
+
 _RANDOM_LAYERS = {
     "flip": keras.layers.RandomFlip(),
     "rotation": keras.layers.RandomRotation(0.2),

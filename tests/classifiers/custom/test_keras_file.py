@@ -6,6 +6,7 @@ Keras 3 does not know, trained with an optimizer that has slots.
 
 import json
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import tensorflow as tf
 from tfdefense.classifiers.custom.keras_file import read_keras_model
 from tfdefense.classifiers.custom.saved_model_layer import freeze_saved_model
 from tfdefense.errors import UserError
+from tfdefense.utils.trust import trust_model_files
 
 CASES = Path(__file__).parent / "cases"
 EXPECTED = np.load(CASES / "keras2.npz")
@@ -32,6 +34,28 @@ def test_keras_2_files_give_the_probabilities_that_keras_2_gave(name, tmp_path):
     model.save(tmp_path / "again.keras")
     again = keras.models.load_model(tmp_path / "again.keras", compile=False, safe_mode=True)
     np.testing.assert_array_equal(again(IMAGES, training=False), found)
+
+
+@pytest.mark.parametrize(
+    "name", ["keras2_attention.h5", "keras2_attention.keras", "keras2_replaced.h5"]
+)
+def test_layers_that_keras_3_calls_or_names_otherwise(name):
+    """Attention with tensors by keyword; RandomHeight, SyncBatchNormalization, ThresholdedReLU."""
+    expected = np.load(CASES / "keras2_layers.npz")
+    found = read_keras_model(CASES / name)(expected["images"], training=False)
+    kind = name.partition(".")[0].removeprefix("keras2_")
+    np.testing.assert_allclose(found, expected[kind], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["keras2_lambda.h5", "keras2_lambda.keras"])
+def test_python_code_of_keras_2_runs_only_if_it_is_trusted(name):
+    with pytest.raises(UserError, match=r"contains a Lambda layer.*--unsafe_load"):
+        read_keras_model(CASES / name)
+    if sys.version_info[:2] == (3, 11):  # Code of Python 3.11.
+        expected = np.load(CASES / "keras2_layers.npz")
+        with trust_model_files():
+            found = read_keras_model(CASES / name)(expected["images"], training=False)
+        np.testing.assert_allclose(found, expected["lambda"], atol=1e-6)
 
 
 def test_a_keras_2_saved_model_with_optimizer_slots_is_read():

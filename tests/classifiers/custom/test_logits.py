@@ -47,6 +47,62 @@ def test_an_activation_at_the_end_is_removed(end):
         np.testing.assert_allclose(network.layer(inputs), expected(inputs), rtol=1e-5)
 
 
+AFTER = {
+    "float32": lambda: [keras.layers.Activation("linear", dtype="float32")],
+    "identity": lambda: [keras.layers.Identity(), keras.layers.Dropout(0.5)],
+    "flat": lambda: [keras.layers.Flatten(), keras.layers.Reshape((3,))],
+}
+
+
+@pytest.mark.parametrize("after", AFTER)
+@pytest.mark.parametrize("kind", ["dense", "layer", "operation"])
+@pytest.mark.parametrize("end", ["softmax", "sigmoid"])
+def test_layers_that_change_no_value_may_follow_the_activation(end, kind, after):
+    layers = keras.layers
+    images = keras.Input((1, 1, 4))
+    dense = layers.Dense(3, activation=end if kind == "dense" else None)
+    outputs = dense(images)
+    if kind != "dense":
+        activation = layers.Activation(end) if kind == "layer" else getattr(keras.ops, end)
+        outputs = activation(outputs)
+    for layer in AFTER[after]():
+        outputs = layer(outputs)
+    network = remove_activation(keras.Model(images, outputs))
+    assert network.has_logits
+    inputs = np.random.default_rng(0).random((2, 1, 1, 4))
+    found = np.reshape(network.layer(inputs), (2, 3))
+    np.testing.assert_allclose(found, inputs[:, 0, 0] @ dense.kernel + dense.bias, rtol=1e-5)
+
+
+def test_a_softmax_over_one_of_several_axes_is_kept():
+    images = keras.Input((2, 3))
+    outputs = keras.layers.Flatten()(keras.layers.Softmax()(images))
+    assert not remove_activation(keras.Model(images, outputs)).has_logits
+
+
+@pytest.mark.parametrize("end", ["softmax", "sigmoid"])
+def test_an_activation_that_is_used_elsewhere_too_stays_there(end):
+    """One `Activation` for all layers, one layer called twice, one nested model called twice."""
+    layers = keras.layers
+    images = keras.Input((3,))
+    activation = layers.Activation(end)
+    first, last = layers.Dense(3), layers.Dense(3)
+    shared = layers.Dense(3, activation=end)
+    nested = keras.Sequential([keras.Input((3,)), layers.Dense(3, activation=end)])
+    inputs = np.random.default_rng(0).random((2, 3)).astype(np.float32)
+    for outputs, is_cut in (
+        (activation(last(activation(first(images)))), True),
+        (shared(shared(images)), False),
+        (nested(nested(images)), False),
+    ):
+        model = keras.Model(images, outputs)
+        expected = model(inputs)
+        network = remove_activation(model)
+        assert network.has_logits == is_cut
+        found = getattr(tf.nn, end)(network.layer(inputs)) if is_cut else network.layer(inputs)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def nested_ends(end):
     """Return models of one Dense layer, whose activation is in a nested model, and the Dense layer."""
     layers = keras.layers

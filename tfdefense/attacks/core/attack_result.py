@@ -38,7 +38,8 @@ class AttackResult(NamedTuple):
       queries: int32; number of computed logits. Every draw of an `Expectation` counts.
       gradients: int32; number of computed gradients.
       no_gradient: bool; True if the first gradient was zero at every pixel. A gradient attack finds
-        nothing there. With several surrogate gradients, True if that holds for all of them.
+        nothing there. With several surrogate gradients, or several attacks in turn, True if that
+        holds for all of them.
       surrogate: int32; index of the surrogate gradient that made a successful image, into
         `surrogate_names(attack, model, image_shape)`. -1 if the attack failed, if it used no gradient, or
         if the model declares no choice of gradients.

@@ -29,7 +29,8 @@ _STEP_TRIES = 20
 _FIRST_NOISE = 0.1  # Length of the noise in the first step.
 # The noise changes a pixel by at least this much on average, so that float32 logits show it.
 _SMALLEST_NOISE_PER_PIXEL = 1e-5
-# The result is this fraction beyond the boundary, so that rounding does not move it back.
+# The result is this fraction beyond the boundary, so that rounding does not move it back. It stays
+# where it is if it would leave the ball.
 _OVERSHOOT = 1e-3
 
 
@@ -106,9 +107,8 @@ class BoundaryWalk:
 
         def cross(number: tf.Tensor, state: WalkState, constants: _WalkConstants) -> _StepResult:
             del number
-            beyond = _OVERSHOOT * (state.best - constants.batch.images)
-            best, queries = step_along(oracle, constants.batch, state.best, beyond, 1)
-            return state._replace(best=best, queries=state.queries + queries), queries < 0
+            state = self._cross(oracle, constants, state)
+            return state, tf.zeros_like(state.queries, tf.bool)
 
         constants = _WalkConstants(batch, *limits)
         state = masked_while_loop(arrive, start, active, 1, constants)
@@ -152,6 +152,17 @@ class BoundaryWalk:
             best_size=tf.where(nearer, size, state.best_size),
             queries=state.queries + samples.count + tries + self._halvings,
         )
+
+    def _cross(self, oracle: Oracle, constants: _WalkConstants, state: WalkState) -> WalkState:
+        """Return the state with the nearest point moved beyond the boundary; it costs one query."""
+        images = constants.batch.images
+        beyond = _OVERSHOOT * (state.best - images)
+        moved, queries = step_along(oracle, constants.batch, state.best, beyond, 1)
+        # Projection into the ball would move a point that left it back across the boundary.
+        is_inside = state.best_size <= constants.radius
+        leaves = is_inside & (norms.lp_norm(moved - images, self.norm) > constants.radius)
+        best = tf.where(norms.expand_per_image(leaves), state.best, moved)
+        return state._replace(best=best, queries=state.queries + queries)
 
     def _noise_length(self, size: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
         """Return the length of the noise in a step, float32 [N] (section III-C)."""

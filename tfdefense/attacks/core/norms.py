@@ -100,7 +100,7 @@ def dual_norm(gradient: tf.Tensor, norm: str) -> tf.Tensor:
     """
     if norm == "linf":
         return tf.reduce_sum(tf.abs(gradient), axis=_IMAGE_AXES)
-    largest, scaled = _scale(gradient)
+    largest, scaled = scale_by_largest(gradient)
     return largest * l2(scaled)
 
 
@@ -112,14 +112,14 @@ def steepest_direction(gradient: tf.Tensor, norm: str) -> tf.Tensor:
     """
     if norm == "linf":
         return tf.sign(gradient)
-    _, scaled = _scale(gradient)
+    _, scaled = scale_by_largest(gradient)
     return tf.math.divide_no_nan(scaled, expand_per_image(l2(scaled)))
 
 
-def _scale(gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def scale_by_largest(gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the largest absolute value, float32 [N], and the gradient divided by it.
 
-    The squares of a confident model's gradient would underflow.
+    A gradient of zero stays zero. The squares of a confident model's gradient would underflow.
     """
     largest = linf(gradient)
     return largest, tf.math.divide_no_nan(gradient, expand_per_image(largest))

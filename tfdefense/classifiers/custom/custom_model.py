@@ -13,7 +13,7 @@ from tfdefense.classifiers.custom.format_check import check_input_format
 from tfdefense.classifiers.custom.input_format import InputFormat
 from tfdefense.classifiers.custom.keras_file import SUFFIXES, read_keras_model
 from tfdefense.classifiers.custom.logits import Network, remove_activation
-from tfdefense.classifiers.custom.model_assembly import assemble, connect
+from tfdefense.classifiers.custom.model_assembly import assemble, connect, sample_batch_size
 from tfdefense.classifiers.custom.output_selection import OutputSelection
 from tfdefense.classifiers.custom.saved_model_file import model_reason
 from tfdefense.data.core.dataset import Dataset
@@ -106,9 +106,11 @@ def _run_once(
     input_format: InputFormat,
     outputs: OutputSelection,
 ) -> None:
-    """Load a model, and run it and its gradient once: the work of the child process."""
+    """Load a model, and run it on a batch and its gradient once: the work of the child process."""
     network = _open_network(path, image_shape, outputs)
-    _run_with_gradient(connect(path, network, image_shape, input_format), image_shape)
+    model = connect(path, network, image_shape, input_format)
+    model(tf.zeros([sample_batch_size(image_shape), *image_shape]), training=False)
+    _run_with_gradient(model, image_shape)
 
 
 def _run_with_gradient(model: keras.Model, image_shape: tuple[int, int, int]) -> None:

@@ -6,7 +6,12 @@ from typing import Any
 import keras
 
 from tfdefense.classifiers.custom.keras2_activations import keep_activations
-from tfdefense.classifiers.custom.keras2_functions import function_call, is_function_layer
+from tfdefense.classifiers.custom.keras2_functions import (
+    function_call,
+    has_tensor_keywords,
+    is_function_layer,
+    keyword_call,
+)
 from tfdefense.training.keras_archive import known_arguments
 
 _MODELS = ("Functional", "Model", "Sequential")
@@ -21,17 +26,24 @@ _IDENTITY_IN_INFERENCE = frozenset(
         "RandomBrightness",
         "RandomContrast",
         "RandomFlip",
+        "RandomHeight",
         "RandomRotation",
         "RandomTranslation",
+        "RandomWidth",
         "RandomZoom",
         "SpatialDropout1D",
         "SpatialDropout2D",
         "SpatialDropout3D",
     ]
 )
+# Layers that another one of Keras 3 computes; in `.h5` files only, those whose weights a `.keras`
+# file stores under the name of their class.
+_REPLACED = {"ThresholdedReLU": "ReLU"}
+_REPLACED_IN_H5 = {**_REPLACED, "SyncBatchNormalization": "BatchNormalization"}
 _RENAMED = {
     "LeakyReLU": {"alpha": "negative_slope"},
     "InputLayer": {"batch_input_shape": "batch_shape"},
+    "ReLU": {"theta": "threshold"},
 }
 # Arguments that choose how a layer computes, trains or stores, not what it returns in inference mode.
 _WITHOUT_EFFECT = frozenset(
@@ -89,10 +101,15 @@ def _translate_layer(layer: Mapping[str, Any]) -> dict[str, Any]:
     if name == "RandomCrop":  # In inference mode it resizes; that of Keras 3 returns its input.
         config = {key: config[key] for key in ("name", "height", "width")}
         name, config = "Resizing", {**config, "crop_to_aspect_ratio": True}
+    name = (_REPLACED if "module" in layer else _REPLACED_IN_H5).get(name, name)
     kind = getattr(keras.layers, name, None)
     if not isinstance(kind, type):
         raise UnknownConfigError(f"its layer {name} is not part of Keras 3")
-    translated = {**layer, "class_name": name, "config": _translate_arguments(kind, config)}
+    is_code = kind is keras.layers.Lambda  # Keras 3 itself reads the code, or refuses it.
+    arguments = _code_arguments(layer) if is_code else _translate_arguments(kind, config)
+    translated = {**layer, "class_name": name, "config": arguments}
+    if any(map(has_tensor_keywords, layer.get("inbound_nodes", []))):
+        translated["inbound_nodes"] = [keyword_call(node) for node in layer["inbound_nodes"]]
     if "module" in layer:
         translated |= {"module": "keras.layers", "registered_name": None}
     return translated
@@ -193,6 +210,19 @@ def _translate_arguments(kind: type, config: Mapping[str, Any]) -> dict[str, Any
                 " does not know"
             )
     return found
+
+
+def _code_arguments(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a Lambda layer, whose code Keras 3 runs only if the file is trusted."""
+    config, code = layer["config"], layer["config"].get("function")
+    if "module" not in layer:  # Keras 3 reads `.h5` files as Keras 2 wrote them.
+        return dict(config)
+    known = known_arguments(keras.layers.Lambda)
+    found = {name: value for name, value in config.items() if name in known}
+    if isinstance(code, list) and len(code) == 3:
+        names = ("code", "defaults", "closure")
+        code = {"class_name": "__lambda__", "config": dict(zip(names, code, strict=True))}
+    return {**found, "function": code}
 
 
 def _has_no_effect(name: str, value: Any) -> bool:

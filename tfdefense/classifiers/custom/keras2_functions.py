@@ -72,6 +72,18 @@ def function_call(layer: Mapping[str, Any]) -> dict[str, Any]:
     return tensorflow_function.layer_config(function, layer["name"], nodes)
 
 
+def has_tensor_keywords(node: Any) -> bool:
+    """Return whether a call of a layer takes tensors by keyword, as `attention(x, value=x)` does."""
+    inputs = [node] if node and isinstance(node[0], str) else node
+    keywords = [each[3] for each in inputs if isinstance(each, list) and len(each) > 3]
+    return any(_value(value) != value for each in keywords for value in each.values())
+
+
+def keyword_call(node: list[Any]) -> dict[str, Any]:
+    """Return the call of a layer `[layer, node, tensor, keywords]` in the form of Keras 3."""
+    return _node(node, "")
+
+
 def _node(node: list[Any], function: str) -> dict[str, Any]:
     """Return a call `[layer, node, tensor, keywords]`, or a list of these, in the form of Keras 3."""
     inputs = [node] if isinstance(node[0], str) else node

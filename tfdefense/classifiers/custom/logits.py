@@ -17,6 +17,9 @@ from tfdefense.classifiers.custom.tensorflow_function import TensorFlowFunction
 _ACTIVATIONS = (keras.activations.softmax, keras.activations.sigmoid)
 _FUNCTIONS = ("nn.softmax", "nn.sigmoid", "math.sigmoid")
 _GRAPH_ACTIVATIONS = ("Softmax", "Sigmoid")
+_TRANSPARENT_LAYERS = (
+    *(keras.layers.Identity, keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape),
+)
 _TRANSPARENT = ("Identity", "Cast", "StopGradient")
 
 
@@ -39,7 +42,8 @@ def remove_activation(model: keras.Model) -> Network:
     """Return `model` without the softmax or sigmoid at its end, if one is found.
 
     It is the last layer, the activation of the last layer, or that of a nested model that is the last
-    layer. Weights are shared with `model`.
+    layer. Layers behind it that change no value, such as a conversion to float32, do not matter.
+    Weights are shared with `model`.
     """
     outputs = getattr(model, "outputs", None) or []
     dtype = keras.backend.standardize_dtype(outputs[0].dtype) if outputs else "float32"
@@ -56,42 +60,75 @@ def before_activation(tensor: tf.Tensor) -> tf.Tensor:
     return found.op.inputs[0] if found.op.type in _GRAPH_ACTIVATIONS and not is_constant else tensor
 
 
-def _without_activation(model: keras.Model) -> keras.Model | None:
+def _without_activation(model: keras.Model, *, is_shared: bool = False) -> keras.Model | None:
     """Return a model that ends before the softmax or sigmoid of `model`; None if none is found.
 
-    The activation of a last layer, such as `Dense(10, activation="softmax")`, is removed in place.
+    The activation of a last layer, such as `Dense(10, activation="softmax")`, is removed in place,
+    but not if the model calls this layer elsewhere too, or is itself called elsewhere (`is_shared`).
     """
     outputs = getattr(model, "outputs", None) or []
     if len(outputs) != 1:
         return None
-    last, position, _ = outputs[0]._keras_history
+    tensor, after = _before_transparent_layers(outputs[0])
+    last, position, _ = tensor._keras_history
     node = last._inbound_nodes[position]
-    if outputs[0].shape[-1] == 1 and _is_softmax(last):
+    is_shared = is_shared or _count_calls(model, last) > 1
+    if tensor.shape[-1] == 1 and _is_softmax(last):
         return None  # Always 1: an error later.
     if _computes_activation(last):
-        return keras.Model(model.inputs, node.input_tensors[0], name=model.name)
-    if isinstance(last, keras.Model):
-        return _without_activation_of_nested(model, last, node)
-    # The activation of a recurrent layer is inside its steps.
-    is_recurrent = isinstance(last, keras.layers.RNN)
-    if not is_recurrent and getattr(last, "activation", None) in _ACTIVATIONS:
+        logits = node.input_tensors[0]
+    elif isinstance(last, keras.Model):
+        shortened = (
+            _without_activation(last, is_shared=is_shared) if len(last.inputs) == 1 else None
+        )
+        if shortened is None or shortened is last:
+            return model if shortened is last else None
+        # `Functional.output` and its history are those of its own graph, not those of the call.
+        # With a list of inputs, Keras would warn of a call with one tensor.
+        shortened = keras.Model(last.inputs[0], shortened.outputs[0], name=last.name)
+        logits = shortened(*node.arguments.args, **node.arguments.kwargs)
+    elif _has_activation(last) and not is_shared:
         last.activation = keras.activations.linear
         return model
-    return None
+    else:
+        return None
+    for layer in after:
+        logits = layer(logits)
+    return keras.Model(model.inputs[0], logits, name=model.name)
 
 
-def _without_activation_of_nested(
-    model: keras.Model, nested: keras.Model, node: Any
-) -> keras.Model | None:
-    """Return `model`, whose last layer is the call `node` of another model, without its activation."""
-    # `Functional.output` and its history are those of its own graph, not those of the call.
-    shortened = _without_activation(nested) if len(nested.inputs) == 1 else None
-    if shortened is None or shortened is nested:
-        return model if shortened is nested else None
-    # With a list of inputs, Keras would warn of a call with one tensor.
-    shortened = keras.Model(nested.inputs[0], shortened.outputs[0], name=nested.name)
-    outputs = shortened(*node.arguments.args, **node.arguments.kwargs)
-    return keras.Model(model.inputs[0], outputs, name=model.name)
+def _before_transparent_layers(tensor: Any) -> tuple[Any, list[keras.Layer]]:
+    """Return the input of the layers at the end that change no value, and these, the first one first.
+
+    Other shapes are followed only as far as all values stay on one axis, along which a softmax is.
+    """
+    after: list[keras.Layer] = []
+    while True:
+        layer, position, _ = tensor._keras_history
+        node = layer._inbound_nodes[position]
+        is_linear = getattr(layer, "activation", None) is keras.activations.linear
+        is_transparent = isinstance(layer, _TRANSPARENT_LAYERS) or (
+            isinstance(layer, keras.layers.Activation) and is_linear
+        )
+        if not is_transparent or len(node.input_tensors) != 1:
+            return tensor, after
+        given = node.input_tensors[0]
+        if given.shape != tensor.shape and any(side != 1 for side in given.shape[1:-1]):
+            return tensor, after
+        tensor, after = given, [layer, *after]
+
+
+def _count_calls(model: keras.Model, layer: keras.Operation) -> int:
+    """Return how often a model calls a layer; a layer also has calls of other models."""
+    graph = getattr(model, "_functional", None) or model  # The graph of a Sequential.
+    nodes = [node for depth in graph._nodes_by_depth.values() for node in depth]
+    return sum(node.operation is layer for node in nodes)
+
+
+def _has_activation(layer: keras.Operation) -> bool:
+    # The activation of a recurrent layer is inside its steps.
+    is_recurrent = isinstance(layer, keras.layers.RNN)
+    return not is_recurrent and getattr(layer, "activation", None) in _ACTIVATIONS
 
 
 def _is_softmax(operation: keras.Operation) -> bool:
@@ -104,9 +141,10 @@ def _computes_activation(operation: keras.Operation) -> bool:
         return operation.function in _FUNCTIONS
     is_operation = not isinstance(operation, keras.Layer)
     name = type(operation).__name__
-    return isinstance(operation, keras.layers.Softmax) or (
-        is_operation and name in _GRAPH_ACTIVATIONS
+    is_layer = isinstance(operation, keras.layers.Softmax) or (
+        isinstance(operation, keras.layers.Activation) and _has_activation(operation)
     )
+    return is_layer or (is_operation and name in _GRAPH_ACTIVATIONS)
 
 
 def looks_like_probabilities(outputs: np.ndarray, dtype: str = "float32") -> bool:

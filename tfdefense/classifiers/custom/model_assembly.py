@@ -19,10 +19,11 @@ from tfdefense.classifiers.custom.logits import (
 from tfdefense.classifiers.custom.saved_model_file import model_reason
 from tfdefense.data.core.dataset import Dataset
 from tfdefense.errors import UserError, require
+from tfdefense.utils.batch_size import fitting_batch_size
 from tfdefense.utils.graph_names import graph_name
 from tfdefense.utils.progress import print_line
 
-_SAMPLED_IMAGES = 64
+_SAMPLED_IMAGES, _NOISE_IMAGES = 64, 8
 # Of the outputs for one image in two batches, relative to the largest; float16 has 11 bits.
 _LARGEST_DIFFERENCE = 0.01
 
@@ -45,10 +46,13 @@ def assemble(
     try:
         model = connect(path, network, data.image_shape, input_format)
         given = _sample(data)
+        size = sample_batch_size(data.image_shape)
         # `predict_on_batch` would compile every model, and TensorFlow warns of retracing.
-        sample, alone = (
-            np.asarray(model(tf.constant(images), training=False)) for images in (given, given[:1])
+        alone, *parts = (
+            np.asarray(model(tf.constant(images), training=False))
+            for images in (given[:1], *(given[i : i + size] for i in range(0, len(given), size)))
         )
+        sample = np.concatenate(parts)
     except UserError:
         raise
     except Exception as error:  # The model was never built, or takes something else after all.
@@ -63,6 +67,11 @@ def assemble(
     for layer in layers:
         outputs = layer(outputs)
     return keras.Model(model.inputs[0], outputs, name=model.name) if layers else model
+
+
+def sample_batch_size(image_shape: tuple[int, ...]) -> int:
+    """Return the number of images (H, W, C) that `assemble` passes through a model at a time."""
+    return fitting_batch_size(image_shape, _NOISE_IMAGES + _SAMPLED_IMAGES)
 
 
 def connect(
@@ -137,5 +146,5 @@ def _single(outputs: Any) -> Any:
 
 def _sample(data: Dataset) -> np.ndarray:
     """Return random images and some of the dataset, float32 [N, H, W, C]."""
-    noise = np.random.default_rng(0).random((8, *data.image_shape), np.float32)
+    noise = np.random.default_rng(0).random((_NOISE_IMAGES, *data.image_shape), np.float32)
     return np.concatenate([noise, np.asarray(data.validation.take(_SAMPLED_IMAGES).images[:])])

@@ -1,5 +1,6 @@
 """Choice among the signatures and outputs of a custom model."""
 
+import collections
 import contextlib
 import dataclasses
 from collections.abc import Mapping
@@ -132,4 +133,9 @@ def _layer_names(model: keras.Model) -> list[str]:
     """Return the names of the layers that give the outputs of a model."""
     if isinstance(model, keras.Sequential):
         return [model.layers[-1].name]
-    return list(model.output_names)
+    counts: collections.Counter[str] = collections.Counter()
+    names = []
+    for name in model.output_names:  # A layer that gives several outputs gives its name to each.
+        names.append(f"{name}_{counts[name]}" if counts[name] else name)
+        counts[name] += 1
+    return names

@@ -79,7 +79,10 @@ class SavedModelFile:
         if not keys:
             return {}
         try:
-            reader = tf.train.load_checkpoint(str(self.path / "variables" / "variables"))
+            # `tf.train.load_checkpoint` would follow a list of checkpoints to other directories.
+            reader = tf.compat.v1.train.NewCheckpointReader(
+                str(self.path / "variables" / "variables")
+            )
             missing = [name for name, key in keys.items() if not reader.has_tensor(key)]
             values = {
                 name: np.asarray(reader.get_tensor(key))

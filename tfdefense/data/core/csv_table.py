@@ -21,7 +21,7 @@ _COLUMNS = {
     "class_name": ("classname", "labelname", "categoryname"),
     "split": ("split", "subset", "set", "partition", "fold", "usage"),
 }
-_MAX_BYTES = 2**30
+_MAX_BYTES = 2**27  # Short lines need fifty times as much memory.
 _DELIMITERS = ",;\t|"
 
 

@@ -7,6 +7,9 @@ import numpy as np
 from tfdefense.data.core.disk_array import DiskArray, as_images, fits_memory
 from tfdefense.data.core.image_cache import ImageCache
 from tfdefense.data.core.image_source import ImageSource, decode_with_progress
+from tfdefense.utils.progress import print_once
+
+_IMAGES_LOOKED_AT, _NEARLY_BLACK = 100, 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +49,18 @@ def decode_images(source: ImageSource) -> DecodedImages:
     """
     cache = ImageCache.from_environment()
     entry = cache.open_or_create(source) if cache else None
-    if entry is not None:
-        return DecodedImages(*entry)
+    decoded = _decode(source) if entry is None else DecodedImages(*entry)
+    brightest = round(255 * float(np.max(decoded.select(slice(_IMAGES_LOOKED_AT)))))
+    if 0 < brightest <= _NEARLY_BLACK:
+        print_once(
+            f"{source.name}: images are nearly black: no value of the first {_IMAGES_LOOKED_AT} is above"
+            f" {brightest} of 255. Of files with 12 or 32 bits for each value, the upper 8 of 16 are read:"
+            " scale their values before."
+        )
+    return decoded
+
+
+def _decode(source: ImageSource) -> DecodedImages:
     stored = (
         np.empty(source.shape, np.uint8)
         if fits_memory(source.shape)
