@@ -37,6 +37,9 @@ class PGD(IterativeAttack):
         pixels have none near their clean values.
       seed: seed of the starts. The start of an image depends on the seed and the image, not on its
         batch.
+
+    Raises:
+      UserError: an attribute is out of range, or unknown.
     """
 
     name = "pgd"

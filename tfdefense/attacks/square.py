@@ -65,7 +65,7 @@ class Square(BoundedAttack):
         to `queries`. AutoAttack does not.
 
     Raises:
-      UserError: an attribute is out of range.
+      UserError: an attribute is out of range; or, in a call, images of less than 10x10 pixels in "l2".
     """
 
     name = "square"

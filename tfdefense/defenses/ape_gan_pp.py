@@ -8,7 +8,7 @@ image x' of a clean image x with label y into G(x'); f is the "third-party" clas
     L_MSE       = ||x - G(x')||^2                                (2)
     L_CLC       = CrossEntropy(y, f(G(x')))                      (3)
 
-L_WGAN-GP is, for the generator, -E[C(G(x'))], and for the critic C equation (3) of Gulrajani et al.
+L_MSE is a mean over pixels and channels here. L_WGAN-GP is, for the generator, -E[C(G(x'))], and for the critic C equation (3) of Gulrajani et al.
 2017: see `core/wgan_gp.py`. Algorithm, for each batch:
 
     1. Draw x': FGSM examples of f, with one of the training strengths per image.
@@ -106,11 +106,7 @@ class APEGANPlusPlus(PairTrainedPurifier):
 
     @classmethod
     def default_batch_size(cls, train: Split) -> int:
-        """Return the usual size, or at most 32 with fewer than 5,000 images.
-
-        On the digits, 942 steps on 32 images purify as well as 628 steps on 128, in less than half
-        the time.
-        """
+        """Return the usual size, or at most 32 with fewer than 5,000 images, for more steps."""
         largest = _FEW_IMAGES_BATCH if len(train) < _FEW_IMAGES else BATCH_SIZE
         return usual_batch_size(train.image_shape, largest)
 

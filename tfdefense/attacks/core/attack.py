@@ -39,7 +39,7 @@ class Attack(abc.ABC):
     `tf.function` of the caller an attack uses the default gradient, unless `use_surrogates`
     requests others there.
 
-    A subclass sets `name` and defines `craft`.
+    A subclass sets `name` and `summary`, one line for `--list`, and defines `craft`.
 
     Attributes:
       takes_targets: true if the call takes targets.

@@ -22,7 +22,7 @@ Classifier = Callable[[tf.Tensor], tf.Tensor]
 class Defense(abc.ABC):
     """Purifier in front of a classifier.
 
-    A subclass sets `name` and `config_type` and defines `purify`.
+    A subclass sets `name`, `summary` (one line for `--list`) and `config_type`, and defines `purify`.
 
     Args:
       classifier: guarded classifier: a Keras model or a callable from images to logits. It is never

@@ -44,14 +44,14 @@ def suspicion_table(report: Report) -> list[list[str]]:
 
 
 def suspicion_sentences(report: Report) -> tuple[str, ...]:
-    """Return what is left if the attacker also keeps suspicion low."""
+    """Return what the alarms are worth if the attacker also keeps suspicion low."""
     for each in report.suspicion:
         if each.threat_model == ADAPTIVE:
             return (
                 "The adaptive attacker also keeps suspicion low:"
                 f" {format_percent(each.alarms)} of the images are alarms, and"
-                f" {format_percent(each.missed)} are misclassified without one. What is left is the"
-                " larger share of white box and this.",
+                f" {format_percent(each.missed)} are misclassified without one. Judge by the larger"
+                " of this share and that of white box.",
             )
     return (
         "The attacker who also keeps suspicion low was left out (--checks=all has it), so an alarm"
