@@ -52,6 +52,26 @@ def test_an_attack_without_a_radius_has_no_worst_case_beside_one_that_fools_noth
     assert [row.attack for row in measurements.rows] == ["none", "deepfool"]
 
 
+def test_images_that_are_submitted_again_cost_nothing_more(measurements):
+    for threat_model, cost, wrong in (
+        ("white_box", 10, [0]),
+        ("white_box_eot", 100, [1]),
+        ("white_box_resubmitted", 100, [1, 2]),
+    ):
+        costs = {"queries": np.full(3, cost), "gradients": np.full(3, cost // 2)}
+        results = dataclasses.replace(make_results(measurements, wrong), **costs)
+        measurements.add(ResultKey("bit_depth", "bim", threat_model), 0.1, results)
+    measurements.add_worst_cases()
+    worst = measurements.worst_cases["bit_depth/worst_case/any_white_box"]
+    assert worst.attacks[worst.fooled_by].tolist() == [
+        *("bim, white_box", "bim, white_box_eot", "bim, white_box_resubmitted")
+    ]
+    assert worst.queries.tolist() == [10, 110, 110]
+    assert worst.gradients.tolist() == [5, 55, 55]
+    alone = measurements.worst_cases["bit_depth/worst_case/white_box_resubmitted"]
+    assert alone.queries.tolist() == [100, 100, 100]
+
+
 def test_without_a_counted_image_there_is_no_worst_case(measurements):
     add(measurements, "fgsm", 0.1, counted=[])
     measurements.add_worst_cases()

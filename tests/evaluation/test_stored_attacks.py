@@ -1,9 +1,13 @@
+import contextlib
+import fcntl
+import os
+
 import numpy as np
 import pytest
 
 import tfdefense
 from tests.reports import NO_CHECKS, evaluate_without_checks
-from tfdefense.attacks import BIM, Square
+from tfdefense.attacks import BIM, FGSM, Square
 from tfdefense.evaluation import AttackPlan, stored_attacks
 from tfdefense.evaluation.evaluate_defense import evaluate_plan
 from tfdefense.evaluation.runner import ModelRunner
@@ -36,6 +40,36 @@ def test_stored_images_are_reused_by_other_defences_too(
     assert again.row(*row).seconds >= 0.5 * first.row(*row).seconds, (
         "the row has the time of the attack, although its images were stored"
     )
+
+
+@contextlib.contextmanager
+def locked_by_another(directory):
+    """Hold the lock of a directory as another process would; it must be free."""
+    handle = os.open(directory / ".lock", os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def test_stored_images_can_be_used_by_two_evaluations(bit_depth, toy_split, tmp_path, monkeypatch):
+    attack, runner = FGSM(epsilon=0.2), ModelRunner(bit_depth.defend())
+    first, _ = stored_attacks.attack_split(runner, attack, toy_split, tmp_path)
+    (directory,) = (tmp_path / "attacks").iterdir()
+    attacked, run = [], FGSM.run
+    monkeypatch.setattr(FGSM, "run", lambda self, *rest: attacked.append(self) or run(self, *rest))
+    with locked_by_another(directory):
+        again, _ = stored_attacks.attack_split(runner, attack, toy_split, tmp_path)
+        assert not attacked
+        np.testing.assert_array_equal(again.images, first.images)
+        (shard,) = directory.glob("shards/*.npz")
+        shard.write_bytes(b"damaged")
+        stored_attacks.attack_split(runner, attack, toy_split, tmp_path)
+        assert len(attacked) == 1
+        shard.unlink()
+        stored_attacks.attack_split(runner, attack, toy_split, tmp_path)
+        assert len(attacked) == 2
 
 
 @pytest.mark.parametrize(("queries", "files"), [(2, 1), (1_000_000, 3)])

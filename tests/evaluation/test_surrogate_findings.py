@@ -12,7 +12,11 @@ from tfdefense.evaluation.evaluate_defense import evaluate_plan
 from tfdefense.evaluation.measurements import Measurements
 from tfdefense.evaluation.per_image_results import PerImageResults, ResultKey
 from tfdefense.evaluation.predictions import load_predictions, save_predictions
-from tfdefense.evaluation.surrogate_findings import SurrogateFinding, measure_surrogates
+from tfdefense.evaluation.surrogate_findings import (
+    ANOTHER_DRAW,
+    SurrogateFinding,
+    measure_surrogates,
+)
 
 NAMES = np.array(["leaky", "smooth"])
 CLEAN = ResultKey("planted", "none", "none")
@@ -75,6 +79,20 @@ def test_attack_with_parts_has_no_accuracy_of_the_first_gradient(measurements):
     assert bim.first_accuracy == 5 / 6
     assert joined.first_accuracy is worst_case.first_accuracy is None
     assert joined.fooled == {"leaky": 1, "smooth": 1}
+
+
+def test_images_that_only_the_deciding_draw_gets_wrong_have_a_name(measurements):
+    labels = measurements.test.labels
+    measurements.add(CLEAN, 0.0, results(labels, [5]))
+    bim, square = (ResultKey("planted", name, "white_box_eot") for name in ("bim", "square"))
+    # The draws of the attacker withstand images 2 and 5; the deciding draw withstands image 3.
+    measurements.add(bim, 0.3, results(labels, [0, 1, 2, 5], [0, 1, -1, 1, -1, -1]))
+    measurements.add(square, 0.3, results(labels, [4, 5]))
+    measurements.add_worst_cases()
+    first, worst_case = measure_surrogates(measurements, "planted")
+    assert first.first_accuracy is worst_case.first_accuracy is None
+    assert (first.accuracy, worst_case.accuracy) == (2 / 6, 1 / 6)
+    assert first.fooled == worst_case.fooled == {"leaky": 1, "smooth": 1, ANOTHER_DRAW: 1}
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,23 @@ def test_a_finished_target_is_not_locked(store):
     os.close(handle)
 
 
+def test_the_time_of_a_resumed_target_is_not_recorded(store):
+    @dataclasses.dataclass(frozen=True)
+    class ResumedTarget(FileTarget):
+        def is_done(self, store):
+            return (self.path(store) / "last").is_file()
+
+        def make(self, store):
+            self.path(store).mkdir(exist_ok=True)
+            (self.path(store) / "last").touch()
+
+    resumed, new = ResumedTarget("resumed"), ResumedTarget("new")
+    resumed.path(store).mkdir(parents=True)
+    cost = FixedCost()
+    make_targets([resumed, new], store, cost)
+    assert cost.made == ["new"]
+
+
 @pytest.mark.slow
 def test_each_target_is_made_once_and_after_its_prerequisites(store, capsys):
     a = FileTarget("a")

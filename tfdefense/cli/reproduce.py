@@ -1,11 +1,12 @@
 """bin/reproduce: run the tables of a paper again."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from tfdefense.cli.devices import add_device_flags, pop_device_flags, selected_devices
 from tfdefense.cli.flags import CommandFlags, FlagValues
-from tfdefense.errors import UserError, require
+from tfdefense.errors import UserError, WorkFailedError, require
 from tfdefense.papers import budget, paper
 from tfdefense.papers.reproduce import FigureSelection, Reproduction
 from tfdefense.papers.store import TargetStore
@@ -56,8 +57,23 @@ def run(given: FlagValues) -> None:
         print("\n".join([each.plan() for each in reproductions]))
         return
     with selected_devices(devices):
-        for each in reproductions:
+        _run_all(reproductions)
+
+
+def _run_all(reproductions: Sequence[Reproduction]) -> None:
+    """Run all reproductions; a failure of one does not stop those after it.
+
+    Raises:
+      WorkFailedError: some failed; the message has the failures of all.
+    """
+    failures = []
+    for each in reproductions:
+        try:
             each.run()
+        except WorkFailedError as error:
+            failures.append(f"paper {each.paper.name}: {error}")
+    if failures:
+        raise WorkFailedError("; ".join(failures))
 
 
 def _reproductions(given: FlagValues) -> list[Reproduction]:

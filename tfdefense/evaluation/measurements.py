@@ -9,8 +9,14 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.evaluation.per_image_results import NORMS, REFUSED, PerImageResults, ResultKey
 from tfdefense.evaluation.result import ResultRow
-from tfdefense.evaluation.threat_models import ANY_WHITE_BOX, THREAT_MODEL_TITLES, WHITE_BOXES
-from tfdefense.evaluation.worst_case import AttackAttempt, worst_case_results
+from tfdefense.evaluation.threat_models import (
+    ANY_WHITE_BOX,
+    THREAT_MODEL_TITLES,
+    WHITE_BOX_EOT,
+    WHITE_BOX_RESUBMITTED,
+    WHITE_BOXES,
+)
+from tfdefense.evaluation.worst_case import AttackAttempt, without_cost, worst_case_results
 
 
 class Measurements:
@@ -142,14 +148,14 @@ class Measurements:
         for threat_model in threat_models:
             keys += self._decisive_keys(key.defense, threat_model)
         several = len(threat_models) > 1
-        attempts = [
-            AttackAttempt(
-                f"{each.attack}, {each.threat_model}" if several and number else each.attack,
-                self.per_image[str(each)],
-                self.correct(each),
-            )
-            for number, each in enumerate(keys)
-        ]
+        attempts = []
+        for number, each in enumerate(keys):
+            name = f"{each.attack}, {each.threat_model}" if several and number else each.attack
+            results = self.per_image[str(each)]
+            is_resubmitted = each.threat_model == WHITE_BOX_RESUBMITTED
+            if is_resubmitted and each._replace(threat_model=WHITE_BOX_EOT) in keys:
+                results = without_cost(results)  # They are the images of the EOT attempt.
+            attempts.append(AttackAttempt(name, results, self.correct(each)))
         self.worst_cases[str(key)] = worst_case_results(attempts, counted)
 
     def _decisive_keys(

@@ -71,7 +71,13 @@ def require_evaluation_time(
       config: how to evaluate.
       runs_dir: where trained classifiers are stored and reused.
       max_hours: the limit.
+
+    Raises:
+      UserError: the attacks may take longer, or the settings do not suit the defence or the images.
     """
+    # An unsuitable setting must not cost the training of the source, which `attack_plan` opens.
+    config.require_usable_on(defense)
+    config.require_usable_with(dataset.test)
     test = config.test_split(defense, dataset)
     plan = config.attack_plan(dataset, runs_dir, defense.seed).completed(defense, test)
     with use_surrogates(*(plan.surrogates or requested_surrogates())):
@@ -111,6 +117,9 @@ def is_about(
     if clean is None:
         return False
     stored = dict(report.fingerprints)
+    has_all_images = f"images_{clean.n}" in stored  # Not in a report of an earlier version.
+    if has_all_images and not _has_count_of_settings(report, clean.n, defense, dataset):
+        return False
     if not is_fingerprint_of(stored.pop("classifier", None), defense.classifier):
         return False
     if (source := stored.pop("source", None)) is not None:
@@ -122,3 +131,17 @@ def is_about(
             return False
     current = report_fingerprints(defense, dataset.test.take(clean.n))
     return all(current.get(name) == hash for name, hash in stored.items())
+
+
+def _has_count_of_settings(report: Report, n: int, defense: Defense, dataset: Dataset) -> bool:
+    """Return whether the settings of a report still give `n` test images.
+
+    Any number is one of a report that does not store its settings.
+    """
+    if "images" not in report.settings:
+        return True
+    try:
+        config = EvaluationConfig(images=report.settings["images"])
+    except UserError:  # The file is damaged.
+        return False
+    return len(config.test_split(defense, dataset)) == n

@@ -1,5 +1,6 @@
 """Attacks on a split, with adversarial images that are stored and reused."""
 
+import contextlib
 import time
 import warnings
 from pathlib import Path
@@ -8,8 +9,13 @@ from typing import NamedTuple
 import keras
 
 from tfdefense.attacks import Attack, Expectation
+from tfdefense.attacks.core.adversarial_dataset import (
+    AdversarialDataset,
+    load_adversarial_dataset,
+)
 from tfdefense.attacks.core.adversarial_dataset_maker import (
     AdversarialStorage,
+    adversarial_directory,
     count_missing_images,
     make_adversarial_dataset,
 )
@@ -18,10 +24,12 @@ from tfdefense.attacks.core.expectation import num_draws
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import DefendedClassifier
-from tfdefense.errors import DirectoryLockedError
+from tfdefense.errors import DirectoryLockedError, UserError
 from tfdefense.evaluation.attack_time import PlannedAttack
 from tfdefense.evaluation.attacked_images import COST_NAMES, AttackedImages, attacked_images
 from tfdefense.evaluation.runner import ModelRunner
+from tfdefense.training.distribute import multi_worker
+from tfdefense.utils.file_lock import release_directory
 
 AttackedModel = FrozenClassifier | DefendedClassifier | Expectation
 
@@ -66,12 +74,33 @@ def attack_split(
             # The attack warns of images without a gradient, which a check of the report covers.
             warnings.simplefilter("ignore")
             stored = make_adversarial_dataset(model, split, attack, storage)
-    except DirectoryLockedError:  # Another evaluation is making the same images.
-        return AttackedSplit(runner.attack(attack, split), 0.0)
+        # Another evaluation can use the images before this process ends.
+        release_directory(stored.directory.path)
+    except DirectoryLockedError:
+        found = _load_locked(model, attack, split, storage)
+        if found is None:  # Another evaluation is making the same images.
+            return AttackedSplit(runner.attack(attack, split), 0.0)
+        stored = found
     saved = stored.seconds - (time.monotonic() - start)
     costs = {name: getattr(stored, name) for name in COST_NAMES}
     names = surrogate_names(attack, model, split.image_shape)
     return AttackedSplit(attacked_images(split, stored.adversarial, costs, names), saved)
+
+
+def _load_locked(
+    model: AttackedModel, attack: Attack, split: Split, storage: AdversarialStorage
+) -> AdversarialDataset | None:
+    """Return the images in a directory that another process has locked.
+
+    None if images are missing or damaged, on any worker.
+    """
+    found = None
+    if not count_missing_images(model, split, attack, storage):
+        with contextlib.suppress(UserError):
+            directory = adversarial_directory(model, split, attack, storage)
+            found = load_adversarial_dataset(directory)
+            found.verify(split)
+    return None if multi_worker.any_worker(found is None) else found
 
 
 def count_missing(

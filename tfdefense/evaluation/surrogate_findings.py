@@ -9,6 +9,8 @@ from tfdefense.evaluation.measurements import Measurements
 from tfdefense.evaluation.per_image_results import PerImageResults, ResultKey
 from tfdefense.evaluation.threat_models import WHITE_BOX_EOT
 
+ANOTHER_DRAW = "another draw"  # In `SurrogateFinding.fooled`; no surrogate has this name.
+
 _THREAT_MODELS = ("white_box", WHITE_BOX_EOT)
 
 
@@ -24,10 +26,12 @@ class SurrogateFinding:
         default, unless other surrogates were requested. None for an attack without a radius, which
         returns the smallest perturbation of all surrogates, and for an attack with parts: each part
         tries all surrogates before the next one, so later parts miss images that the first
-        surrogate would have left them.
+        surrogate would have left them. None also for `WHITE_BOX_EOT`: a later surrogate attacks
+        images that the draws of the attacker withstand, also if the deciding draw does not.
       fooled: surrogate -> number of images that are correct before the attack and that it fools
         first or, without a radius, by the smallest perturbation. In the order in which they are
-        tried.
+        tried. For `WHITE_BOX_EOT`, `ANOTHER_DRAW` counts images that withstand the draws of the
+        attacker and are wrong only in the deciding one; it is missing if there are none.
     """
 
     attack: str
@@ -79,19 +83,38 @@ def _finding(
         if surrogate is not None:  # A later one attacks only images that withstand the first one.
             under_attack |= surrogate[:n] > 0
         withstands_first &= under_attack
-    is_known = _have_radius(measurements, decisive) and not set(attacks) & set(with_parts)
+    is_known = (
+        key.threat_model != WHITE_BOX_EOT
+        and _have_radius(measurements, decisive)
+        and not set(attacks) & set(with_parts)
+    )
     fooled = correct & ~withstands
+    counts = {
+        str(name): int(np.sum(fooled & (results.surrogate == index)))
+        for index, name in enumerate(results.surrogates)
+    }
+    if key.threat_model == WHITE_BOX_EOT:
+        has_choice = _decided_with_choice(measurements, decisive, results)
+        by_draw = int(np.sum(fooled & has_choice & (results.surrogate < 0)))
+        counts |= {ANOTHER_DRAW: by_draw} if by_draw else {}
     return SurrogateFinding(
         key.attack,
         key.threat_model,
         n,
         accuracy=float(withstands.mean()),
         first_accuracy=float(withstands_first.mean()) if is_known else None,
-        fooled={
-            str(name): int(np.sum(fooled & (results.surrogate == index)))
-            for index, name in enumerate(results.surrogates)
-        },
+        fooled=counts,
     )
+
+
+def _decided_with_choice(
+    measurements: Measurements, decisive: Sequence[ResultKey], results: PerImageResults
+) -> np.ndarray:
+    """Return bool [n]: images whose deciding attack tries surrogates. Square, for one, does not."""
+    if results.fooled_by is None:
+        return np.ones(len(results), bool)
+    tries = [measurements.per_image[str(key)].surrogates is not None for key in decisive]
+    return np.array([False, *tries])[results.fooled_by]  # The first index means clean images.
 
 
 def _have_radius(measurements: Measurements, keys: Sequence[ResultKey]) -> bool:

@@ -1,5 +1,6 @@
 """Results of the first attack, of several, that fools each image."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +21,13 @@ class AttackAttempt(NamedTuple):
     name: str
     results: PerImageResults
     correct: np.ndarray
+
+
+def without_cost(results: PerImageResults) -> PerImageResults:
+    """Return results whose known costs are 0, for images that an earlier attempt paid for."""
+    costs = {name: getattr(results, name) for name in ("queries", "gradients")}
+    free = {name: np.zeros_like(cost) for name, cost in costs.items() if cost is not None}
+    return dataclasses.replace(results, **free)
 
 
 def worst_case_results(

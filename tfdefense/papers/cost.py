@@ -125,7 +125,7 @@ class CostEstimator:
         return work.overhead + slowdown * work.seconds
 
     def record(self, target: StoredTarget, seconds: float) -> None:
-        """Correct the rates by the measured time of a target."""
+        """Correct the rates by the measured time of a target that was made from its beginning."""
         work = self._work(target)
         if work.seconds < _SHORTEST_SECONDS:
             return

@@ -92,6 +92,7 @@ def _make(target: StoredTarget, store: TargetStore, cost: CostEstimator) -> str 
     """Make a target; return None, or the reason why it could not be made."""
     if target.is_done(store):  # Another machine made it between the first check and the lease.
         return None
+    was_begun = target.path(store).exists()
     start = time.monotonic()
     try:
         target.make(store)
@@ -107,5 +108,6 @@ def _make(target: StoredTarget, store: TargetStore, cost: CostEstimator) -> str 
         # Free the networks and compiled functions: those of hundreds of targets fill the memory.
         clear_compile_cache()
         gc.collect()
-    cost.record(target, time.monotonic() - start)
+    if not was_begun:  # A resumed target takes only the rest of its time.
+        cost.record(target, time.monotonic() - start)
     return None

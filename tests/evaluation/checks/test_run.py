@@ -1,5 +1,7 @@
+import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from tests.evaluation.checks.planted_flaws import PlantedDefense, identity
@@ -8,9 +10,12 @@ from tfdefense.cli.printing import print_report
 from tfdefense.errors import UserError
 from tfdefense.evaluation import AttackPlan, Report
 from tfdefense.evaluation.checks.registry import CHECKS
+from tfdefense.evaluation.checks.run import _undefended_gradient_seconds
 from tfdefense.evaluation.checks.settings import CheckSettings
 from tfdefense.evaluation.checks.sizes import PROBES
 from tfdefense.evaluation.evaluate_defense import evaluate_plan
+from tfdefense.evaluation.measurements import Measurements
+from tfdefense.evaluation.per_image_results import PerImageResults, ResultKey
 from tfdefense.evaluation.report.render import to_markdown
 
 
@@ -29,6 +34,17 @@ def evaluate_with(planted_defense, toy_split):
         return evaluate_plan(planted_defense, toy_split, plan)
 
     return evaluate_with
+
+
+def test_gradients_of_the_source_are_not_those_of_the_classifier(planted_defense, toy_split):
+    measurements = Measurements(planted_defense, toy_split.take(2))
+    clean = PerImageResults(toy_split.labels[:2], np.zeros((2, 3), np.float32))
+    measurements.add(ResultKey("none", "none", "none"), 0.0, clean)
+    for threat_model, gradients in (("white_box", 10), ("transfer", 1_000)):
+        attacked = dataclasses.replace(clean, gradients=np.full(2, gradients, np.int32))
+        measurements.add_seconds(100.0)
+        measurements.add(ResultKey("none", "bim", threat_model), 0.3, attacked)
+    assert _undefended_gradient_seconds(measurements) == pytest.approx(100 / 20, rel=0.05)
 
 
 @pytest.mark.slow

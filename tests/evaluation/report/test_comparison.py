@@ -40,6 +40,31 @@ def test_names_are_escaped_in_html(report, tmp_path):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;, white box" in page
 
 
+def test_worst_cases_over_different_radii_have_separate_lines(report):
+    rows = [
+        dataclasses.replace(row, epsilon=0.1) if row.attack == "fgsm" else row
+        for row in with_names(report, defense="other").rows
+    ]
+    other = dataclasses.replace(report, rows=tuple(rows))
+    lines = {line[0]: line[1:] for line in Comparison({"one": report, "other": other}).table()}
+    worst = {title: cells for title, cells in lines.items() if title.startswith("worst_case")}
+    ours, theirs = (
+        f"worst_case 0.3 (bim, fgsm {epsilon}, fgsm_predicted)" for epsilon in (0.3, 0.1)
+    )
+    assert set(worst) == {ours, theirs}
+    assert worst[ours][3:] == worst[theirs][1:3] == ["-", "-"]
+    assert "-" not in worst[ours][:3] + worst[theirs][3:]
+
+
+@pytest.mark.parametrize("path", ["file", "file/folder"])
+def test_a_file_in_place_of_the_output_is_named(report, path, tmp_path):
+    (tmp_path / "file").write_text("text")
+    comparison = Comparison({"one": report, "other": with_names(report, defense="other")})
+    with pytest.raises(UserError, match=r"^--output=.*file.*: .* is a file. Name a directory.$"):
+        comparison.save(tmp_path / path)
+    assert (tmp_path / "file").read_text() == "text"
+
+
 @pytest.mark.slow
 def test_worst_cases_over_different_attacks_have_separate_lines(report, defense, toy_split):
     alone = evaluate_without_checks(defense, toy_split, [BIM(epsilon=0.3)], 9)
@@ -67,13 +92,13 @@ def test_runs_in_directories_of_one_name_are_all_compared(report, tmp_path):
         compare_runs([*runs, runs[2]])
 
 
-@pytest.mark.parametrize("name", ["classifier", "images", "images_10"])
+@pytest.mark.parametrize("name", ["classifier", "images", "images_10", "images_24"])
 def test_reports_on_others_of_the_same_name_are_not_compared(report, name):
-    assert set(report.fingerprints) == {"classifier", "images", "images_10"}
+    assert set(report.fingerprints) == {"classifier", "images", "images_10", "images_24"}
     assert Report.from_json(report.to_json()).fingerprints == report.fingerprints
     other = dataclasses.replace(report, fingerprints={**report.fingerprints, name: "another"})
     with pytest.raises(
-        UserError, match=f"have different {name.removesuffix('_10')} of the same name"
+        UserError, match=f"have different {name.partition('_')[0]} of the same name"
     ):
         Comparison({"one": report, "other": other})
 

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import json
 
@@ -34,6 +35,29 @@ def test_json_has_the_schema_that_others_rely_on(report):
         assert list(recovery) == [
             *("attack", "restored", "n", "ci_low", "ci_high", "white_box", "white_box_n")
         ]
+
+
+def test_worst_cases_of_different_radii_have_separate_lines(report):
+    """The black box has its own radius if the attacks have none in a norm that it can use."""
+    rows = [
+        dataclasses.replace(row, threat_model="black_box", epsilon=0.1)
+        for row in report.rows
+        if row.attack == "worst_case" and row.threat_model == "white_box"
+    ]
+    found = dataclasses.replace(report, rows=(*report.rows, *rows))
+    header, *lines = found.table()
+    black_box = ["black box" in title for title in header[1:]]
+    assert any(black_box)
+    for title, is_own in (("worst_case 0.3", False), ("worst_case 0.1", True)):
+        (cells,) = (line[1:] for line in lines if line[0] == title)
+        assert [cell != "-" for cell in cells] == [each == is_own for each in black_box]
+    assert Report.from_json(found.to_json()).table() == found.table()
+
+
+def test_a_row_without_a_column_is_an_error(report):
+    row = dataclasses.replace(report.rows[-1], attack="pgd", threat_model="unknown")
+    with pytest.raises(ValueError, match=r"^pgd 0.3: a row without a column$"):
+        dataclasses.replace(report, rows=(*report.rows, row)).table()
 
 
 def test_report_is_read_back_from_its_json(report):

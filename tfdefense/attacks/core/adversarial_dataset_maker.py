@@ -136,10 +136,17 @@ def count_missing_images(
     model: NamedModel, split: Split, attack: Attack, storage: AdversarialStorage
 ) -> int:
     """Return how many images `make_adversarial_dataset` would attack if no shard on disk is damaged."""
-    settings = _settings(model, split, attack, storage)
-    directory = _directory(storage, settings, data_fingerprint(split))
-    rows = shard_rows(len(split), settings["batch_size"])
+    directory = adversarial_directory(model, split, attack, storage)
+    rows = shard_rows(len(split), storage.shard_size(split.image_shape))
     return sum(each.stop - each.start for each in rows if not shard_path(directory, each).is_file())
+
+
+def adversarial_directory(
+    model: NamedModel, split: Split, attack: Attack, storage: AdversarialStorage
+) -> RunDirectory:
+    """Return the directory of `make_adversarial_dataset` with these arguments."""
+    settings = _settings(model, split, attack, storage)
+    return _directory(storage, settings, data_fingerprint(split))
 
 
 def _settings(

@@ -150,6 +150,8 @@ def _undefended_gradient_seconds(measurements: Measurements) -> float | None:
     """Return the time of one gradient in the attack with most of them; its compilation counts."""
     most, seconds = 0, 0.0
     for row in measurements.rows:
+        if row.threat_model == "transfer":  # Its gradients are those of another classifier.
+            continue
         key = ResultKey(row.defense, row.attack, row.threat_model)
         results = measurements.per_image.get(str(key))
         if row.defense == "none" and results is not None and results.gradients is not None:

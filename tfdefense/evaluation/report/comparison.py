@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tfdefense.classifiers.core.fingerprint import fingerprints_agree
 from tfdefense.errors import UserError, require
+from tfdefense.evaluation.report.comparable_reports import require_comparable
 from tfdefense.evaluation.report.comparison_figure import save_comparison_figure
 from tfdefense.evaluation.report.html_page import page_html
 from tfdefense.evaluation.report.page import Page, Picture, Section, Term, page_markdown
@@ -29,12 +29,12 @@ class ComparisonLine(NamedTuple):
 
     Attributes:
       attack, epsilon: as in `ResultRow`.
-      attacks: for a worst case, the labels of the attacks that it is computed from.
+      attacks: for a worst case, label and radius of each attack that it is computed from.
     """
 
     attack: str
     epsilon: float | None
-    attacks: tuple[str, ...] = ()
+    attacks: tuple[tuple[str, float | None], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Comparison:
         )
         # Every pair: a report without a fingerprint may be compared with any.
         for first, second in itertools.combinations(self.reports.items(), 2):
-            _require_comparable(first, second)
+            require_comparable(first, second)
 
     def lines(self) -> list[ComparisonLine]:
         """Return the lines of the table; clean images first, worst cases last."""
@@ -70,12 +70,24 @@ class Comparison:
         return sorted(found, key=lambda line: (line.attack != "none", line.attack == "worst_case"))
 
     def line_title(self, line: ComparisonLine) -> str:
-        """Return the first cell of a line; worst cases over different attacks name the attacks."""
+        """Return the first cell of a line; worst cases over different attacks name the attacks.
+
+        An attack has its radius there if another worst case has it with another radius.
+        """
         if line.attack == "none":
             return "none (clean)"
-        title = line.attack if not line.epsilon else f"{line.attack} {line.epsilon:.3g}"
+        title = _attack_title(line.attack, line.epsilon or None)
         different = {other.attacks for other in self.lines() if other.attack == line.attack}
-        return title if len(different) == 1 else f"{title} ({', '.join(line.attacks)})"
+        if len(different) == 1:
+            return title
+        radii: dict[str, set[float | None]] = {}
+        for label, epsilon in itertools.chain(*different):
+            radii.setdefault(label, set()).add(epsilon)
+        names = [
+            _attack_title(label, epsilon if len(radii[label]) > 1 else None)
+            for label, epsilon in line.attacks
+        ]
+        return f"{title} ({', '.join(names)})"
 
     def row(self, name: str, line: ComparisonLine, column: str) -> ResultRow | None:
         """Return the row of a report for a line and a column.
@@ -152,8 +164,17 @@ class Comparison:
         ]
 
     def save(self, directory: Path) -> None:
-        """Write `comparison.md|html|tex|csv|png|svg`."""
-        directory.mkdir(parents=True, exist_ok=True)
+        """Write `comparison.md|html|tex|csv|png|svg`.
+
+        Raises:
+          UserError: `directory`, or a folder above it, is a file.
+        """
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise UserError(
+                f"--output={directory}: it, or a folder above it, is a file. Name a directory."
+            ) from error
         save_comparison_figure(self, directory / "comparison.png")
         page = self.page()
         write_text_file(directory / "comparison.md", page_markdown(page))
@@ -203,39 +224,12 @@ def _load_report(run: RunDirectory) -> Report:
         ) from error
 
 
-def _require_comparable(first: tuple[str, Report], second: tuple[str, Report]) -> None:
-    """Raise `UserError` unless two named reports are on the same images and classifier."""
-    (first_name, first_report), (second_name, second_report) = first, second
-    for field in ("dataset", "classifier"):
-        ours, theirs = (getattr(report.rows[0], field) for report in (first_report, second_report))
-        require(
-            ours == theirs,
-            f"--compare: {first_name} has {field} {ours}, {second_name} has {theirs}. Give runs with the"
-            f" same {field}.",
-        )
-    for name in first_report.fingerprints:
-        ours, theirs = (each.fingerprints.get(name) for each in (first_report, second_report))
-        what = f"have different {name.partition('_')[0]} of the same name"
-        if name == "source":
-            what = "have transfer rows from different --source classifiers"
-        require(
-            fingerprints_agree(ours, theirs),
-            f"--compare: {first_name} and {second_name} {what} (other weights, other files or another"
-            " --split_seed). Give runs with the same.",
-        )
-    ours, theirs = (
-        each.settings.get("fooled_only", False) for each in (first_report, second_report)
-    )
-    require(
-        ours == theirs,
-        f"--compare: {first_name if ours else second_name} counts only images that fooled the classifier"
-        f" (--fooled_only), {second_name if ours else first_name} counts all. Give runs with the same"
-        " --fooled_only.",
-    )
+def _attack_title(label: str, epsilon: float | None) -> str:
+    return label if epsilon is None else f"{label} {epsilon:.3g}"
 
 
-def _worst_case_attacks(report: Report, row: ResultRow) -> tuple[str, ...]:
-    """Return the attacks that a worst-case row is computed from; () for any other row."""
+def _worst_case_attacks(report: Report, row: ResultRow) -> tuple[tuple[str, float | None], ...]:
+    """Return label and radius of the attacks behind a worst-case row; () for any other row."""
     if row.attack != "worst_case":
         return ()
     column = (row.defense, row.threat_model)
@@ -245,4 +239,5 @@ def _worst_case_attacks(report: Report, row: ResultRow) -> tuple[str, ...]:
         if (each.defense, each.threat_model) == column and each.attack != "worst_case"
     ]
     bounded = [each for each in rows if each.epsilon is not None]
-    return tuple(sorted(each.attack for each in bounded or rows))
+    attacks = [(each.attack, each.epsilon) for each in bounded or rows]
+    return tuple(sorted(attacks, key=lambda attack: (attack[0], attack[1] or 0.0)))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,9 @@ from tfdefense.evaluation.checks.check import CheckResult
 from tfdefense.evaluation.detection import Detection
 from tfdefense.evaluation.per_image_results import PerImageResults
 from tfdefense.evaluation.recovery import Recovery
+from tfdefense.evaluation.report.accuracy_table import accuracy_table
 from tfdefense.evaluation.report.summary import summarize
-from tfdefense.evaluation.result import ResultRow, format_accuracy
+from tfdefense.evaluation.result import ResultRow
 from tfdefense.evaluation.surrogate_findings import SurrogateFinding
 from tfdefense.evaluation.suspicion_findings import SuspicionFinding
 from tfdefense.evaluation.threat_models import (
@@ -155,10 +155,6 @@ class Report:
         row = self.row(pipeline, "worst_case", ANY_WHITE_BOX)
         return row or self.existing_row(pipeline, "worst_case", "white_box")
 
-    def attack_labels(self) -> list[str]:
-        """Return the attacks of the rows, in their order, and "worst_case"."""
-        return list(dict.fromkeys(row.attack for row in self.rows if row.attack != "none"))
-
     def columns(self) -> list[tuple[str, str, str]]:
         """Return title, pipeline name and threat model of each column of the table."""
         threat_models = self.threat_models()
@@ -172,23 +168,8 @@ class Report:
         return columns
 
     def table(self) -> list[list[str]]:
-        """Return the header and a line per attack; a white-box column is next to each grey-box column."""
-        columns = self.columns()
-        table = [["attack", *(title for title, _, _ in columns)], self._clean_line(columns)]
-        for attack in self.attack_labels():
-            rows = [self.row(pipeline, attack, model) for _, pipeline, model in columns]
-            epsilon = next(row.epsilon for row in rows if row)
-            title = attack if epsilon is None else f"{attack} {epsilon:.3g}"
-            table.append([title, *map(format_accuracy, rows)])
-        return table
-
-    def _clean_line(self, columns: Sequence[tuple[str, str, str]]) -> list[str]:
-        line, seen = ["none (clean)"], set()
-        for _, pipeline, _ in columns:
-            row = None if pipeline in seen else self.row(pipeline, "none", "none")
-            line.append(format_accuracy(row))
-            seen.add(pipeline)
-        return line
+        """Return the table of accuracies: see `accuracy_table`."""
+        return accuracy_table(self)
 
     def to_csv(self) -> str:
         """Return all rows with all fields as CSV."""

@@ -59,10 +59,11 @@ def report_fingerprints(
 
     They differ for different splits and weights that have the same name. "images" is that of the first
     image, and "images_10", "images_100" and "images_1000" are those of the first 10, 100 and 1,000,
-    if there are so many. So reports on more and on fewer images of one split agree.
+    if there are so many. So reports on more and on fewer images of one split agree. "images_N" is
+    that of all N images of the report.
     """
     found = {"images": data_fingerprint(test.take(1))}
-    for count in (10, 100, 1_000):
+    for count in sorted({10, 100, 1_000, len(test)}):
         if len(test) >= count:
             found[f"images_{count}"] = data_fingerprint(test.take(count))
     for name, classifier in (("classifier", defense.classifier), ("source", source)):

@@ -2,19 +2,25 @@
 
 from tfdefense.evaluation.report.page import Section
 from tfdefense.evaluation.report.report import Report
-from tfdefense.evaluation.surrogate_findings import SurrogateFinding
+from tfdefense.evaluation.surrogate_findings import ANOTHER_DRAW, SurrogateFinding
 from tfdefense.utils.tables import format_percent
 
 
 def surrogate_section(report: Report) -> Section:
     """Return the table of `Report.surrogates`, which must not be empty."""
+    names = [name for name in report.surrogates[0].fooled if name != ANOTHER_DRAW]
     text = (
         "A step of the defence declares several gradients, and white-box attacks try them in the"
-        f" order {', '.join(report.surrogates[0].fooled)}. An attack within a radius tries the next"
+        f" order {', '.join(names)}. An attack within a radius tries the next"
         " one only on images that withstand those before it. The last column is the number of"
         " images that each gradient fools first or, for an attack without a radius, with the"
         " smallest perturbation."
     )
+    if any(ANOTHER_DRAW in each.fooled for each in report.surrogates):
+        text += (
+            f" {ANOTHER_DRAW[0].upper()}{ANOTHER_DRAW[1:]}: the images withstand the draws of the"
+            " attacker, and are wrong only in the deciding draw."
+        )
     paragraphs = (text, *surrogate_warnings(report))
     return Section("Surrogate gradients", paragraphs, table=surrogate_table(report))
 
