@@ -90,7 +90,7 @@ def add_training_flags(flags: CommandFlags) -> None:
         "how",
         "mirror",
         bool,
-        "Mirror the training images in every second pass; never signs or digits (default: for a defence,"
+        "Mirror the training images in every second epoch; never signs or digits (default: for a defence,"
         " no; for a classifier, colour images of a dataset that is known to keep its classes, such as"
         " cifar10).",
     )

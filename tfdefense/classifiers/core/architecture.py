@@ -28,7 +28,7 @@ class Recipe:
         Biases and normalization are not decayed.
       batch_size: examples per step.
       augmentation: name of an `Augmentation`.
-      mirror: mirror images in every second pass, where the data are known to keep their classes.
+      mirror: mirror images in every second epoch, where the data are known to keep their classes.
       cutout: side of the square that is cut out of each image, see `Augmentation`.
       label_smoothing: the share of the target probability that is spread over all classes, in [0, 1).
       average: momentum of a moving average of the weights, which is the trained network, in [0, 1);

@@ -35,7 +35,7 @@ class Augmentation:
         shift by up to 8 % of the side, with black at the edges (for digits and letters);
         "photo": the same with repeated edges, then contrast and brightness: x -> s x + b, with s
         from 0.61 to 1.65 and b up to 0.125 (for signs and other things whose light varies).
-      mirror: exchange left and right in every second pass over the images. Half of the images, by
+      mirror: exchange left and right in every second epoch over the images. Half of the images, by
         the seed, are mirrored in the first pass (Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single
         GPU", 2024).
       cutout: side in pixels of a grey square at a random place (DeVries and Taylor, "Improved

@@ -43,7 +43,7 @@ class AugmentationConfig:
     )
     mirror: bool = hyperparameter(
         default=False,
-        help="mirror the training images in every second pass; an error for signs and digits, whose"
+        help="mirror the training images in every second epoch; an error for signs and digits, whose"
         " mirror images have other classes",
         omit_default=True,
     )
