@@ -179,6 +179,10 @@ BAD = [
         "--false_positive_rate=1.0: a number",
     ),
     (["train", "--defense=magnet", "--run=new", "--pairs=runs"], "runs: not a run directory"),
+    (
+        ["train", "--defense=apegan", "--run=new", "--pairs=runs", "--strengths=0,0.1"],
+        "--strengths: with --pairs a defence learns from the stored images alone",
+    ),
     (["train", "--defense=defense_gan", "--restarts=0"], "--restarts=0: at least 1"),
     (["evaluate"], "--run: none given, and no --defense"),
     (["evaluate", "--defense=apegan"], "--defense=apegan: not trained yet for these images"),

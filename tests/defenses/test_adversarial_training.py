@@ -173,3 +173,14 @@ def test_a_stored_run_normalises_as_it_did_in_training(toy_split, tmp_path):
     Checkpoints(restored.checkpoint_items(), tmp_path / "old").restore()
     plain = restored.network.layers[-1](images.reshape(4, -1))
     np.testing.assert_allclose(restored.network(images), plain, rtol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_a_model_of_mixed_precision_is_trained_in_float32(policy):
+    layers = [keras.layers.Conv2D(4, 3, dtype=policy), keras.layers.Flatten(dtype=policy)]
+    inner = keras.Sequential([keras.Input(SHAPE), *layers])
+    model = keras.Sequential([keras.Input(SHAPE), inner, keras.layers.Dense(3, dtype=policy)])
+    network = AdversarialTraining(model).network
+    assert {layer.compute_dtype for layer in network._flatten_layers()} == {"float32"}
+    assert network(np.zeros((2, *SHAPE), np.float32), training=True).dtype == tf.float32
+    assert model.layers[-1].compute_dtype == policy.removeprefix("mixed_")

@@ -49,6 +49,16 @@ def test_weight_decay_is_that_of_the_optimizer(toy_model):
     assert plain.generator_optimizer.weight_decay is None
 
 
+def test_logits_of_a_confident_classifier_are_not_flat(toy_model, toy_split):
+    """The probability of a class 100 below another is 0 in float32."""
+    gaps = tf.constant([100.0, 0.0, 50.0])
+    defense = DenoisedSmoothing(toy_model, votes=3, widths=(4, 8))
+    images = tf.constant(toy_split.images[:4])
+    _, logits = defense.purify_and_classify(lambda _: gaps * tf.ones([4, 1]), images)
+    np.testing.assert_allclose(logits[:, 0] - logits[:, 1], 100.0, rtol=1e-5)
+    np.testing.assert_allclose(logits[:, 2] - logits[:, 1], 50.0, rtol=1e-5)
+
+
 @pytest.mark.parametrize("draw", [None, 7])
 def test_a_draw_is_a_set_of_noisy_copies(toy_model, toy_split, draw):
     defense = DenoisedSmoothing(toy_model, seed=3, votes=2, widths=(4, 8))

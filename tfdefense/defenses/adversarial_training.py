@@ -24,6 +24,7 @@ import keras
 import tensorflow as tf
 
 from tfdefense.attacks.core.bounded_attack import BoundedAttack
+from tfdefense.classifiers.core.float32_inference import convert_to_float32
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.augmenting_defense import AugmentationConfig
@@ -71,7 +72,8 @@ class AdversarialTraining(ProbedDefense):
     """A classifier of the given architecture, trained from new weights against attacks on itself.
 
     Layers that training does not change, such as a frozen backbone or `Normalization`, keep their
-    weights.
+    weights. Regularizers of layers have no effect. A model of mixed precision is trained in the
+    precision of the training.
 
     Args:
       classifier: a Keras model, whose architecture is used. It is never changed; the undefended and
@@ -99,6 +101,7 @@ class AdversarialTraining(ProbedDefense):
         )
         with seed_layers(seed):
             self.network = keras.models.clone_model(model)
+        convert_to_float32(self.network)  # In float16, its small gradients would be 0.
         # In inference mode, for attacks and for the pipeline.
         self._frozen_network = FrozenClassifier(
             self.network, self.classifier.image_shape, self.classifier.num_classes

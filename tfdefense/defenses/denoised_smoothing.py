@@ -15,6 +15,7 @@ each batch, draw delta and update D on L.
 `core/randomized_smoothing.py`). It takes many draws; the pipeline's logits use only a few.
 """
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -123,15 +124,18 @@ class DenoisedSmoothing(RandomizedDefense, GeneratorDefense):
         def vote(number: int | tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             noisy = add_noise(images, keys, self.config.sigma, number)
             denoised = self.generator(noisy, training=False)
-            return denoised, tf.nn.softmax(classifier(denoised))
+            return denoised, tf.nn.log_softmax(classifier(denoised))
 
         def add_vote(number: tf.Tensor, sums: tuple) -> tuple:
-            return number + 1, tf.nest.map_structure(tf.add, sums, vote(number))
+            denoised, logs = vote(number)
+            # Probabilities below 1e-38 would be 0, and their logarithms without a gradient.
+            total = tf.reduce_logsumexp(tf.stack([sums[1], logs]), axis=0)
+            return number + 1, (sums[0] + denoised, total)
 
-        _, (denoised, probabilities) = tf.while_loop(
+        _, (denoised, logs) = tf.while_loop(
             lambda number, _: number < votes, add_vote, (tf.constant(1), vote(0))
         )
-        return denoised / votes, tf.math.log(probabilities / votes + 1e-12)
+        return denoised / votes, logs - math.log(votes)
 
     def certify(
         self,

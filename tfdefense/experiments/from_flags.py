@@ -141,6 +141,11 @@ def _require_flags_of(defense: DefenseConfig, given: Mapping[str, Any]) -> None:
     common = {"defense", "seed", *DATA_FLAGS, *CLASSIFIER_FLAGS}
     if defense.learned_class is not None:
         common |= _names(TrainingConfig())
+        require(
+            not (given.get("pairs") and given.get("strengths")),
+            "--strengths: with --pairs a defence learns from the stored images alone. Leave one of both"
+            " out.",
+        )
     else:
         pairs, init_run = bool(given.get("pairs")), bool(given.get("init_run"))
         require(not pairs, f"--pairs: --defense={name} does not learn, so it uses no pairs.")

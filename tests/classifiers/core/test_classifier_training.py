@@ -52,6 +52,15 @@ def test_errors_name_bad_hyperparameters(given, message):
         ClassifierConfig(**given)
 
 
+def test_another_optimizer_needs_a_learning_rate():
+    other = "adam" if LINEAR.grey.optimizer == "sgd" else "sgd"
+    with pytest.raises(UserError, match=rf"--optimizer={other}: .*Give --learning_rate too"):
+        ClassifierConfig(optimizer=other).apply_to(LINEAR.grey)
+    ClassifierConfig(optimizer=LINEAR.grey.optimizer).apply_to(LINEAR.grey)
+    changed = ClassifierConfig(optimizer=other, learning_rate=0.5).apply_to(LINEAR.grey)
+    assert (changed.optimizer, changed.learning_rate) == (other, 0.5)
+
+
 def test_given_hyperparameters_replace_those_of_the_recipe(digits):
     given = ClassifierConfig(epochs=2, batch_size=100, optimizer="sgd", learning_rate=0.3)
     training = ClassifierTraining(LINEAR, digits, config=given)

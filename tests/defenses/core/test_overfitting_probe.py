@@ -11,7 +11,7 @@ from tfdefense.defenses.robust_purifier import RobustPurifier
 class Training:
     """A network of one weight whose validation returns given accuracies, one after the other."""
 
-    def __init__(self, accuracies, momentum=0.0, rising_steps=0, num_classes=10):
+    def __init__(self, accuracies, momentum=0.0, rising_steps=0, num_classes=10, images=500):
         self.network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
         self.optimizer = AveragingAdam(average=momentum, learning_rate=1.0)
         self.optimizer.build(self.network.trainable_variables)
@@ -22,6 +22,7 @@ class Training:
         self.validate = self.probe.watch(
             lambda: (self.seen.append(self.weight), ({"accuracy_pgd": next(remaining)}, {}))[1],
             "accuracy_pgd",
+            images,
         )
         self.seen = []
 
@@ -61,6 +62,17 @@ def test_a_collapse_stops_training_and_prints_why(capsys):
     printed = "".join(capsys.readouterr())
     assert "accuracy under PGD fell to 19.0% from 40.0% (catastrophic overfitting)" in printed
     assert "gets its weights with 40.0%" in printed
+
+
+def test_the_chance_of_few_images_is_no_collapse(capsys):
+    """Of 20 images, 7 and then 3 may withstand if each does with a probability of a quarter."""
+    training = Training([0.35, 0.15, 0.35], images=20)
+    training.run([1.0, 2.0])
+    assert not training.probe.has_collapsed
+    assert "no better than chance" in capsys.readouterr().out
+    training = Training([0.35, 0.15, 0.35])
+    training.run([1.0, 2.0])
+    assert training.probe.has_collapsed
 
 
 def test_without_any_robustness_the_last_weights_are_kept_and_a_line_says_so(capsys):

@@ -70,7 +70,16 @@ class ClassifierConfig:
         require(rate is None or rate > 0, f"--learning_rate={rate}: more than 0 needed.")
 
     def apply_to(self, recipe: Recipe) -> Recipe:
-        """Return `recipe` with these changes."""
+        """Return `recipe` with these changes.
+
+        Raises:
+          UserError: another optimizer without a learning rate.
+        """
+        require(
+            self.optimizer in (None, recipe.optimizer) or self.learning_rate is not None,
+            f"--optimizer={self.optimizer}: the learning rate of the recipe, {recipe.learning_rate:g}, is"
+            f" for {recipe.optimizer}. Give --learning_rate too.",
+        )
         names = {field.name for field in dataclasses.fields(Recipe)}
         given = dataclasses.asdict(self).items()
         return dataclasses.replace(

@@ -1,4 +1,4 @@
-"""Inference of Keras models in mixed precision: their layers compute in float32.
+"""Keras models of mixed precision whose layers compute in float32.
 
 In float16 gradients below 6e-8 are 0, so attacks on a confident model would look weak; bfloat16
 rounds values to 8 significant bits.
@@ -43,6 +43,14 @@ def compute_in_float32(model: keras.Model) -> Iterator[None]:
         finally:
             for each, dtype in zip(inputs, dtypes, strict=True):
                 each._dtype = dtype
+
+
+def convert_to_float32(model: keras.Model) -> None:
+    """Make the layers of mixed precision compute in float32 from now on, in training too."""
+    for each in _inputs_of_sixteen_bits(model):
+        each._dtype = "float32"
+    for layer in _mixed_layers(model):
+        layer.dtype_policy = keras.dtype_policies.get("float32")
 
 
 def _mixed_layers(model: keras.Model) -> list[keras.Layer]:

@@ -164,9 +164,9 @@ class LearnedComposition(Composition, LearnedDefense):
 
         return validate
 
-    def watch_validation(self, validate: Validate, prefix: str = "") -> Validate:
+    def watch_validation(self, validate: Validate, images: int, prefix: str = "") -> Validate:
         for part in self.learned:
-            validate = part.watch_validation(validate, f"{prefix}{part.name}_")
+            validate = part.watch_validation(validate, images, f"{prefix}{part.name}_")
         return validate
 
 

@@ -103,14 +103,15 @@ class LearnedDefense(AugmentingDefense):
         del validation
         return None
 
-    def watch_validation(self, validate: Validate, prefix: str = "") -> Validate:
+    def watch_validation(self, validate: Validate, images: int, prefix: str = "") -> Validate:
         """Return `validate` with what the training does before and after it; here nothing.
 
         Args:
           validate: the function that `make_validator` returned, or that of a composition.
+          images: number of validation images.
           prefix: prefix of the names of this defence's scalars in it.
         """
-        del prefix
+        del images, prefix
         return validate
 
     @classmethod
@@ -226,8 +227,8 @@ class LearnedDefense(AugmentingDefense):
         trainer = Trainer(self, loop, run.path if run is not None else None, settings=settings)
         if not trainer.is_finished(len(train)):
             validate = self.make_validator(data.validation) if data.validation else None
-            if validate is not None:
-                validate = self.watch_validation(validate)
+            if validate is not None and data.validation:
+                validate = self.watch_validation(validate, len(data.validation))
             with infer_fast(self.frozen_networks, loop.mixed_precision):  # As in the steps.
                 arrays = arrays or self.training_arrays(train, pairs)
             trainer.fit(arrays | self.begin_augmentation(len(train), loop.seed), validate)

@@ -32,7 +32,7 @@ class OverfittingProbe:
     few attacks, and more in each pass. After that:
 
     - Training has collapsed if the accuracy under attack is below half of the best one, which may be
-      one of the rise. It stops. This needs a best accuracy that is not near chance: above 2 / K with K
+      one of the rise, and by more than two standard deviations. It stops. This needs a best accuracy that is not near chance: above 2 / K with K
       classes, but at least 10 % and at most 75 %, so that 2 classes are judged too. Lower accuracies
       vary without a collapse.
     - If the accuracy under attack is no better than chance, one line says so. Training continues,
@@ -67,8 +67,7 @@ class OverfittingProbe:
         # In float32, as the scores of `BestWeights` are.
         self._near_chance = np.float32(max(_LOWEST_LIMIT, min(_HIGHEST_LIMIT, 2 / num_classes)))
         self._chance = 1 / num_classes
-        deviation = math.sqrt(self._chance * (1 - self._chance) / VALIDATION_IMAGES)
-        self._chance_limit = np.float32(self._chance + 2 * deviation)
+        self._images = VALIDATION_IMAGES
         self._has_warned = False
         self._best = BestWeights(network)
         self._has_collapsed = tf.Variable(initial_value=False, trainable=False)
@@ -83,13 +82,15 @@ class OverfittingProbe:
         """True if training has collapsed."""
         return bool(self._has_collapsed.numpy())
 
-    def watch(self, validate: Validate, accuracy: str) -> Validate:
+    def watch(self, validate: Validate, accuracy: str, images: int = VALIDATION_IMAGES) -> Validate:
         """Return `validate` with averaged weights during each call and a judgement after it.
 
         Args:
           validate: measures the network, and what contains it.
           accuracy: name of the scalar with the accuracy under attack.
+          images: number of images that it is measured on.
         """
+        self._images = images
 
         def validate_and_judge() -> tuple[Scalars, ImageGrids]:
             with use_averaged_weights(self._network, self._optimizer):
@@ -103,7 +104,10 @@ class OverfittingProbe:
     def _judge(self, accuracy: float) -> None:
         step, best = int(self._optimizer.iterations.numpy()), self._best.score
         has_risen, is_last = step > self.rising_steps, step >= self._steps
-        if has_risen and best > self._near_chance and accuracy < _COLLAPSED * best:
+        chance_limit = np.float32(self._chance + 2 * self._deviation(self._chance))
+        drop = 2 * math.hypot(self._deviation(best), self._deviation(accuracy))
+        has_fallen = accuracy < min(_COLLAPSED * best, best - drop)
+        if has_risen and best > self._near_chance and has_fallen:
             self._has_collapsed.assign(value=True)
             print_line(
                 f"Training stopped: accuracy under PGD fell to {accuracy:.1%} from {best:.1%}"
@@ -114,7 +118,7 @@ class OverfittingProbe:
                 "Training ended, but almost nothing withstands PGD: the best accuracy under it is"
                 f" {best:.1%}, near chance ({self._chance:.1%}). {_ADVICE}"
             )
-        elif has_risen and not is_last and accuracy <= self._chance_limit and not self._has_warned:
+        elif has_risen and not is_last and accuracy <= chance_limit and not self._has_warned:
             self._has_warned = True
             print_line(
                 f"Accuracy under PGD is {accuracy:.1%}, no better than chance ({self._chance:.1%}). If it"
@@ -122,3 +126,7 @@ class OverfittingProbe:
             )
         if self.has_collapsed or is_last:
             self._best.restore()
+
+    def _deviation(self, accuracy: float) -> float:
+        """Return the standard deviation of an accuracy that is measured on the validation images."""
+        return math.sqrt(accuracy * (1 - accuracy) / self._images)

@@ -9,7 +9,7 @@ from tfdefense.defenses.core.inner_attack import check_new_inner_attack, make_va
 from tfdefense.defenses.core.learned_defense import LearnedDefense
 from tfdefense.defenses.core.overfitting_probe import OverfittingProbe
 from tfdefense.training.learning_rates import count_rising_steps
-from tfdefense.training.task import Validate
+from tfdefense.training.task import VALIDATION_IMAGES, Validate
 
 
 class ProbedDefense(LearnedDefense):
@@ -58,11 +58,12 @@ class ProbedDefense(LearnedDefense):
                 self.classifier.num_classes,
             )
 
-    def watch_validation(self, validate: Validate, prefix: str = "") -> Validate:
+    def watch_validation(self, validate: Validate, images: int, prefix: str = "") -> Validate:
         if not self.config.needs_probe:
             return validate
         attack = make_validation_attack(self.config, self.classifier.image_shape)
-        return self.probe.watch(validate, f"{prefix}accuracy_{attack.name}")
+        count = min(images, VALIDATION_IMAGES)
+        return self.probe.watch(validate, f"{prefix}accuracy_{attack.name}", count)
 
     @classmethod
     def check_new_training(cls, config: Any, image_shape: tuple[int, int, int]) -> None:
