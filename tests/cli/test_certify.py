@@ -147,6 +147,7 @@ def test_a_missing_run_is_one_line_with_status_2(capsys, monkeypatch, tmp_path, 
     [
         (["--run={run}", "--estimation_samples=0"], "--estimation_samples=0: at least 1"),
         (["--run={run}", "--selection_samples=0"], "--selection_samples=0: at least 1"),
+        (["--run={run}", "--selection_samples=3000000000"], "--selection_samples=3000000000: "),
         (["--run={run}", "--draws=5"], "--draws: renamed to --estimation_samples."),
         (["--run={run}", "-first", "5"], "--first: renamed to --selection_samples."),
         (["--run={run}", "--alpha=1"], "--alpha=1.0: a number above 0 and below 1"),

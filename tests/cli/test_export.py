@@ -23,6 +23,22 @@ def test_export_needs_only_the_run_and_counts_up(run, tmp_path, capsys):
     assert open_model(run / "export").has_suspicion  # Of the training.
 
 
+def test_the_printed_command_uses_the_exported_version(run, tmp_path, capsys, monkeypatch):
+    """The name of a model alone means its newest version."""
+    output = tmp_path / "model"
+    (output / "7").mkdir(parents=True)
+
+    def write_version(*given):
+        path = output / str(given[3])
+        path.mkdir()
+        return path
+
+    monkeypatch.setattr("tfdefense.cli.export.export_run", write_version)
+    for version, model in ((3, output / "3"), (8, output)):
+        assert main(["export", f"--run={run}", f"--output={output}", f"--version={version}"]) == 0
+        assert f"bin/purify --model={model} --input=" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_without_its_images_a_run_is_exported_without_suspicion(run, tmp_path, capsys, monkeypatch):
     downloads = []

@@ -65,5 +65,14 @@ def test_bad_input_is_named(bit_depth, toy_split, tmp_path):
         CertificationConfig(estimation_samples=0)
     with pytest.raises(UserError, match="--selection_samples=-1: at least 1"):
         CertificationConfig(selection_samples=-1)
+    CertificationConfig(2**31 - 101, 100)
+    with pytest.raises(
+        UserError, match="--estimation_samples=2147483548: estimation and selection"
+    ):
+        CertificationConfig(2**31 - 100, 100)
+    with pytest.raises(
+        UserError, match=r"--selection_samples=3000000000: .* more than 2,147,483,647"
+    ):
+        CertificationConfig(selection_samples=3_000_000_000)
     with pytest.raises(UserError, match="bit_depth cannot certify"):
         certify(bit_depth, toy_split, RunDirectory(tmp_path))

@@ -3,8 +3,10 @@
 import contextlib
 import random
 
+import flatbuffers
 import pytest
 import tensorflow as tf
+from tensorflow.lite.python import schema_py_generated as schema
 
 from tfdefense.errors import UserError
 from tfdefense.serving.client.local_client import open_model
@@ -42,6 +44,25 @@ def test_operations_of_tensorflow_in_a_tflite_file_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"--model=x: contains .*ReadFile.*--unsafe_load"):
         require_safe_tflite(path, "--model=x")
     with pytest.raises(UserError, match=r"contains .*ReadFile"):
+        open_model(tmp_path)
+
+
+@pytest.mark.parametrize("field", ["externalBufferGroups", "externalBuffers"])
+def test_a_file_that_names_other_files_is_refused(tmp_path, field):
+    path = tmp_path / "model.tflite"
+    _write(path, _harmless)
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
+    kinds = {
+        "externalBufferGroups": schema.ExternalBufferGroupT,
+        "externalBuffers": schema.ExternalBufferT,
+    }
+    setattr(model, field, [kinds[field]()])
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(builder.Output())
+    with pytest.raises(UserError, match=r"--model=x: model\.tflite reads tensors from other files"):
+        require_safe_tflite(path, "--model=x")
+    with pytest.raises(UserError, match="reads tensors from other files"):
         open_model(tmp_path)
 
 

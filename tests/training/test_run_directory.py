@@ -130,6 +130,16 @@ def test_temporary_files_of_killed_processes_are_removed(killed):
     assert partial.exists()
 
 
+def test_temporary_files_of_killed_attacks_are_removed(killed):
+    run, _ = killed
+    partial = run.path / "shards" / "00000100.npz.a_b1c2d3.partial"
+    partial.mkdir(parents=True)
+    (partial / "00000100.npz").touch()
+    (run.path / "shards" / "00000000.npz").touch()
+    run.create_or_reuse(config())
+    assert [path.name for path in (run.path / "shards").iterdir()] == ["00000000.npz"]
+
+
 @pytest.mark.parametrize("reason", [errno.EWOULDBLOCK, errno.ENOLCK])
 def test_temporary_files_of_processes_that_may_be_alive_stay(killed, monkeypatch, reason):
     """Another process has the lock, or the file system has no locks."""

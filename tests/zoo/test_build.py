@@ -2,12 +2,19 @@ import keras
 import numpy as np
 import pytest
 
+from tests.conftest import make_toy_model
+from tests.reports import evaluate_without_checks
+from tfdefense.attacks import FGSM
+from tfdefense.data import Dataset
+from tfdefense.defenses import APEGAN, BitDepth
+from tfdefense.errors import UserError
 from tfdefense.evaluation.protocol import EvaluationConfig
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.from_flags import experiment_from_flags
 from tfdefense.experiments.load import load_defense
 from tfdefense.experiments.train import train
 from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.stored_config import StoredConfig
 from tfdefense.zoo import build
 from tfdefense.zoo.build import add_run, main
 from tfdefense.zoo.pretrained import load_pretrained, mark_unreliable
@@ -56,6 +63,37 @@ def test_a_run_with_a_report_can_be_added_and_one_without_cannot(
     (run.path / "report.json").unlink()
     assert main([str(run.path)]) == 2
     assert "has no report. Write one with: bin/evaluate" in capsys.readouterr().err
+
+
+@pytest.fixture
+def use_report(toy_model, toy_split, tmp_path, monkeypatch):
+    """A function that makes a run of an untrained APE-GAN and gives it the report of a defence."""
+    run, defense = RunDirectory(tmp_path / "run"), APEGAN(toy_model)
+    run.create_or_reuse(StoredConfig("defense", {"dataset": "toy"}, {}))
+    data = Dataset("toy", toy_split, toy_split, toy_split)
+    monkeypatch.setattr(build, "load_defense", lambda _: defense)
+    monkeypatch.setattr(build, "load_dataset", lambda _: data)
+
+    def use_report(reported):
+        report = evaluate_without_checks(reported, toy_split, [FGSM(epsilon=0.2)], 4)
+        (run.path / "report.json").write_text(report.to_json())
+        return run
+
+    return use_report
+
+
+def test_a_report_of_another_classifier_is_refused(use_report, tmp_path):
+    run = use_report(APEGAN(make_toy_model()))
+    with pytest.raises(UserError, match=r"the classifier changed since its report\. Make it again"):
+        add_run(run, tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_report_of_another_defence_is_refused(use_report, toy_model, tmp_path):
+    run = use_report(BitDepth(toy_model))
+    with pytest.raises(UserError, match=r"report\.json: is of another run \(of bit_depth"):
+        add_run(run, tmp_path / "models")
+    assert not (tmp_path / "models").exists()
 
 
 def test_a_call_without_runs_is_an_error(capsys):

@@ -9,6 +9,7 @@ from tfdefense.cli.printing import installed_command, print_paths
 from tfdefense.cli.tensorflow_stand_in import require_tensorflow
 from tfdefense.errors import require
 from tfdefense.experiments.export import export_run
+from tfdefense.serving.core.model_directory import latest_version
 from tfdefense.serving.exporter.output_directory import require_no_links
 from tfdefense.serving.exporter.variant import Variant
 from tfdefense.training.run_directory import RunDirectory
@@ -40,7 +41,12 @@ def command_flags() -> CommandFlags:
         " also used for computing (SavedModel only); int8, a quarter of the size (TFLite only). Everything"
         " but a float32 SavedModel is compared with the defence on test images.",
     )
-    flags.add(group, "max_batch", int, "Largest number of images in a request (default: 4096).")
+    flags.add(
+        group,
+        "max_batch",
+        int,
+        "Largest number of images in a request (default: 4096; SavedModel only).",
+    )
     flags.add_typed(
         group,
         "batch_sizes",
@@ -81,6 +87,8 @@ def run(given: FlagValues) -> None:
     }
     if servable:
         paths["Inspect it"] = installed_command("saved_model_cli", "show", "--dir", path, "--all")
-    model = shlex.quote(f"--model={output}")
+    # The name of the model alone means its newest version.
+    is_newest = path == latest_version(output)
+    model = shlex.quote(f"--model={output if is_newest else path}")
     paths["Use it"] = f"bin/purify {model} --input=FOLDER --output=FOLDER"
     print_paths(paths)

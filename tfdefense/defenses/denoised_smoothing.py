@@ -128,9 +128,7 @@ class DenoisedSmoothing(RandomizedDefense, GeneratorDefense):
 
         def add_vote(number: tf.Tensor, sums: tuple) -> tuple:
             denoised, logs = vote(number)
-            # Probabilities below 1e-38 would be 0, and their logarithms without a gradient.
-            total = tf.reduce_logsumexp(tf.stack([sums[1], logs]), axis=0)
-            return number + 1, (sums[0] + denoised, total)
+            return number + 1, (sums[0] + denoised, _log_of_sum(sums[1], logs))
 
         _, (denoised, logs) = tf.while_loop(
             lambda number, _: number < votes, add_vote, (tf.constant(1), vote(0))
@@ -192,3 +190,12 @@ class DenoisedSmoothing(RandomizedDefense, GeneratorDefense):
             )
 
         return validate
+
+
+def _log_of_sum(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+    """Return log(exp(first) + exp(second)), where probabilities below 1e-38 would be 0.
+
+    `tf.reduce_logsumexp` needs an operation that TFLite does not have.
+    """
+    largest = tf.stop_gradient(tf.maximum(first, second))
+    return largest + tf.math.log(tf.exp(first - largest) + tf.exp(second - largest))

@@ -31,6 +31,7 @@ CERTIFICATES_FILE = "certified.csv"
 _FLAG_NAMES = {"draws": "estimation_samples", "first": "selection_samples"}
 _IMAGES_AT_ONCE = 4  # Images that are certified together; results are written after each group.
 _RADIUS_STEP = 0.25
+_MAX_SAMPLES = 2**31 - 1  # Noisy copies have numbers in int32.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +44,7 @@ class CertificationConfig:
       alpha: probability that a certificate is wrong, in (0, 1).
 
     Raises:
-      UserError: a number of samples is out of range.
+      UserError: a number of samples is out of range, or their sum is 2^31 or more.
     """
 
     estimation_samples: int = 10_000
@@ -54,6 +55,15 @@ class CertificationConfig:
         for name in ("estimation_samples", "selection_samples"):
             value = getattr(self, name)
             require(value >= 1, f"--{name}={value}: at least 1 is needed.")
+        value, name = max(
+            (self.estimation_samples, "estimation_samples"),
+            (self.selection_samples, "selection_samples"),
+        )
+        require(
+            self.estimation_samples + self.selection_samples <= _MAX_SAMPLES,
+            f"--{name}={value}: estimation and selection samples together are more than {_MAX_SAMPLES:,}, the limit."
+            " Give a smaller number.",
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,14 +7,13 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import UserError, require
 from tfdefense.evaluation import Report
-from tfdefense.evaluation.pipelines import name_without_detector
-from tfdefense.evaluation.run_evaluation import load_finished_report
 from tfdefense.experiments.load import (
     StoredExperiment,
     load_defense,
     load_experiment,
     require_training_images,
 )
+from tfdefense.experiments.own_report import fits_model, load_own_report
 from tfdefense.serving import ModelFacts, Variant, export
 from tfdefense.serving.exporter.output_directory import version_directory
 from tfdefense.training.run_directory import RunDirectory
@@ -30,6 +29,9 @@ def export_run(
 ) -> Path:
     """Export the trained defence of a run, with the results of its report in the model card.
 
+    A report of another classifier or, if the images are loaded, of other test images is left out, and
+    a line says so.
+
     Args:
       run: the run directory that training wrote.
       output, variant, version: as in `serving.export`.
@@ -42,18 +44,20 @@ def export_run(
       The directory written.
 
     Raises:
-      UserError: as `load_defense` and `serving.export`; the report is damaged or of another run; or
+      UserError: as `load_defense` and `serving.export`; the report is damaged or of another defence; or
         the images do not fit the classifier, or cannot be loaded although they are needed.
     """
     variant = variant or Variant()
     # The place is checked before models are loaded, which takes longer.
     version_directory(Path(output), version, variant.format)
     defense, stored = load_defense(run), load_experiment(run)
-    report = _load_own_report(run, defense)
+    report = load_own_report(run, defense)
     dataset = _load_images(run, stored, data_dir, is_needed=not variant.is_plain)
-    facts = ModelFacts(stored.class_names, report)
     if dataset is not None:
         _require_fitting_images(run, defense, dataset.validation)
+    report = _fitting_report(run, report, defense, dataset)
+    facts = ModelFacts(stored.class_names, report)
+    if dataset is not None:
         test = None if variant.is_plain else dataset.test
         facts = ModelFacts(stored.class_names, report, test, dataset.validation)
     return export(defense, output, variant, version, facts)
@@ -76,22 +80,18 @@ def _load_images(
     return dataset
 
 
-def _load_own_report(run: RunDirectory, defense: Defense) -> Report | None:
-    """Return the report of a run, or None if it has none; raise `UserError` for any other report."""
-    report, path = load_finished_report(run, None), run.path / "report.json"
-    require(
-        report is not None or not path.exists(),
-        f"{path}: damaged, so the model card cannot name the robustness. Make it again with:"
-        f" bin/evaluate --run={run.path}",
+def _fitting_report(
+    run: RunDirectory, report: Report | None, defense: Defense, dataset: Dataset | None
+) -> Report | None:
+    """Return a report if it is about the exported model; print a line and return None if it is not."""
+    if report is None or fits_model(report, defense, dataset):
+        return report
+    changed = "classifier" if dataset is None else "test images or the classifier"
+    print_line(
+        f"The report is left out of the model card: the {changed} changed since {run.path / 'report.json'}"
+        f" was made. Make it again with: bin/evaluate --run={run.path}"
     )
-    own = {"none", defense.name, name_without_detector(defense.name)}
-    others = {row.defense for row in report.rows} - own if report else ()
-    require(
-        not others,
-        f"{path}: is of another run (of {', '.join(sorted(others))}; this one trained {defense.name}). Make it"
-        f" again with: bin/evaluate --run={run.path}",
-    )
-    return report
+    return None
 
 
 def _require_fitting_images(run: RunDirectory, defense: Defense, images: Split) -> None:

@@ -18,6 +18,7 @@ from tfdefense.utils.untrusted_file import read_text_file, require_modest_model
 
 # What a command leaves that was killed before `config.json` was written.
 _KILLED_EARLY = re.compile(r"\.lock|config\.json\..*\.partial")
+_SHARDS = "shards"  # Folder of the files of an adversarial dataset.
 
 
 class RunDirectory:
@@ -139,10 +140,12 @@ class RunDirectory:
     def lock(self) -> None:
         """Keep other processes out until this one ends; raise `UserError` if one is inside.
 
-        Temporary files that killed processes left are removed.
+        Temporary files that killed processes left are removed, also those of shards.
         """
         if lock_directory(self.path, self.flag):
-            remove_partial_files(self.path)
+            for folder in (self.path, self.path / _SHARDS):
+                if folder.is_dir():
+                    remove_partial_files(folder)
 
     def require_same_settings(
         self,

@@ -19,9 +19,9 @@ from typing import Any
 from tfdefense.errors import UserError, WorkFailedError, require
 from tfdefense.evaluation.report.render import accuracy_table_lines, failed_check_lines
 from tfdefense.evaluation.report.report import Report
-from tfdefense.evaluation.run_evaluation import load_finished_report
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.experiments.load import load_dataset, load_defense
+from tfdefense.experiments.own_report import fits_model, load_own_report
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.progress import print_line
@@ -65,18 +65,25 @@ def add_run(run: RunDirectory, models: Path = MODELS) -> str:
       "<defense>/<dataset>/<classifier that it was trained with>".
 
     Raises:
-      UserError: a run without a report, or of a defence without networks.
+      UserError: a run without a report, or with one that is damaged or about another defence,
+        another classifier or other test images; or of a defence without networks.
     """
     defense, stored = load_defense(run), run.require_kind("defense")
     settings = stored.settings
     require(bool(defense.networks()), f"RUN={run.path}: {defense.name} does not learn.")
-    report = load_finished_report(run, None)
+    report = load_own_report(run, defense)
     if report is None:
         raise UserError(
             f"RUN={run.path}: has no report. Write one with: bin/evaluate --run={run.path}"
         )
     name = f"{defense.name}/{settings['dataset']}/{defense.trained_with}"
-    test = load_dataset(run).test
+    dataset = load_dataset(run)
+    require(
+        fits_model(report, defense, dataset),
+        f"RUN={run.path}: the test images or the classifier changed since its report. Make it again with:"
+        f" bin/evaluate --run={run.path}",
+    )
+    test = dataset.test
     with tempfile.TemporaryDirectory() as scratch:  # A failure leaves the purifiers as they are.
         save_pretrained(defense, name, "", Path(scratch))
         pretrained = load_pretrained(name, Path(scratch))

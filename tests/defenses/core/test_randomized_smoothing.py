@@ -42,6 +42,24 @@ def test_votes_do_not_depend_on_the_block_size(monkeypatch, toy_model, toy_image
     assert (counts.numpy().max(1) < 40).any()
 
 
+@pytest.mark.parametrize(("count", "largest"), [(4, 1_000), (96, 960), (1_200, 1_200)])
+def test_many_images_get_the_same_votes_from_smaller_blocks(toy_images, count, largest):
+    sizes = []
+
+    def logits(noisy):
+        sizes.append(len(noisy))
+        return tf.reshape(noisy, [len(noisy), -1])[:, :3]
+
+    smoothed = SmoothedClassifier(logits, num_classes=3, sigma=0.8, seed=7)
+    draws = 250 if count == 4 else 12
+    alone = [smoothed.count_votes(image[None], 0, draws)[0] for image in toy_images]
+    sizes.clear()
+    votes = smoothed.count_votes(tf.constant(np.resize(toy_images, (count, *SHAPE))), 0, draws)
+    assert max(sizes) == largest
+    assert votes.numpy().max(1).min() < draws
+    np.testing.assert_array_equal(votes, np.resize(alone, (count, 3)))
+
+
 def test_noise_is_gaussian_and_differs_between_draws(toy_images):
     images = tf.constant(np.repeat(toy_images[:1], 2_000, axis=0))
     keys = per_image_random.image_keys(images, 0)

@@ -19,6 +19,8 @@ from tfdefense.serving import Variant
         ({"batch_sizes": (4097,)}, "--batch_sizes=4097: numbers from 1 to 4,096 are needed"),
         ({"batch_sizes": tuple(range(1, 202))}, "201 numbers given; 1 to 200 are needed"),
         ({"format": "tflite", "batch_sizes": (1,)}, "--batch_sizes=1: a TFLite model has no warm"),
+        ({"format": "tflite", "max_batch": 8}, "--max_batch=8: a TFLite model does not check its"),
+        ({"format": "tflite", "max_batch": 4096}, "--max_batch=4096: a TFLite model does not"),
     ],
 )
 def test_unusable_variants_are_rejected(arguments, message):

@@ -7,8 +7,11 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tests.serving.session_model import SessionModel
+from tfdefense.defenses import DenoisedSmoothing
 from tfdefense.errors import UserError
 from tfdefense.serving import Variant, export
+from tfdefense.serving.exporter.operations import GraphRequirements
+from tfdefense.serving.exporter.requirements_section import requirements_section
 from tfdefense.serving.exporter.signatures import Signatures
 from tfdefense.serving.exporter.warmup import save_warmup_requests, warmup_batch_sizes
 
@@ -34,6 +37,30 @@ def test_default_sizes_fit_into_a_request(small_defense):
     assert warmup_batch_sizes(Signatures(small_defense, 20), variant) == (1, 8, 20)
 
 
+def test_certify_is_warmed_up_with_one_image_only(toy_model, tmp_path):
+    """One image takes 1,100 forward passes."""
+    signatures = Signatures(DenoisedSmoothing(toy_model, widths=(4, 8)), max_batch=20)
+    assert save_warmup_requests(signatures, tmp_path, "smoothing", (1, 8, 20))
+    sizes = {}
+    for request in read_requests(tmp_path):
+        (values,) = request.inputs.values()
+        signature = request.model_spec.signature_name
+        sizes.setdefault(signature, []).append(values.tensor_shape.dim[0].size)
+    assert sizes == {**{name: [1, 8, 20] for name in NAMES}, "certify": [1]}
+
+
+@pytest.mark.parametrize(
+    ("certifies", "sentence"),
+    [
+        (False, "Warm-up requests of 1, 8 images for each signature. With"),
+        (True, "for each signature but `certify`, which has one of 1 image. With"),
+    ],
+)
+def test_the_card_says_which_signatures_are_warmed_up(certifies, sentence):
+    lines = requirements_section(GraphRequirements((), "2.10", ()), (1, 8), certifies=certifies)
+    assert sentence in "\n".join(lines)
+
+
 def test_a_request_of_2_gib_is_refused(small_defense):
     size = 2**31 // (4 * 12 * 12)
     variant = Variant(max_batch=size, batch_sizes=(1, size))
@@ -51,15 +78,20 @@ def test_without_the_serving_api_a_line_says_how_to_install_it(tmp_path, capsys,
 def answer_requests(path, model_name):
     """Run all warm-up requests; return their signatures and numbers of images."""
     model, requests = SessionModel(path), set()
-    records = tf.data.TFRecordDataset(str(path / "assets.extra/tf_serving_warmup_requests"))
-    for record in records.as_numpy_iterator():
-        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+    for request in read_requests(path):
         assert request.model_spec.name == model_name
         inputs = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
         model.predict(request.model_spec.signature_name, inputs)
         (values,) = inputs.values()
         requests.add((request.model_spec.signature_name, len(values)))
     return requests
+
+
+def read_requests(path):
+    """Yield the warm-up requests of the model at `path`."""
+    records = tf.data.TFRecordDataset(str(path / "assets.extra/tf_serving_warmup_requests"))
+    for record in records.as_numpy_iterator():
+        yield prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
 
 
 def test_a_full_disk_is_an_error_of_the_system(small_defense, tmp_path, monkeypatch):

@@ -17,7 +17,8 @@ from tfdefense.errors import require
 from tfdefense.utils.batch_size import fitting_batch_size
 
 ABSTAINS = -1
-_BLOCK = 250
+_BLOCK = 250  # Largest number of noisy copies of an image at once.
+_FULL_BLOCKS = 4  # This many images have full blocks; those of more images are smaller.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,8 @@ class SmoothedClassifier:
     def count_votes(self, images: tf.Tensor, first_draw: int, draws: int) -> tf.Tensor:
         """Count how often each class wins under noise: SampleUnderNoise of the paper, figure 2.
 
+        At most max(N, 1,000) noisy images are in memory at once, fewer if they are large.
+
         Args:
           images: float32 [N, H, W, C] in [0, 1].
           first_draw: number of the first draw.
@@ -50,7 +53,10 @@ class SmoothedClassifier:
         keys = per_image_random.image_keys(images, self.seed)
         image_count = tf.shape(images)[0]
         end = first_draw + draws
-        largest_block = fitting_batch_size(tuple(images.shape[1:]), _BLOCK)
+        full_block = fitting_batch_size(tuple(images.shape[1:]), _BLOCK)
+        # A request may have thousands of images, and memory is needed for the blocks of all.
+        fitting_block = _FULL_BLOCKS * full_block // tf.maximum(1, image_count)
+        largest_block = tf.maximum(1, tf.minimum(full_block, fitting_block))
 
         def count_block(number: tf.Tensor, counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             block = tf.minimum(largest_block, end - number)

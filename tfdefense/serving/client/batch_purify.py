@@ -14,6 +14,7 @@ from tfdefense.serving.client.answered_batches import (
     remove_answers,
     require_own_folder,
 )
+from tfdefense.serving.client.folded_names import require_distinct_names
 from tfdefense.serving.client.model_client import ModelClient, RequestRejected
 from tfdefense.serving.client.npz_purify import (
     Outputs,
@@ -22,12 +23,8 @@ from tfdefense.serving.client.npz_purify import (
     split_outputs,
 )
 from tfdefense.serving.client.picture_files import ARCHIVE_SUFFIX, list_inputs, save_picture
-from tfdefense.serving.client.predictions_file import (
-    FILE,
-    PredictionsFile,
-    hash_source,
-    read_stored,
-)
+from tfdefense.serving.client.predictions_file import PredictionsFile, hash_source
+from tfdefense.serving.client.predictions_rows import FILE, read_stored
 from tfdefense.serving.client.purify_settings import PurifySettings
 from tfdefense.serving.client.written_files import (
     name_full_disk,
@@ -40,6 +37,8 @@ from tfdefense.utils.file_lock import lock_directory, release_directory
 from tfdefense.utils.npz_archive import write_npz
 from tfdefense.utils.progress import ProgressBar, print_line
 from tfdefense.utils.visible_text import visible_line
+
+_MAX_IMAGE_BYTES = 2**31  # As in the reader of images; otherwise a huge file is hashed first.
 
 
 class BatchPurifier:
@@ -59,8 +58,8 @@ class BatchPurifier:
     Raises:
       UserError: the source does not exist or has no images; an alarm is set and the model has no output
         `suspicion`; the target is, holds or is inside the source, is in use by another process,
-        cannot be written, or does not fit `settings.resume`; or a file that would be written is an
-        input, is behind a link, or was not written by a `BatchPurifier`.
+        cannot be written, or does not fit `settings.resume`; a file that would be written is an
+        input, is behind a link, or was not written by a `BatchPurifier`; or two would be one file.
     """
 
     def __init__(
@@ -81,18 +80,21 @@ class BatchPurifier:
         overwrite = self.settings.overwrite
         sources = {self._name(path): path for path in self.files}
         stored = read_stored(target, overwrite=overwrite)
-        self.settings.require_resumable(target / FILE, stored, model.version)
+        self.settings.require_resumable(target / FILE, stored, model.version, sources)
         written = {row.get("file", "") for row in stored}
         require_writable_targets(target, sources, written, overwrite=overwrite)
         require_own_folder(target)
         try:
             with name_full_disk(target):
+                require_distinct_names(target, sources)
                 target.mkdir(parents=True, exist_ok=True)
                 if lock_directory(target, "output"):
                     remove_unfinished(target, sources)
                 # Another process may have written lines until it released the lock.
                 stored = read_stored(target, overwrite=overwrite)
-                self.settings.require_resumable(target / FILE, stored, model.version)
+                self.settings.require_resumable(target / FILE, stored, model.version, sources)
+                if self.settings.starts_anew:
+                    remove_answers(target)
                 self.predictions = PredictionsFile(target, model, sources, stored, self.settings)
         except (UserError, WorkFailedError):
             release_directory(target, remove=True)
@@ -110,7 +112,11 @@ class BatchPurifier:
           UserError: the model or its server fails, or a server returns unsound outputs.
         """
         try:
-            return self._run()
+            try:
+                return self._run()
+            finally:
+                with name_full_disk(self.predictions.path):
+                    self.predictions.remove_replaced()
         finally:
             release_directory(self.target, remove=True)
 
@@ -146,9 +152,10 @@ class BatchPurifier:
         encoded: list[bytes] = []
         for path in paths:
             try:
-                content = read_upright(path)  # First, because images have a lower limit.
-                hashes[path] = hash_source(path)
-                encoded.append(content)
+                # First: a file that is replaced in between is then purified again.
+                source_hash = hash_source(path, _MAX_IMAGE_BYTES)
+                encoded.append(read_upright(path))
+                hashes[path] = source_hash
             except OSError as error:
                 self._skip(path, f"cannot be read ({error.strerror})")
             except UserError as error:
@@ -192,7 +199,7 @@ class BatchPurifier:
         self, path: Path, outputs: Sequence[tuple[str, Outputs]], source_hash: str
     ) -> None:
         """Write the lines of a file before the file: lines without a file are not finished."""
-        # What is there was made by another model or from other bytes.
+        # What is there was made by another model, from other bytes, or is empty.
         self._target_path(path).unlink(missing_ok=True)
         self.predictions.add(self._name(path), outputs, source_hash)
 

@@ -1,11 +1,12 @@
 """Settings of a purification, and whether it may continue the run that its target holds."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from tfdefense.errors import cut_text, require
 from tfdefense.serving.client.model_client import ModelClient
+from tfdefense.serving.client.predictions_rows import is_marked
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,11 @@ class PurifySettings:
             f"--alarm={self.alarm}: a number above 0 and at most 1 is needed, such as 0.99.",
         )
 
+    @property
+    def starts_anew(self) -> bool:
+        """Return whether no answer of an earlier run may be used."""
+        return self.overwrite or self.resume is False
+
     def require_suspicion(self, model: ModelClient) -> None:
         """Raise `UserError` if an alarm is set and the model has no output `suspicion`."""
         require(
@@ -48,7 +54,11 @@ class PurifySettings:
         )
 
     def require_resumable(
-        self, table: Path, stored: Sequence[Mapping[str, str]], version: str
+        self,
+        table: Path,
+        stored: Sequence[Mapping[str, str]],
+        version: str,
+        names: Collection[str],
     ) -> None:
         """Raise `UserError` if `resume` does not fit the run in the target.
 
@@ -56,6 +66,7 @@ class PurifySettings:
           table: `predictions.csv` in the folder to write.
           stored: its lines.
           version: the version of the model.
+          names: names of the files to purify.
         """
         target = table.parent
         if self.resume:
@@ -64,7 +75,11 @@ class PurifySettings:
                 f"--resume: {target} holds no run of bin/purify (no {table.name}). Leave out --resume to start"
                 " one.",
             )
-            others = {row.get("model") or version for row in stored} - {version}
+            finished = [row for row in stored if not is_marked(row)]
+            if version in {row.get("model") for row in finished}:
+                # Results of other models stay, unless their files are to be purified.
+                finished = [row for row in finished if row.get("file") in names]
+            others = {row.get("model") or version for row in finished} - {version}
             require(
                 not others,
                 f"--resume: {target} was purified by {cut_text(min(others, default=''))}, and this is"

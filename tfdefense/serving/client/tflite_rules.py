@@ -163,21 +163,28 @@ _SHOWN = 8
 
 
 def require_safe_tflite(path: Path, place: str) -> None:
-    """Raise `UserError` if a TFLite file contains an operation that may not run.
+    """Raise `UserError` if a TFLite file contains an operation that may not run, or names files.
 
     Args:
       path: the file.
       place: start of the error message.
 
     Raises:
-      UserError: it contains another operation, or the file is damaged or too large.
+      UserError: it contains another operation, reads tensors from other files, or is damaged or too
+        large.
     """
     size = path.stat().st_size
     require(size < _MAX_BYTES, f"{place}: {path.name} has {size:,} bytes, 2 GiB or more.")
     try:
-        names = _operations(path.read_bytes())
+        model = _read_header(path.read_bytes())
+        names, names_files = _operations(model), _names_files(model)
     except Exception as error:  # Each kind of damage raises another exception.
         raise UserError(f"{place}: cannot be loaded: {path.name} is damaged.") from error
+    require(
+        not names_files,
+        f"{place}: {path.name} reads tensors from other files, which it names. A TFLite file must contain all"
+        " its tensors. If you trust it: --unsafe_load.",
+    )
     forbidden = sorted(names - _OPERATIONS)
     shown = ", ".join(forbidden[:_SHOWN]) + (" ..." if len(forbidden) > _SHOWN else "")
     require(
@@ -187,8 +194,24 @@ def require_safe_tflite(path: Path, place: str) -> None:
     )
 
 
-def _operations(content: bytes) -> set[str]:
-    """Return the names of the operations in a TFLite file; custom ones with their own names."""
+def _read_header(content: bytes) -> Any:
+    """Return the schema's `Model` of a TFLite file."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    return schema.Model.GetRootAs(content, 0)
+
+
+def _names_files(model: Any) -> bool:
+    """Return whether a TFLite model has tensors in external buffers, which are in other files.
+
+    The schema of an older TensorFlow, and its TFLite, have no external buffers.
+    """
+    fields = ("ExternalBufferGroupsLength", "ExternalBuffersLength")
+    return any(getattr(model, field)() > 0 for field in fields if hasattr(model, field))
+
+
+def _operations(model: Any) -> set[str]:
+    """Return the names of the operations in a TFLite model; custom ones with their own names."""
     from tensorflow.lite.python import schema_py_generated as schema
 
     known = {
@@ -196,7 +219,6 @@ def _operations(content: bytes) -> set[str]:
         for name, number in vars(schema.BuiltinOperator).items()
         if isinstance(number, int)
     }
-    model = schema.Model.GetRootAs(content, 0)
     names = set()
     for index in range(model.OperatorCodesLength()):
         code: Any = model.OperatorCodes(index)

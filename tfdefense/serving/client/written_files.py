@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from tfdefense.errors import WorkFailedError, require
-from tfdefense.serving.client.predictions_file import FILE
+from tfdefense.serving.client.predictions_rows import FILE
 from tfdefense.utils.atomic_write import remove_partial_files
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

@@ -58,7 +58,7 @@ def export(
         a part of the defence.
     """
     variant, facts = variant or Variant(), facts or ModelFacts()
-    signatures = Signatures(defense, variant.max_batch)
+    signatures = Signatures(defense, variant.request_limit)
     classifier = signatures.classifier
     require(
         isinstance(classifier.model, keras.Model),
@@ -101,7 +101,7 @@ def export(
                 []
                 if variant.is_plain or facts.test_images is None
                 else measure_variant_accuracy(
-                    defense, partial, facts.test_images, variant.max_batch
+                    defense, partial, facts.test_images, variant.request_limit
                 )
             )
             contents = dataclasses.replace(contents, accuracies=accuracies)

@@ -75,7 +75,9 @@ def model_card(
             *_interface(signatures, variant, contents.class_names),
             "",
             *suspicion_section(signatures.suspicion, report),
-            *requirements_section(contents.requirements, contents.warmup_sizes),
+            *requirements_section(
+                contents.requirements, contents.warmup_sizes, certifies=defense.certifies
+            ),
             *runtimes_section(contents.signature_operations, variant.precision),
             "## Training settings",
             "",
@@ -123,18 +125,24 @@ def _variant_section(variant: Variant, accuracies: Sequence[VariantAccuracy]) ->
 
 
 def variant_table(accuracies: Sequence[VariantAccuracy]) -> list[list[str]]:
-    """Return a header and one row for each kind of images."""
+    """Return a header and one row for each kind of images.
+
+    The column "same refusal" is there only for a defence that detects.
+    """
+    detects = any(each.same_refusal is not None for each in accuracies)
 
     def share(count: int, n: int) -> str:
         return format_share(count / n, *wilson_interval(count, n), n)
 
-    header = ["images", "the defence", "this variant", "same class", "largest logit difference"]
-    return [header] + [
+    header = ["images", "the defence", "this variant", "same class"]
+    header += ["same refusal"] if detects else []
+    return [[*header, "largest logit difference"]] + [
         [
             each.images,
             share(each.defense_correct, each.n),
             share(each.variant_correct, each.n),
             f"{each.same_class:,} of {each.n:,}",
+            *([f"{each.same_refusal:,} of {each.n:,}"] if detects else []),
             f"{each.max_logit_difference:.2g}",
         ]
         for each in accuracies
@@ -178,7 +186,7 @@ def _interface(signatures: Signatures, variant: Variant, class_names: Sequence[s
     return [
         *markdown_table(lines),
         "",
-        f"{classes} A request takes at most {variant.max_batch:,} images. The model rejects images of another size, range or"
+        f"{classes} A request takes at most {variant.request_limit:,} images. The model rejects images of another size, range or"
         " type with INVALID_ARGUMENT and a sentence that names the mistake.",
     ]
 

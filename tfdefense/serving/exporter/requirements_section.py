@@ -8,13 +8,14 @@ from tfdefense.serving.exporter.operations import GraphRequirements, table_versi
 
 
 def requirements_section(
-    requirements: GraphRequirements | None, warmup_sizes: Sequence[int]
+    requirements: GraphRequirements | None, warmup_sizes: Sequence[int], *, certifies: bool
 ) -> list[str]:
     """Return the lines of the section.
 
     Args:
       requirements: of the graph; None for TFLite.
       warmup_sizes: numbers of images of the warm-up requests; empty if there are none.
+      certifies: whether there is a signature `certify`.
     """
     lines = ["## Needed to serve it", "", f"- Made with TensorFlow {tf.__version__}."]
     if requirements is None:
@@ -22,7 +23,7 @@ def requirements_section(
     return [
         *lines,
         f"- {_server_sentence(requirements)}",
-        f"- {_batching_sentence(warmup_sizes)}",
+        f"- {_batching_sentence(warmup_sizes, certifies=certifies)}",
         f"- Operations ({len(requirements.operations)}): {', '.join(requirements.operations)}.",
         "",
     ]
@@ -43,11 +44,14 @@ def _server_sentence(requirements: GraphRequirements) -> str:
     )
 
 
-def _batching_sentence(sizes: Sequence[int]) -> str:
+def _batching_sentence(sizes: Sequence[int], *, certifies: bool) -> str:
     if not sizes:
         return "There are no warm-up requests: the first requests take longer."
     listed = ", ".join(map(str, sizes))
+    signatures = (
+        "each signature but `certify`, which has one of 1 image" if certifies else "each signature"
+    )
     return (
-        f"Warm-up requests of {listed} images for each signature. With `--enable_batching`, give the server these"
+        f"Warm-up requests of {listed} images for {signatures}. With `--enable_batching`, give the server these"
         " numbers as `allowed_batch_sizes`; every output has the batch as its first dimension."
     )

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from tfdefense.attacks import FGSM, default_epsilon
 from tfdefense.data.core.dataset import Split
@@ -28,6 +29,7 @@ class VariantAccuracy:
       variant_correct: images that the variant classifies correctly.
       same_class: images for which both return the same class.
       max_logit_difference: largest absolute difference between two logits.
+      same_refusal: images that both refuse or both accept; None for a defence without a detector.
     """
 
     images: str
@@ -36,6 +38,7 @@ class VariantAccuracy:
     variant_correct: int
     same_class: int
     max_logit_difference: float
+    same_refusal: int | None = None
 
 
 def measure_variant_accuracy(
@@ -63,20 +66,28 @@ def _compare(
     name: str, defense: Defense, model: ModelClient, split: Split, batch_size: int
 ) -> VariantAccuracy:
     pipeline = defense.defend()
+    names = ("logits", "refused") if defense.detects else ("logits",)
 
-    def variant_logits(part: slice) -> np.ndarray:
-        return model.predict("serving_default", np.asarray(split.images[part]))["logits"]
+    def defense_outputs(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = {"logits": pipeline(images)}
+        return outputs | (
+            {"refused": defense.detector_score(images) > 0} if defense.detects else {}
+        )
+
+    def variant_outputs(part: slice) -> dict[str, np.ndarray]:
+        outputs = model.predict("serving_default", np.asarray(split.images[part]))
+        return {name: outputs[name] for name in names}
 
     title = f"comparing on {name} images"
-    runner = ModelRunner(pipeline, batch_size)
-    before = runner.run_batches(pipeline, split, title)
-    after = map_batches(variant_logits, len(split), batch_size, title)
-    classes_before, classes_after = before.argmax(-1), after.argmax(-1)
+    before = ModelRunner(pipeline, batch_size).run_batches(defense_outputs, split, title)
+    after = map_batches(variant_outputs, len(split), batch_size, title)
+    classes_before, classes_after = before["logits"].argmax(-1), after["logits"].argmax(-1)
     return VariantAccuracy(
         name,
         len(split),
         int(np.sum(classes_before == split.labels)),
         int(np.sum(classes_after == split.labels)),
         int(np.sum(classes_before == classes_after)),
-        float(np.max(np.abs(before - after))),
+        float(np.max(np.abs(before["logits"] - after["logits"]))),
+        int(np.sum(before["refused"] == after["refused"])) if defense.detects else None,
     )

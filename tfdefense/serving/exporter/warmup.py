@@ -14,6 +14,8 @@ from tfdefense.utils.progress import print_line
 
 FILE = "assets.extra/tf_serving_warmup_requests"
 _BATCH_SIZES = (1, 8, 32)
+# One image takes 1,100 forward passes, so more would make the start of a server slow.
+_CERTIFY_SIZES = (1,)
 _MAX_REQUEST_BYTES = 2**31 - 2**20  # A protocol buffer has less than 2 GiB.
 
 
@@ -41,6 +43,8 @@ def save_warmup_requests(
     signatures: Signatures, path: Path, model_name: str, sizes: tuple[int, ...]
 ) -> bool:
     """Write one request of each size for every signature into the SavedModel at `path`.
+
+    The signature `certify` has one request, of one image.
 
     Args:
       signatures: signatures of the model.
@@ -72,7 +76,7 @@ def save_warmup_requests(
             input_name, values = "images", images
             if signature == "serving_bytes":
                 input_name, values = "image_bytes", np.array(encoded, object)
-            for size in sizes:
+            for size in _CERTIFY_SIZES if signature == "certify" else sizes:
                 request = predict_pb2.PredictRequest()
                 request.model_spec.name = model_name
                 request.model_spec.signature_name = signature
