@@ -8,6 +8,7 @@ import pytest
 from tfdefense.classifiers import CLASSIFIERS, ClassifierConfig, FrozenClassifier
 from tfdefense.classifiers.core.cached_training import count_parameters
 from tfdefense.errors import UserError
+from tfdefense.papers.classifier_sizes import stored_sizes
 
 MNIST, CIFAR = (28, 28, 1), (32, 32, 3)
 DEEP = ("densenet", "dnet", "rnet")
@@ -134,8 +135,9 @@ def test_images_that_are_too_small_are_named(name):
         found = str(CLASSIFIERS.get(name).build((8, 8, 1), 10).output_shape)
     except UserError as error:
         found = str(error)
-    too_small = rf"{name}: images of \(8, 8, 1\) given, \d+x\d+ or larger"
-    assert re.search(rf"{too_small}|^\(None, 10\)$", found)
+    is_named = re.search(rf"{name}: images of \(8, 8, 1\) given, \d+x\d+ or larger", found)
+    # Those of the papers need larger images; another one may not.
+    assert is_named or (name not in stored_sizes()["layers"] and found == "(None, 10)")
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS.names())

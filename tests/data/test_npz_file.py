@@ -33,7 +33,7 @@ def test_keys_in_capital_letters_and_other_names_of_validation_are_read(tmp_path
     data = tfdefense.data.load(f"npz:{tmp_path / 'some.npz'}")
     assert (len(data.train), len(data.validation), len(data.test)) == (40, 10, 10)
     np.testing.assert_array_equal(data.validation.labels, LABELS[40:50])
-    assert "masks. Used are: train, validation, test." in capsys.readouterr().out
+    assert "masks. Splits used: train, validation, test." in capsys.readouterr().out
 
 
 def test_a_seed_splits_an_archive_without_splits(tmp_path):

@@ -64,12 +64,19 @@ def test_stored_images_can_be_used_by_two_evaluations(bit_depth, toy_split, tmp_
         assert not attacked
         np.testing.assert_array_equal(again.images, first.images)
         (shard,) = directory.glob("shards/*.npz")
-        shard.write_bytes(b"damaged")
+        content = shard.read_bytes()
+        with np.load(shard) as archive:
+            outside = {**archive, "adversarial": 1 - archive["adversarial"]}
+        np.savez(shard, **{name: each for name, each in outside.items() if name != "checksum"})
+        assert shard.read_bytes() != content
         stored_attacks.attack_split(runner, attack, toy_split, tmp_path)
         assert len(attacked) == 1
-        shard.unlink()
+        shard.write_bytes(b"damaged")
         stored_attacks.attack_split(runner, attack, toy_split, tmp_path)
         assert len(attacked) == 2
+        shard.unlink()
+        stored_attacks.attack_split(runner, attack, toy_split, tmp_path)
+        assert len(attacked) == 3
 
 
 @pytest.mark.parametrize(("queries", "files"), [(2, 1), (1_000_000, 3)])

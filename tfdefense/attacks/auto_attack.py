@@ -41,8 +41,8 @@ class AutoAttack(BoundedAttack):
 
     Attributes:
       version: "standard", or "rand" for randomised models: APGD-CE and APGD-DLR on an `Expectation`
-        of 20 draws, unless the model is an `Expectation` already. `run` takes the success of a
-        model that is no `Expectation` from one prediction. The targeted variant makes no
+        of 20 draws, unless the model is an `Expectation` already. If the model is not an
+        `Expectation`, `run` judges success by one prediction. The targeted variant makes no
         `Expectation`: give it one as the model.
       seed: seed of all random starts and squares.
 

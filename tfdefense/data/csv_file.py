@@ -89,7 +89,7 @@ def _find_files(table: Path, names: Sequence[str], name: str) -> list[Path]:
 
 
 def _find_folder(folder: Path, names: Sequence[str], name: str) -> Path:
-    """Return the folder of the table if it has all files, or the folder in it with most of them.
+    """Return the folder of the table, unless a folder in it has more of the files.
 
     Raises:
       UserError: two folders in it have equally many, such as photographs and masks of the same names.

@@ -30,8 +30,11 @@ from tfdefense.utils.untrusted_file import require_archive_size
 _SPLIT_KEYS = {
     "train": (("x_train", "y_train"), ("train_images", "train_labels")),
     "validation": (
-        *(("x_val", "y_val"), ("x_valid", "y_valid"), ("x_validation", "y_validation")),
-        *(("x_dev", "y_dev"), ("val_images", "val_labels")),
+        ("x_val", "y_val"),
+        ("x_valid", "y_valid"),
+        ("x_validation", "y_validation"),
+        ("x_dev", "y_dev"),
+        ("val_images", "val_labels"),
     ),
     "test": (("x_test", "y_test"), ("test_images", "test_labels")),
     "all": (("images", "labels"), ("x", "y")),
@@ -120,7 +123,7 @@ def _read_arrays(
         require("all" in arrays, f"--dataset={name}: holds {held}; {_NEEDED_KEYS}.")
         arrays = {"all": arrays["all"]}
     if len(used) < len(keys) or len(used) > 2 * len(arrays):
-        print_once(f"--dataset={name}: holds {held}. Used are: {', '.join(arrays)}.")
+        print_once(f"--dataset={name}: holds {held}. Splits used: {', '.join(arrays)}.")
     return arrays
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from tfdefense.data.core import splitting
 from tfdefense.data.core.dataset import DataOptions, Dataset, Split
 from tfdefense.data.core.decoded_images import DecodedImages, decode_images
-from tfdefense.data.core.tfds_images import TFDSImages
+from tfdefense.data.core.tfds_images import TFDSImages, unreadable_split
 from tfdefense.data.core.tfds_metadata import count_held_out
 from tfdefense.data.core.tfds_names import find_data_dir, unknown_dataset
 from tfdefense.errors import UserError, WorkFailedError, require, short_reason
@@ -24,10 +24,11 @@ _DOWNLOAD_HOST = ("storage.googleapis.com", 443)
 def load_tfds(name: str, options: DataOptions) -> Dataset:
     """Load a TFDS dataset with its own splits `train`, `validation` and `test`.
 
-    Without `test`, or without labels there, its `validation` split is the test split. Without a further split for validation,
-    a thirtieth of `train`, at most 2,000 images, drawn with a fixed seed, is the validation split. If
-    there is no split except `train`, `options.split_seed` draws 80, 10 and 10 % of each class.
-    Prepared datasets in `options.data_dir` need not be in the catalogue of TFDS.
+    Without `test`, or without labels there, its `validation` split is the test split. Without a
+    further split for validation, a thirtieth of `train`, at most 2,000 images, drawn with a fixed
+    seed, is the validation split. If there is no split except `train`, `options.split_seed` draws
+    80, 10 and 10 % of each class. Prepared datasets in `options.data_dir` need not be in the
+    catalogue of TFDS.
 
     Args:
       name: a TFDS name, such as "mnist", "cifar10" or "cmaterdb/bangla".
@@ -45,7 +46,7 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
     images, note = decode_images(source), source.encoding_note()
     count = len(images.labels)
     test_name = next((split for split in ("test", "validation") if split in splits), None)
-    if test_name == "test" and "validation" in splits and not _has_labels(builder, "test"):
+    if test_name == "test" and "validation" in splits and not _has_labels(builder, name):
         print_once(
             f"--dataset={name}: its test images have no labels; those of validation are used."
         )
@@ -130,13 +131,16 @@ def prepare_builder(name: str, data_dir: str | None, *, download: bool = True) -
     return builder
 
 
-def _has_labels(builder: Any, split: str) -> bool:
-    """Return whether a split has labels; TFDS gives -1 where they were never published."""
+def _has_labels(builder: Any, name: str) -> bool:
+    """Return whether the test images have labels; TFDS gives -1 where they were never published."""
     import tensorflow_datasets as tfds
 
     decoders = {"image": tfds.decode.SkipDecoding()}
-    records = builder.as_dataset(split=split, decoders=decoders).take(1)
-    return all(int(record["label"]) >= 0 for record in records)
+    try:
+        records = builder.as_dataset(split="test", decoders=decoders).take(1)
+        return all(int(record["label"]) >= 0 for record in records)
+    except Exception as error:  # As in `TFDSImages.decode`.
+        raise unreadable_split(name, "test", error) from error
 
 
 def _has_network() -> bool:

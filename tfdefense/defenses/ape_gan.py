@@ -7,7 +7,8 @@ discriminator. Losses:
     L_G = 0.7 ||x - G(x')||^2 - 0.3 log D(G(x'))
     L_D = -log D(x) - log(1 - D(G(x')))
 
-The squared error is a mean over pixels and channels here. Algorithm, for each batch: draw FGSM examples x' of one strength, then update D on L_D and G on L_G.
+The squared error is a mean over pixels and channels here. Algorithm, for each batch: draw FGSM
+examples x' of one strength, then update D on L_D and G on L_G.
 
 If the discriminator wins, its loss goes to zero and -log D(G(x')) grows without bound. APE-GAN++
 avoids that.

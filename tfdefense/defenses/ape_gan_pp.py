@@ -8,8 +8,9 @@ image x' of a clean image x with label y into G(x'); f is the "third-party" clas
     L_MSE       = ||x - G(x')||^2                                (2)
     L_CLC       = CrossEntropy(y, f(G(x')))                      (3)
 
-L_MSE is a mean over pixels and channels here. L_WGAN-GP is, for the generator, -E[C(G(x'))], and for the critic C equation (3) of Gulrajani et al.
-2017: see `core/wgan_gp.py`. Algorithm, for each batch:
+L_MSE is a mean over pixels and channels here. L_WGAN-GP is, for the generator, -E[C(G(x'))], and
+for the critic C equation (3) of Gulrajani et al. 2017: see `core/wgan_gp.py`. Algorithm, for each
+batch:
 
     1. Draw x': FGSM examples of f, with one of the training strengths per image.
     2. Update C on (x, G(x')).
@@ -100,7 +101,7 @@ class APEGANPlusPlus(PairTrainedPurifier):
 
     @classmethod
     def default_epochs(cls, train: Split) -> int:
-        """Return the usual passes, or 24 over fewer than 5,000 images, with their small batches."""
+        """Return the usual epochs, or 24 over fewer than 5,000 images, with their small batches."""
         usual = super().default_epochs(train)
         return min(usual, _FEW_IMAGES_EPOCHS) if len(train) < _FEW_IMAGES else usual
 

@@ -166,7 +166,7 @@ class DefenseGAN(LearnedDefense):
 
     @classmethod
     def default_epochs(cls, train: Split) -> int:
-        """Return the number of passes that show about a million images."""
+        """Return the number of epochs that show about a million images."""
         return epochs_to_show(1_000_000, len(train), 10, 400, train.image_shape)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:

@@ -193,7 +193,7 @@ class DenoisedSmoothing(RandomizedDefense, GeneratorDefense):
 
 
 def _log_of_sum(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """Return log(exp(first) + exp(second)), where probabilities below 1e-38 would be 0.
+    """Return log(exp(first) + exp(second)) without underflow.
 
     `tf.reduce_logsumexp` needs an operation that TFLite does not have.
     """

@@ -202,7 +202,7 @@ class MagNet(LearnedDefense):
 
     @classmethod
     def default_epochs(cls, train: Split) -> int:
-        """Return the number of passes that show about two million images: the networks are tiny."""
+        """Return the number of epochs that show about two million images: the networks are tiny."""
         return epochs_to_show(2_000_000, len(train), 20, 400, train.image_shape)
 
     def train_step(self, batch: Mapping[str, tf.Tensor], replica: Replica) -> dict[str, tf.Tensor]:

@@ -98,8 +98,9 @@ def _load_locked(
     if not count_missing_images(model, split, attack, storage):
         with contextlib.suppress(UserError):
             directory = adversarial_directory(model, split, attack, storage)
-            found = load_adversarial_dataset(directory)
-            found.verify(split)
+            loaded = load_adversarial_dataset(directory)
+            loaded.verify(split)
+            found = loaded
     return None if multi_worker.any_worker(found is None) else found
 
 

@@ -143,8 +143,8 @@ def _require_flags_of(defense: DefenseConfig, given: Mapping[str, Any]) -> None:
         common |= _names(TrainingConfig())
         require(
             not (given.get("pairs") and given.get("strengths")),
-            "--strengths: with --pairs a defence learns from the stored images alone. Leave one of both"
-            " out.",
+            "--strengths: with --pairs a defence learns from the stored images alone. Leave one of"
+            " them out.",
         )
     else:
         pairs, init_run = bool(given.get("pairs")), bool(given.get("init_run"))

@@ -80,7 +80,7 @@ class Replica:
         return normal_rows(self._rows, shape, self._next_seed())
 
     def passes(self, image_count: int) -> tf.Tensor:
-        """Return the pass over `image_count` training images that shows each example, int64 [n]."""
+        """Return the epoch over `image_count` training images that shows each example, int64 [n]."""
         first = self.step * self.global_batch + tf.cast(self._rows.first, tf.int64)
         return (first + tf.range(self._rows.count, dtype=tf.int64)) // image_count
 

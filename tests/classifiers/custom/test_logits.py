@@ -44,7 +44,7 @@ def test_an_activation_at_the_end_is_removed(end):
     for output in outputs:
         network = remove_activation(keras.Model(images, output))
         assert network.has_logits
-        np.testing.assert_allclose(network.layer(inputs), expected(inputs), rtol=1e-5)
+        np.testing.assert_allclose(network.layer(inputs), expected(inputs), rtol=1e-5, atol=1e-6)
 
 
 AFTER = {
@@ -71,7 +71,9 @@ def test_layers_that_change_no_value_may_follow_the_activation(end, kind, after)
     assert network.has_logits
     inputs = np.random.default_rng(0).random((2, 1, 1, 4))
     found = np.reshape(network.layer(inputs), (2, 3))
-    np.testing.assert_allclose(found, inputs[:, 0, 0] @ dense.kernel + dense.bias, rtol=1e-5)
+    np.testing.assert_allclose(
+        found, inputs[:, 0, 0] @ dense.kernel + dense.bias, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_a_softmax_over_one_of_several_axes_is_kept():
@@ -100,7 +102,7 @@ def test_an_activation_that_is_used_elsewhere_too_stays_there(end):
         network = remove_activation(model)
         assert network.has_logits == is_cut
         found = getattr(tf.nn, end)(network.layer(inputs)) if is_cut else network.layer(inputs)
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def nested_ends(end):
@@ -133,9 +135,9 @@ def test_an_activation_at_the_end_of_a_nested_model_is_removed(end, form):
         tape.watch(images)
         logits = network.layer(images)
     assert network.has_logits
-    np.testing.assert_allclose(logits, images @ weights[0] / 255 + weights[1], rtol=1e-5)
+    np.testing.assert_allclose(logits, images @ weights[0] / 255 + weights[1], rtol=1e-5, atol=1e-6)
     gradient = tape.gradient(logits, images)
-    np.testing.assert_allclose(gradient, np.tile(weights[0].T / 255, (2, 1)), rtol=1e-5)
+    np.testing.assert_allclose(gradient, np.tile(weights[0].T / 255, (2, 1)), rtol=1e-5, atol=1e-6)
 
 
 def test_a_softmax_of_one_unit_is_not_removed():

@@ -102,7 +102,7 @@ def make_sgd_recipe(
 def make_fast_color_recipe(
     training_images: int, cutout: int = 0, label_smoothing: float = 0.0
 ) -> Recipe:
-    """Return a recipe for colour images of a network with batch normalization, for few passes.
+    """Return a recipe for colour images of a network with batch normalization, for few epochs.
 
     Page, "How to Train Your ResNet", 2018: a high learning rate that rises and falls in a line.
 

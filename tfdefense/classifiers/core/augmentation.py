@@ -36,7 +36,7 @@ class Augmentation:
         "photo": the same with repeated edges, then contrast and brightness: x -> s x + b, with s
         from 0.61 to 1.65 and b up to 0.125 (for signs and other things whose light varies).
       mirror: exchange left and right in every second epoch over the images. Half of the images, by
-        the seed, are mirrored in the first pass (Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single
+        the seed, are mirrored in the first epoch (Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single
         GPU", 2024).
       cutout: side in pixels of a grey square at a random place (DeVries and Taylor, "Improved
         Regularization of Convolutional Neural Networks with Cutout", 2017), all of it inside the
@@ -94,16 +94,16 @@ class Augmentation:
 
 
 def draw_mirrored_first(image_count: int, seed: int) -> np.ndarray:
-    """Return whether each training image is mirrored in pass 0, uint8 [image_count] of 0 and 1."""
+    """Return whether each training image is mirrored in epoch 0, uint8 [image_count] of 0 and 1."""
     return np.random.default_rng(seed).integers(0, 2, image_count, np.uint8)
 
 
 def is_mirrored(mirrored_first: tf.Tensor, passes: tf.Tensor) -> tf.Tensor:
-    """Return whether each image is mirrored in its pass, bool [n]: it changes from pass to pass.
+    """Return whether each image is mirrored in its epoch, bool [n]: it changes from epoch to epoch.
 
     Args:
-      mirrored_first: whether each image is mirrored in pass 0, uint8 [n] of 0 and 1.
-      passes: number of the pass over the training images in which each image is shown, int64 [n].
+      mirrored_first: whether each image is mirrored in epoch 0, uint8 [n] of 0 and 1.
+      passes: number of the epoch in which each image is shown, int64 [n].
     """
     return (tf.cast(mirrored_first, tf.int64) + passes) % 2 == 1
 

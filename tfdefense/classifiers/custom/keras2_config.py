@@ -36,8 +36,8 @@ _IDENTITY_IN_INFERENCE = frozenset(
         "SpatialDropout3D",
     ]
 )
-# Layers that another one of Keras 3 computes; in `.h5` files only, those whose weights a `.keras`
-# file stores under the name of their class.
+# Layers that Keras 3 computes with another class. A `.keras` file names weights by class, so a layer
+# with weights can be replaced only in `.h5` files.
 _REPLACED = {"ThresholdedReLU": "ReLU"}
 _REPLACED_IN_H5 = {**_REPLACED, "SyncBatchNormalization": "BatchNormalization"}
 _RENAMED = {

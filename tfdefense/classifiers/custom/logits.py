@@ -18,7 +18,10 @@ _ACTIVATIONS = (keras.activations.softmax, keras.activations.sigmoid)
 _FUNCTIONS = ("nn.softmax", "nn.sigmoid", "math.sigmoid")
 _GRAPH_ACTIVATIONS = ("Softmax", "Sigmoid")
 _TRANSPARENT_LAYERS = (
-    *(keras.layers.Identity, keras.layers.Dropout, keras.layers.Flatten, keras.layers.Reshape),
+    keras.layers.Identity,
+    keras.layers.Dropout,
+    keras.layers.Flatten,
+    keras.layers.Reshape,
 )
 _TRANSPARENT = ("Identity", "Cast", "StopGradient")
 

@@ -21,7 +21,7 @@ def shuffled_batches(
     """Return an endless stream of training batches that starts at `first_step`.
 
     The stream is one permutation of the examples after another, cut into batches without regard to
-    the end of a pass, so every batch is full. Each permutation is computed from (seed, pass) when it
+    the end of an epoch, so every batch is full. Each permutation is computed from (seed, epoch) when it
     is needed. So a resumed run starts at once, with exactly the batches that would have come next.
 
     Args:

@@ -54,8 +54,8 @@ def decode_images(source: ImageSource) -> DecodedImages:
     if 0 < brightest <= _NEARLY_BLACK:
         print_once(
             f"{source.name}: images are nearly black: no value of the first {_IMAGES_LOOKED_AT} is above"
-            f" {brightest} of 255. Of files with 12 or 32 bits for each value, the upper 8 of 16 are read:"
-            " scale their values before."
+            f" {brightest} of 255. Files with more than 8 bits for each value are read as 16 bits, and the"
+            " upper 8 are used. Scale the values first."
         )
     return decoded
 

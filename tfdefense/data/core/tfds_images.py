@@ -99,10 +99,7 @@ class TFDSImages:
         try:
             yield from tfds.as_numpy(pairs.batch(_BATCH))
         except Exception as error:  # TFDS has another exception for each kind of damage.
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise UserError(
-                f"--dataset={self.dataset}: its {self.split} split cannot be read: {reason}"
-            ) from error
+            raise unreadable_split(self.dataset, self.split, error) from error
 
     def encoding_note(self) -> str:
         """Return a warning if the images are stored as JPEG, whose pixels are not the original's."""
@@ -117,3 +114,9 @@ class TFDSImages:
             f"{self.builder.name} is read from a JPEG-encoded copy: its figures may differ from a"
             " lossless one's."
         )
+
+
+def unreadable_split(dataset: str, split: str, error: Exception) -> UserError:
+    """Return the error for a split whose record files are damaged."""
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    return UserError(f"--dataset={dataset}: its {split} split cannot be read: {reason}")

@@ -27,7 +27,8 @@ class DatasetSize(NamedTuple):
 def read_prepared_size(name: str, data_dir: str | None = None) -> DatasetSize | None:
     """Return the size of a dataset as `load_tfds` loads it, or None if the files do not tell.
 
-    They do for a dataset without configs that is prepared in one version, with images of one size
+    They do not tell whether test images have labels, which is taken for granted. They tell the size of
+    a dataset without configs that is prepared in one version, with images of one size
     and with a split `test` or `validation`.
 
     Args:

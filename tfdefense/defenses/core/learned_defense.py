@@ -142,7 +142,7 @@ class LearnedDefense(AugmentingDefense):
 
     @classmethod
     def default_epochs(cls, train: Split) -> int:
-        """Return the number of passes that show about 450,000 images: minutes on two CPU cores.
+        """Return the number of epochs that show about 450,000 images: minutes on two CPU cores.
 
         Of large images fewer are shown: see `epochs_to_show`.
         """

@@ -1,6 +1,6 @@
 """Probe that stops adversarial training whose robustness collapses, and keeps the best weights.
 
-Networks that train against a single step can learn to withstand this step alone: within one pass
+Networks that train against a single step can learn to withstand this step alone: within one epoch
 their accuracy under PGD falls to zero, and it does not return (Wong, Rice, Kolter, "Fast is Better
 than Free", ICLR 2020, section 5: catastrophic overfitting). Networks also lose robustness slowly
 while they memorise training images. The remedy of Rice, Wong, Kolter, "Overfitting in Adversarially
@@ -29,12 +29,12 @@ class OverfittingProbe:
     """Judge of each validation of a network, which gets its most robust weights at the end.
 
     Nothing is judged while epsilon or the learning rate rises: a good training may then withstand
-    few attacks, and more in each pass. After that:
+    few attacks, and more in each epoch. After that:
 
     - Training has collapsed if the accuracy under attack is below half of the best one, which may be
-      one of the rise, and by more than two standard deviations. It stops. This needs a best accuracy that is not near chance: above 2 / K with K
-      classes, but at least 10 % and at most 75 %, so that 2 classes are judged too. Lower accuracies
-      vary without a collapse.
+      one of the rise, and by more than two standard deviations of the difference. It stops. This needs
+      a best accuracy that is not near chance: above 2 / K with K classes, but at least 10 % and at most
+      75 %, so that 2 classes are judged too. Lower accuracies vary without a collapse.
     - If the accuracy under attack is no better than chance, one line says so. Training continues,
       because this accuracy may still grow. No better than chance is up to 1 / K plus two standard
       deviations of the accuracy of random guesses.

@@ -49,7 +49,7 @@ def find_folded_pair(folder: Path, names: Sequence[str]) -> tuple[str, str] | No
     Raises:
       OSError: the folder cannot be written.
     """
-    # If it is killed, the next purification removes this directory.
+    # If the process is killed, the next purification removes this directory from its target.
     with tempfile.TemporaryDirectory(prefix=f"{FILE}.", suffix=".partial", dir=folder) as made:
         probe = Path(made)
         for number, name in enumerate(names):

@@ -67,7 +67,8 @@ class PredictionsFile:
     other files. The column `suspicion` is empty if the model has no such output, and `alarm` if no
     alarm is set; else it is 1 or 0. The alarm of this run also marks the lines of earlier runs.
 
-    Lines of files that are not to be purified now stay as they are. A file that is to be purified
+    Lines of files that are not to be purified now stay; only their alarm is updated, and lines of older
+    versions are marked. A file that is to be purified
     again keeps its lines, marked, until its new ones are written.
 
     Args:
@@ -106,7 +107,7 @@ class PredictionsFile:
         self._count(kept)
 
     def _keep(self, name: str, lines: Sequence[Row], source: Path | None) -> list[Row]:
-        """Return the lines to keep for a file in the directory, which is a source or None."""
+        """Return the lines to keep for a file in the directory, whose input file is `source`, or None."""
         is_finished = source is not None and self._is_finished(name, lines, source)
         is_waiting = not is_finished and (source is not None or not all(map(is_complete, lines)))
         # Without lines the file would look as if someone else had written it.
