@@ -24,7 +24,7 @@ from tfdefense.experiments.attack import AttackTarget, load_classifier_target, l
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.from_flags import classifier_from_flags, data_from_flags
 from tfdefense.experiments.inputs import CLASSIFIER_FLAGS, DATA_FLAGS
-from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.run_directory import SHARDS, RunDirectory
 
 _SPLITS = ("test", "train", "validation")
 _TARGET_FLAGS = (*DATA_FLAGS, *CLASSIFIER_FLAGS, "run", "data_dir", "unsafe_load")
@@ -151,7 +151,7 @@ def _attack(request: _Request) -> None:
     save_attack_summary(examples, split)
     print(f"\n{format_attack_summary(examples, split)}\n")
     path = examples.directory.path
-    print_paths({"Examples": path / "shards", "Summary": path / "summary.json"})
+    print_paths({"Examples": path / SHARDS, "Summary": path / "summary.json"})
 
 
 def _make_target_loader(given: FlagValues, attack: Attack) -> Callable[[], AttackTarget]:

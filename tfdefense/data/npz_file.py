@@ -232,30 +232,20 @@ def _complete_splits(
     `--train_images` take the first images.
     """
     labels = {part: split.labels for part, split in parts.items()}
-    orders = {part: _shuffle(split, seed) for part, split in parts.items()}
+    orders = {part: splitting.order_rows(len(split), seed) for part, split in parts.items()}
     planned = splitting.plan_splits(labels, orders, name, class_names)
     splits = {
         split: parts[part] if rows is orders[part] else parts[part].select(rows)
         for split, (part, rows) in planned.items()
     }
     whole_splits = [split for split, (part, rows) in planned.items() if rows is orders[part]]
-    sorted_splits = [split for split in whole_splits if _is_by_class(splits[split].labels)]
+    sorted_splits = [split for split in whole_splits if splitting.is_by_class(splits[split].labels)]
     for split in sorted_splits:
-        splits[split] = splits[split].select(_shuffle(splits[split], seed=0))
+        rows = splitting.order_rows(len(splits[split]), seed=0)
+        splits[split] = splits[split].select(rows)
     if sorted_splits:
         print_once(
             f"--dataset={name}: its {' and '.join(sorted_splits)} images are sorted by class. They are"
             " used in a random order, always the same one."
         )
     return splits
-
-
-def _is_by_class(labels: np.ndarray) -> bool:
-    """Return whether the class changes less than half as often as in a random order."""
-    shares = np.bincount(labels) / len(labels)
-    changes = np.count_nonzero(np.diff(labels))
-    return bool(changes < (len(labels) - 1) * (1 - np.sum(shares**2)) / 2)
-
-
-def _shuffle(split: Split, seed: int) -> np.ndarray:
-    return splitting.order_by_hash([str(index) for index in range(len(split))], seed)

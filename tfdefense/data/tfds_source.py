@@ -63,7 +63,7 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
         return _make_split(source, note, decoded, np.arange(source.shape[0]))
 
     if test_name is None:
-        shuffled = splitting.order_by_hash([str(i) for i in range(count)], options.split_seed)
+        shuffled = splitting.order_rows(count, options.split_seed)
         three = splitting.split_three_ways(images.labels, shuffled, name, class_names)
         train, validation, test = (_make_split(source, note, images, rows) for rows in three)
     elif test_name == "test" and "validation" in splits:

@@ -18,7 +18,7 @@ from tfdefense.utils.untrusted_file import read_text_file, require_modest_model
 
 # What a command leaves that was killed before `config.json` was written.
 _KILLED_EARLY = re.compile(r"\.lock|config\.json\..*\.partial")
-_SHARDS = "shards"  # Folder of the files of an adversarial dataset.
+SHARDS = "shards"  # Folder of the files of an adversarial dataset.
 
 
 class RunDirectory:
@@ -143,7 +143,7 @@ class RunDirectory:
         Temporary files that killed processes left are removed, also those of shards.
         """
         if lock_directory(self.path, self.flag):
-            for folder in (self.path, self.path / _SHARDS):
+            for folder in (self.path, self.path / SHARDS):
                 if folder.is_dir():
                     remove_partial_files(folder)
 

@@ -16,7 +16,7 @@ from tfdefense.attacks.core.shards import PER_IMAGE_NAMES, Shard
 from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.disk_array import DiskArray, empty_array
 from tfdefense.errors import UserError, require
-from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.run_directory import SHARDS, RunDirectory
 from tfdefense.utils.hashing import hash_parts
 
 CODE_SETTINGS = ("attack_code", "model_code", "tensorflow")
@@ -158,7 +158,7 @@ def shard_rows(count: int, batch_size: int) -> Iterator[slice]:
 
 def shard_path(directory: RunDirectory, rows: slice) -> Path:
     """Return the file of the shard with these rows."""
-    return directory.path / "shards" / f"{rows.start:08d}.npz"
+    return directory.path / SHARDS / f"{rows.start:08d}.npz"
 
 
 def shard_key(settings: dict[str, Any], clean_fingerprint: str, rows: slice) -> str | None:

@@ -30,7 +30,7 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.fingerprint import data_fingerprint
 from tfdefense.errors import require
 from tfdefense.training.distribute import multi_worker
-from tfdefense.training.run_directory import RunDirectory
+from tfdefense.training.run_directory import SHARDS, RunDirectory
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.utils import cluster
 from tfdefense.utils.batch_size import fitting_batch_size
@@ -105,7 +105,7 @@ def make_adversarial_dataset(
     config = StoredConfig("attack", settings, {"data": fingerprint})
     _require_same_code(directory, config)
     directory.create_or_reuse(config)
-    (directory.path / "shards").mkdir(exist_ok=True)
+    (directory.path / SHARDS).mkdir(exist_ok=True)
     # Each of W workers makes every W-th shard. It reads the others only when all are finished.
     rows = list(shard_rows(len(split), settings["batch_size"]))
     rows = rows[cluster.worker_index() :: cluster.worker_count()]

@@ -30,6 +30,18 @@ def order_by_hash(keys: Sequence[str], seed: int) -> np.ndarray:
     return np.array(sorted(range(len(keys)), key=hashes.__getitem__), np.int64)
 
 
+def order_rows(count: int, seed: int) -> np.ndarray:
+    """Return the rows 0 to `count` - 1 in the order of the hash of (seed, row)."""
+    return order_by_hash([str(row) for row in range(count)], seed)
+
+
+def is_by_class(labels: np.ndarray) -> bool:
+    """Return whether the class changes less than half as often as in a random order."""
+    shares = np.bincount(labels) / len(labels)
+    changes = np.count_nonzero(np.diff(labels))
+    return bool(changes < (len(labels) - 1) * (1 - np.sum(shares**2)) / 2)
+
+
 def _hash_key(key: str) -> bytes:
     # A file name that is not UTF-8 has surrogates.
     return hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).digest()

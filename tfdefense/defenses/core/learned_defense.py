@@ -226,8 +226,8 @@ class LearnedDefense(AugmentingDefense):
         self.prepare(steps)
         trainer = Trainer(self, loop, run.path if run is not None else None, settings=settings)
         if not trainer.is_finished(len(train)):
-            validate = self.make_validator(data.validation) if data.validation else None
-            if validate is not None and data.validation:
+            validate = None
+            if data.validation and (validate := self.make_validator(data.validation)):
                 validate = self.watch_validation(validate, len(data.validation))
             with infer_fast(self.frozen_networks, loop.mixed_precision):  # As in the steps.
                 arrays = arrays or self.training_arrays(train, pairs)

@@ -67,9 +67,9 @@ class PredictionsFile:
     other files. The column `suspicion` is empty if the model has no such output, and `alarm` if no
     alarm is set; else it is 1 or 0. The alarm of this run also marks the lines of earlier runs.
 
-    Lines of files that are not to be purified now stay; only their alarm is updated, and lines of older
-    versions are marked. A file that is to be purified
-    again keeps its lines, marked, until its new ones are written.
+    Lines of files that are not to be purified now stay; only their alarm is updated, and lines of
+    older versions are marked. A file that is to be purified again keeps its lines, marked, until its
+    new ones are written.
 
     Args:
       directory: directory of the file.
