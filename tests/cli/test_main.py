@@ -191,7 +191,7 @@ BAD = [
     (["evaluate", "--defense=apeganpp", "--lambda1=3"], "other settings: --lambda1=0.5 (3.0 now)"),
     (
         ["evaluate", "--run=runs/digits-mnist_cnn-apeganpp", "--dataset=digits"],
-        "--dataset: --run has its own",
+        "--dataset=digits: --run has its own, digits. Leave it out.",
     ),
     (
         ["evaluate", "--run=runs/digits-mnist_cnn-apeganpp", "--classifier=lent"],
@@ -255,7 +255,7 @@ BAD = [
     (["attack", "--attack=fgsm", "--run=nowhere"], "--run=nowhere: no such run directory"),
     (
         ["attack", "--attack=fgsm", "--run=runs/digits-mnist_cnn-apeganpp", "--dataset=digits"],
-        "--dataset: --run has its own",
+        "--dataset=digits: --run has its own, digits. Leave it out.",
     ),
     (["attack", "--attack=fgsm", "--output=notes"], "notes: exists and is not a run directory"),
     (["train", "--defense=apeganpp", "--run=new", "--pairs=nowhere"], "nowhere: no such run"),

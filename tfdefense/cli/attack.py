@@ -24,6 +24,7 @@ from tfdefense.experiments.attack import AttackTarget, load_classifier_target, l
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.from_flags import classifier_from_flags, data_from_flags
 from tfdefense.experiments.inputs import CLASSIFIER_FLAGS, DATA_FLAGS
+from tfdefense.experiments.load import require_same_source
 from tfdefense.training.run_directory import SHARDS, RunDirectory
 
 _SPLITS = ("test", "train", "validation")
@@ -156,12 +157,16 @@ def _attack(request: _Request) -> None:
 
 def _make_target_loader(given: FlagValues, attack: Attack) -> Callable[[], AttackTarget]:
     """Return a function that loads the model and the images that the flags name."""
-    directory, data_dir = given.pop("run", None), given.pop("data_dir", None)
-    unsafe_load = given.pop("unsafe_load", False)
+    directory = given.pop("run", None)
+    context = ExperimentContext(
+        given.pop("data_dir", None), unsafe_load=given.pop("unsafe_load", False)
+    )
     if directory is None:
-        context = ExperimentContext(data_dir, unsafe_load=unsafe_load)
         images, classifier = data_from_flags(given), classifier_from_flags(given)
         return lambda: load_classifier_target(images, classifier, context, attack)
+    context = dataclasses.replace(context, dataset=given.pop("dataset", None))
     for key in given:
         raise UserError(f"--{key}: --run has its own. Give one or the other.")
-    return lambda: load_pipeline(RunDirectory(directory), data_dir)
+    run = RunDirectory(directory)
+    require_same_source(run, context.dataset)
+    return lambda: load_pipeline(run, context)

@@ -1,5 +1,6 @@
 """bin/evaluate: attack a trained defence and report; or compare reports."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from tfdefense.experiments.evaluate import (
 )
 from tfdefense.experiments.from_flags import classifier_from_flags, experiment_from_flags
 from tfdefense.experiments.inputs import CLASSIFIER_FLAGS, ClassifierSelection
+from tfdefense.experiments.load import require_same_source
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.tables import text_table
@@ -141,11 +143,13 @@ def _make_target_loader(
         return lambda: find_target(experiment, context, given.keys())
     run = RunDirectory(directory)
     run.require_kind("defense")
+    context = dataclasses.replace(context, dataset=given.pop("dataset", None))
+    require_same_source(run, context.dataset)
     for name in sorted(given.keys() - set(CLASSIFIER_FLAGS)):
         raise UserError(f"--{name}: --run has its own. Give one or the other.")
     classifier = _other_classifier(given)
     if classifier is None:
-        return lambda: load_target(run, context.data_dir)
+        return lambda: load_target(run, context)
     return lambda: load_target_before(run, classifier, context)
 
 

@@ -4,11 +4,13 @@ import shlex
 from pathlib import Path
 
 from tfdefense.cli.flags import CommandFlags, FlagValues
-from tfdefense.cli.input_flags import add_trust_flag
+from tfdefense.cli.input_flags import add_place_flags, add_trust_flag
 from tfdefense.cli.printing import installed_command, print_paths
 from tfdefense.cli.tensorflow_stand_in import require_tensorflow
 from tfdefense.errors import require
+from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.export import export_run
+from tfdefense.experiments.load import require_same_source
 from tfdefense.serving.core.model_directory import latest_version
 from tfdefense.serving.exporter.output_directory import require_no_links
 from tfdefense.serving.exporter.variant import Variant
@@ -54,13 +56,11 @@ def command_flags() -> CommandFlags:
         "Numbers of images of the warm-up requests: the allowed_batch_sizes of TF Serving, such as"
         " 1,8,32,128 (default: 1,8,32; SavedModel only).",
     )
-    flags.add(
+    add_place_flags(
+        flags,
         group,
-        "data_dir",
-        str,
-        "Directory in which TFDS finds the images: validation images, which calibrate the output suspicion,"
-        " and test images (default: as in training). If they are not on disk, a float32 SavedModel has no"
-        " suspicion; nothing is downloaded for it.",
+        extra=" Validation images calibrate the output suspicion. If they are not on disk, a float32"
+        " SavedModel has no suspicion; nothing is downloaded for it.",
     )
     add_trust_flag(flags, "where")
     return flags
@@ -79,8 +79,10 @@ def run(given: FlagValues) -> None:
     output = Path(given.get("output", directory.path / ("export" if servable else variant.format)))
     require_no_links(output)
     directory.require_kind("defense")
+    require_same_source(directory, given.get("dataset"))
     require_tensorflow()
-    path = export_run(directory, output, variant, given.get("version"), given.get("data_dir"))
+    context = ExperimentContext(given.get("data_dir"), given.get("dataset"))
+    path = export_run(directory, output, variant, given.get("version"), context)
     paths: dict[str, object] = {
         "SavedModel" if servable else "TFLite": path,
         "Model card": path / "model_card.md",

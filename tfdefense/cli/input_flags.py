@@ -55,6 +55,29 @@ def add_data_flags(flags: CommandFlags) -> None:
     )
 
 
+def add_place_flags(flags: CommandFlags, group: str, *, extra: str = "") -> None:
+    """Define the flags that name where the images of an existing run are now.
+
+    Args:
+      flags: the flags of the command.
+      group: group of the flags in the help.
+      extra: what else the help of `--data_dir` says.
+    """
+    flags.add(
+        group,
+        "dataset",
+        str,
+        "The images of the run at another path, as dir:PATH, csv:FILE or npz:FILE (default: where they"
+        " were in training).",
+    )
+    flags.add(
+        group,
+        "data_dir",
+        str,
+        f"Directory in which TFDS finds the images (default: as in training).{extra}",
+    )
+
+
 def add_classifier_flags(flags: CommandFlags, purpose: str) -> None:
     """Define the flags that name a classifier; `purpose` is the first sentence of the help."""
     flags.add(

@@ -64,6 +64,12 @@ def check_name(name: str, data_dir: str | None = None) -> None:
         require_tfds_name(name, data_dir)
 
 
+def path_form(name: str) -> str | None:
+    """Return the form of a dataset's name that is a path, such as "dir:PATH"; None if it is none."""
+    source = _find_source(name)
+    return source if source and ":" in source else None
+
+
 def _find_source(name: str) -> str | None:
     """Return the registered source of a dataset; None for one of TFDS.
 

@@ -28,13 +28,17 @@ class AttackTarget:
     dataset: Dataset
 
 
-def load_pipeline(run: RunDirectory, data_dir: str | None = None) -> AttackTarget:
+def load_pipeline(run: RunDirectory, context: ExperimentContext | None = None) -> AttackTarget:
     """Load purifier and classifier of a run, to be attacked together (white box).
+
+    Args:
+      run: the run directory that training wrote.
+      context: where the images are, if they are not where they were when the run was made.
 
     Raises:
       UserError: as `load_defense` and `load_dataset`.
     """
-    dataset = load_dataset(run, data_dir)
+    dataset = load_dataset(run, context)
     return AttackTarget(load_defense(run).defend(), dataset)
 
 

@@ -13,6 +13,8 @@ class ExperimentContext:
 
     Attributes:
       data_dir: where TFDS finds prepared datasets; None means `TFDS_DATA_DIR`, then TFDS's default.
+      dataset: value of `--dataset` that names the images of an existing run at another path; None
+        means that they are where they were.
       runs_dir: holds run directories, trained classifiers and adversarial images.
       unsafe_load: trust the model files that the command reads, as `--unsafe_load` does: the custom
         classifier, and the classifiers in run directories.
@@ -22,6 +24,7 @@ class ExperimentContext:
     """
 
     data_dir: str | None = None
+    dataset: str | None = None
     runs_dir: str | Path = "runs"
     unsafe_load: bool = False
     overwrite: bool = False

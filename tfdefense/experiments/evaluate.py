@@ -13,7 +13,7 @@ from tfdefense.errors import require
 from tfdefense.experiments.config import ExperimentConfig
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.create_run import create_run
-from tfdefense.experiments.inputs import ClassifierSelection
+from tfdefense.experiments.inputs import DATA_FLAGS, ClassifierSelection
 from tfdefense.experiments.load import (
     load_dataset,
     load_defense,
@@ -41,13 +41,17 @@ class EvaluationTarget:
     dataset: Dataset
 
 
-def load_target(run: RunDirectory, data_dir: str | None = None) -> EvaluationTarget:
+def load_target(run: RunDirectory, context: ExperimentContext | None = None) -> EvaluationTarget:
     """Load the trained defence of a run and its dataset.
+
+    Args:
+      run: the run directory that training wrote.
+      context: where the images are, if they are not where they were when the run was made.
 
     Raises:
       UserError: as `load_defense` and `load_dataset`.
     """
-    return EvaluationTarget(run, load_defense(run), load_dataset(run, data_dir))
+    return EvaluationTarget(run, load_defense(run), load_dataset(run, context))
 
 
 def load_target_before(
@@ -70,7 +74,7 @@ def load_target_before(
     seed = load_experiment(run).config.defense.seed
     with context.trust():
         classifier = selection.find()
-        dataset = load_dataset(run, context.data_dir)
+        dataset = load_dataset(run, context)
         defense = load_defense(run, classifier.open(dataset, context.runs_dir, seed))
     output = RunDirectory(guarding_directory(run.path, classifier))
     multi_worker.run_on_chief(lambda: output.path.mkdir(exist_ok=True))
@@ -121,11 +125,11 @@ def find_target(
         run.require_same_settings(asked, only=["classifier_hash"])
     # With another split, some test images may be among those that it was trained on.
     stored = load_experiment(run)
-    if stored.config.data == plan.config.data:
+    if not run.read_config().differences(asked, DATA_FLAGS):
         dataset = plan.dataset
         require_training_images(run, stored, dataset)
     else:
-        dataset = load_dataset(run, context.data_dir)
+        dataset = load_dataset(run, context)
     with context.trust():
         return EvaluationTarget(run, load_defense(run), dataset)
 

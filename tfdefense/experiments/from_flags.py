@@ -90,11 +90,14 @@ def classifier_experiment_from_flags(
 
 
 def data_from_flags(given: Mapping[str, Any], stored: DataConfig | None = None) -> DataConfig:
-    """Return the images that flags ask for; those of `stored` if no other dataset is given."""
-    if stored is None or given.get("dataset", stored.dataset) != stored.dataset:
-        return _replaced(DataConfig(), given)
-    base = stored
-    return _replaced(base, given)
+    """Return the images that flags ask for; those of `stored` if no other dataset is given.
+
+    Another path may name the same images, so the other values of `stored` are kept for it.
+    """
+    if stored is not None and "dataset" in given:
+        kinds = {dataset.split(":")[0] for dataset in (given["dataset"], stored.dataset)}
+        stored = stored if len(kinds) == 1 else None
+    return _replaced(stored or DataConfig(), given)
 
 
 def classifier_from_flags(

@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from tfdefense import data
 from tfdefense.classifiers import FrozenClassifier
 from tfdefense.data import Dataset
 from tfdefense.data.core.fingerprint import sampled_fingerprint
@@ -17,6 +19,7 @@ from tfdefense.errors import (
     short_reason,
 )
 from tfdefense.experiments.config import ExperimentConfig
+from tfdefense.experiments.context import ExperimentContext
 from tfdefense.training.checkpoints import Checkpoints
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.run_files import read_last_step, require_original_files
@@ -155,22 +158,63 @@ def _require_fitting_classifier(
 
 
 def load_dataset(
-    run: RunDirectory, data_dir: str | None = None, *, download: bool = True
+    run: RunDirectory, context: ExperimentContext | None = None, *, download: bool = True
 ) -> Dataset:
     """Load the dataset that the defence of a run was trained on.
 
     Args:
       run: the run directory.
-      data_dir: where TFDS finds the dataset; None means where it was found when the run was made.
+      context: where the images are, if they are not where they were when the run was made.
       download: whether images that are not on disk may be downloaded.
 
     Raises:
       UserError: not the run of a defence, or its data cannot be loaded or have changed since.
     """
     stored = load_experiment(run)
-    dataset = stored.config.data.load_dataset(data_dir or stored.data_dir, download=download)
+    dataset = read_dataset(run, stored, context or ExperimentContext(), download=download)
     require_training_images(run, stored, dataset)
     return dataset
+
+
+def read_dataset(
+    run: RunDirectory, stored: StoredExperiment, context: ExperimentContext, *, download: bool
+) -> Dataset:
+    """Load the dataset of a run without the comparison of `require_training_images`."""
+    config = stored.config.data
+    if context.dataset is not None:
+        require_same_source(run, context.dataset)
+        config = dataclasses.replace(config, dataset=context.dataset)
+    elif form := data.path_form(config.dataset):
+        require(
+            Path(config.dataset.partition(":")[2]).exists(),
+            f"{run}: its images, {config.dataset}, are no longer there. Give their new path:"
+            f" --dataset={form}.",
+        )
+    return config.load_dataset(context.data_dir or stored.data_dir, download=download)
+
+
+def require_same_source(run: RunDirectory, dataset: str | None) -> None:
+    """Raise `UserError` unless `dataset` can name the images of a run at another path.
+
+    Args:
+      run: the run directory.
+      dataset: value of `--dataset`; None is always accepted.
+    """
+    if dataset is None:
+        return
+    stored = load_experiment(run)
+    own = stored.config.data.dataset
+    form = data.path_form(own)
+    remedy = f"Only {form} of the same images can be given." if form else "Leave it out."
+    require(
+        form is not None and data.path_form(dataset) == form,
+        f"--dataset={dataset}: --run has its own, {own}. {remedy}",
+    )
+    require(
+        stored.images is not None,
+        f"--dataset={dataset}: {run} has no hash of its images, which would tell whether these are the"
+        f" same. Put them where they were, at {own}, and leave it out.",
+    )
 
 
 def require_training_images(run: RunDirectory, stored: StoredExperiment, dataset: Dataset) -> None:

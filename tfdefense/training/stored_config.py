@@ -3,14 +3,13 @@
 import dataclasses
 import json
 import math
-import re
-import textwrap
 import typing
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfdefense.errors import UserError, require
+from tfdefense.training.setting_texts import as_flag, setting_text, shortened_json
 from tfdefense.utils.json_types import TypeMismatch, typed_value
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.untrusted_file import parse_json
@@ -22,9 +21,6 @@ ConfigType = TypeVar("ConfigType", bound="DataclassInstance")
 
 SCHEMA = 1
 _REQUIRED = object()
-_HASH_DIGITS = 12
-_HASH = re.compile(r"(2-)?[0-9a-f]{32,}")
-_NOT_FLAGS = ("kind", "classifier_hash", "weights", "attack_code", "model_code", "tensorflow")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,11 +83,14 @@ class StoredConfig:
             ) from error
         except ValueError as error:
             raise UserError(f"{path}: not valid ({error}).") from error
-        require(isinstance(content, dict), f"{path}: {_shown(content)} found; an object is needed.")
+        require(
+            isinstance(content, dict),
+            f"{path}: {shortened_json(content)} found; an object is needed.",
+        )
         schema = content.get("schema")
         require(
             schema == SCHEMA and not isinstance(schema, bool),
-            f"{path}: schema is {_shown(schema)}; {SCHEMA} is needed, which tfdefense writes.",
+            f"{path}: schema is {shortened_json(schema)}; {SCHEMA} is needed, which tfdefense writes.",
         )
         types = {"kind": str, "settings": dict, "surroundings": dict, "made_with": dict}
         values = [
@@ -151,6 +150,8 @@ class StoredConfig:
     def differences(self, other: "StoredConfig", only: Collection[str] | None = None) -> list[str]:
         """Return a phrase for each setting in which this, stored, differs from `other`, asked for.
 
+        The same images at two paths are no difference.
+
         Args:
           other: the configuration asked for.
           only: the names to compare; None for all.
@@ -158,9 +159,11 @@ class StoredConfig:
         stored = {"kind": self.kind, **_plain(self.settings)}
         asked = {"kind": other.kind, **_plain(other.settings)}
         compared = stored.keys() | asked.keys() if only is None else {"kind", *only}
+        if self._has_moved_images(other):
+            compared = compared - {"dataset"}
         return [
-            f"{_labelled(other.flag_names.get(name, name), stored.get(name))}"
-            f" ({_shown_text(asked.get(name))} now)"
+            f"{as_flag(other.flag_names.get(name, name), stored.get(name))}"
+            f" ({setting_text(asked.get(name))} now)"
             for name in sorted(compared)
             if stored.get(name) != asked.get(name)
         ]
@@ -196,6 +199,15 @@ class StoredConfig:
             f"{run}: was trained in front of a classifier with other weights. {remedy}",
         )
 
+    def _has_moved_images(self, other: "StoredConfig") -> bool:
+        """Return whether both read the same images, by their hash, from one kind of source."""
+        kinds = {str(config.settings.get("dataset")).split(":")[0] for config in (self, other)}
+        return (
+            len(kinds) == 1
+            and self.metadata.get("images") is not None
+            and self.metadata["images"] == other.metadata.get("images")
+        )
+
     def _may_share(self, name: str, other: "StoredConfig") -> bool:
         """Return whether both have the same hash in their metadata, or one has none."""
         stored, asked = (config.metadata.get(name) for config in (self, other))
@@ -217,7 +229,7 @@ def _checked(
             raise TypeMismatch(annotation)
         return typed_value(content[key], annotation)
     except TypeMismatch as error:
-        state = f"is {_shown(content[key])}" if key in content else "is missing"
+        state = f"is {shortened_json(content[key])}" if key in content else "is missing"
         raise UserError(f"{place}{key} {state}; {error} is needed.") from error
 
 
@@ -231,25 +243,3 @@ def _translate_old_settings(kind: str, settings: dict[str, Any]) -> dict[str, An
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings as JSON returns them (tuples are lists there)."""
     return json.loads(json.dumps(dict(settings)))
-
-
-def _labelled(name: str, value: Any) -> str:
-    """Return a setting as it is typed on a command line."""
-    label = name.replace("_", " ") if name in _NOT_FLAGS else f"--{name}"
-    separator = " " if name in _NOT_FLAGS or value is None else "="
-    return f"{label}{separator}{_shown_text(value)}"
-
-
-def _shown_text(value: Any) -> str:
-    """Return a settings value for a message; a long hash is cut."""
-    if value is None:
-        return "not set"
-    if isinstance(value, list):
-        return ",".join(map(_shown_text, value))
-    text = str(value)
-    return text[:_HASH_DIGITS] if _HASH.fullmatch(text) else text
-
-
-def _shown(value: Any) -> str:
-    """Return a JSON value for a message, cut if it is long."""
-    return textwrap.shorten(json.dumps(value), 60, placeholder=" ...")

@@ -101,15 +101,15 @@ def require_matching_run(run: RunDirectory, data: Dataset) -> None:
       UserError: it is another kind of run, or a classifier of other images than `data`.
     """
     stored = run.require_kind("classifier")
+    config = _new_config(data, data.settings())
     require(
-        data.matches(stored.settings),
+        not stored.differences(config, DATA_SETTINGS),
         f"{run}: is a classifier of {' '.join(_data_flags(stored.settings))}; one of"
         f" {' '.join(_data_flags(data.settings()))} needed.",
     )
     flags = [f"--classifier={stored.settings.get('classifier')}", *_data_flags(data.settings())]
     flags += [f"--data_dir={data.data_dir}"] if data.data_dir else []
     command = shlex.join(["bin/train", *flags, f"--run={run.path}", "--overwrite"])
-    config = _new_config(data, stored.settings)
     remedy = f"Train it again, with the other flags of its training if it had any: {command}"
     stored.require_same_images(config, str(run), remedy)
 

@@ -163,11 +163,6 @@ class Dataset:
         """Return flag name -> value of the settings that identify the images and their splits."""
         return {"dataset": self.source, **self.options}
 
-    def matches(self, settings: Mapping[str, Any]) -> bool:
-        """Return whether the settings of a run name these images with these splits."""
-        own = self.settings()
-        return all(settings.get(name) == own.get(name) for name in DATA_SETTINGS)
-
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """The shape (H, W, C) of one image."""
