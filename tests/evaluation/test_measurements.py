@@ -45,6 +45,14 @@ def test_a_worst_case_has_the_attack_that_fools_nothing(measurements):
     assert "fgsm (grey box) fools toy on none of 3 images" in note
 
 
+def test_a_worst_case_has_the_largest_radius_of_its_attacks(measurements):
+    for attack, epsilon in (("fgsm", 0.1), ("bim", 0.3), ("pgd", 0.2)):
+        add(measurements, attack, epsilon)
+    measurements.add_worst_cases()
+    assert measurements.rows[-1].attack == "worst_case"
+    assert measurements.rows[-1].epsilon == 0.3
+
+
 def test_an_attack_without_a_radius_has_no_worst_case_beside_one_that_fools_nothing(measurements):
     add(measurements, "fgsm", 0.1, counted=[])
     add(measurements, "deepfool", None, wrong=[1], counted=[1])

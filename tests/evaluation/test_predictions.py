@@ -68,6 +68,17 @@ def test_rows_are_typed_tables(path):
     assert predictions["none", "none", "none"].fooled_by.tolist() == ["", "", "", "none"]
 
 
+def test_a_refused_image_is_correct_only_if_it_is_attacked(path):
+    refused = PerImageResults(np.array([0, -1, 1], np.int32), NORMS[:3])
+    keys = [ResultKey("magnet", "none", "none"), ResultKey("magnet", "pgd", "grey_box")]
+    save_predictions(path, LABELS, {str(key): refused for key in keys})
+    clean, attacked = (load_predictions(path)[key] for key in keys)
+    assert clean.correct.tolist() == [True, False, False]
+    assert attacked.correct.tolist() == [True, True, False]
+    assert clean.fooled_by.tolist() == ["", "none", "none"]
+    assert attacked.fooled_by.tolist() == ["", "", "pgd"]
+
+
 def test_records_are_plain_values(path):
     records = load_predictions(path).to_records()
     assert len(records) == 4 + 3 + 3

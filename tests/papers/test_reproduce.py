@@ -136,6 +136,8 @@ def test_a_cell_agrees_with_a_few_lines_of_numpy(copy_of_all_tables):
     adversarial = FGSM(epsilon=0.3)(model, test.images, test.labels)
     is_right_on_clean = np.argmax(model(test.images), -1) == test.labels
     is_right_on_adversarial = np.argmax(model(adversarial), -1) == test.labels
+    # An image that is wrong before and after the attack does not count.
+    assert np.any(~is_right_on_clean & ~is_right_on_adversarial)
     is_fooled = is_right_on_clean & ~is_right_on_adversarial
     rounded = np.round(adversarial)  # One bit per pixel.
     is_right = np.argmax(model(rounded), -1) == test.labels

@@ -1,10 +1,10 @@
-"""Checks that count missed images, in a report without an L-infinity attack that has a radius."""
+"""Checks that count missed images: without an attack to compare with, and how many are few."""
 
 import numpy as np
 import pytest
 
 from tests.evaluation.checks.planted_flaws import identity
-from tfdefense.evaluation.checks.check import CheckEvidence
+from tfdefense.evaluation.checks.check import CheckEvidence, is_few
 from tfdefense.evaluation.checks.registry import CHECKS
 from tfdefense.evaluation.checks.square_finds_nothing import SQUARE_FINDS_NOTHING
 from tfdefense.evaluation.checks.white_box_strongest import WHITE_BOX_STRONGEST
@@ -45,6 +45,16 @@ def test_no_check_blames_attacks_that_the_report_does_not_have(evidence, attack)
     assert not {"square", "noise", "more_effort"} & set(given.diagnostics.progress.begun)
 
 
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.key)
+def test_a_check_begins_the_probes_that_it_names(evidence_of, diagnose, check):
+    fooled = np.zeros(24, bool)
+    evidence = evidence_of(diagnose(identity, withstood=fooled))
+    clean = PerImageResults(np.zeros(24, np.int32), np.zeros((24, 3), np.float32))
+    evidence.measurements.add(ResultKey("planted", "none", "none"), 0.0, clean)
+    check.run(evidence)
+    assert set(evidence.diagnostics.progress.begun) == set(check.probes)
+
+
 def test_rows_of_the_report_are_still_compared(evidence):
     l2 = [("pgd:norm=l2", name, 1.5) for name in ("white_box", "grey_box")]
     given = evidence(*l2, ("square:norm=l2", "black_box", 1.5))
@@ -53,3 +63,11 @@ def test_rows_of_the_report_are_still_compared(evidence):
     assert "0 of 24 (grey box), 0 of 24 (black box)." in found.verdict
     assert "(0 of 24, square, black box)" in SQUARE_FINDS_NOTHING.run(given).verdict
     assert "0 of 24 (grey box)." in WHITE_BOX_STRONGEST.run(evidence(*l2)).verdict
+
+
+@pytest.mark.parametrize(
+    ("count", "n", "few"),
+    [(0, 24, True), (1, 24, True), (2, 24, False), (15, 1_000, True), (20, 1_000, False)],
+)
+def test_few_images_are_what_chance_explains(count, n, few):
+    assert is_few(count, n) == few

@@ -5,6 +5,7 @@ import pytest
 
 from tests.evaluation.checks.planted_flaws import identity
 from tfdefense.evaluation.checks.comparisons import (
+    AttackerComparison,
     compare_black_box_square,
     compare_square,
     compare_threat_models,
@@ -43,6 +44,20 @@ def test_attackers_in_another_ball_are_not_compared(measured):
     assert compare_black_box_square(measurements, "planted") == []
     (grey_box,) = compare_threat_models(measurements, "planted")
     assert (grey_box.weaker, grey_box.missed, grey_box.n) == ("grey box", 0, 24)
+
+
+def test_every_attacker_that_knows_less_is_compared(measured):
+    measurements = measured(
+        ("pgd", "white_box", 0.3, 2, 40),
+        ("pgd", "grey_box", 0.3, 3, 40),
+        ("pgd", "transfer", 0.3, 5, 40),
+        ("square", "black_box", 0.3, 9, 0),
+    )
+    assert compare_threat_models(measurements, "planted") == [
+        AttackerComparison("grey box", 1, 24),
+        AttackerComparison("transfer", 3, 24),
+        AttackerComparison("black box", 7, 24),
+    ]
 
 
 def test_norms_are_those_of_the_attacks_not_of_their_names(measured):

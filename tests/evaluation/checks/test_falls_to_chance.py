@@ -1,3 +1,8 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
 from tfdefense.evaluation.checks.falls_to_chance import FALLS_TO_CHANCE
 
 
@@ -12,3 +17,11 @@ def test_attack_that_cannot_reach_chance_fails(evidence_of, reversed_diagnostics
     result = FALLS_TO_CHANCE.run(evidence_of(reversed_diagnostics))
     assert not result.passed
     assert "must fall to chance (33%)" in result.verdict
+
+
+@pytest.mark.parametrize(("correct", "passes"), [(10, True), (12, True), (13, False)])
+def test_accuracy_may_be_above_chance_by_chance(evidence_of, correct, passes):
+    diagnostics = SimpleNamespace(
+        n=24, num_classes=3, fooled_without_bound=np.arange(24) >= correct
+    )
+    assert FALLS_TO_CHANCE.run(evidence_of(diagnostics)).passed == passes

@@ -46,6 +46,22 @@ def test_attack_that_raises_accuracy_fails(run_check):
     assert "leaks the true label into the image" in result.verdict
 
 
+@pytest.mark.parametrize(("counted", "passes"), [(slice(0, 12), True), (slice(12, 24), False)])
+def test_a_row_of_some_images_is_compared_with_its_own_clean_accuracy(
+    plant, toy_split, clean_diagnostics, counted, passes
+):
+    """Under the attack all 24 images are correct, of which the first 12 are correct before it."""
+    measurements, labels = Measurements(plant(identity), toy_split), toy_split.labels
+    norms, is_counted = np.zeros((24, 3), np.float32), np.zeros(24, bool)
+    is_counted[counted] = True
+    clean = PerImageResults(np.where(np.arange(24) < 12, labels, (labels + 1) % 3), norms)
+    attacked = PerImageResults(labels, norms, counted=is_counted)
+    measurements.add(ResultKey("planted", "none", "none"), 0.0, clean)
+    measurements.add(ResultKey("planted", "fgsm", "grey_box"), 0.1, attacked)
+    evidence = CheckEvidence(measurements, clean_diagnostics, ("planted",))
+    assert LABEL_LEAKING.run(evidence).passed == passes
+
+
 def test_defence_with_a_detector_is_not_checked(run_check):
     result = run_check(clean=5, grey_box=24, white_box=1, excess=np.zeros(24, np.float32))
     assert result.passed

@@ -1,3 +1,7 @@
+from types import SimpleNamespace
+
+import pytest
+
 from tests.evaluation.checks.planted_flaws import draw_noise
 from tfdefense.evaluation.checks.repeatability import REPEATABILITY
 
@@ -12,3 +16,12 @@ def test_pipeline_that_draws_anew_fails(evidence_of, diagnose):
     result = REPEATABILITY.run(evidence_of(diagnose(draw_noise)))
     assert not result.passed
     assert "attacks.Expectation" in result.verdict
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference", "passes"),
+    [(0, 1e-4, True), (0, 1.1e-4, False), (1, 0.0, False)],
+)
+def test_neither_a_class_nor_the_logits_may_change(evidence_of, changed, difference, passes):
+    diagnostics = SimpleNamespace(n=24, repetition=(changed, difference))
+    assert REPEATABILITY.run(evidence_of(diagnostics)).passed == passes

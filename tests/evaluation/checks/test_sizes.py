@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from tfdefense.evaluation.checks.diagnostics import Diagnostics
 from tfdefense.evaluation.checks.registry import CHECKS
 from tfdefense.evaluation.checks.sizes import (
     FAST_PROBES,
@@ -29,7 +28,6 @@ def test_checks_name_only_known_probes():
     needed = {probe for check in CHECKS for probe in check.probes}
     assert needed | {"curve", "suspicion"} == set(PROBES)
     assert set(PROBES) > FAST_PROBES
-    assert all(hasattr(Diagnostics, name) for name in ("trace", "withstood"))
 
 
 def test_sizes_that_fit_are_not_reduced():

@@ -40,16 +40,22 @@ def test_loop_with_a_declared_gradient_needs_an_attack_without_gradients(run_che
 
 
 @pytest.mark.parametrize(
-    ("attack", "passes"), [("auto_attack", True), ("auto_attack:version=rand:seed=1", False)]
+    ("attack", "passes"),
+    [
+        (("square", "black_box"), True),
+        (("square", "grey_box"), False),  # It attacked the classifier.
+        (("auto_attack", "white_box"), True),  # It ends with Square.
+        (("auto_attack:version=rand:seed=1", "white_box"), False),
+    ],
 )
-def test_autoattack_ends_with_square_only_in_its_standard_version(
+def test_an_attack_without_gradients_must_attack_the_pipeline(
     plant, diagnose, toy_split, attack, passes
 ):
     measurements = Measurements(plant(smooth_in_a_loop), toy_split)
     norms, gradients = np.zeros((24, 3), np.float32), np.full(24, 9, np.int32)
-    for label, threat_model in (("none", "none"), (attack, "white_box")):
+    for key in (("none", "none"), attack):
         results = PerImageResults(toy_split.labels, norms, gradients=gradients)
-        measurements.add(ResultKey("planted", label, threat_model), 0.1, results)
+        measurements.add(ResultKey("planted", *key), 0.1, results)
     evidence = CheckEvidence(measurements, diagnose(smooth_in_a_loop), ("planted",))
     assert TEST_TIME_PROCEDURES.run(evidence).passed == passes
 

@@ -3,8 +3,9 @@ import dataclasses
 from collections import Counter
 
 import pytest
+from PIL import Image
 
-from tests.evaluation.report.conftest import with_names
+from tests.evaluation.report.conftest import with_accuracies, with_names
 from tests.reports import evaluate_without_checks
 from tfdefense.attacks import BIM
 from tfdefense.errors import UserError
@@ -14,18 +15,30 @@ from tfdefense.training.run_directory import RunDirectory
 
 
 def test_comparison_keeps_every_grey_box_next_to_its_white_box(report, tmp_path):
-    other = with_names(report, defense="other")
-    comparison = Comparison({"apeganpp": report, "other": other})
+    ours, theirs = (
+        with_accuracies(with_names(report, defense=name), first)
+        for name, first in (("apeganpp", 10), ("other", 50))
+    )
+    comparison = Comparison({"apeganpp": ours, "other": theirs})
     header, *lines = comparison.table()
     assert header[1:] == [
         "undefended",
         *(f"{name}, {box}" for name in ("apeganpp", "other") for box in ("grey box", "white box")),
     ]
-    assert lines[0][0] == "none (clean)"
-    assert lines[-1][0] == "worst_case 0.3"
-    assert [line[2:4] for line in lines] == [line[4:6] for line in lines]
+    attacks = ("none", "fgsm", "fgsm_predicted", "bim", "worst_case")
+    assert [line[0] for line in lines] == ["none (clean)", *(f"{each} 0.3" for each in attacks[1:])]
+    for attack, (_, *cells) in zip(attacks, lines, strict=True):
+        boxes = ["none"] * 2 if attack == "none" else ["grey_box", "white_box"]
+        rows = [ours.row("none", attack, boxes[1])]
+        rows += [ours.row("apeganpp", attack, box) for box in boxes]
+        rows += [theirs.row("other", attack, box) for box in boxes]
+        assert [cell.split()[0] for cell in cells] == [f"{row.accuracy:.1%}" for row in rows]
     comparison.save(tmp_path / "compared")
-    assert (tmp_path / "compared" / "comparison.png").stat().st_size > 5_000
+    suffixes = ("csv", "html", "md", "png", "svg", "tex")
+    names = [path.name for path in sorted((tmp_path / "compared").iterdir())]
+    assert names == [f"comparison.{suffix}" for suffix in suffixes]
+    with Image.open(tmp_path / "compared" / "comparison.png") as picture:
+        assert min(picture.size) > 300
     with (tmp_path / "compared" / "comparison.csv").open() as file:
         named = Counter(row["report"] for row in csv.DictReader(file))
     assert named == {"apeganpp": len(report.rows), "other": len(report.rows)}

@@ -11,6 +11,17 @@ from tfdefense.errors import UserError
 from tfdefense.serving import ModelFacts, Variant, export
 
 
+def assert_card_compares(path, labels, found, expected):
+    """Check the row of clean images in the model card; `found` are the logits of the variant."""
+    lines = (path / "model_card.md").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith("| clean")]
+    _, *cells, same, difference = (cell.strip() for cell in line.strip("| ").split("|"))
+    for cell, logits in zip(cells, (expected, found), strict=True):
+        assert cell.split()[0] == f"{np.mean(logits.argmax(-1) == labels):.1%}"
+    assert same == f"{np.sum(found.argmax(-1) == expected.argmax(-1))} of 24"
+    assert float(difference) == pytest.approx(np.max(np.abs(found - expected)), rel=0.1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "atol"), [("float16", 1e-3), ("bfloat16", 0.05)])
 def test_narrow_weights_take_half_the_size_and_agree(
@@ -19,17 +30,19 @@ def test_narrow_weights_take_half_the_size_and_agree(
     variant = Variant(precision=precision, max_batch=16)
     facts = ModelFacts(test_images=toy_split)  # More images than one request may have.
     path = export(served_defense, exported.parents[1] / precision, variant, facts=facts)
-    assert "Accuracy of this variant" in (path / "model_card.md").read_text()
 
     def weights_size(path):
         return (path / "variables" / "variables.data-00000-of-00001").stat().st_size
 
     assert weights_size(path) < 0.55 * weights_size(exported)
-    images = toy_split.images[:16]
-    found = SessionModel(path).predict("serving_default", {"images": images})
-    expected = np.asarray(served_defense.defend()(images))
-    np.testing.assert_allclose(found["logits"], expected, atol=atol)
-    assert not np.array_equal(found["logits"], expected)
+    model = SessionModel(path)
+    parts = toy_split.images[:16], toy_split.images[16:]
+    outputs = [model.predict("serving_default", {"images": images}) for images in parts]
+    found = np.concatenate([each["logits"] for each in outputs])
+    expected = np.asarray(served_defense.defend()(toy_split.images))
+    np.testing.assert_allclose(found, expected, atol=atol)
+    assert not np.array_equal(found, expected)
+    assert_card_compares(path, toy_split.labels, found, expected)
     assert served_defense.classifier.model.dtype_policy.name == "float32"
 
 
