@@ -177,6 +177,26 @@ def test_below_four_classes_the_targeted_variant_uses_cross_entropy():
         assert attack.targeted_variant(4) is attack
 
 
+def test_every_restart_aims_at_every_target_class(linear, linear_images):
+    attack = APGDT(epsilon=1e-4, steps=2, restarts=2, target_classes=3, stop_at_success=False)
+    result = attack.run(linear, *linear_images)
+    np.testing.assert_array_equal(result.gradients, 2 * 3 * (1 + 2))
+
+
+def test_any_wrong_class_stops_an_untargeted_attack():
+    """Class 1 is the target at the clean image, and class 2 is predicted at every other image."""
+
+    def model(images):
+        distance = tf.reduce_mean(tf.abs(images - 0.5), axis=[1, 2, 3])
+        return tf.stack([0 * distance + 1, 0 * distance + 0.5, 1e3 * distance, distance - 5], 1)
+
+    images = np.full((2, 4, 4, 1), 0.5, np.float32)
+    attack = APGDT(epsilon=0.1, steps=5, target_classes=1)
+    result = attack.run(model, images, np.zeros(2, np.int32))
+    assert np.asarray(result.success).all()
+    np.testing.assert_array_equal(result.gradients, 1)
+
+
 @pytest.mark.slow
 def test_each_target_class_has_a_start_of_its_own(linear, linear_images, monkeypatch):
     images, labels = linear_images

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdefense.attacks import Square
+from tfdefense.attacks import Square, square
 from tfdefense.attacks.core import per_image_random
 from tfdefense.attacks.core.square_l2_moves import random_starts
 
@@ -73,6 +73,27 @@ def test_squares_never_reach_the_last_row_or_column():
     starts = [random_starts(keys, 12, 3, stream).numpy() for stream in range(50)]
     assert set(np.ravel(starts)) == set(range(9))
     assert not random_starts(keys, 12, 12, 0).numpy().any()
+
+
+def test_it_starts_with_vertical_stripes_of_each_channel():
+    """A square that does not lower the margin is not kept, so the start of a flat model remains."""
+    images = np.random.default_rng(0).uniform(0.4, 0.6, (2, 12, 11, 2)).astype(np.float32)
+    attack = Square(epsilon=0.2, queries=1)
+    result = attack(lambda images: 0 * images[:, 0, 0] + [2.0, -1.0], images, np.zeros(2, np.int32))
+    stripes = np.round((result - images) / 0.2, 4)
+    assert set(stripes.ravel()) == {-1, 1}
+    np.testing.assert_array_equal(stripes, np.repeat(stripes[:, :1], 12, axis=1))
+    assert np.any(stripes[:, :, 1:] != stripes[:, :, :-1])
+    assert np.any(stripes[..., 0] != stripes[..., 1])
+
+
+def test_a_square_has_a_sign_for_each_channel():
+    images = np.random.default_rng(0).random((30, 12, 11, 2), np.float32)
+    keys = per_image_random.image_keys(tf.constant(images), 0)
+    found = square._random_square(keys, tf.constant(images), tf.constant(3), 1).numpy()
+    corners = found.min(axis=(1, 2)) + found.max(axis=(1, 2))  # One of them is 0, outside.
+    assert {tuple(each) for each in corners} == {(-1, -1), (-1, 1), (1, -1), (1, 1)}
+    np.testing.assert_array_equal(found.sum(axis=(1, 2)), 9 * corners)
 
 
 @pytest.mark.slow

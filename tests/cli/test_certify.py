@@ -15,6 +15,8 @@ from tfdefense.experiments.from_flags import experiment_from_flags
 from tfdefense.experiments.train import train_defense
 from tfdefense.training.run_directory import RunDirectory
 
+SIGMA = 0.1
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, toy_split):
@@ -26,7 +28,7 @@ def run(tmp_path_factory, toy_split):
     )
     make_toy_model().save(place / "toy.keras")
     path = place / "run"
-    flags = {"sigma": 0.3, "votes": 2, "widths": (4, 8), "epochs": 2, "batch_size": 16}
+    flags = {"sigma": SIGMA, "votes": 2, "widths": (4, 8), "epochs": 2, "batch_size": 16}
     train(path, defense="denoised_smoothing", **flags)
     return path
 
@@ -59,11 +61,12 @@ def test_images_are_certified_and_certification_is_resumed(run, tmp_path, capsys
     assert "n=6" in printed
     complete = rows(output)
     assert [row["image"] for row in complete] == list("012345")
-    largest = randomized_smoothing.certified_radii(60, 0.001, 0.3)[-1]
+    largest = randomized_smoothing.certified_radii(60, 0.001, SIGMA)[-1]
     for row in complete:
         assert 0 <= float(row["radius"]) <= largest
         assert (float(row["radius"]) == 0) == (row["class"] == "-1")
     found = json.loads((output / "certified.json").read_text())
+    assert any(row["class"] != "-1" for row in complete)
     right = [row for row in complete if row["class"] == row["label"]]
     assert found["certified"][0] == {"radius": 0.0, "correct": len(right)}
     assert "0.00" in (output / "certified.md").read_text()

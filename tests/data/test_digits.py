@@ -8,6 +8,7 @@ def test_digits_have_the_format_of_mnist(digits):
     assert sizes == {"train": 1257, "validation": 180, "test": 360}
     assert digits.image_shape == (28, 28, 1)
     assert digits.train.images.dtype == np.float32
+    assert (digits.train.images.min(), digits.train.images.max()) == (0, 1)
     assert not digits.train.images[:, :4].any(), "a margin of four pixels, as in MNIST"
 
 

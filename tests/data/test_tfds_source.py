@@ -23,6 +23,14 @@ def test_a_prepared_dataset_is_read_and_split(prepared):
     assert data.train.note == "", "PNG is lossless"
 
 
+def test_validation_images_are_always_the_same_and_no_training_images(prepared):
+    source = TFDSImages(tfds_source.prepare_builder("tiny", prepared), "tiny", "train")
+    images = decode_images(source).select()
+    data = tfdefense.data.load("tiny", prepared)
+    np.testing.assert_array_equal(data.validation.images, images[[13, 20, 27]])
+    np.testing.assert_array_equal(data.train.images, np.delete(images, [13, 20, 27], axis=0))
+
+
 @pytest.mark.slow
 def test_a_validation_split_is_used(prepared):
     data = tfdefense.data.load("three", prepared)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import SHAPE, make_toy_model
+from tests.conftest import make_toy_model
 from tests.defenses.textbook import assert_same_variables, prepared
 from tfdefense.defenses import APEGANPlusPlus
 from tfdefense.defenses.core.adversarial_pairs import apply_fgsm, make_fgsm_pairs
@@ -139,12 +139,10 @@ def test_a_classifier_with_softmax_is_rejected():
         APEGANPlusPlus(model)
 
 
-def test_default_strengths_depend_on_the_channels():
+def test_default_strengths_depend_on_the_channels(colour_classifier):
     grey = APEGANPlusPlus(make_toy_model())
     assert grey.strengths == (0.1, 0.3, 0.5, 0.7)
-    shape = (*SHAPE[:2], 3)
-    colour = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(3)])
-    assert APEGANPlusPlus(colour).strengths == (0.01, 0.03, 0.05, 0.07)
+    assert APEGANPlusPlus(colour_classifier).strengths == (0.01, 0.03, 0.05, 0.07)
 
 
 @pytest.mark.slow

@@ -86,8 +86,9 @@ def test_the_result_for_an_image_does_not_depend_on_its_batch(toy_model, toy_spl
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_the_default_strength_is_the_papers(toy_model):
-    assert ConditionalGAN(toy_model).strengths == (0.15,)
+def test_the_default_strength_depends_on_the_channels(toy_model, colour_classifier):
+    assert ConditionalGAN(toy_model).strengths == (0.15,), "the paper's"
+    assert ConditionalGAN(colour_classifier).strengths == (0.1,)
 
 
 @pytest.mark.parametrize(

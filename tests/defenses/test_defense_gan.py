@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.defenses.textbook import prepared
 from tfdefense.attacks.core import per_image_random
 from tfdefense.defenses import DefenseGAN
 from tfdefense.errors import UserError
@@ -116,6 +117,14 @@ def test_the_generator_maximises_the_critics_score(toy_model, toy_split):
     for old, new, gradient in zip(before, after, gradients, strict=True):
         large = np.abs(gradient) > 1e-5
         np.testing.assert_array_equal(np.sign(old - new)[large], np.sign(gradient)[large])
+
+
+def test_the_critic_has_its_own_learning_rate(toy_model):
+    defense = prepared(
+        DefenseGAN, toy_model, **SMALL, learning_rate=2e-3, critic_learning_rate=7e-3
+    )
+    assert float(defense.generator_optimizer.learning_rate) == pytest.approx(2e-3)
+    assert float(defense.critic_optimizer.learning_rate) == pytest.approx(7e-3)
 
 
 @pytest.mark.slow

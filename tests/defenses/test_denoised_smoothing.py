@@ -8,7 +8,12 @@ from tests.defenses.textbook import assert_same_variables
 from tfdefense.attacks import PGD
 from tfdefense.attacks.core import per_image_random
 from tfdefense.defenses import DenoisedSmoothing, get_defense_class
-from tfdefense.defenses.core.randomized_smoothing import ABSTAINS, add_noise, certified_radii
+from tfdefense.defenses.core.randomized_smoothing import (
+    ABSTAINS,
+    SmoothedClassifier,
+    add_noise,
+    certified_radii,
+)
 from tfdefense.errors import UserError
 from tfdefense.training import Replica
 
@@ -108,6 +113,20 @@ def test_certified_classes_do_not_change_within_the_radius(trained, toy_split):
     again, _ = trained.certify(attacked, vote_radii, 500)
     changed = (again.numpy() != classes.numpy()) & (again.numpy() != ABSTAINS)
     assert not changed[sure].any()
+
+
+def test_a_class_is_selected_and_estimated_with_different_draws(toy_model, toy_split, monkeypatch):
+    counted, count_votes = [], SmoothedClassifier.count_votes
+
+    def record(self, images, first_draw, draws):
+        counted.append((first_draw, draws))
+        return count_votes(self, images, first_draw, draws)
+
+    monkeypatch.setattr(SmoothedClassifier, "count_votes", record)
+    vote_radii = tf.constant(certified_radii(50, 0.001, 0.25))
+    defense = DenoisedSmoothing(toy_model, widths=(4, 8))
+    defense.certify(tf.constant(toy_split.images[:2]), vote_radii, 50, 20)
+    assert counted == [(0, 20), (20, 50)]
 
 
 @pytest.mark.slow

@@ -2,8 +2,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+import scipy.spatial
+import scipy.special
 import tensorflow as tf
 
+from tests.conftest import SHAPE
+from tests.defenses.textbook import assert_same_variables, prepared
 from tests.reports import evaluate_without_checks
 from tfdefense.attacks import FABT, PGD, Attack, AutoAttack, DeepFool, FGSMPredicted
 from tfdefense.data.core.dataset import Split
@@ -17,6 +21,7 @@ from tfdefense.evaluation.evaluate_defense import evaluate_plan
 from tfdefense.evaluation.report.render import to_markdown
 from tfdefense.evaluation.report.report_files import save_report
 from tfdefense.serving import export
+from tfdefense.training import Replica
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.figures import save_figure, subplots
 
@@ -38,10 +43,48 @@ def test_it_learns_to_reconstruct_images(trained, toy_split):
     assert error < 0.5 * np.var(toy_split.images)
 
 
-def test_the_detectors_are_those_of_the_paper(toy_model):
+def test_the_detectors_are_those_of_the_paper(toy_model, toy_split):
     assert MagNet(toy_model).detector_names() == ["reconstruction_1_l2", "reconstruction_2_l1"]
-    with_divergence = MagNet(toy_model, temperatures=(10, 40))
-    assert with_divergence.detector_names()[2:] == ["divergence_t10", "divergence_t40"]
+    assert MagNet(toy_model).false_positive_rate == 0.001
+    defense, images = MagNet(toy_model, temperatures=(10, 40)), toy_split.images
+    assert defense.detector_names()[2:] == ["divergence_t10", "divergence_t40"]
+    errors = [autoencoder(images).numpy() - images for autoencoder in defense.autoencoders]
+    expected = [np.mean(errors[0] ** 2, axis=(1, 2, 3)), np.mean(np.abs(errors[1]), axis=(1, 2, 3))]
+    logits, reformed = (np.float64(model(images)) for model in (toy_model, defense.defend()))
+    for temperature in (10, 40):
+        p, q = (scipy.special.softmax(each / temperature, axis=1) for each in (logits, reformed))
+        expected.append(scipy.spatial.distance.jensenshannon(p, q, axis=1) ** 2)
+    found = defense.distances(tf.constant(images))
+    np.testing.assert_allclose(found, np.stack(expected, axis=1), rtol=1e-3, atol=1e-6)
+
+
+def test_the_score_is_that_of_the_detector_that_is_most_above_its_threshold(toy_model, toy_split):
+    defense, images = MagNet(toy_model), tf.constant(toy_split.images)
+    distances = defense.distances(images).numpy()
+    thresholds = np.median(distances, axis=0)
+    defense.thresholds.assign(thresholds)
+    largest = np.argmax(distances / thresholds, axis=1)
+    assert set(largest) == {0, 1}
+    expected = np.log(distances / thresholds)[np.arange(24), largest]
+    np.testing.assert_allclose(defense.detector_score(images), expected, atol=1e-5)
+
+
+def test_a_step_updates_each_autoencoder_on_the_papers_loss(toy_model, toy_split):
+    """For grey images, the noise has a standard deviation of 0.1."""
+    ours, textbook = (prepared(MagNet, toy_model, seed=3) for _ in range(2))
+    clean = tf.constant(toy_split.images)
+    scalars = ours.train_step({"clean": clean}, Replica(0, tf.constant(4, tf.int64), 24))
+    replica = Replica(0, tf.constant(4, tf.int64), 24)
+    for number, (autoencoder, optimizer) in enumerate(
+        zip(textbook.autoencoders, textbook.optimizers, strict=True)
+    ):
+        noisy = tf.clip_by_value(clean + 0.1 * replica.normal(SHAPE), 0, 1)
+        variables = autoencoder.trainable_variables
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(autoencoder(noisy) - clean))
+        optimizer.apply(tape.gradient(loss, variables), variables)
+        np.testing.assert_allclose(scalars[f"loss_{autoencoder.name}"], loss, rtol=1e-5)
+        assert_same_variables(ours.optimizers[number], optimizer, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -215,13 +258,8 @@ def test_the_exported_model_says_which_images_it_refuses(trained, toy_split, tmp
     np.testing.assert_array_equal(refused[decided], score[decided] > 0)
 
 
-def test_colour_images_have_one_autoencoder_and_divergence(toy_split):
-    def colours(images):
-        return images[:, 0, 0, :]
-
-    from tfdefense.classifiers import FrozenClassifier
-
-    defense = MagNet(FrozenClassifier(colours, (8, 8, 3)))
+def test_colour_images_have_one_autoencoder_and_divergence(colour_classifier):
+    defense = MagNet(colour_classifier)
     assert defense.detector_names() == ["reconstruction_1_l1", "divergence_t10", "divergence_t40"]
     assert defense.false_positive_rate == 0.005
     assert defense.noise == 0.025

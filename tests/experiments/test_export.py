@@ -15,6 +15,7 @@ from tfdefense.experiments.evaluate import load_target
 from tfdefense.experiments.export import export_run
 from tfdefense.experiments.from_flags import experiment_from_flags
 from tfdefense.experiments.inputs import DataConfig
+from tfdefense.experiments.load import load_dataset
 from tfdefense.experiments.train import train_defense
 from tfdefense.training.run_directory import RunDirectory
 
@@ -46,21 +47,21 @@ def run(toy_split, tmp_path):
 
 
 @pytest.fixture
-def exported_report(run, tmp_path, monkeypatch):
-    """A function that exports the run and returns the report for the model card."""
+def exported_facts(run, tmp_path, monkeypatch):
+    """A function that exports the run and returns the facts that the exporter is given."""
     found = []
 
     def export(defense, output, variant, version, facts):
-        found.append(facts.report)
+        found.append(facts)
         return output / "1"
 
     monkeypatch.setattr(export_module, "export", export)
 
-    def exported_report():
+    def exported_facts():
         export_run(run, tmp_path / "model")
         return found.pop()
 
-    return exported_report
+    return exported_facts
 
 
 def use_other_test_images(monkeypatch):
@@ -90,26 +91,31 @@ def change_classifier(run):
     path.write_text(json.dumps(content))
 
 
-def test_only_a_report_of_these_test_images_is_in_the_card(exported_report, monkeypatch, capsys):
-    assert exported_report() is not None
+def test_only_a_report_of_these_test_images_is_in_the_card(exported_facts, monkeypatch, capsys):
+    assert exported_facts().report is not None
     assert LEFT_OUT not in capsys.readouterr().out
     use_other_test_images(monkeypatch)
-    assert exported_report() is None
+    assert exported_facts().report is None
     printed = capsys.readouterr().out
     assert f"{LEFT_OUT} test images or the classifier changed since" in printed
     assert "Make it again with: bin/evaluate --run=" in printed
     assert printed.count("\n") == 1
 
 
-def test_without_images_only_the_classifier_is_compared(run, exported_report, monkeypatch, capsys):
+def test_an_export_is_calibrated_on_the_validation_images(run, exported_facts):
+    expected = load_dataset(run).validation.images
+    np.testing.assert_array_equal(exported_facts().validation_images.images, expected)
+
+
+def test_without_images_only_the_classifier_is_compared(run, exported_facts, monkeypatch, capsys):
     remove_images(monkeypatch)
-    assert exported_report() is not None
+    assert exported_facts().report is not None
     change_classifier(run)
-    assert exported_report() is None
+    assert exported_facts().report is None
     assert f"{LEFT_OUT} classifier changed since" in capsys.readouterr().out
 
 
-def test_the_source_of_transfer_attacks_need_not_be_there(exported_report, tmp_path):
+def test_the_source_of_transfer_attacks_need_not_be_there(exported_facts, tmp_path):
     """It is not part of the model."""
     (tmp_path / "source.keras").unlink()
-    assert exported_report() is not None
+    assert exported_facts().report is not None

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from tests.conftest import make_toy_model
+from tfdefense.defenses import APEGAN
 from tfdefense.errors import UserError
 from tfdefense.experiments.config import DefenseConfig, ExperimentConfig, TrainingConfig
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.inputs import ClassifierSelection, DataConfig
 from tfdefense.experiments.load import load_dataset, load_defense, load_experiment
 from tfdefense.experiments.plan import plan_training
-from tfdefense.experiments.train import train_defense
+from tfdefense.experiments.train import train, train_defense
 from tfdefense.training.run_directory import RunDirectory
 
 
@@ -201,6 +202,23 @@ def test_an_exchanged_classifier_is_named_before_it_is_opened(plain, tmp_path):
     make_toy_model().save(run.classifier_path)
     with pytest.raises(UserError, match=r"classifier\.keras is not the file"):
         train_defense(plain, run=run)
+
+
+def test_defence_and_export_are_given_the_validation_images(learned, tmp_path, monkeypatch):
+    given = []
+
+    def export(_, output, facts):
+        given.append(facts.validation_images)
+        (output / "1").mkdir(parents=True)
+
+    monkeypatch.setattr(APEGAN, "run_training", lambda _, data, *__: given.append(data.validation))
+    monkeypatch.setattr("tfdefense.experiments.train.evaluate_run", lambda *_: None)
+    monkeypatch.setattr("tfdefense.experiments.train.export", export)
+    train(learned[0], run=RunDirectory(tmp_path / "run"))
+    expected = load_dataset(learned[1]).validation.images
+    assert len(given) == 2
+    for split in given:
+        np.testing.assert_array_equal(split.images, expected)
 
 
 def test_training_uses_the_config_in_hand(plain, tmp_path, monkeypatch):

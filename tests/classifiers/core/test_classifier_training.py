@@ -4,6 +4,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import scipy.special
 import tensorflow as tf
 
 import tfdefense
@@ -187,6 +188,17 @@ def test_a_step_mirrors_the_images_by_their_pass(monkeypatch):
     np.testing.assert_array_equal(seen[0][[1, 3, 4]], images[[1, 3, 4]])
 
 
+def test_the_loss_is_the_cross_entropy_of_smoothed_labels(digits):
+    given = ClassifierConfig(label_smoothing=0.2, batch_size=100, augmentation="none")
+    training = ClassifierTraining(LINEAR, digits, config=given)
+    batch = {name: tf.constant(array[:100]) for name, array in training.training_arrays().items()}
+    logarithms = scipy.special.log_softmax(training.model(batch["images"]), axis=-1)
+    targets = 0.8 * np.eye(10)[batch["labels"]] + 0.02
+    scalars = training.train_step(batch, Replica(0, tf.constant(0, tf.int64), 100))
+    expected = -np.mean(np.sum(targets * logarithms, axis=-1))
+    np.testing.assert_allclose(scalars["loss"], expected, rtol=1e-5)
+
+
 def test_biases_are_not_decayed(digits):
     """With gradients of zero, only the decay changes the weights."""
     given = ClassifierConfig(epochs=1, optimizer="sgd", weight_decay=0.5, learning_rate=0.1)
@@ -229,13 +241,14 @@ def test_training_stops_when_validation_stops_improving(digits, tmp_path, monkey
     validations = []
 
     def scripted(infer, split):
-        validations.append(infer)
+        validations.append(split)
         return np.ones(len(split), bool), np.full(len(split), next(losses))
 
     monkeypatch.setattr(classifier_training, "measure_split", scripted)
     training = ClassifierTraining(LINEAR, digits, config=ClassifierConfig(patience=2))
     training.fit(tmp_path / "run")
     assert len(validations) == 4
+    assert all(split is digits.validation for split in validations)
     assert training.best.score == pytest.approx(-0.1)
     again = ClassifierTraining(LINEAR, digits, config=ClassifierConfig(patience=2))
     again.fit(tmp_path / "run")
