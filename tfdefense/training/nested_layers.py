@@ -19,11 +19,11 @@ def finalize_states(networks: Iterable[keras.Layer]) -> None:
     """Make layers such as `Normalization` compute with their weights, after these were assigned.
 
     They compute with constants, which Keras derives from the weights when it adapts or loads them.
+    Layers without weights, such as `Discretization`, keep what they have: they would lose it.
     """
     for layer in collect_nested_layers(networks):
-        finalize = getattr(layer, "finalize_state", None)
-        if finalize is not None:
-            finalize()
+        if layer.weights and hasattr(layer, "finalize_state"):
+            layer.finalize_state()
 
 
 @contextlib.contextmanager

@@ -150,6 +150,21 @@ def test_h5_files_keep_several_axes(tmp_path):
     np.testing.assert_allclose(np.sum(found, axis=(1, 2)), np.ones((1, 4)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_layers_that_were_adapted_inside_a_nested_model_compute_as_before(tmp_path, suffix):
+    """Keras finalizes only layers at the top of an `.h5` file, and no `Discretization` twice."""
+    images = np.random.default_rng(0).uniform(0, 9, (20, 2, 2, 1)).astype(np.float32)
+    adapted = [keras.layers.Normalization(), keras.layers.Discretization(num_bins=4)]
+    for layer, values in zip(adapted, (images, images / 9), strict=True):
+        layer.adapt(values)
+    backbone = keras.Sequential([keras.Input((2, 2, 1)), *adapted])
+    model = keras.Sequential([keras.Input((2, 2, 1)), backbone, keras.layers.Flatten()])
+    model.save(tmp_path / f"theirs{suffix}")
+    found = read_keras_model(tmp_path / f"theirs{suffix}")(images)
+    np.testing.assert_array_equal(found, model(images))
+    assert len(np.unique(found)) > 1
+
+
 def test_the_message_has_no_configuration(tmp_path):
     path = edited(tmp_path, "keras2.keras", '"softmax"', '"sharpmax"')
     with pytest.raises(UserError) as caught:

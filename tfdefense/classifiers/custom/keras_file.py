@@ -30,6 +30,7 @@ from tfdefense.training.keras_archive import (
     read_archive_config,
 )
 from tfdefense.training.loaded_model import require_safe_layers
+from tfdefense.training.nested_layers import finalize_states
 from tfdefense.utils.trust import trusts_model_files
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
@@ -78,6 +79,7 @@ def read_keras_model(path: Path) -> keras.Model:
         isinstance(model, keras.Model),
         f"--classifier={path}: holds a {type(model).__name__}, not a model.",
     )
+    finalize_states([model])  # From an .h5 file, Keras does it for layers at the top only.
     try:
         require_safe_layers(model)
     except UserError as error:
