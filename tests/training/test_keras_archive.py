@@ -1,6 +1,10 @@
 """Files of a newer Keras are read if what it added has no effect on the model."""
 
+import errno
 import json
+import os
+import shutil
+import tempfile
 import zipfile
 
 import keras
@@ -9,9 +13,11 @@ import pytest
 
 from tests.conftest import make_toy_model
 from tfdefense.classifiers.custom.keras_file import read_keras_model
-from tfdefense.errors import UserError
+from tfdefense.errors import UserError, WorkFailedError
 from tfdefense.training.keras_archive import METADATA_FILE, copy_with_config, read_archive_config
 from tfdefense.training.loaded_model import load_stored_model
+from tfdefense.training.run_directory import RunDirectory
+from tfdefense.utils.trust import trust_model_files
 
 
 def written_by_newer_keras(path, changes):
@@ -39,6 +45,32 @@ def test_arguments_without_effect_are_dropped(read, tmp_path, toy_images):
     before = path.read_bytes()
     np.testing.assert_array_equal(read(path)(toy_images), model(toy_images))
     assert path.read_bytes() == before
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def load_from_run(path):
+    shutil.copyfile(path, path.with_name("classifier.keras"))
+    with trust_model_files():  # Without a trial.
+        return RunDirectory(path.parent).load_classifier()
+
+
+@pytest.mark.parametrize("read", [read_keras_model, load_stored_model, load_from_run])
+def test_a_full_temporary_directory_is_not_a_damaged_model(read, tmp_path, monkeypatch):
+    path, _ = written_by_newer_keras(tmp_path, {})
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "copyfileobj", full_disk)
+        with pytest.raises(
+            WorkFailedError,
+            match=rf"^{tempfile.gettempdir()}: a copy of .*\.keras cannot be written \(No space left"
+            r" on device\)\. Set TMPDIR",
+        ):
+            read(path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(WorkFailedError, match=r"/gone: a copy of .* \(No such file or directory\)"):
+        read(path)
 
 
 def test_an_argument_with_an_effect_is_refused_and_both_versions_are_named(tmp_path):

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tfdefense.utils.temporary_directory import name_temporary_directory
+
 CONFIG_FILE, METADATA_FILE = "config.json", "metadata.json"
 # Weights are read from the file, so how they would be initialised does not matter.
 _WITHOUT_EFFECT = "keras.initializers"
@@ -29,15 +31,34 @@ def read_archive_config(path: Path) -> tuple[dict[str, Any], str]:
 
 @contextlib.contextmanager
 def readable_archive(path: Path) -> Iterator[Path]:
-    """Yield the file as the Keras here can read it: itself, or a temporary copy of a newer one."""
+    """Yield the file as the Keras here can read it: itself, or a temporary copy of a newer one.
+
+    Raises:
+      WorkFailedError: the temporary directory is full or not writable.
+      Exception: the file is damaged; there is another type for each kind of damage.
+    """
     config, version = read_archive_config(path)
     readable = drop_newer_arguments(config, version)
     if readable == config:
         yield path
         return
-    with tempfile.TemporaryDirectory() as directory:
-        copy = Path(directory) / path.name
-        copy_with_config(path, copy, readable)
+    with temporary_copy(path, lambda copy: copy_with_config(path, copy, readable)) as copy:
+        yield copy
+
+
+@contextlib.contextmanager
+def temporary_copy(path: Path, write: Callable[[Path], None]) -> Iterator[Path]:
+    """Yield the path of a temporary copy of a model file, which `write` has written.
+
+    Raises:
+      WorkFailedError: the temporary directory is full or not writable.
+      Exception: raised by `write`.
+    """
+    with contextlib.ExitStack() as stack:
+        with name_temporary_directory(f"a copy of {path}"):
+            directory = stack.enter_context(tempfile.TemporaryDirectory())
+            copy = Path(directory) / f"model{path.suffix}"
+            write(copy)
         yield copy
 
 

@@ -11,6 +11,7 @@ def load_stored_model(path: Path) -> Any:
 
     Raises:
       UserError: a layer of it contains a graph that may not run.
+      WorkFailedError: the temporary directory is full or not writable.
       Exception: it is damaged; there is another type for each kind of damage.
     """
     import keras

@@ -204,6 +204,7 @@ class RunDirectory:
 
         Raises:
           UserError: it is missing or damaged.
+          WorkFailedError: a newer Keras wrote it, and no temporary copy can be written.
         """
         path = self.classifier_path
         require(path.is_file(), f"{self}: has no classifier.keras.")
@@ -214,5 +215,7 @@ class RunDirectory:
             return load_stored_model(path)
         except UserError as error:
             raise UserError(f"{path}: cannot be loaded: {error}") from error
+        except WorkFailedError:
+            raise
         except Exception as error:  # Zip, HDF5, JSON and Keras have different exceptions.
             raise UserError(f"{path}: cannot be loaded: {short_reason(error)}") from error

@@ -4,6 +4,7 @@
 Keras 3 does not know, trained with an optimizer that has slots.
 """
 
+import errno
 import json
 import shutil
 import sys
@@ -18,7 +19,7 @@ import tensorflow as tf
 
 from tfdefense.classifiers.custom.keras_file import read_keras_model
 from tfdefense.classifiers.custom.saved_model_layer import freeze_saved_model
-from tfdefense.errors import UserError
+from tfdefense.errors import UserError, WorkFailedError
 from tfdefense.utils.trust import trust_model_files
 
 CASES = Path(__file__).parent / "cases"
@@ -163,6 +164,15 @@ def test_layers_that_were_adapted_inside_a_nested_model_compute_as_before(tmp_pa
     found = read_keras_model(tmp_path / f"theirs{suffix}")(images)
     np.testing.assert_array_equal(found, model(images))
     assert len(np.unique(found)) > 1
+
+
+def test_a_full_temporary_directory_is_not_a_damaged_h5_file(monkeypatch):
+    def full_disk(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full_disk)
+    with pytest.raises(WorkFailedError, match=r"\(No space left on device\)\. Set TMPDIR"):
+        read_keras_model(CASES / "keras2.h5")
 
 
 def test_the_message_has_no_configuration(tmp_path):

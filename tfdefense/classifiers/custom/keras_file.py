@@ -4,7 +4,6 @@ import contextlib
 import json
 import re
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from tfdefense.classifiers.custom.keras3_config import (
     name_layers_with_axes,
     name_operations,
 )
-from tfdefense.errors import UserError, require
+from tfdefense.errors import UserError, WorkFailedError, require
 from tfdefense.training.keras_archive import (
     CONFIG_FILE,
     METADATA_FILE,
@@ -28,6 +27,7 @@ from tfdefense.training.keras_archive import (
     drop_newer_arguments,
     is_newer,
     read_archive_config,
+    temporary_copy,
 )
 from tfdefense.training.loaded_model import require_safe_layers
 from tfdefense.training.nested_layers import finalize_states
@@ -55,6 +55,7 @@ def read_keras_model(path: Path) -> keras.Model:
       UserError: the file is not a model, is damaged, contains Python code or a graph that may not run,
         or needs a layer that Keras 3 does not have.
       MemoryError: it needs more memory than there is.
+      WorkFailedError: it is translated, and no temporary copy can be written.
     """
     require(
         path.suffix in SUFFIXES,
@@ -71,6 +72,8 @@ def read_keras_model(path: Path) -> keras.Model:
             model = keras.models.load_model(
                 readable, compile=False, safe_mode=not trusts_model_files()
             )
+    except WorkFailedError:
+        raise
     except Exception as error:  # Zip, HDF5, JSON and Keras have different exceptions.
         if isinstance(error, MemoryError) or _NO_MEMORY in str(error):
             raise MemoryError(f"--classifier={path}: {_innermost(str(error))}") from error
@@ -135,14 +138,16 @@ def _rewritten(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> It
     if new == old:
         yield path
         return
-    with tempfile.TemporaryDirectory() as directory:
-        copy = Path(directory) / f"model{path.suffix}"
+
+    def write(copy: Path) -> None:
         if path.suffix == ".keras":
             copy_with_config(path, copy, new)
         else:
             shutil.copyfile(path, copy)
             with h5py.File(copy, "r+") as file:
                 file.attrs["model_config"] = json.dumps(new).encode()
+
+    with temporary_copy(path, write) as copy:
         yield copy
 
 

@@ -8,12 +8,13 @@ from typing import IO
 
 import numpy as np
 
-from tfdefense.errors import WorkFailedError
+from tfdefense.utils.temporary_directory import name_temporary_directory
 
 # Images that need more bytes than this as float32 stay on disk. CIFAR-10 needs 0.6 GiB.
 MEMORY_LIMIT = 2**30
 # At most this many bytes before and after a row are mapped when the row is read.
 _MAPPED_AT_ONCE = 2**21
+_CONTENT = "images that do not fit into memory"  # For error messages.
 
 
 def as_images(rows: np.ndarray) -> np.ndarray:
@@ -83,13 +84,11 @@ class DiskArray:
         content = np.ascontiguousarray(values, self._stored.dtype).tobytes()
         row_bytes = int(np.prod(self._stored.shape[1:])) * self._stored.itemsize
         # Not through the mapping: there, a full disk ends the process (SIGBUS).
-        try:
+        with name_temporary_directory(_CONTENT):
             done = 0
             while done < len(content):
                 position = self._rows[rows.start] * row_bytes + done
                 done += os.pwrite(self._file.fileno(), content[done:], position)
-        except OSError as error:
-            raise _no_space(error) from error
 
     def __getitem__(self, chosen: "int | slice | np.ndarray") -> np.ndarray:
         """Return the chosen rows, in memory."""
@@ -139,16 +138,7 @@ def empty_array(shape: tuple[int, ...], dtype: type) -> np.ndarray | DiskArray:
 
 def _map_temporary_file(shape: tuple[int, ...], dtype: np.dtype) -> tuple[IO[bytes], np.memmap]:
     """Create a file for the rows, and map it for reading."""
-    try:
+    with name_temporary_directory(_CONTENT):
         file = tempfile.TemporaryFile(prefix="tfdefense-")  # noqa: SIM115 - open as long as the array.
         os.ftruncate(file.fileno(), int(np.prod(shape)) * dtype.itemsize)
         return file, np.memmap(file, dtype, "r", shape=shape)
-    except OSError as error:
-        raise _no_space(error) from error
-
-
-def _no_space(error: OSError) -> WorkFailedError:
-    return WorkFailedError(
-        f"{tempfile.gettempdir()}: images do not fit ({error.strerror}). Set TMPDIR to a directory"
-        " with more space."
-    )

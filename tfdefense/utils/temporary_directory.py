@@ -1,0 +1,29 @@
+"""The temporary directory: the error if nothing can be written there."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+
+from tfdefense.errors import WorkFailedError
+
+
+@contextlib.contextmanager
+def name_temporary_directory(content: str) -> Iterator[None]:
+    """Name the temporary directory in the error for a block that cannot write there.
+
+    Args:
+      content: what the block writes, for the message.
+
+    Raises:
+      WorkFailedError: the directory is full or not writable, or there is none.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # HDF5 says so that a file is damaged.
+            raise
+        raise WorkFailedError(
+            f"{tempfile.tempdir or 'temporary directory'}: {content} cannot be written"
+            f" ({os.strerror(error.errno)}). Set TMPDIR to a writable directory with more space."
+        ) from error
