@@ -60,6 +60,16 @@ def test_a_model_contains_no_file_of_another_place(tmp_path):
     require_regular_tree(model, "--classifier=model", allow_links=True)
 
 
+def test_a_link_to_itself_in_a_model_is_an_error_of_one_line(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    (tmp_path / "link").symlink_to("link")
+    for allow_links in (False, True):
+        with pytest.raises(
+            UserError, match=r"model: link: cannot be read \(Too many levels of sym"
+        ):
+            require_regular_tree(tmp_path, "--classifier=model", allow_links=allow_links)
+
+
 def test_folders_are_bounded(tmp_path, monkeypatch):
     deep = tmp_path / "deep"
     deep.joinpath(*["d"] * 100).mkdir(parents=True)

@@ -119,6 +119,14 @@ def test_a_link_to_another_place_is_not_read(run, tmp_path_factory, folder):
     require_original_files(run)
 
 
+def test_a_link_to_itself_is_an_error_of_one_line(run):
+    path = run.path / CHECKPOINT
+    path.unlink()
+    path.symlink_to(path.name)
+    with pytest.raises(UserError, match=r"ckpt-7\.index: cannot be read \(Too many levels of symb"):
+        require_original_files(run)
+
+
 def test_a_fifo_and_a_huge_file_are_not_read(run):
     path = run.path / CHECKPOINT
     os.truncate(path, 2**34 + 1)

@@ -202,6 +202,13 @@ def test_link_to_another_place_among_the_checkpoints_is_refused(tmp_path):
         Checkpoints({"weight": tf.Variable(0.0)}, tmp_path / "run").restore()
 
 
+def test_link_to_itself_among_the_checkpoints_is_damaged(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "ckpt-3.index").symlink_to("ckpt-3.index")
+    with pytest.raises(UserError, match=r"ckpt-3: cannot be restored \(damaged"):
+        Checkpoints({"weight": tf.Variable(0.0)}, tmp_path).restore()
+
+
 @pytest.mark.slow
 def test_sigterm_saves_a_checkpoint_and_raises_an_error(tmp_path):
     def send_sigterm():

@@ -22,6 +22,7 @@ from tfdefense.data.core.dataset import Dataset
 from tfdefense.errors import UserError, require, unknown_name
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.hashing import hash_path, hash_settings
+from tfdefense.utils.real_path import real_path
 from tfdefense.utils.trust import trust_model_files
 from tfdefense.utils.untrusted_file import require_modest_model
 
@@ -144,7 +145,7 @@ def _reference_to_run(run: RunDirectory) -> ClassifierReference:
         cached_training.require_matching_run(run, data)
         return FrozenClassifier(run.load_classifier(), data.image_shape, data.num_classes)
 
-    return ClassifierReference(name, settings, open_run, run.path.resolve())
+    return ClassifierReference(name, settings, open_run, real_path(run.path))
 
 
 def _reference_to_custom(
@@ -156,7 +157,7 @@ def _reference_to_custom(
     flag: str,
 ) -> ClassifierReference:
     settings = {
-        "classifier": path.resolve().name,
+        "classifier": real_path(path).name,
         "classifier_hash": hash_path(path),
         **(input_format.settings() if input_format else {}),
         **(outputs.settings() if outputs else {}),
@@ -169,8 +170,8 @@ def _reference_to_custom(
         with _naming_flag(flag, str(path)):
             return load_custom_model(path, data, input_format, outputs, unsafe=unsafe)
 
-    name = re.sub(r"[^\w.-]+", "_", path.resolve().stem)
-    return ClassifierReference(name, settings, open_custom, path.resolve())
+    name = re.sub(r"[^\w.-]+", "_", real_path(path).stem)
+    return ClassifierReference(name, settings, open_custom, real_path(path))
 
 
 @contextlib.contextmanager

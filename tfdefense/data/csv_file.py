@@ -16,6 +16,7 @@ from tfdefense.data.core.image_reader import SUFFIXES
 from tfdefense.data.core.split_names import name_splits
 from tfdefense.errors import UserError, cut_text, require
 from tfdefense.utils.progress import print_once
+from tfdefense.utils.real_path import real_path
 
 _FILES_SHOWN = 20
 _NAMES_TRIED = 200
@@ -56,11 +57,11 @@ def _drop_repeated(
 
     `a.png`, `./a.png`, a link to it, and `a` are one file.
     """
-    resolve_folder = functools.cache(Path.resolve)
+    resolve_folder = functools.cache(real_path)
     first: dict[Path, tuple[CsvRow, Path]] = {}
     for row, path in zip(rows, paths, strict=True):
         # One folder holds many files.
-        resolved = path.resolve() if path.is_symlink() else resolve_folder(path.parent) / path.name
+        resolved = real_path(path) if path.is_symlink() else resolve_folder(path.parent) / path.name
         earlier, _ = first.setdefault(resolved, (row, path))
         require(
             (earlier.label, earlier.split) == (row.label, row.split),

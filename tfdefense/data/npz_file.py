@@ -23,6 +23,7 @@ from tfdefense.data.core.resizing import resize_images
 from tfdefense.errors import UserError, cut_text, require
 from tfdefense.utils.npz_archive import require_declared_sizes
 from tfdefense.utils.progress import print_once
+from tfdefense.utils.real_path import real_path
 from tfdefense.utils.untrusted_file import require_archive_size
 
 # Split name -> keys of its images and labels, in the archives of Keras and of MedMNIST; in an archive
@@ -80,7 +81,7 @@ def load_npz_file(name: str, options: DataOptions) -> Dataset:
         validation=splits["validation"],
         test=splits["test"],
         class_names=class_names,
-        source=f"npz:{path.resolve()}",
+        source=f"npz:{real_path(path)}",
         options=options.settings(),
     )
 

@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import urllib.request
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from tfdefense.data.core.tfds_metadata import count_held_out
 from tfdefense.data.core.tfds_names import find_data_dir, unknown_dataset
 from tfdefense.errors import UserError, WorkFailedError, require, short_reason
 from tfdefense.utils.progress import print_once
+from tfdefense.utils.real_path import real_path
 
 _SPLIT_SEED = 0
 _DOWNLOAD_HOST = ("storage.googleapis.com", 443)
@@ -83,7 +83,7 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
         class_names=class_names,
         source=name,
         options=options.settings(),
-        data_dir=options.data_dir and str(Path(options.data_dir).resolve()),
+        data_dir=options.data_dir and str(real_path(options.data_dir)),
     )
 
 

@@ -29,6 +29,7 @@ from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.seeding import seed_layers
 from tfdefense.training.stored_config import StoredConfig
 from tfdefense.utils.hashing import hash_settings
+from tfdefense.utils.real_path import real_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +202,7 @@ def _identified_training(
         train_images=len(train) if len(train) < len(dataset.train) else None,
         init_run=_identified_run(training.init_run) if training.init_run else None,
         pairs=tuple(
-            InputDirectory(str(each.directory.path.resolve()), each.name) for each in pairs
+            InputDirectory(str(real_path(each.directory.path)), each.name) for each in pairs
         ),
     )
 
@@ -216,4 +217,4 @@ def _identified_run(directory: InputDirectory) -> InputDirectory:
         return directory
     config = run.require_kind("defense")
     name = f"{config.setting('defense', str)}-{hash_settings(config.settings)[:12]}"
-    return InputDirectory(str(run.path.resolve()), name)
+    return InputDirectory(str(real_path(run.path)), name)

@@ -17,6 +17,7 @@ from tfdefense.training.nested_layers import finalize_states
 from tfdefense.utils import cluster
 from tfdefense.utils.computer_failures import COMPUTER_FAILURES
 from tfdefense.utils.progress import print_line
+from tfdefense.utils.real_path import real_path
 from tfdefense.utils.untrusted_file import require_regular_file
 
 _DIRECTORY = "checkpoints"  # In the run directory.
@@ -145,7 +146,7 @@ def _require_own_files(directory: Path) -> None:
     """Raise `UserError` if a checkpoint's file is a link to another place, a FIFO or a device."""
     for path in directory.glob("ckpt-*.*"):
         require(
-            path.resolve().is_relative_to(directory.resolve()),
+            real_path(path).is_relative_to(real_path(directory)),
             f"{path}: a link to another place. Remove it.",
         )
         if path.exists():  # Its training may have deleted it meanwhile.

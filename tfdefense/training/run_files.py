@@ -12,6 +12,7 @@ from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.hashing import hash_path, hash_settings
 from tfdefense.utils.json_types import TypeMismatch, typed_value
+from tfdefense.utils.real_path import real_path
 from tfdefense.utils.untrusted_file import read_json_file, require_modest_file
 
 _SCHEMA = 1
@@ -100,7 +101,7 @@ def _save(run: RunDirectory, step: int) -> None:
 
 def _is_inside(file: Path, run: RunDirectory) -> bool:
     """Return whether a file of a run is in its directory, also after links are followed."""
-    return file.resolve().is_relative_to(run.path.resolve())
+    return real_path(file).is_relative_to(real_path(run.path))
 
 
 def _settings_hash(run: RunDirectory) -> str:

@@ -120,10 +120,12 @@ def release_directory(directory: Path, *, remove: bool = False) -> None:
       directory: the directory.
       remove: also remove the lock file.
     """
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+    try:
         status = os.lstat(directory / ".lock")
-        handle = _held.pop((status.st_dev, status.st_ino), None)
-        if handle is not None:
-            if remove:
-                (directory / ".lock").unlink()
-            os.close(handle)
+    except OSError:  # Such as a directory that does not exist, or a link to itself.
+        return
+    handle = _held.pop((status.st_dev, status.st_ino), None)
+    if handle is not None:
+        if remove:
+            (directory / ".lock").unlink(missing_ok=True)
+        os.close(handle)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tfdefense.utils.real_path import real_path
+
 _PART_BYTES = 2**20
 _HASH = re.compile(r"[0-9a-f]{32}")
 
@@ -26,11 +28,11 @@ def hash_path(path: Path) -> str:
 
 def _files_below(directory: Path) -> Iterator[Path]:
     """Yield the files below a directory; a directory that links name again is read once."""
-    seen = {directory.resolve()}
+    seen = {real_path(directory)}
     for place, folders, names in os.walk(directory, followlinks=True):
         new = []
         for folder in sorted(folders):
-            real = (Path(place) / folder).resolve()
+            real = real_path(Path(place) / folder)
             new += [] if real in seen else [folder]
             seen.add(real)
         folders[:] = new

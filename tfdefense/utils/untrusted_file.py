@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfdefense.errors import UserError, require
+from tfdefense.utils.real_path import real_path
 
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -67,7 +68,7 @@ def require_regular_tree(
       allow_links: follow links to files elsewhere.
       remedy: what to do about a link to another place, for the message.
     """
-    root, count, size = path.resolve(), 0, 0
+    root, count, size = real_path(path), 0, 0
     waiting = [(path, 0)]
     while waiting:
         directory, depth = waiting.pop()
@@ -78,7 +79,7 @@ def require_regular_tree(
             count += 1
             require(count <= _MAX_FILES, f"{place}: holds more than {_MAX_FILES:,} files.")
             here = f"{place}: {entry.relative_to(path)}"
-            is_inside = not entry.is_symlink() or entry.resolve().is_relative_to(root)
+            is_inside = not entry.is_symlink() or real_path(entry).is_relative_to(root)
             require(
                 is_inside or allow_links,
                 f"{here}: a link to another place. {remedy}",

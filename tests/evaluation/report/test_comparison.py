@@ -105,6 +105,12 @@ def test_runs_in_directories_of_one_name_are_all_compared(report, tmp_path):
         compare_runs([*runs, runs[2]])
 
 
+def test_a_link_to_itself_is_no_run(tmp_path):
+    (tmp_path / "run").symlink_to("run")
+    with pytest.raises(UserError, match="run: no such run directory"):
+        compare_runs([RunDirectory(tmp_path / "run")])
+
+
 @pytest.mark.parametrize("name", ["classifier", "images", "images_10", "images_24"])
 def test_reports_on_others_of_the_same_name_are_not_compared(report, name):
     assert set(report.fingerprints) == {"classifier", "images", "images_10", "images_24"}

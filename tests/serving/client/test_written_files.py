@@ -110,6 +110,23 @@ def test_a_folder_in_the_target_that_links_to_the_input_is_refused(source, tmp_p
         BatchPurifier(CountingModel(), source, target, OVERWRITE)
 
 
+@pytest.mark.usefixtures("unchanged")
+@pytest.mark.parametrize(
+    ("link", "message"),
+    [
+        ("out", r"cannot be written \(File exists\)"),
+        ("out/below", r"cannot be written|is a link to another place"),
+        ("out/0.png", r"0\.png exists, and bin/purify did not write it"),
+    ],
+)
+def test_a_link_to_itself_is_an_error_of_one_line(link, message, source, tmp_path):
+    path = tmp_path / link
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(path.name)
+    with pytest.raises(UserError, match=message):
+        BatchPurifier(CountingModel(), source, tmp_path / "out").run()
+
+
 def test_a_link_in_place_of_the_stored_answers_is_refused(source, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".answered").symlink_to(source)

@@ -11,6 +11,7 @@ import numpy as np
 from tfdefense.data.core.disk_array import DiskArray
 from tfdefense.data.core.mirroring import keeps_class_mirrored
 from tfdefense.errors import UserError, require
+from tfdefense.utils.real_path import real_path
 
 # Flag names. Those after the first are the keys of `DataOptions.settings`.
 DATA_SETTINGS = ("dataset", "image_size", "channels", "split_seed", "skip_corrupt")
@@ -181,7 +182,7 @@ class Dataset:
 
 def make_slug(path: Path) -> str:
     """Return the name of a folder, or of a file without its suffix, as the name of a directory."""
-    resolved = path.resolve()
+    resolved = real_path(path)
     name = resolved.name if resolved.is_dir() else resolved.stem
     return re.sub(r"[^\w.-]+", "_", name) or "images"
 

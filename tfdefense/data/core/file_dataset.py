@@ -12,6 +12,7 @@ from tfdefense.data.core.duplicate_files import report_duplicates
 from tfdefense.data.core.file_listing import shorten_list
 from tfdefense.data.core.image_files import DAMAGED, ImageFiles, LabelledFiles, survey_images
 from tfdefense.utils.progress import print_once
+from tfdefense.utils.real_path import real_path
 
 
 def load_labelled_files(
@@ -68,6 +69,6 @@ def load_labelled_files(
         validation=splits["validation"],
         test=splits["test"],
         class_names=files.class_names,
-        source=f"{kind}:{place.resolve()}",
+        source=f"{kind}:{real_path(place)}",
         options=options.settings(),
     )

@@ -18,6 +18,7 @@ from tfdefense.evaluation.threat_models import ANY_WHITE_BOX
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.csv_cells import rows_as_csv
+from tfdefense.utils.real_path import real_path
 from tfdefense.utils.tables import latex_table
 from tfdefense.utils.untrusted_file import read_text_file
 
@@ -199,7 +200,7 @@ def compare_runs(runs: Sequence[RunDirectory]) -> Comparison:
     reports: dict[str, Report] = {}
     paths: set[Path] = set()
     for run in runs:
-        path = run.path.resolve()
+        path = real_path(run.path)
         require(path not in paths, f"--compare={run.path}: given more than once.")
         paths.add(path)
         report = _load_report(run)

@@ -32,6 +32,7 @@ from tfdefense.utils.file_trial import try_file
 from tfdefense.utils.graph_checks import rejection_reason
 from tfdefense.utils.hashing import hash_path
 from tfdefense.utils.processors import usable_cores
+from tfdefense.utils.real_path import real_path
 from tfdefense.utils.trust import trusts_model_files
 from tfdefense.utils.untrusted_file import require_regular_tree
 
@@ -82,7 +83,7 @@ class _LocalClient(abc.ABC):
         self.location = location
         require_regular_tree(path, location, allow_links=trusts_model_files())
         # A path alone is not enough: the first export of every run ends in "export/1".
-        self.version = f"{'/'.join(path.resolve().parts[-2:])}@{hash_path(path)[:12]}"
+        self.version = f"{'/'.join(real_path(path).parts[-2:])}@{hash_path(path)[:12]}"
         self.class_names = load_class_names(path)
         self._open(path)
         self.image_shape = self._rules.image_shape

@@ -8,6 +8,7 @@ from pathlib import Path
 from tfdefense.errors import WorkFailedError, require
 from tfdefense.serving.client.predictions_rows import FILE
 from tfdefense.utils.atomic_write import remove_partial_files
+from tfdefense.utils.real_path import real_path
 
 _FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -28,7 +29,7 @@ def require_separate_folders(source: Path, target: Path) -> None:
         target.is_dir() or not target.exists(),
         f"--output={target}: is a file. Give a folder.",
     )
-    source_place, target_place = source.resolve(), target.resolve()
+    source_place, target_place = real_path(source), real_path(target)
     is_source = target_place == source_place or _identity(target) == _identity(source)
     require(not is_source, f"--output={target}: is --input itself. Give another folder.")
     if not source.is_dir():
@@ -62,17 +63,17 @@ def require_writable_targets(
         folder of inputs or one that is a link to somewhere else, or exists and is not in
         `predictions.csv`.
     """
-    inputs = {path.resolve() for path in sources.values()}
+    inputs = {real_path(path) for path in sources.values()}
     identities = {_identity(path) for path in sources.values()}
     folders = {_identity(path.parent) for path in sources.values()}
     for name in sources:
         path = target / name
         require(
-            path.resolve() not in inputs and not (path.exists() and _identity(path) in identities),
+            real_path(path) not in inputs and not (path.exists() and _identity(path) in identities),
             f"--output={target}: {name} would replace the input {path}. Give another folder.",
         )
         require(
-            path.parent.resolve().is_relative_to(target.resolve()),
+            real_path(path.parent).is_relative_to(real_path(target)),
             f"--output={target}: the folder {path.parent} is a link to another place. Remove it.",
         )
         require(

@@ -26,6 +26,7 @@ from tfdefense.serving.exporter.variant_accuracy import measure_variant_accuracy
 from tfdefense.serving.exporter.warmup import save_warmup_requests, warmup_batch_sizes
 from tfdefense.utils.atomic_write import write_text_file
 from tfdefense.utils.file_trial import skip_trial
+from tfdefense.utils.real_path import real_path
 
 
 def export(
@@ -89,7 +90,7 @@ def export(
             else:
                 write_saved_model(signatures, partial, class_names, variant.precision)
                 has_warmup = save_warmup_requests(
-                    signatures, partial, directory.resolve().name, sizes
+                    signatures, partial, real_path(directory).name, sizes
                 )
                 contents = ModelContents(
                     class_names,

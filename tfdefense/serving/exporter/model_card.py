@@ -14,6 +14,7 @@ from tfdefense.serving.exporter.suspicion_section import suspicion_section
 from tfdefense.serving.exporter.variant import Variant
 from tfdefense.serving.exporter.variant_accuracy import VariantAccuracy
 from tfdefense.utils.package_versions import package_versions
+from tfdefense.utils.real_path import real_path
 from tfdefense.utils.statistics import wilson_interval
 from tfdefense.utils.tables import escape_markdown, format_share, markdown_table
 
@@ -63,7 +64,7 @@ def model_card(
     dataset = f" for {report.rows[0].dataset}" if report is not None else ""
     return "\n".join(
         [
-            f"# {path.parent.resolve().name}, version {path.name}",
+            f"# {real_path(path.parent).name}, version {path.name}",
             "",
             f"The purifier {defense.name} in front of the classifier {classifier.name}{dataset}: each image is purified, then"
             " classified.",

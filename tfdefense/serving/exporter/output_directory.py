@@ -1,7 +1,6 @@
 """Directory of the versions of an exported model: the next version, and what is in the way."""
 
 import contextlib
-import os
 import re
 import shutil
 import time
@@ -18,6 +17,7 @@ from tfdefense.serving.core.model_directory import (
     latest_version,
     list_versions,
 )
+from tfdefense.utils.real_path import real_path
 
 PARTIAL_PREFIX = ".tfdefense-export-"
 _PARTIAL = re.compile(re.escape(PARTIAL_PREFIX) + "[a-z0-9_]{8}")  # A name that `mkdtemp` makes.
@@ -73,7 +73,7 @@ def require_no_links(directory: Path) -> None:
     require(
         not directory.is_symlink(),
         f"--output={directory}: is a symbolic link. Give the directory that it leads to:"
-        f" --output={os.path.realpath(directory)}",
+        f" --output={real_path(directory)}",
     )
     for entry in sorted(directory.iterdir()) if directory.is_dir() else []:
         require(
