@@ -12,6 +12,7 @@ from tfdefense.classifiers.core.architecture import Architecture
 from tfdefense.classifiers.core.frozen_classifier import FrozenClassifier
 from tfdefense.classifiers.custom.custom_model import (
     SUFFIXES,
+    is_model_directory,
     load_custom_model,
     require_readable_model,
 )
@@ -96,7 +97,7 @@ def choose(
     if given in CLASSIFIERS.entries:
         _require_not_custom(f"--{flag}={given}", input_format, outputs)
         return _reference_to_registered(CLASSIFIERS.get(given), flag)
-    if RunDirectory(path).exists():
+    if RunDirectory(path).exists() and not is_model_directory(path):
         _require_not_custom(f"--{flag}={given}", input_format, outputs)
         return _reference_to_run(RunDirectory(path, flag))
     require_known(given, flag)

@@ -18,11 +18,14 @@ from tfdefense.classifiers.custom.output_selection import OutputSelection
 from tfdefense.classifiers.custom.saved_model_file import model_reason
 from tfdefense.data.core.dataset import Dataset
 from tfdefense.errors import UserError, require
+from tfdefense.training.keras_archive import METADATA_FILE
 from tfdefense.utils.file_trial import try_file
 from tfdefense.utils.trust import trust_model_files, trusts_model_files
 from tfdefense.utils.untrusted_file import require_modest_model, require_regular_tree
 
 __all__ = ["SUFFIXES", "load_custom_model"]
+
+_SAVED_MODEL_FILE = "saved_model.pb"
 
 
 def load_custom_model(
@@ -62,6 +65,11 @@ def load_custom_model(
             return thread.submit(_load, path, data, input_format, outputs).result()
 
 
+def is_model_directory(path: Path) -> bool:
+    """Return whether a directory is that of a model. It may have a `config.json`, as a run has."""
+    return any((path / name).is_file() for name in (_SAVED_MODEL_FILE, METADATA_FILE))
+
+
 def require_readable_model(path: Path, place: str) -> None:
     """Raise `UserError` unless a custom model consists of regular files, which do not unfold.
 
@@ -70,8 +78,14 @@ def require_readable_model(path: Path, place: str) -> None:
       place: start of the error message, such as "--classifier=FILE".
     """
     if path.is_dir():
+        is_saved_model = (path / _SAVED_MODEL_FILE).is_file()
         require(
-            (path / "saved_model.pb").is_file(),
+            is_saved_model or not is_model_directory(path),
+            f"{place}: a Keras model as a folder; one file is needed. Make it with:"
+            f" keras.saving.load_model({str(path)!r}).save('model.keras')",
+        )
+        require(
+            is_saved_model,
             f"{place}: neither a SavedModel (no saved_model.pb) nor a run directory (no config.json).",
         )
         require_regular_tree(path, place, allow_links=trusts_model_files())
