@@ -11,7 +11,7 @@ from tfdefense.evaluation.checks.run import CheckSettings
 from tfdefense.evaluation.evaluate_defense import evaluate_plan
 from tfdefense.evaluation.measurements import Measurements
 from tfdefense.evaluation.per_image_results import PerImageResults, ResultKey
-from tfdefense.evaluation.predictions import load_predictions, save_predictions
+from tfdefense.evaluation.predictions_file import load_predictions, save_predictions
 from tfdefense.evaluation.surrogate_findings import (
     ANOTHER_DRAW,
     SurrogateFinding,

@@ -5,7 +5,8 @@ Everything that measures a defended classifier belongs here; the attacks themsel
 
 from tfdefense.evaluation.attack_plan import AttackPlan, default_attacks
 from tfdefense.evaluation.evaluate_defense import evaluate
-from tfdefense.evaluation.predictions import ImagePredictions, Predictions, load_predictions
+from tfdefense.evaluation.predictions import ImagePredictions, Predictions
+from tfdefense.evaluation.predictions_file import load_predictions
 from tfdefense.evaluation.report.gallery import save_gallery
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.result import ResultRow

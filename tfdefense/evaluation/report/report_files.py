@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfdefense.evaluation.predictions import save_predictions
+from tfdefense.evaluation.predictions_file import save_predictions
 from tfdefense.evaluation.report.render import to_html, to_latex, to_markdown
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.report.report_figures import (

@@ -9,7 +9,7 @@ import pytest
 from tfdefense.errors import UserError
 from tfdefense.evaluation import load_predictions
 from tfdefense.evaluation.per_image_results import PerImageResults, ResultKey
-from tfdefense.evaluation.predictions import save_predictions
+from tfdefense.evaluation.predictions_file import save_predictions
 from tfdefense.utils import untrusted_file
 
 KEY, WORST = ("none", "pgd", "white_box"), ("none", "worst_case", "white_box")
@@ -154,8 +154,9 @@ def test_an_unsuitable_file_is_one_line(path, arrays, reason):
 @pytest.mark.parametrize("length", [0, 100, -10])
 def test_a_truncated_file_is_one_line(path, length):
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(UserError, match=r"predictions\.npz: damaged\. Make it again"):
+    with pytest.raises(UserError, match=r"predictions\.npz: damaged\. Make it again") as error:
         load_predictions(path)
+    assert str(error.value).endswith(f"with: bin/evaluate --run={path.parent}")
 
 
 def test_an_archive_that_unfolds_to_far_more_is_refused(path, monkeypatch):
