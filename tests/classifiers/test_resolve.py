@@ -30,6 +30,15 @@ def test_a_keras_model_as_a_folder_is_named_with_the_way_out(tmp_path, monkeypat
     assert choose("model.keras").name == "model"
 
 
+def test_a_saved_model_that_tensorflow_cannot_open_is_refused(tmp_path):
+    tf.saved_model.save(tf.Module(), tmp_path / "theirs")
+    (tmp_path / "theirs").rename(tmp_path / "\udcfc")
+    with pytest.raises(
+        UserError, match=r"--classifier=.*: not UTF-8, and TensorFlow opens no other"
+    ):
+        choose(str(tmp_path / "\udcfc"))
+
+
 def test_another_folder_with_a_config_is_taken_for_a_run(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(

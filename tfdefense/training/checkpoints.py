@@ -18,6 +18,7 @@ from tfdefense.utils import cluster
 from tfdefense.utils.computer_failures import COMPUTER_FAILURES
 from tfdefense.utils.progress import print_line
 from tfdefense.utils.real_path import real_path
+from tfdefense.utils.tensorflow_path import require_tensorflow_path
 from tfdefense.utils.untrusted_file import require_regular_file
 
 _DIRECTORY = "checkpoints"  # In the run directory.
@@ -33,6 +34,9 @@ class Checkpoints:
         optimizer, `BestWeights`.
       directory: the run directory; files go to its `checkpoints/`. None saves nothing.
       keep: the number of checkpoints to keep.
+
+    Raises:
+      UserError: the name of the directory is not UTF-8.
     """
 
     def __init__(self, items: Mapping[str, Any], directory: Path | None, keep: int = 2) -> None:
@@ -44,6 +48,8 @@ class Checkpoints:
         self._networks = [item for item in items.values() if isinstance(item, keras.Layer)]
         # Not `tf.train.CheckpointManager`: it deletes whatever files its list names, anywhere.
         self._directory = None if directory is None else Path(directory) / _DIRECTORY
+        if self._directory is not None:
+            require_tensorflow_path(self._directory)
         self._keep = keep
         self._saved_at = time.monotonic()
 

@@ -14,6 +14,7 @@ from tfdefense.training.stored_config import StoredConfig
 from tfdefense.utils.atomic_write import atomic_write, remove_partial_files, write_text_file
 from tfdefense.utils.file_lock import lock_directory
 from tfdefense.utils.file_trial import skip_trial, try_file
+from tfdefense.utils.tensorflow_path import require_tensorflow_path
 from tfdefense.utils.untrusted_file import read_text_file, require_modest_model
 
 # What a command leaves that was killed before `config.json` was written.
@@ -89,8 +90,9 @@ class RunDirectory:
 
         Raises:
           UserError: the directory is not a run directory or has other settings (the message lists
-            them), it cannot be written, or another worker does not see it.
+            them), it cannot be written, its name is not UTF-8, or another worker does not see it.
         """
+        require_tensorflow_path(self.path, str(self))
         # All workers look for an existing run before the chief writes a new one.
         multi_worker.wait_for_workers()
         multi_worker.run_on_chief(lambda: self._create_or_reuse(config, overwrite=overwrite))

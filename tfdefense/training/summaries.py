@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from tfdefense.errors import WorkFailedError, short_reason
 from tfdefense.utils import cluster
+from tfdefense.utils.tensorflow_path import require_tensorflow_path
+from tfdefense.utils.visible_text import visible_text
 
 GRID_IMAGES = 8  # In a row of a grid of validation images.
 
@@ -24,12 +26,14 @@ class SummaryWriter:
 
     Raises:
       WorkFailedError: the disk is full or not writable. Every method raises it too.
+      UserError: the name of the directory is not UTF-8.
     """
 
     def __init__(self, directory: Path | None) -> None:
         self._writer: Any = None
         if directory is not None and cluster.is_chief():
             self._directory = Path(directory) / "events"
+            require_tensorflow_path(self._directory)
             with _failures_as_errors():
                 self._writer = tf.summary.create_file_writer(str(self._directory))
             self._bytes = self._written_bytes()
@@ -61,8 +65,7 @@ class SummaryWriter:
         with _failures_as_errors(), self._writer.as_default(step=0):
             text = json.dumps(settings, indent=2, default=str)
             tf.summary.text("config", "\n".join(f"    {line}" for line in text.splitlines()))
-            plain = (bool, int, float, str)
-            hparams.hparams({k: v if isinstance(v, plain) else str(v) for k, v in settings.items()})
+            hparams.hparams({name: _as_hyperparameter(each) for name, each in settings.items()})
 
     def _require_written(self) -> None:
         """Raise an error if the files have not grown: TensorFlow ignores a full disk."""
@@ -84,6 +87,11 @@ class SummaryWriter:
         if self._writer is not None:
             with _failures_as_errors():
                 self._writer.close()
+
+
+def _as_hyperparameter(value: Any) -> bool | int | float | str:
+    """Return a value as TensorBoard stores it: text is UTF-8 there, which a path need not be."""
+    return value if isinstance(value, bool | int | float) else visible_text(str(value))
 
 
 @contextlib.contextmanager

@@ -75,6 +75,12 @@ def test_a_refused_image_is_correct_only_if_it_is_attacked(drawn, tmp_path, is_c
     assert (refused.get_color() == correct.get_color()) != is_clean
 
 
+def test_names_of_classes_that_are_not_utf_8_are_drawn(tmp_path):
+    row = gallery._GalleryRow("clean", np.zeros([2, 8, 8, 1]), np.array([0, 1]))
+    gallery._save_rows([row], np.array([0, 0]), ["gr\udcfcn", "red"], tmp_path / "gallery.png")
+    assert r"gr\udcfcn" in (tmp_path / "gallery.svg").read_text()
+
+
 def test_long_names_of_classes_do_not_overlap(drawn, tmp_path):
     names = [
         "stop",

@@ -29,6 +29,9 @@ def test_directories_without_a_usable_model_are_rejected(tmp_path):
     (tmp_path / "3" / "model.tflite").write_bytes(b"junk")
     with pytest.raises(UserError, match="3: cannot be loaded"):
         open_model(tmp_path)
+    (tmp_path / "3").rename(tmp_path / "\udcfc")
+    with pytest.raises(UserError, match="not UTF-8, and TensorFlow opens no other names"):
+        open_model(tmp_path / "\udcfc")
     (tmp_path / "4").mkdir()
     with pytest.raises(UserError, match=r"its latest version, 4, has no saved_model\.pb or"):
         open_model(tmp_path)

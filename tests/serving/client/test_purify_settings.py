@@ -43,6 +43,10 @@ def test_an_interrupted_run_does_not_send_again_what_was_answered(stop_after, pl
     assert sorted(path.name for path in places[1].iterdir() if path.name.startswith(".")) == []
 
 
+def test_archives_are_purified_by_a_model_in_a_directory_that_is_not_utf_8(places):
+    assert BatchPurifier(CountingModel("m\udcfc/1"), *places).run() == 8
+
+
 @pytest.mark.parametrize("damage", ["cut", "other outputs", "another model", "another batch size"])
 def test_answers_that_do_not_fit_are_asked_again(damage, places):
     with pytest.raises(KeyboardInterrupt):

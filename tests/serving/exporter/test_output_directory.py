@@ -19,6 +19,11 @@ def test_the_largest_version_is_allowed_once(tmp_path):
         version_directory(tmp_path, None, "saved_model")
 
 
+def test_a_name_that_tensorflow_cannot_open_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"--output=.*: not UTF-8, and TensorFlow opens no other"):
+        version_directory(tmp_path / "m\udcfc", None, "saved_model")
+
+
 @pytest.mark.parametrize("target", ["elsewhere", "missing", "loop"])
 def test_a_link_in_place_of_the_directory_is_refused(tmp_path, target):
     (tmp_path / "elsewhere").mkdir()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.training.distribute import worker
 from tfdefense.errors import UserError
-from tfdefense.training.distribute import strategies
+from tfdefense.training.distribute import multi_worker, strategies
 
 ROOT = Path(__file__).parents[3]
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -163,3 +163,17 @@ def test_an_invalid_tf_config_is_named(monkeypatch, config, message):
     monkeypatch.setenv("TF_CONFIG", config)
     with pytest.raises(UserError, match=message.replace("{", r"\{")):
         strategies.make_strategy("multi_worker")
+
+
+def test_an_error_about_a_name_that_is_not_utf_8_reaches_all_workers(monkeypatch):
+    sent = []
+
+    def fail():
+        raise UserError("a\udcfc")
+
+    monkeypatch.setattr(multi_worker, "worker_count", lambda: 2)
+    monkeypatch.setattr(multi_worker, "gather_arrays", lambda part: (sent.append(part), sent[0])[1])
+    for is_chief in (True, False):
+        monkeypatch.setattr(multi_worker, "is_chief", lambda answer=is_chief: answer)
+        with pytest.raises(UserError, match="a\udcfc"):
+            multi_worker.run_on_chief(fail)

@@ -20,6 +20,7 @@ from tfdefense.data.core.dataset import Dataset
 from tfdefense.errors import UserError, require
 from tfdefense.training.keras_archive import METADATA_FILE
 from tfdefense.utils.file_trial import try_file
+from tfdefense.utils.tensorflow_path import require_tensorflow_path
 from tfdefense.utils.trust import trust_model_files, trusts_model_files
 from tfdefense.utils.untrusted_file import require_modest_model, require_regular_tree
 
@@ -88,6 +89,7 @@ def require_readable_model(path: Path, place: str) -> None:
             is_saved_model,
             f"{place}: neither a SavedModel (no saved_model.pb) nor a run directory (no config.json).",
         )
+        require_tensorflow_path(path, place)
         require_regular_tree(path, place, allow_links=trusts_model_files())
     else:
         require_modest_model(path, place)

@@ -17,6 +17,7 @@ from tfdefense.evaluation.pipelines import evaluated_pipelines
 from tfdefense.evaluation.runner import ModelRunner
 from tfdefense.training.distribute import multi_worker
 from tfdefense.utils.figures import save_figure, subplots
+from tfdefense.utils.visible_text import visible_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -159,7 +160,8 @@ def _write_classes(
         refused = predicted == REFUSED
         correct = predicted == label or (refused and not row.is_clean)
         name = class_names[predicted] if class_names and not refused else str(predicted)
-        name = "refused" if refused else name
+        # Before the text is measured: no font has an unpaired surrogate.
+        name = "refused" if refused else visible_text(name)
         text = axis.text(
             (number + 0.5) * pitch - 0.5,
             -1.5,

@@ -38,7 +38,11 @@ class AnsweredBatches:
         self.image_shape = model.image_shape
         self._rules = OutputRules(str(target), model.image_shape, has_suspicion=model.has_suspicion)
         self._parent = target / _FOLDER
-        key = [model.version.encode(), source_hash.encode(), str(batch_size).encode()]
+        key = [
+            model.version.encode("utf-8", "surrogateescape"),
+            source_hash.encode(),
+            str(batch_size).encode(),
+        ]
         self._directory = self._parent / hash_parts(b"%d:%b" % (len(each), each) for each in key)
         self._number = 0
 

@@ -33,6 +33,7 @@ from tfdefense.utils.graph_checks import rejection_reason
 from tfdefense.utils.hashing import hash_path
 from tfdefense.utils.processors import usable_cores
 from tfdefense.utils.real_path import real_path
+from tfdefense.utils.tensorflow_path import require_tensorflow_path
 from tfdefense.utils.trust import trusts_model_files
 from tfdefense.utils.untrusted_file import require_regular_tree
 
@@ -81,6 +82,7 @@ class _LocalClient(abc.ABC):
 
     def __init__(self, path: Path, location: str) -> None:
         self.location = location
+        require_tensorflow_path(path, location)
         require_regular_tree(path, location, allow_links=trusts_model_files())
         # A path alone is not enough: the first export of every run ends in "export/1".
         self.version = f"{'/'.join(real_path(path).parts[-2:])}@{hash_path(path)[:12]}"

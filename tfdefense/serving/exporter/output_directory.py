@@ -18,6 +18,7 @@ from tfdefense.serving.core.model_directory import (
     list_versions,
 )
 from tfdefense.utils.real_path import real_path
+from tfdefense.utils.tensorflow_path import require_tensorflow_path
 
 PARTIAL_PREFIX = ".tfdefense-export-"
 _PARTIAL = re.compile(re.escape(PARTIAL_PREFIX) + "[a-z0-9_]{8}")  # A name that `mkdtemp` makes.
@@ -35,8 +36,9 @@ def version_directory(directory: Path, version: int | None, format: str) -> Path
 
     Raises:
       UserError: the version exists or is not an int64 above 0, other versions have another format, or
-        the directory or one in it is a link.
+        the directory or one in it is a link, or its name is not UTF-8.
     """
+    require_tensorflow_path(directory, f"--output={directory}")
     require_no_links(directory)
     newest = latest_version(directory)
     require(
