@@ -1,5 +1,6 @@
 """Fixtures that many tests share. Nothing here is downloaded or trained for long."""
 
+import dataclasses
 import gc
 import logging
 import os
@@ -23,6 +24,7 @@ import tensorflow as tf
 import tfdefense
 from tests.graphs import GRAPH_OPTIONS, eager_functions
 from tests.once import shared_directory
+from tfdefense.data.core.disk_array import DiskArray
 
 # Two logical CPU devices, so that two replicas can be compared with one; most tests use the first.
 tf.config.set_logical_device_configuration(
@@ -120,6 +122,23 @@ def toy_images() -> np.ndarray:
 def toy_split(toy_images: np.ndarray) -> tfdefense.data.Split:
     labels = (np.arange(24) % 3).astype(np.int32)
     return tfdefense.data.Split(toy_images, labels, num_classes=3, dataset="toy")
+
+
+@pytest.fixture
+def toy_split_on_disk(
+    toy_split: tfdefense.data.Split, monkeypatch: pytest.MonkeyPatch
+) -> tuple[tfdefense.data.Split, list[int]]:
+    """`toy_split` in a file, and the numbers of images that are read from it at once."""
+    images, counts, read = DiskArray(toy_split.images.shape, np.float32), [], DiskArray.__getitem__
+    images[0:24] = toy_split.images
+
+    def read_and_count(array: DiskArray, chosen: slice | np.ndarray) -> np.ndarray:
+        rows = read(array, chosen)
+        counts.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(DiskArray, "__getitem__", read_and_count)
+    return dataclasses.replace(toy_split, images=images), counts
 
 
 @pytest.fixture(scope="session")

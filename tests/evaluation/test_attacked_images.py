@@ -2,6 +2,7 @@ import numpy as np
 
 from tfdefense.attacks import BIM
 from tfdefense.evaluation.attacked_images import attacked_images
+from tfdefense.evaluation.checks.random_search import RandomSearch
 from tfdefense.evaluation.runner import ModelRunner
 
 
@@ -30,3 +31,14 @@ def test_a_runner_returns_the_costs_of_the_attack(toy_model, toy_split):
     np.testing.assert_array_equal(results.queries, expected.queries)
     np.testing.assert_array_equal(results.changed_pixels, expected.l0)
     assert runner.measure(toy_split, toy_split).queries is None
+
+
+def test_a_runner_reads_images_on_disk_batch_by_batch(toy_model, toy_split, toy_split_on_disk):
+    on_disk, counts = toy_split_on_disk
+    runner = ModelRunner(toy_model, batch_size=10)
+    attacked = runner.attack(BIM(epsilon=0.2, steps=3), on_disk, show_progress=False)
+    found, expected = (runner.measure(attacked, clean) for clean in (on_disk, toy_split))
+    np.testing.assert_array_equal(found.changed_pixels, expected.changed_pixels)
+    assert max(counts) == 10
+    RandomSearch(runner, epsilon=0.1, draws=2).fooled(on_disk, lambda _: None)
+    assert max(counts) == 10

@@ -12,6 +12,7 @@ from tfdefense.attacks.core import norms
 from tfdefense.attacks.core.each_surrogate import surrogate_names
 from tfdefense.attacks.core.model import Model
 from tfdefense.data.core.dataset import Split
+from tfdefense.data.core.disk_array import DiskArray
 from tfdefense.defenses.core.defense import DefendedClassifier
 from tfdefense.defenses.core.suspicion import purifying_changes
 from tfdefense.evaluation.attacked_images import COST_NAMES, AttackedImages, attacked_images
@@ -53,7 +54,7 @@ class ModelRunner(Generic[M]):
           title: title of a progress bar; None shows none.
           draw: draw of a randomised defence (see `RandomizedDefense`); None leaves it to the model.
         """
-        originals = clean.images[: len(split)]
+        originals = clean.take(len(split)).images
         if draw is None:
             results = self.run_batches(self._measure, split, title, originals)
         else:
@@ -75,7 +76,11 @@ class ModelRunner(Generic[M]):
         return np.argmax(logits, axis=-1).astype(np.int32)
 
     def run_batches(
-        self, function: Callable, split: Split, title: str | None = None, *others: np.ndarray
+        self,
+        function: Callable,
+        split: Split,
+        title: str | None = None,
+        *others: np.ndarray | DiskArray,
     ) -> Any:
         """Return `function(images, *others)` for all images of a split.
 

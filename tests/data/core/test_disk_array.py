@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfdefense.data import Split
-from tfdefense.data.core import disk_array
+from tfdefense.data.core import disk_array, fingerprint
 from tfdefense.data.core.batches import shuffled_batches
 from tfdefense.data.core.disk_array import DiskArray, as_images
 from tfdefense.data.core.fingerprint import data_fingerprint
@@ -76,6 +76,13 @@ def test_splits_and_batches_are_the_same_on_disk_and_in_memory(on_disk):
     for one, other in zip(*(stream.take(5) for stream in streams), strict=True):
         np.testing.assert_array_equal(one["images"], other["images"])
         np.testing.assert_array_equal(one["labels"], other["labels"])
+
+
+def test_a_fingerprint_is_computed_batch_by_batch(toy_split, toy_split_on_disk, monkeypatch):
+    on_disk, counts = toy_split_on_disk
+    monkeypatch.setattr(fingerprint, "fitting_batch_size", lambda *_: 7)
+    assert data_fingerprint(on_disk) == data_fingerprint(toy_split)
+    assert max(counts) == 7
 
 
 def test_fgsm_pairs_on_disk_equal_those_in_memory(toy_split, toy_model, monkeypatch):

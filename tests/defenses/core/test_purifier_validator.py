@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from tfdefense.attacks import BIM, FGSM
+from tfdefense.data.core import disk_array
 from tfdefense.defenses import APEGAN, MagNet
+from tfdefense.defenses.core import adversarial_pairs, purifier_validator
 
 
 @pytest.mark.slow
@@ -25,3 +27,18 @@ def test_a_validation_uses_the_first_500_images(toy_model, toy_split, kind):
     validator = kind(toy_model).make_validator(toy_split.select(order))
     np.testing.assert_array_equal(validator.fgsm_pairs["clean"], toy_split.images[order[:500]])
     np.testing.assert_array_equal(validator.fgsm_pairs["labels"], toy_split.labels[order[:500]])
+
+
+@pytest.mark.slow
+def test_images_on_disk_are_read_and_attacked_batch_by_batch(
+    toy_model, toy_split, toy_split_on_disk, monkeypatch
+):
+    on_disk, counts = toy_split_on_disk
+    expected, _ = APEGAN(toy_model).make_validator(toy_split)()
+    monkeypatch.setattr(disk_array, "MEMORY_LIMIT", 0)
+    monkeypatch.setattr(purifier_validator, "fitting_batch_size", lambda *_: 10)
+    monkeypatch.setattr(adversarial_pairs, "fitting_batch_size", lambda *_: 10)
+    validator = APEGAN(toy_model).make_validator(on_disk)
+    assert validator()[0] == expected
+    assert max(counts) == 10
+    assert isinstance(validator._bim_pairs["clean"], disk_array.DiskArray)

@@ -195,6 +195,16 @@ def test_images_are_taken_from_the_whole_split(toy_model, monkeypatch):
     np.testing.assert_allclose(scale.values["score"], [-0.4, -0.2, 0.0], atol=1e-6)
 
 
+def test_images_on_disk_are_read_batch_by_batch(
+    toy_model, toy_split, toy_split_on_disk, monkeypatch
+):
+    monkeypatch.setattr(suspicion, "fitting_batch_size", lambda *_: 5)
+    pipeline, (on_disk, counts) = Blur(toy_model).defend(), toy_split_on_disk
+    found, expected = (calibrate_suspicion(pipeline, split) for split in (on_disk, toy_split))
+    np.testing.assert_array_equal(found.values["change"], expected.values["change"])
+    assert max(counts) == 5
+
+
 def test_a_defence_that_changes_nothing_has_none(toy_model, toy_split):
     assert calibrate_suspicion(AdversarialTraining(toy_model).defend(), toy_split) is None
 

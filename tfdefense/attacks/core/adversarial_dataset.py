@@ -17,6 +17,7 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.data.core.disk_array import DiskArray, empty_array
 from tfdefense.errors import UserError, require
 from tfdefense.training.run_directory import SHARDS, RunDirectory
+from tfdefense.utils.batch_size import fitting_batch_size
 from tfdefense.utils.hashing import hash_parts
 
 CODE_SETTINGS = ("attack_code", "model_code", "tensorflow")
@@ -75,7 +76,8 @@ class AdversarialDataset:
         """
         radius, norm = self.settings.get("epsilon"), self.settings.get("norm", "linf")
         radius = radius if isinstance(radius, int | float) else None
-        for rows in shard_rows(len(split), _VERIFIED_AT_ONCE):
+        size = fitting_batch_size(split.image_shape, _VERIFIED_AT_ONCE)
+        for rows in shard_rows(len(split), size):
             part = _StoredPart(
                 *(each[rows] for each in (self.adversarial, self.l0, self.l2, self.linf))
             )

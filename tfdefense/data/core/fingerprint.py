@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 
 from tfdefense.data.core.dataset import Split
+from tfdefense.utils.batch_size import fitting_batch_size
 from tfdefense.utils.hashing import hash_parts
 
 _IMAGES_PER_PART = 1_000
@@ -15,8 +16,9 @@ def data_fingerprint(split: Split) -> str:
     """Return a hash of the images and labels, equal for arrays in memory and on disk."""
     images = split.images
     head = f"{images.dtype}{images.shape}".encode()
-    starts = range(0, len(split), _IMAGES_PER_PART)
-    parts = (images[start : start + _IMAGES_PER_PART].tobytes() for start in starts)
+    size = fitting_batch_size(split.image_shape, _IMAGES_PER_PART)
+    starts = range(0, len(split), size)
+    parts = (images[start : start + size].tobytes() for start in starts)
     return hash_parts(itertools.chain([head], parts, [split.labels]))
 
 

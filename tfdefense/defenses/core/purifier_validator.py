@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from tfdefense.attacks import BIM, default_epsilon
 from tfdefense.data.core.dataset import Split
-from tfdefense.data.core.disk_array import DiskArray
+from tfdefense.data.core.disk_array import DiskArray, empty_array
 from tfdefense.defenses.core.adversarial_pairs import apply_fgsm, make_fgsm_pairs
 from tfdefense.defenses.core.defense import Defense
-from tfdefense.training.distribute.batching import map_batches
+from tfdefense.training.distribute.batching import iterate_batches, map_batches
 from tfdefense.training.summaries import GRID_IMAGES, image_grid
 from tfdefense.training.task import VALIDATION_IMAGES, ImageGrids, Scalars
 from tfdefense.utils.batch_size import fitting_batch_size
@@ -38,13 +38,16 @@ class PurifierValidator:
         self.fgsm_pairs = make_fgsm_pairs(defense.classifier, few)
         attack = BIM(epsilon=default_epsilon(split.image_shape))
         self.batch_size = fitting_batch_size(split.image_shape, len(few))
-        images = map_batches(
+        images = empty_array(few.images.shape, np.float32)
+        batches = iterate_batches(
             lambda part: attack(defense.classifier, few.images[part], few.labels[part]),
             len(few),
             self.batch_size,
             f"BIM examples of {split.dataset}",
         )
-        no_direction = tf.zeros(few.images.shape, tf.int8)
+        for part, values in batches:
+            images[part] = values
+        no_direction = np.broadcast_to(np.int8(0), few.images.shape)  # It takes one byte of memory.
         self._bim_pairs = {"clean": images, "labels": few.labels, "direction": no_direction}
         self._bim_name = f"accuracy_bim_{attack.epsilon:.3g}"
         self._pipeline = defense.defend()

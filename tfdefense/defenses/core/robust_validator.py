@@ -29,7 +29,6 @@ def make_robust_validator(
       purify: if given, the picture also shows purified images.
     """
     few = validation.take(VALIDATION_IMAGES)
-    images, labels = few.images[:], few.labels
     batch_size = fitting_batch_size(few.image_shape, len(few))
 
     def attack_and_classify(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -40,18 +39,20 @@ def make_robust_validator(
         split_over_replicas(attack_and_classify), autograph=False, reduce_retracing=True
     )
 
+    def run(part: slice) -> tuple[tf.Tensor, ...]:
+        images, labels = tf.constant(few.images[part]), tf.constant(few.labels[part])
+        adversarial, *logits = compiled(images, labels)
+        # Of large pictures, 500 adversarial ones need gigabytes, and only the first ones are shown.
+        return adversarial[: max(0, GRID_IMAGES - part.start)], *logits
+
     def validate() -> tuple[Scalars, ImageGrids]:
-        adversarial, clean_logits, adversarial_logits = map_batches(
-            lambda part: compiled(tf.constant(images[part]), tf.constant(labels[part])),
-            len(few),
-            batch_size,
-        )
+        adversarial, clean_logits, adversarial_logits = map_batches(run, len(few), batch_size)
         scalars = {
             "accuracy_clean": _accuracy(clean_logits, few.labels),
             f"accuracy_{attack.name}": _accuracy(adversarial_logits, few.labels),
         }
         rows, name = [], "clean_then_adversarial"
-        for shown in (images[:GRID_IMAGES], adversarial[:GRID_IMAGES]):
+        for shown in (few.images[:GRID_IMAGES], adversarial):
             rows.append(shown)
             if purify is not None:
                 rows.append(purify(tf.constant(shown)).numpy())

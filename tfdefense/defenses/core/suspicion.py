@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdefense.data.core.dataset import Split
+from tfdefense.data.core.disk_array import DiskArray
 from tfdefense.defenses.core.defense import Classifier, DefendedClassifier, Defense
 from tfdefense.errors import require
 from tfdefense.utils.batch_size import fitting_batch_size
@@ -164,7 +165,7 @@ def calibrate_suspicion(pipeline: DefendedClassifier, clean: Split) -> Suspicion
     )
     count = min(len(clean), MAX_IMAGES, defense.budget.images or MAX_IMAGES)
     split = clean.select(np.linspace(0, len(clean) - 1, count).round().astype(np.int64))
-    values = measure_suspicion_values(pipeline, np.asarray(split.images[:]))
+    values = measure_suspicion_values(pipeline, split.images)
     if not defense.detects and not np.any(values["change"]):
         noise = np.random.default_rng(0).random((_NOISE_IMAGES, *shape), np.float32)
         if not np.any(measure_suspicion_values(pipeline, noise)["change"]):
@@ -173,13 +174,13 @@ def calibrate_suspicion(pipeline: DefendedClassifier, clean: Split) -> Suspicion
 
 
 def measure_suspicion_values(
-    pipeline: DefendedClassifier, images: np.ndarray
+    pipeline: DefendedClassifier, images: np.ndarray | DiskArray
 ) -> dict[str, np.ndarray]:
     """Return `suspicion_values` of n images as arrays [n].
 
     Args:
       pipeline: trained defence and its classifier.
-      images: float32 [n, H, W, C] in [0, 1].
+      images: float32 [n, H, W, C] in [0, 1]; read batch by batch.
     """
     defense, classifier = pipeline.defense, pipeline.classifier
 

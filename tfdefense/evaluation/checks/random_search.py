@@ -38,7 +38,6 @@ class RandomSearch:
           advance: told which share of the draws is done.
         """
         fooled = np.zeros(len(split), bool)
-        images, labels = np.asarray(split.images), np.asarray(split.labels, np.int32)
         compiled = self._compile(split.image_shape)
         batch_size = fitting_batch_size(split.image_shape, self.pipeline.batch_size)
         first = 0
@@ -48,7 +47,9 @@ class RandomSearch:
             for start in range(0, len(left), batch_size):
                 rows = left[start : start + batch_size]
                 found = compiled(
-                    tf.constant(images[rows]), tf.constant(labels[rows]), tf.range(first, last)
+                    tf.constant(split.images[rows]),
+                    tf.constant(split.labels[rows]),
+                    tf.range(first, last),
                 )
                 fooled[rows] = found.numpy()
             first = last
