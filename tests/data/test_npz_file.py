@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import tfdefense
+from tfdefense.data.core import disk_array
+from tfdefense.data.core.fingerprint import data_fingerprint
 from tfdefense.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -74,6 +76,33 @@ def test_parts_that_are_sorted_by_class_are_shuffled(tmp_path, capsys):
     label_of = {image.tobytes(): label for image, label in zip(IMAGES, LABELS, strict=True)}
     shown = np.round(test.images[..., 0] * 255).astype(np.uint8)
     assert [label_of[image.tobytes()] for image in shown] == test.labels.tolist()
+
+
+@pytest.mark.parametrize("options", [{}, {"image_size": (9, 5)}, {"channels": 3}])
+def test_images_on_disk_equal_images_in_memory(tmp_path, monkeypatch, options):
+    arrays = {"x_train": IMAGES[:40], "y_train": LABELS[:40], "y_test": LABELS[40:]}
+    np.savez(tmp_path / "some.npz", **arrays, x_test=IMAGES[40:] / 255)
+    name = f"npz:{tmp_path / 'some.npz'}"
+    options = tfdefense.data.DataOptions(**options)
+    in_memory = tfdefense.data.load_with_options(name, options)
+    monkeypatch.setattr(disk_array, "MEMORY_LIMIT", 0)
+    on_disk = tfdefense.data.load_with_options(name, options)
+    for part in ("train", "validation", "test"):
+        here, there = getattr(in_memory, part), getattr(on_disk, part)
+        assert isinstance(there.images, disk_array.DiskArray)
+        assert data_fingerprint(here) == data_fingerprint(there)
+
+
+@pytest.mark.parametrize(("divisor", "said"), [(65535, True), (255**2, True), (4095, False)])
+def test_images_that_are_nearly_black_are_said(tmp_path, capsys, divisor, said):
+    """12-bit images that were divided as if they had 16 bits, or by 255 twice."""
+    deep = IMAGES.astype(np.float32) / 255 * 4095
+    np.savez(tmp_path / "some.npz", images=deep / np.float32(divisor), labels=LABELS)
+    tfdefense.data.load(f"npz:{tmp_path / 'some.npz'}")
+    printed = capsys.readouterr().out
+    assert (
+        "images: images are nearly black: no value of the first 100 is above 16" in printed
+    ) == said
 
 
 @pytest.mark.parametrize(

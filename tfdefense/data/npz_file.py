@@ -8,19 +8,18 @@ from typing import Any
 import numpy as np
 
 from tfdefense.data.core import splitting
-from tfdefense.data.core.channels import convert_channels
+from tfdefense.data.core.array_images import check_image_array, fit_images
 from tfdefense.data.core.class_labels import MAX_CLASSES, number_labels
 from tfdefense.data.core.dataset import (
     DataOptions,
     Dataset,
     Split,
-    check_images,
     check_labels,
     make_slug,
 )
+from tfdefense.data.core.disk_array import DiskArray
 from tfdefense.data.core.file_listing import shorten_list
-from tfdefense.data.core.resizing import resize_images
-from tfdefense.errors import UserError, cut_text, require
+from tfdefense.errors import UserError, WorkFailedError, cut_text, require
 from tfdefense.utils.npz_archive import require_declared_sizes
 from tfdefense.utils.progress import print_once
 from tfdefense.utils.real_path import real_path
@@ -42,6 +41,9 @@ _SPLIT_KEYS = {
 }
 _KEYS = {key for choices in _SPLIT_KEYS.values() for keys in choices for key in keys}
 _NEEDED_KEYS = "x_train, y_train, x_test, y_test (or train_images, ...), or images, labels, needed"
+
+# Images float32 [N, H, W, C] in [0, 1], and labels int32 or string [N].
+Part = tuple[np.ndarray | DiskArray, np.ndarray]
 
 
 def load_npz_file(name: str, options: DataOptions) -> Dataset:
@@ -65,14 +67,12 @@ def load_npz_file(name: str, options: DataOptions) -> Dataset:
     """
     path = Path(name.removeprefix("npz:"))
     require(path.is_file(), f"--dataset={name}: no such file.")
-    arrays, class_names = _name_classes(_read_arrays(path, name, options.channels), name)
-    _require_one_shape(arrays, name, options.image_size)
+    arrays, class_names = _name_classes(_read_arrays(path, name, options), name)
+    _require_one_shape(arrays, name)
     num_classes = len(class_names)
     parts = {}
     for part, (images, labels) in arrays.items():
         check_labels(labels, len(images), num_classes, f"--dataset={name}: labels of {part}")
-        if options.image_size is not None:
-            images = resize_images(images, options.image_size)
         parts[part] = Split(images, labels, num_classes, dataset=f"npz-{make_slug(path)}")
     splits = _complete_splits(parts, options.split_seed, name, class_names)
     return Dataset(
@@ -86,10 +86,8 @@ def load_npz_file(name: str, options: DataOptions) -> Dataset:
     )
 
 
-def _read_arrays(
-    path: Path, name: str, channels: int | None
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return split name -> (images float32 [N, H, W, C] in [0, 1], labels int32 or string [N])."""
+def _read_arrays(path: Path, name: str, options: DataOptions) -> dict[str, Part]:
+    """Return split name -> its images and labels."""
     arrays = {}
     require(
         zipfile.is_zipfile(path),
@@ -106,11 +104,10 @@ def _read_arrays(
                 for pair in choices:
                     if keys.keys() >= set(pair):
                         image_key, label_key = (keys[key] for key in pair)
-                        images, labels = _read_part(archive, image_key, label_key, name)
-                        arrays[part] = _to_floats(convert_channels(images, channels)), labels
+                        arrays[part] = _read_part(archive, image_key, label_key, name, options)
                         used |= set(pair)
                         break
-    except (UserError, MemoryError):
+    except (UserError, WorkFailedError, MemoryError):
         raise
     except Exception as error:  # The libraries of zip files raise many types.
         has_objects = "pickle" in str(error) or "Python objects" in str(error)
@@ -128,9 +125,7 @@ def _read_arrays(
     return arrays
 
 
-def _name_classes(
-    arrays: dict[str, tuple[np.ndarray, np.ndarray]], name: str
-) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], tuple[str, ...]]:
+def _name_classes(arrays: dict[str, Part], name: str) -> tuple[dict[str, Part], tuple[str, ...]]:
     """Return the arrays with class numbers, int32 [N], in place of names; and the class names."""
     named = [part for part, (_, labels) in arrays.items() if labels.dtype.kind == "U"]
     require(
@@ -149,77 +144,49 @@ def _name_classes(
 
 
 def _read_part(
-    archive: Mapping[str, Any], image_key: str, label_key: str, name: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return images [N, H, W, C], uint8 or in [0, 1], and labels int32 or string [N], checked."""
-    images = _check_image_array(archive[image_key], f"--dataset={name}: {image_key}")
-    labels = archive[label_key]
+    archive: Mapping[str, Any], image_key: str, label_key: str, name: str, options: DataOptions
+) -> Part:
+    """Return the images and labels of a part, checked. Its stored images leave the memory again."""
+    place = f"--dataset={name}: {image_key}"
+    images = check_image_array(archive[image_key], place)
+    labels = _read_labels(archive[label_key], len(images), f"--dataset={name}: {label_key}")
+    return fit_images(images, options.image_size, options.channels, place), labels
+
+
+def _read_labels(labels: np.ndarray, count: int, place: str) -> np.ndarray:
+    """Return labels int32 or string [count], checked; `place` comes first in error messages."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     hint = " (one-hot labels? np.argmax(labels, axis=1))" if labels.ndim == 2 else ""
     require(
-        labels.shape == (len(images),) and labels.dtype.kind in "iuUS",
-        f"--dataset={name}: {label_key}: {labels.dtype} of shape {labels.shape} given,"
-        f" {len(images):,} whole numbers or strings needed{hint}.",
+        labels.shape == (count,) and labels.dtype.kind in "iuUS",
+        f"{place}: {labels.dtype} of shape {labels.shape} given, {count:,} whole numbers or strings"
+        f" needed{hint}.",
     )
     if labels.dtype.kind == "S":  # Not before: there may be any number of labels of no bytes.
         labels = np.char.decode(labels, "utf-8")
     if labels.dtype.kind == "U":
         labels.tolist()  # Raises if it has characters that do not exist.
-        return images, labels
+        return labels
     # Before the conversion to int32, in which larger numbers would wrap around.
     lowest, highest = int(labels.min()), int(labels.max())
     require(
         lowest > -MAX_CLASSES and highest < MAX_CLASSES,
-        f"--dataset={name}: {label_key}: values from {lowest} to {highest} given, classes from 0 to"
-        f" {MAX_CLASSES - 1:,} needed.",
+        f"{place}: values from {lowest} to {highest} given, classes from 0 to {MAX_CLASSES - 1:,}"
+        " needed.",
     )
-    return images, labels.astype(np.int32)
+    return labels.astype(np.int32)
 
 
-def _check_image_array(images: np.ndarray, place: str) -> np.ndarray:
-    """Return images [N, H, W, C], uint8 or in [0, 1]; `place` comes first in error messages."""
-    require(
-        images.ndim > 0 and images.size > 0, f"{place}: no images (shape {images.shape} given)."
-    )
-    if images.ndim == 3:
-        images = images[..., np.newaxis]
-    channels_first = images.ndim == 4 and images.shape[1] in (1, 3)
-    require(
-        images.ndim == 4 and images.shape[-1] in (1, 3),
-        f"{place}: shape {images.shape} given, [N, H, W] or [N, H, W, 1 or 3] needed"
-        + (" (channels come last)." if channels_first else "."),
-    )
-    if images.dtype != np.uint8:
-        check_images(images, place)
-    require(
-        images.dtype != np.uint8 or images.max() != 1,
-        f"{place}: uint8 values 0 and 1 given, 0 to 255 needed. Multiply by 255, or store them as"
-        " float32.",
-    )
-    return images
-
-
-def _to_floats(images: np.ndarray) -> np.ndarray:
-    """Return images float32 in [0, 1] of images that are uint8 or in [0, 1]."""
-    if images.dtype == np.uint8:
-        return np.divide(images, 255, dtype=np.float32)
-    return images.astype(np.float32, copy=False)
-
-
-def _require_one_shape(
-    arrays: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    name: str,
-    image_size: tuple[int, int] | None,
-) -> None:
-    """Raise `UserError` if images of the parts differ in channels, or in size without `image_size`."""
+def _require_one_shape(arrays: Mapping[str, Part], name: str) -> None:
+    """Raise `UserError` if images of the parts differ in shape."""
     shapes = {part: images.shape[1:] for part, (images, _) in arrays.items()}
     channels = {shape[-1] for shape in shapes.values()}
     sizes = {shape[:2] for shape in shapes.values()}
     listed = ", ".join(f"{part} {shape}" for part, shape in shapes.items())
     flag = "channels=3, or 1" if len(channels) > 1 else "image_size=32, or HEIGHTxWIDTH"
     require(
-        len(channels) == 1 and (len(sizes) == 1 or image_size is not None),
+        len(channels) == len(sizes) == 1,
         f"--dataset={name}: images of different shapes: {listed}. Give one shape: --{flag}.",
     )
 

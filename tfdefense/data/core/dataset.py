@@ -90,7 +90,7 @@ class Split:
     note: str = ""
 
     def __post_init__(self) -> None:
-        # A `DiskArray` is not read for the check: bytes divided by 255 are always in [0, 1].
+        # A `DiskArray` is not read for the check: its numbers were checked, or are bytes over 255.
         if not isinstance(self.images, DiskArray):
             check_images(self.images)
             object.__setattr__(self, "images", np.asarray(self.images, np.float32))
@@ -193,11 +193,22 @@ def check_images(images: np.ndarray, name: str = "images") -> None:
     require(len(shape) == 4, f"{name}: shape {shape} given, [N, H, W, C] needed.")
     require(shape[0] > 0, f"{name}: no images given.")
     if dtype is None or not np.issubdtype(dtype, np.floating):
-        raise UserError(f"{name}: dtype {dtype} given, float32 in [0, 1] needed (divide by 255?).")
+        is_whole = dtype is not None and np.issubdtype(dtype, np.integer)
+        hint = f" ({_scaling(int(np.max(images)))}?)" if is_whole else ""
+        raise UserError(f"{name}: dtype {dtype} given, float32 in [0, 1] needed{hint}.")
     low, high = float(np.min(images)), float(np.max(images))
     require(np.isfinite(low) and np.isfinite(high), f"{name}: contain NaN or infinity.")
-    hint = " (0-255 images? divide by 255)" if high > 2 else ""
+    hint = f" ({_scaling(high)}?)" if high > 2 else ""
     require(low >= 0 and high <= 1, f"{name}: values in [{low:g}, {high:g}], [0, 1] needed{hint}.")
+
+
+def _scaling(high: float) -> str:
+    """Return the advice for images whose largest value is `high`, above 1."""
+    if high <= 255:
+        return "divide by 255"
+    return (
+        "divide by the largest value of their type or camera, 65535 for 16 bits, 4095 for 12 bits"
+    )
 
 
 def check_labels(labels: np.ndarray, count: int, num_classes: int, name: str = "labels") -> None:

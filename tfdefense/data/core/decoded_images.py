@@ -4,12 +4,10 @@ import dataclasses
 
 import numpy as np
 
+from tfdefense.data.core.brightness import IMAGES_LOOKED_AT, report_nearly_black
 from tfdefense.data.core.disk_array import DiskArray, as_images, fits_memory
 from tfdefense.data.core.image_cache import ImageCache
 from tfdefense.data.core.image_source import ImageSource, decode_with_progress
-from tfdefense.utils.progress import print_once
-
-_IMAGES_LOOKED_AT, _NEARLY_BLACK = 100, 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +48,12 @@ def decode_images(source: ImageSource) -> DecodedImages:
     cache = ImageCache.from_environment()
     entry = cache.open_or_create(source) if cache else None
     decoded = _decode(source) if entry is None else DecodedImages(*entry)
-    brightest = round(255 * float(np.max(decoded.select(slice(_IMAGES_LOOKED_AT)))))
-    if 0 < brightest <= _NEARLY_BLACK:
-        print_once(
-            f"{source.name}: images are nearly black: no value of the first {_IMAGES_LOOKED_AT} is above"
-            f" {brightest} of 255. Files with more than 8 bits for each value are read as 16 bits, and the"
-            " upper 8 are used. Scale the values first."
-        )
+    report_nearly_black(
+        decoded.select(slice(IMAGES_LOOKED_AT)),
+        source.name,
+        "Files with more than 8 bits for each value are read as 16 bits, and the upper 8 are used. Scale"
+        " the values first.",
+    )
     return decoded
 
 
