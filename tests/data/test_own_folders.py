@@ -163,6 +163,9 @@ def rows(line, count=12):
         ("id\tclass\n" + rows(lambda i: f"{i}\t{i % 2}.0"), ("0", "1")),
         (rows(lambda i: f"{i}.png,{'ä' if i % 2 else 'ö'}"), ("ä", "ö")),
         ("id,class\n" + rows(lambda i: f"upper{i},{i % 2}"), ("0", "1")),
+        ("file,class,class_id\n" + rows(lambda i: f"{i}.png,{'yx'[i % 2]},{i % 2}"), ("y", "x")),
+        ("file,target,class\n" + rows(lambda i: f"{i}.png,{i % 2}.0,{'yx'[i % 2]}"), ("y", "x")),
+        ("file,y,label\n" + rows(lambda i: f"{i}.png,{i},{i % 2}"), ("0", "1")),
         ("image,label,class_name\n" + rows(lambda i: f"{i}.png,{i % 2},{'xy'[i % 2]}"), ("x", "y")),
     ],
 )
@@ -174,6 +177,23 @@ def test_tables_are_read(tmp_path, text, class_names):
         numbers = np.round(25.5 * split.images[:, 0, 0, 0]).astype(int)
         first = 1 if class_names == ("cat", "dog") or class_names == ("ä", "ö") else 0
         np.testing.assert_array_equal(split.labels, (numbers + first) % 2)
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        ("diagnosis", "labels are those of the column 'target'; 'diagnosis' may be labels too."),
+        ("age", ""),
+    ],
+)
+def test_columns_that_may_be_labels_too_are_said(tmp_path, capsys, second, said):
+    """Diagnoses of which several are benign, as in ISIC 2020."""
+    text = f"file,{second},target\n" + rows(lambda i: f"{i}.png,{'abc'[i % 3]},{int(i % 3 > 0)}")
+    data = tfdefense.data.load(write_table(tmp_path, text))
+    assert data.class_names == ("0", "1")
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert said or "may be labels" not in printed
 
 
 def test_a_table_may_name_the_splits(tmp_path):

@@ -31,14 +31,13 @@ def number_labels(
     Raises:
       UserError: fewer than two classes, numbers that are too large, or a number with two names.
     """
-    matches = [_NUMBER.fullmatch(label) for label in labels]
-    if not all(matches):
+    numbers = parse_numbers(labels)
+    if numbers is None:
         # Not an array of strings, in which every label takes the memory of the longest one.
         found = tuple(sorted(set(labels)))
         number_of = {class_name: number for number, class_name in enumerate(found)}
         numbers = np.array([number_of[label] for label in labels])
     else:
-        numbers = np.array([int(match[1]) for match in matches if match])
         highest = int(numbers.max())
         require(
             highest < MAX_CLASSES,
@@ -49,6 +48,12 @@ def number_labels(
         len(set(numbers.tolist())) >= 2, f"--dataset={dataset}: one class only, two or more needed."
     )
     return numbers.astype(np.int32), found
+
+
+def parse_numbers(labels: Sequence[str]) -> np.ndarray | None:
+    """Return labels that are all whole numbers, such as "3" or "3.0", as int64 [N]; else None."""
+    matches = [_NUMBER.fullmatch(label) for label in labels]
+    return np.array([int(match[1]) for match in matches if match]) if all(matches) else None
 
 
 def _names_of_numbers(numbers: np.ndarray, names: Sequence[str], dataset: str) -> tuple[str, ...]:

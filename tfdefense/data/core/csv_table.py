@@ -1,12 +1,16 @@
 """Tables of file names and labels in CSV files."""
 
 import csv
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tfdefense.errors import UserError, require
+from tfdefense.data.core.class_labels import parse_numbers
+from tfdefense.data.core.file_listing import shorten_list
+from tfdefense.errors import UserError, cut_text, require
+from tfdefense.utils.progress import print_once
 
 # Column -> its usual names, in lower case without spaces, "_" and "-".
 _COLUMNS = {
@@ -49,7 +53,8 @@ def read_table(path: Path, name: str) -> list[CsvRow]:
     Columns are found by their names in the first line: `filename`, `file`, `path`, `image` or `id`;
     `label`, `class`, `target` or `category`; `class_name`; `split`. Without such a line, the first
     column has the file names and the second one the labels. Commas, semicolons, tabs and vertical
-    bars separate columns. The file is UTF-8, with or without a byte order mark.
+    bars separate columns. If one column has class numbers from 0 and another one their names, the
+    numbers are the labels. The file is UTF-8, with or without a byte order mark.
 
     Args:
       path: the file.
@@ -85,8 +90,11 @@ def read_table(path: Path, name: str) -> list[CsvRow]:
     require(lines, f"--dataset={name}: is empty.")
     columns = _find_columns(lines[0][1], name)
     rows = lines if columns is None else lines[1:]
-    columns = columns or {"file": 0, "label": 1}
     require(rows, f"--dataset={name}: has no lines after its header.")
+    if columns is None:
+        columns = {"file": 0, "label": 1}
+    else:
+        columns = _choose_labels(columns, lines[0][1], [cells for _, cells in rows], name)
     return [_read_row(number, cells, columns, name) for number, cells in rows]
 
 
@@ -97,7 +105,7 @@ def _numbered(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
 
 def _find_columns(header: Sequence[str], name: str) -> dict[str, int] | None:
     """Return column -> its index; None if the first line is not a header."""
-    words = [re.sub(r"[\s_-]+", "", cell.lower()) for cell in header]
+    words = _simplify(header)
     found: dict[str, int] = {}
     for column, names in _COLUMNS.items():
         index = next((words.index(each) for each in names if each in words), None)
@@ -111,6 +119,49 @@ def _find_columns(header: Sequence[str], name: str) -> dict[str, int] | None:
         " are needed.",
     )
     return None
+
+
+def _simplify(header: Sequence[str]) -> list[str]:
+    """Return the names of columns as `_COLUMNS` has them."""
+    return [re.sub(r"[\s_-]+", "", cell.lower()) for cell in header]
+
+
+def _choose_labels(
+    columns: dict[str, int], header: Sequence[str], rows: Sequence[Sequence[str]], name: str
+) -> dict[str, int]:
+    """Return the columns, where class numbers are the labels if one column has them and one names.
+
+    Alphabetical numbers of the names could differ from the numbers, which are those of the model. If
+    other columns may be labels too, one line names them.
+    """
+    words = _simplify(header)
+    usual = [each for each in _COLUMNS["label"] if each not in _COLUMNS["class_name"]]
+    found = [words.index(each) for each in usual if each in words]
+    cells = {i: [row[i] if i < len(row) else "" for row in rows] for i in found}
+    for numbers, names in itertools.permutations(found, 2):
+        if _are_named(cells[numbers], cells[names]):
+            columns = {"class_name": names, **columns, "label": numbers}
+            found.remove(names)
+            break
+    label = columns["label"]
+    others = [header[i] for i in found if i != label and cells[i] != cells[label]]
+    if others:
+        print_once(
+            f"--dataset={name}: labels are those of the column {cut_text(header[label])!r};"
+            f" {shorten_list([cut_text(repr(each)) for each in others])} may be labels too. If they are the"
+            " right ones, delete the other column."
+        )
+    return columns
+
+
+def _are_named(labels: Sequence[str], names: Sequence[str]) -> bool:
+    """Return whether labels are class numbers 0, 1, ... and names those of the classes."""
+    numbers = parse_numbers(labels)
+    if numbers is None or not any(names) or parse_numbers(names) is not None:
+        return False
+    known = dict(zip(numbers.tolist(), names, strict=True))
+    pairs = set(zip(numbers.tolist(), names, strict=True))
+    return len(pairs) == len(known) == 1 + max(known)
 
 
 def _read_row(number: int, cells: Sequence[str], columns: dict[str, int], name: str) -> CsvRow:
