@@ -8,13 +8,15 @@ import tensorflow_datasets as tfds
 
 @pytest.fixture(scope="package")
 def prepared(tmp_path_factory):
-    """Folder of datasets in the format of TFDS: "tiny", "half", "three", "unlabelled" and "mixed"."""
+    """Folder of datasets in the format of TFDS: "tiny", "half", "three", "sorted" and so on."""
     place = tmp_path_factory.mktemp("tfds")
     rng = np.random.default_rng(0)
 
-    def split(count, *, labelled=True):
+    def split(count, *, labelled=True, by_class=False):
         images = rng.integers(0, 256, (count, 8, 8, 3), np.uint8)
         labels = np.arange(count) % 4 if labelled else np.full(count, -1)
+        labels = np.sort(labels) if by_class else labels
+        images[:, 0, 0, 0] = labels  # So that tests can tell whether images keep their labels.
         return tf.data.Dataset.from_tensor_slices({"image": images, "label": labels})
 
     features = tfds.features.FeaturesDict(
@@ -31,9 +33,23 @@ def prepared(tmp_path_factory):
             "unlabelled",
             {"train": split(90), "validation": split(8), "test": split(12, labelled=False)},
         ),
+        ("sorted", {part: split(90, by_class=True) for part in ("train", "test")}),
+        (
+            "sorted_test",
+            {
+                "train": split(24),
+                "validation": split(24, by_class=True),
+                "test": split(24, by_class=True),
+            },
+        ),
     ):
         tfds.dataset_builders.store_as_tfds_dataset(
-            name=name, version="1.0.0", features=features, split_datasets=parts, data_dir=str(place)
+            name=name,
+            version="1.0.0",
+            features=features,
+            split_datasets=parts,
+            data_dir=str(place),
+            disable_shuffling=name.startswith("sorted"),
         )
     mixed = [
         {"image": np.full((size, size, 1), 50, np.uint8), "label": size % 2} for size in (8, 9, 11)

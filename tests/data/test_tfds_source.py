@@ -54,6 +54,32 @@ def test_a_seed_draws_the_splits_if_there_is_only_train(prepared):
     assert data.settings() == {"dataset": "half", "split_seed": 1}
 
 
+@pytest.mark.parametrize(
+    ("name", "sizes", "parts"),
+    [
+        ("sorted", (87, 3, 90), "train and test"),
+        ("sorted_test", (24, 24, 24), "test and validation"),
+    ],
+)
+def test_splits_that_are_sorted_by_class_are_shuffled(prepared, capsys, name, sizes, parts):
+    """Attacks and validations take the first images, which would be of one class."""
+    data = tfdefense.data.load(name, prepared)
+    splits = data.train, data.validation, data.test
+    assert tuple(map(len, splits)) == sizes
+    for split in splits:
+        np.testing.assert_array_equal(np.round(255 * split.images[:, 0, 0, 0]), split.labels)
+        assert len(set(split.labels[:20])) > 1
+    assert len(np.unique(np.concatenate([each.images for each in splits]), axis=0)) == sum(sizes)
+    assert (
+        f"--dataset={name}: its {parts} images are sorted by class. They are used in a random"
+        in (capsys.readouterr().out)
+    )
+    again = tfdefense.data.load(name, prepared)
+    assert data_fingerprint(again.test) == data_fingerprint(data.test)
+    is_own_order = np.array_equal(data.train.labels, np.arange(24) % 4)
+    assert is_own_order == (name == "sorted_test")
+
+
 def test_images_of_different_sizes_need_image_size(prepared):
     with pytest.raises(
         UserError, match=r"--dataset=mixed: images of different sizes.*--image_size"

@@ -196,8 +196,7 @@ def _complete_splits(
 ) -> dict[str, Split]:
     """Return train, validation and test; those that the archive lacks are drawn by `seed`.
 
-    Parts of the archive keep their order, unless it is by class: attacks, validations and
-    `--train_images` take the first images.
+    Parts of the archive keep their order, unless it is by class: see `orders_of_sorted`.
     """
     labels = {part: split.labels for part, split in parts.items()}
     orders = {part: splitting.order_rows(len(split), seed) for part, split in parts.items()}
@@ -206,14 +205,11 @@ def _complete_splits(
         split: parts[part] if rows is orders[part] else parts[part].select(rows)
         for split, (part, rows) in planned.items()
     }
-    whole_splits = [split for split, (part, rows) in planned.items() if rows is orders[part]]
-    sorted_splits = [split for split in whole_splits if splitting.is_by_class(splits[split].labels)]
-    for split in sorted_splits:
-        rows = splitting.order_rows(len(splits[split]), seed=0)
+    whole = {
+        split: splits[split].labels
+        for split, (part, rows) in planned.items()
+        if rows is orders[part]
+    }
+    for split, rows in splitting.orders_of_sorted(whole, name).items():
         splits[split] = splits[split].select(rows)
-    if sorted_splits:
-        print_once(
-            f"--dataset={name}: its {' and '.join(sorted_splits)} images are sorted by class. They are"
-            " used in a random order, always the same one."
-        )
     return splits

@@ -27,8 +27,8 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
     Without `test`, or without labels there, its `validation` split is the test split. Without a
     further split for validation, a thirtieth of `train`, at most 2,000 images, drawn with a fixed
     seed, is the validation split. If there is no split except `train`, `options.split_seed` draws
-    80, 10 and 10 % of each class. Prepared datasets in `options.data_dir` need not be in the
-    catalogue of TFDS.
+    80, 10 and 10 % of each class. Splits that are sorted by class are used in a random order, others
+    in their own. Prepared datasets in `options.data_dir` need not be in the catalogue of TFDS.
 
     Args:
       name: a TFDS name, such as "mnist", "cifar10" or "cmaterdb/bangla".
@@ -66,15 +66,21 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
         shuffled = splitting.order_rows(count, options.split_seed)
         three = splitting.split_three_ways(images.labels, shuffled, name, class_names)
         train, validation, test = (_make_split(source, note, images, rows) for rows in three)
-    elif test_name == "test" and "validation" in splits:
-        train = _make_split(source, note, images, np.arange(count))
-        validation, test = load_split("validation"), load_split("test")
     else:
-        test = load_split(test_name)
-        order = np.random.default_rng(_SPLIT_SEED).permutation(count)
-        held_out = count_held_out(count)
-        validation = _make_split(source, note, images, np.sort(order[:held_out]))
-        train = _make_split(source, note, images, np.sort(order[held_out:]))
+        own = {"test": load_split(test_name)}
+        if test_name == "test" and "validation" in splits:
+            own["validation"] = load_split("validation")
+        own_labels = {split: each.labels for split, each in own.items()}
+        orders = splitting.orders_of_sorted({"train": images.labels, **own_labels}, name)
+        rows = orders.pop("train", np.arange(count))
+        own |= {split: own[split].select(order) for split, order in orders.items()}
+        if "validation" not in own:
+            drawn = np.random.default_rng(_SPLIT_SEED).permutation(count)[: count_held_out(count)]
+            is_drawn = np.isin(rows, drawn)
+            own["validation"] = _make_split(source, note, images, rows[is_drawn])
+            rows = rows[~is_drawn]
+        train = _make_split(source, note, images, rows)
+        validation, test = own["validation"], own["test"]
     return Dataset(
         name=_make_directory_name(name),
         train=train,

@@ -35,9 +35,33 @@ def order_rows(count: int, seed: int) -> np.ndarray:
     return order_by_hash([str(row) for row in range(count)], seed)
 
 
-def is_by_class(labels: np.ndarray) -> bool:
+def orders_of_sorted(labels: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """Return a random order, always the same one, for each split that is sorted by class.
+
+    Attacks, validations and `--train_images` take the first images, which would be of few classes.
+    One line names these splits.
+
+    Args:
+      labels: split name -> labels of its images in their own order, integers [N].
+      name: the dataset as given on the command line, for the line.
+
+    Returns:
+      Split name -> indices of its images, int64 [N]; only of splits that are sorted by class.
+    """
+    orders = {
+        split: order_rows(len(each), seed=0) for split, each in labels.items() if _is_by_class(each)
+    }
+    if orders:
+        print_once(
+            f"--dataset={name}: its {' and '.join(orders)} images are sorted by class. They are used in a"
+            " random order, always the same one."
+        )
+    return orders
+
+
+def _is_by_class(labels: np.ndarray) -> bool:
     """Return whether the class changes less than half as often as in a random order."""
-    shares = np.bincount(labels) / len(labels)
+    shares = np.unique(labels, return_counts=True)[1] / len(labels)
     changes = np.count_nonzero(np.diff(labels))
     return bool(changes < (len(labels) - 1) * (1 - np.sum(shares**2)) / 2)
 
