@@ -10,6 +10,7 @@ from tfdefense.classifiers.custom.logits import (
     looks_like_probabilities,
     remove_activation,
 )
+from tfdefense.training.frozen_networks import infer_fast
 
 
 def test_the_logarithm_of_probabilities_inverts_a_softmax():
@@ -25,6 +26,23 @@ def test_the_logarithm_of_odds_inverts_sigmoids():
     np.testing.assert_allclose(back, logits, atol=0.1)
     np.testing.assert_allclose(back[0, :2], logits[0, :2], atol=1e-4)
     assert np.all(np.isfinite(LogarithmOfOdds()(tf.constant([[1.0, 0.0]]))))
+
+
+def test_confident_sigmoids_have_a_gradient_in_a_training_in_bfloat16():
+    """The sigmoid is inside the model, so it is rounded too."""
+    layers = keras.layers
+    images = keras.Input((1, 1, 1))
+    dense = layers.Dense(1, "sigmoid", kernel_initializer=keras.initializers.Constant(8.0))
+    flat = layers.Flatten()
+    twice = layers.Average()([dense(flat(images)), dense(flat(1.0 - images * 0.0))])
+    logits = TwoClassLogits()(LogarithmOfOdds()(twice))
+    model = keras.Model(images, logits)
+    given = tf.ones((1, 1, 1, 1))
+    with infer_fast([model], "bfloat16"), tf.GradientTape() as tape:
+        tape.watch(given)
+        outputs = model(given)
+    np.testing.assert_allclose(outputs, [[0.0, 8.0]], atol=0.01)
+    np.testing.assert_allclose(tape.gradient(outputs, given).numpy().ravel(), [4.0], rtol=0.01)
 
 
 def test_one_logit_is_the_second_of_two_classes():

@@ -187,7 +187,13 @@ class LogarithmOfOdds(keras.Layer):
 
     It is exact for probabilities of at least 1.2e-38, and at most 1 - 6e-8, above which float32 has no
     number but 1: logits from -87 to 16.6. Others are limited to these and have no gradient.
+
+    Attributes:
+      needs_float32: true: bfloat16 has no number between 0.996 and 1, so probabilities above 0.998
+        would have no gradient. See `compute_in`.
     """
+
+    needs_float32 = True
 
     def call(self, probabilities: keras.KerasTensor) -> keras.KerasTensor:
         """Return the logits [N, K] of probabilities [N, K]."""

@@ -56,7 +56,12 @@ class TensorFlowFunction(keras.Operation):
         self.function = function
 
     def call(self, *args: Any, **keywords: Any) -> Any:
-        """Return what the TensorFlow function returns."""
+        """Return what the TensorFlow function returns.
+
+        Floating-point tensors of several dtypes are converted to the widest one: in a training in
+        bfloat16 the images are float32, and features are bfloat16.
+        """
+        args, keywords = _convert_to_widest((args, keywords))
         if self.function == "__operators__.getitem":
             return _get_item(*args, **keywords)
         if self.function == "__operators__.add":
@@ -65,6 +70,21 @@ class TensorFlowFunction(keras.Operation):
 
     def get_config(self) -> dict[str, Any]:
         return {"function": self.function, "name": self.name}
+
+
+def _convert_to_widest(arguments: Any) -> Any:
+    """Return nested arguments whose floating-point tensors have one dtype, the widest of them."""
+
+    def is_floating(value: Any) -> bool:
+        return tf.is_tensor(value) and value.dtype.is_floating
+
+    dtypes = {value.dtype.name for value in keras.tree.flatten(arguments) if is_floating(value)}
+    if len(dtypes) < 2:
+        return arguments
+    widest = keras.backend.result_type(*sorted(dtypes))
+    return keras.tree.map_structure(
+        lambda value: tf.cast(value, widest) if is_floating(value) else value, arguments
+    )
 
 
 def layer_config(function: str, name: str, nodes: list[Any]) -> dict[str, Any]:
