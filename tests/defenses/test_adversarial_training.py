@@ -150,6 +150,25 @@ def test_layers_that_training_does_not_change_keep_their_weights():
     )
 
 
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+@pytest.mark.parametrize("kind", ["lora", "int8"])
+def test_a_layer_with_trained_and_other_weights_keeps_the_others(kind):
+    dense, norm = keras.layers.Dense(3), keras.layers.BatchNormalization()
+    model = keras.Sequential([keras.Input(SHAPE), norm, keras.layers.Flatten(), dense])
+    norm.moving_mean.assign([0.5])
+    if kind == "lora":
+        dense.enable_lora(2)
+    else:
+        model.quantize("int8")
+    network = AdversarialTraining(model, seed=1).network
+    assert len(dense.non_trainable_weights) == (1 if kind == "lora" else 2)
+    copied = network.layers[-1].non_trainable_weights
+    for weight, copy in zip(dense.non_trainable_weights, copied, strict=True):
+        np.testing.assert_array_equal(copy, weight)
+    assert np.any(copied[0])
+    np.testing.assert_array_equal(network.layers[0].moving_mean, [0.0])
+
+
 @pytest.mark.slow
 def test_a_stored_run_normalises_as_it_did_in_training(toy_split, tmp_path):
     normalization = keras.layers.Normalization()

@@ -71,9 +71,9 @@ class AdversarialTrainingConfig(InnerAttackConfig, AugmentationConfig):
 class AdversarialTraining(ProbedDefense):
     """A classifier of the given architecture, trained from new weights against attacks on itself.
 
-    Layers that training does not change, such as a frozen backbone or `Normalization`, keep their
-    weights. Regularizers of layers have no effect. A model of mixed precision is trained in the
-    precision of the training.
+    Weights that training does not change are kept: those of a frozen backbone or `Normalization`,
+    the kernel behind a LoRA adapter, and quantised kernels. Regularizers of layers have no effect. A
+    model of mixed precision is trained in the precision of the training.
 
     Args:
       classifier: a Keras model, whose architecture is used. It is never changed; the undefended and
@@ -171,12 +171,18 @@ class AdversarialTraining(ProbedDefense):
 
 
 def _copy_untrained_weights(model: keras.Layer, clone: keras.Layer) -> None:
-    """Copy the weights of layers that training does not change."""
+    """Copy the weights that training does not change.
+
+    A layer without layers inside it may have both kinds, such as a `Dense` with a LoRA adapter.
+    """
     for layer, cloned in zip(_parts(model), _parts(clone), strict=True):
-        if layer.trainable_weights:
+        if layer.trainable_weights and _parts(layer):
             _copy_untrained_weights(layer, cloned)
-        elif layer.weights and not _learns_statistics(layer):
-            cloned.set_weights(layer.get_weights())
+        elif not _learns_statistics(layer):
+            untrained = {id(weight) for weight in layer.non_trainable_weights}
+            for weight, copy in zip(layer.weights, cloned.weights, strict=True):
+                if id(weight) in untrained:
+                    copy.assign(weight)
 
 
 def _parts(layer: keras.Layer) -> list[keras.Layer]:
@@ -188,5 +194,5 @@ def _parts(layer: keras.Layer) -> list[keras.Layer]:
 
 
 def _learns_statistics(layer: keras.Layer) -> bool:
-    """Return whether training changes the weights of a layer, although none is trainable."""
+    """Return whether training changes weights of a layer that are not trainable."""
     return isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
