@@ -13,7 +13,8 @@ _CLASSIFIER_FLAGS = {
     "label_smoothing": "Share of the target probability that is spread over all classes, in [0, 1)"
     " (default: the recipe).",
     "patience": "Stop after this number of validations, of about 20, without a new lowest loss; 0 never"
-    " stops (default: 8). The weights with the lowest validation loss are kept.",
+    " stops (default: 8). With the schedule triangle, only those in the last quarter of the steps count."
+    " The weights with the lowest validation loss are kept.",
 }
 
 

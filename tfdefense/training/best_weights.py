@@ -32,13 +32,18 @@ class BestWeights:
 
     @property
     def scores_since_best(self) -> int:
-        """The number of scores since the best one; all of them are lower."""
+        """The number of scores since the best one that count; all of them are lower."""
         return int(self._scores_since_best.numpy())
 
-    def update(self, score: float) -> None:
-        """Copy the current weights if their score is not lower than the best score so far."""
+    def update(self, score: float, *, counts: bool = True) -> None:
+        """Copy the current weights if their score is not lower than the best score so far.
+
+        Args:
+          score: validation score of the current weights.
+          counts: whether `scores_since_best` counts a lower score.
+        """
         if not np.float32(score) >= self._score.numpy():  # Lower, or not a number.
-            self._scores_since_best.assign_add(1)
+            self._scores_since_best.assign_add(int(counts))
             return
         self._score.assign(score)
         self._scores_since_best.assign(0)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import tfdefense
 from tests.broken_training import break_at
-from tfdefense.classifiers import ClassifierConfig, mnist_cnn
+from tfdefense.classifiers import ClassifierConfig, mnist_cnn, resnet
 from tfdefense.classifiers.core import classifier_training
 from tfdefense.classifiers.core.architecture import Architecture, Recipe
 from tfdefense.classifiers.core.augmentation import is_mirrored
@@ -109,6 +109,17 @@ def make_small_data(source, count=12):
 def test_errors_name_settings_that_do_not_fit_the_images(given, message):
     with pytest.raises(UserError, match=message):
         ClassifierTraining(LINEAR, make_small_data("gtsrb"), config=ClassifierConfig(**given))
+
+
+def test_images_that_are_too_small_for_the_network_are_no_fault_of_its_recipe():
+    split = make_small_data("cifar10").train
+    images = np.ascontiguousarray(split.images[:, :8, :8])
+    small = tfdefense.data.Split(images, split.labels, num_classes=2, dataset="small")
+    data = tfdefense.data.Dataset("small", small, small, small)
+    with pytest.raises(
+        UserError, match=r"--classifier=resnet18: images of \(8, 8, 3\) given, 16x16"
+    ):
+        ClassifierTraining(resnet.RESNET18, data)
 
 
 @pytest.mark.parametrize(
@@ -254,6 +265,24 @@ def test_training_stops_when_validation_stops_improving(digits, tmp_path, monkey
     again.fit(tmp_path / "run")
     assert len(validations) == 4, "a training that was stopped is finished"
     np.testing.assert_array_equal(again.model.get_weights()[0], training.model.get_weights()[0])
+
+
+def test_a_triangle_stops_only_in_its_last_quarter(digits, tmp_path, monkeypatch):
+    """The lowest loss is that of the first validation."""
+    given = ClassifierConfig(epochs=20, schedule="triangle", patience=3)
+    training = ClassifierTraining(LINEAR, digits, config=given)
+    steps = training.loop.total_steps(len(digits.train))
+    validated = []
+
+    def scripted(infer, split):
+        validated.append(int(training.optimizer.iterations))
+        return np.ones(len(split), bool), np.full(len(split), 0.5 if validated[1:] else 0.1)
+
+    monkeypatch.setattr(classifier_training, "measure_split", scripted)
+    training.fit(tmp_path / "run")
+    assert sum(step > 0.75 * steps for step in validated) == 3
+    assert validated[-1] < steps
+    assert training.best.score == pytest.approx(-0.1)
 
 
 @pytest.mark.slow

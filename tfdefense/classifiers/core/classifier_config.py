@@ -26,7 +26,8 @@ class ClassifierConfig:
       label_smoothing: see `Recipe`.
       average: see `Recipe`.
       patience: stop after this number of validations (of about 20) without a loss as low as the
-        lowest one; 0 means never.
+        lowest one; 0 means never. With the schedule "triangle", only validations in the last quarter
+        of the steps count, about five: before, the learning rate is high.
       mixed_precision: see `LoopConfig`; or "auto": see `choose_precision`.
 
     Raises:

@@ -34,6 +34,9 @@ _GRID_IMAGES = 16
 # Of the gradient of a step of SGD, after the first tenth of the steps. At the highest learning rate
 # norms are usually below 2, but a spike of 20 destroyed a training (docs/results/classifiers.md).
 _LARGEST_NORM, _NO_LIMIT = 5.0, 1e9
+# Part of the steps of a triangle in which training may stop early. Before, the learning rate is high,
+# and after one lucky validation many are worse.
+_STOPPING_FROM = 0.75
 _MIN_BATCH, _MIN_STEPS_PER_EPOCH = 16, 32
 _NEW_SETTINGS = ("schedule", "mirror", "cutout", "average")
 
@@ -76,6 +79,9 @@ class ClassifierTraining:
         self.recipe = _fit_to_data(
             config.apply_to(architecture.recipe(data.image_shape)), config, data
         )
+        # Before other checks: the recipe may not fit images that are too small for the network either.
+        with seed_layers(seed):
+            self.model = architecture.build(data.image_shape, data.num_classes)
         count = len(data.train)
         epochs = config.epochs or self.recipe.count_epochs(count)
         self.augmentation = Augmentation(
@@ -84,11 +90,11 @@ class ClassifierTraining:
         self.augmentation.require_fits(data.image_shape)
         precision = choose_precision(config.mixed_precision, data.image_shape, epochs * count)
         self.loop = LoopConfig(epochs, self.recipe.batch_size, seed, precision)
-        with seed_layers(seed):
-            self.model = architecture.build(data.image_shape, data.num_classes)
-        self.optimizer = make_optimizer(self.recipe, self.loop.total_steps(count))
+        steps = self.loop.total_steps(count)
+        self.optimizer = make_optimizer(self.recipe, steps)
         self.optimizer.build(self.model.trainable_variables)
-        self._limited_from = self.loop.total_steps(count) // 10
+        self._limited_from = steps // 10
+        self._stops_from = _STOPPING_FROM * steps if self.recipe.schedule == "triangle" else 0
         self._averaged = AveragedWeights(self.model, self.optimizer, data.train, self.loop)
         self.best = BestWeights(self.model)
         self._infer = compile_inference(self.model)
@@ -139,7 +145,7 @@ class ClassifierTraining:
 
     @property
     def should_stop(self) -> bool:
-        """True after `patience` validations without a lower loss."""
+        """True after `patience` validations without a lower loss; see `ClassifierConfig`."""
         return 0 < self.patience <= self.best.scores_since_best
 
     def checkpoint_items(self) -> dict[str, Any]:
@@ -187,7 +193,7 @@ class ClassifierTraining:
         correct, losses = measure_split(self._infer, split)
         # The loss, because good networks make so few errors that their accuracy says little.
         loss = float(np.mean(losses))
-        self.best.update(-loss)
+        self.best.update(-loss, counts=int(self.optimizer.iterations.numpy()) > self._stops_from)
         hardest = split.images[np.argsort(-losses)[:_GRID_IMAGES]]
         return {"accuracy": float(np.mean(correct)), "loss": loss}, {
             "hardest": image_grid([hardest])
