@@ -229,7 +229,7 @@ def test_earlier_parts_of_a_composition_are_trained_through(toy_model, toy_split
         ({"inner_queries": -1}, "--inner_queries=-1: 0 or more"),
         ({"inner_attack": "nfgsm", "inner_norm": "l2"}, "--inner_norm=l2: --inner_attack=nfgsm"),
         ({"inner_attack": "nfgsm", "inner_queries": 9}, "--inner_queries=9: not with"),
-        ({"auxiliary_weight": 0.5}, "--auxiliary_weight=0.5: --generator=small_unet has no"),
+        ({"auxiliary_weight": 0.5}, "--auxiliary_weight=0.5: only with"),
         ({"blocks": (1, 1)}, "--blocks=1,1: only with --generator=residual_unet"),
         ({"schedule": "cosinus"}, r"unknown --schedule 'cosinus'. Did you mean 'cosine'"),
         ({"weight_decay": -1.0}, "--weight_decay=-1.0: 0 or more"),

@@ -22,6 +22,7 @@ from tfdefense.experiments.from_flags import (
 )
 from tfdefense.experiments.inputs import ClassifierSelection, DataConfig, InputDirectory
 from tfdefense.experiments.plan import plan_training
+from tfdefense.networks.generator_factory import GENERATORS
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.stored_config import StoredConfig
 
@@ -274,6 +275,17 @@ def test_a_recipe_gives_values_to_flags_that_are_not_given():
     assert experiment_from_flags(flags).training.epochs == 16
     assert config.to_settings().keys() & {"recipe", "inner_noise"} == {"inner_noise"}
     assert experiment_from_flags({**flags, "epochs": 3, "batch_size": 64}, config) == config
+
+
+@pytest.mark.parametrize("name", ["robust_purifier", "denoised_smoothing"])
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_a_recipe_leaves_out_what_another_generator_does_not_have(name, generator):
+    config = experiment_from_flags({"defense": name, "recipe": "color", "generator": generator})
+    found, defaults = config.defense.hyperparameters, DefenseConfig(name).hyperparameters
+    assert (found.generator, found.schedule) == (generator, "triangle")
+    has_widths = generator in ("small_unet", "residual_unet")
+    assert found.widths == ((32, 64, 128, 128) if has_widths else defaults.widths)
+    assert found.blocks == ((0, 2, 1, 1) if generator == "residual_unet" else None)
 
 
 @pytest.mark.parametrize("name", LEARNED)

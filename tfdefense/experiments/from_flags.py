@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfdefense.classifiers.resolve import require_known
+from tfdefense.defenses.core.generator_defense import select_values
 from tfdefense.defenses.registry import DEFENSES
 from tfdefense.errors import require, unknown_name
 from tfdefense.evaluation.protocol import EvaluationConfig
@@ -33,7 +34,8 @@ def experiment_from_flags(
 
     Args:
       given: flag name -> value of the flags of data, classifier, defence and training that were given.
-        `recipe` names values of the defence for flags that were not given.
+        `recipe` names values of the defence for flags that were not given. With another `generator`
+        than that of the recipe, values that it does not have are left out.
       stored: config of the run that is resumed; its values are used for flags that are not given.
         `--dataset` and `--classifier` also replace what the run says of the old one.
       evaluation: how to evaluate.
@@ -135,7 +137,10 @@ def _with_recipe(defense: DefenseConfig, given: Mapping[str, Any]) -> Mapping[st
     )
     if recipe not in recipes:
         raise unknown_name("--recipe", recipe, recipes)
-    return {**recipes[recipe], **{flag: given[flag] for flag in given if flag != "recipe"}}
+    values = recipes[recipe]
+    if "generator" in given:
+        values = select_values(values, given["generator"])
+    return {**values, **{flag: given[flag] for flag in given if flag != "recipe"}}
 
 
 def _require_flags_of(defense: DefenseConfig, given: Mapping[str, Any]) -> None:

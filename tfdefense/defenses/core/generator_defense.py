@@ -1,7 +1,7 @@
 """Base class of the defences whose purifier is one generator, and the configuration of generators."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -20,8 +20,26 @@ from tfdefense.networks.generator_factory import (
     make_generator,
 )
 
-# Hyperparameters that only some generators have.
-_ONLY_FOR = {"widths": WITH_WIDTHS, "blocks": ("residual_unet",)}
+# Hyperparameters of defences that only some generators have.
+_ONLY_FOR = {
+    "widths": WITH_WIDTHS,
+    "blocks": ("residual_unet",),
+    "auxiliary_weight": ("residual_unet",),
+}
+
+
+def select_values(recipe: Mapping[str, Any], generator: str) -> dict[str, Any]:
+    """Return the values of a recipe without those of hyperparameters that a generator does not have.
+
+    Args:
+      recipe: name -> value.
+      generator: name of the generator, which may be another one than that of the recipe.
+    """
+    return {
+        name: value
+        for name, value in recipe.items()
+        if generator in _ONLY_FOR.get(name, (generator,))
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,15 +84,12 @@ class GeneratorConfig(AugmentationConfig):
         if self.blocks is not None:
             object.__setattr__(self, "blocks", tuple(self.blocks))
         check_generator(self.architecture)
-        for name, generators in _ONLY_FOR.items():
-            default = next(
-                field.default for field in dataclasses.fields(self) if field.name == name
-            )
-            given = getattr(self, name)
+        for field in dataclasses.fields(self):
+            given, generators = getattr(self, field.name), _ONLY_FOR.get(field.name, ())
+            shown = ",".join(map(str, given)) if isinstance(given, tuple) else given
             require(
-                given == default or self.generator in generators,
-                f"--{name}={','.join(map(str, given or ()))}: only with"
-                f" --generator={' or '.join(generators)}.",
+                given == field.default or not generators or self.generator in generators,
+                f"--{field.name}={shown}: only with --generator={' or '.join(generators)}.",
             )
         if self.blocks == default_blocks(self.widths):  # One network has one set of settings.
             object.__setattr__(self, "blocks", None)

@@ -133,11 +133,6 @@ class RobustPurifierConfig(InnerAttackConfig, GeneratorConfig):
         check_not_negative(self, "noise", "clip", "weight_decay")
         check_learning_rate(self)
         require(
-            self.auxiliary_weight == 0 or self.generator == "residual_unet",
-            f"--auxiliary_weight={self.auxiliary_weight}: --generator={self.generator} has no"
-            " features for it. Give --generator=residual_unet, or leave it out.",
-        )
-        require(
             self.inner_attack != "nfgsm" or self.inner_queries == 0,
             f"--inner_queries={self.inner_queries}: not with --inner_attack=nfgsm. Leave it out, or"
             " give --inner_attack=pgd.",
