@@ -85,7 +85,9 @@ def test_evaluate_under_every_threat_model(run, tmp_path, monkeypatch, capsys):
     # With a fixed number of images, the checks and the accuracy curve take the time that they need.
     few = ["--images=20", "--white_box_images=4", "--check_images=4", "--attacks=fgsm"]
     assert main(["evaluate", f"--run={copy}", *given, *few]) == 2
-    assert "--source=custom.keras: accuracy is" in capsys.readouterr().err, "it takes [0, 255]"
+    printed = capsys.readouterr().err  # It takes [0, 255].
+    assert "--source=custom.keras: accuracy is" in printed
+    assert "--input_range" not in printed
     given[1] = "--source=runs/digits-mnist_cnn"
     assert main(["evaluate", f"--run={copy}", *given, *few]) == 0
     report = json.loads((copy / "report.json").read_text())

@@ -16,6 +16,7 @@ from tfdefense.classifiers.custom.custom_model import (
     load_custom_model,
     require_readable_model,
 )
+from tfdefense.classifiers.custom.description_error import DescriptionError
 from tfdefense.classifiers.custom.input_format import InputFormat
 from tfdefense.classifiers.custom.output_selection import OutputSelection
 from tfdefense.classifiers.registry import CLASSIFIERS
@@ -177,14 +178,19 @@ def _reference_to_custom(
 
 @contextlib.contextmanager
 def _naming_flag(flag: str, given: str) -> Iterator[None]:
-    """Name `flag` in errors that begin with `--classifier=given`, as those of all loaders do."""
+    """Name `flag` in errors that begin with `--classifier=given`, as those of all loaders do.
+
+    Flags such as `--input_range` describe only the model of `--classifier`, so no other error names
+    them.
+    """
     usual = f"--classifier={given}"
     try:
         yield
     except UserError as error:
         if flag == "classifier" or not str(error).startswith(usual):
             raise
-        raise UserError(f"--{flag}={given}{str(error).removeprefix(usual)}") from error
+        text = error.text_without_flags if isinstance(error, DescriptionError) else str(error)
+        raise UserError(f"--{flag}={given}{text.removeprefix(usual)}") from error
 
 
 def _require_not_custom(

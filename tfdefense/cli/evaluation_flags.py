@@ -60,7 +60,8 @@ def add_evaluation_flags(flags: CommandFlags) -> None:
         group,
         "source",
         str,
-        "Classifier that transfer attacks attack: any value that --classifier takes.",
+        "Classifier that transfer attacks attack: any value that --classifier takes. A custom model takes"
+        " images in [0, 1] here.",
     )
     flags.add(
         group,

@@ -52,7 +52,8 @@ class EvaluationConfig:
       white_box_images: largest number of test images for white-box and black-box rows; None means as
         many as the budget of the defence says, usually 1,000.
       threat_models: some of `THREAT_MODELS`.
-      source: classifier that transfer attacks attack: any value that `--classifier` takes.
+      source: classifier that transfer attacks attack: any value that `--classifier` takes; a custom
+        model takes images in [0, 1].
       fooled_only: grey-box and transfer rows count only images that fooled the classifier; see
         `ThreatModels`.
       checks, check_images: see `CheckSettings`.

@@ -114,7 +114,7 @@ def test_a_missing_input_range_is_found(trained, digits, tmp_path, capsys):
     classifier = load_custom_model(tmp_path / "theirs.keras", digits, InputFormat())
     assert classifier.num_classes == 10, "a range that is given explicitly is accepted"
     printed = capsys.readouterr().out
-    assert "the share of the largest class, than to 100 %. Check --input_range" in printed
+    assert "the share of the largest class, than to 100 %. Check the images" in printed
 
 
 class Touching(tf.Module):

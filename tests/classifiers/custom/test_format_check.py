@@ -10,6 +10,7 @@ from tfdefense.classifiers import InputFormat
 from tfdefense.classifiers.custom.class_order import require_class_order
 from tfdefense.classifiers.custom.clear_gain import sign_test
 from tfdefense.classifiers.custom.custom_model import load_custom_model
+from tfdefense.classifiers.resolve import choose
 from tfdefense.data import Dataset, Split
 from tfdefense.errors import UserError
 
@@ -128,6 +129,33 @@ def test_a_unit_that_is_the_first_of_two_classes_is_found(tmp_path):
     save_halves_model(tmp_path / "theirs.keras", "sigmoid", is_reversed=True)
     with pytest.raises(UserError, match=r"0% of 60 .* 100% with .*: 0 is lower, 1 is upper \(now"):
         load_custom_model(tmp_path / "theirs.keras", halves(60))
+
+
+def test_a_source_is_not_described_by_flags_but_saved_in_another_way(tmp_path):
+    path = tmp_path / "theirs.keras"
+    save_halves_model(path, "sigmoid", scale=255.0)
+    message = r"^--source=.* given in \[0, 255\]\. Save it .*, such as keras\.layers\.Rescaling\.$"
+    with pytest.raises(UserError, match=message):
+        choose(str(path), flag="source").open(halves(60))
+    model = keras.saving.load_model(path)
+    rescaled = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Rescaling(255.0), model])
+    rescaled.save(path)
+    assert choose(str(path), flag="source").open(halves(60)).num_classes == 2
+
+
+def test_other_advice_for_a_source_names_no_flags_of_the_classifier(tmp_path):
+    path = tmp_path / "theirs.keras"
+    save_halves_model(path, "sigmoid", is_reversed=True)
+    with pytest.raises(
+        UserError, match=r"\)\. Save it with its outputs in the order of the classes"
+    ):
+        choose(str(path), flag="source").open(halves(60))
+    images = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(images)
+    keras.Model(images, [keras.layers.Dense(2, name=name)(flat) for name in "ab"]).save(path)
+    message = r"gives 2 outputs, one needed: a, b\. Save it with one output, or name one 'logits'"
+    with pytest.raises(UserError, match=message):
+        choose(str(path), flag="source").open(halves(60))
 
 
 @pytest.mark.slow

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from tfdefense.classifiers.custom.clear_gain import is_clear_gain, largest_share
+from tfdefense.classifiers.custom.description_error import DescriptionError
 from tfdefense.data.core.file_listing import shorten_list
-from tfdefense.errors import require
 
 _SHOWN = 4  # Classes in the message.
 # A network that has hardly learned may read one class as another without an order behind it.
@@ -35,13 +35,15 @@ def require_class_order(
         shorten_list([f"{number} is {class_names[index[number]]}" for number in moved], _SHOWN)
         for index in (order, np.arange(len(order)))
     )
-    require(
-        not moved.size,
-        f"--classifier={path}: {np.mean(predicted == labels):.0%} of {len(labels)} images are correct, and"
-        f" {np.mean(order[predicted] == labels):.0%} with the classes in another order: {found} (now:"
-        f" {given}). Rename the folders so that they sort in the order of the model, or give the class"
-        " numbers of the model as labels, with --dataset=csv:FILE.",
-    )
+    if moved.size:
+        raise DescriptionError(
+            f"--classifier={path}: {np.mean(predicted == labels):.0%} of {len(labels)} images are correct,"
+            f" and {np.mean(order[predicted] == labels):.0%} with the classes in another order: {found}"
+            f" (now: {given}).",
+            "Rename the folders so that they sort in the order of the model, or give the class numbers of"
+            " the model as labels, with --dataset=csv:FILE.",
+            "Save it with its outputs in the order of the classes.",
+        )
 
 
 def _find_order(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 from tfdefense.classifiers.core.inference import compile_inference, predict_logits
 from tfdefense.classifiers.custom.class_order import require_class_order
 from tfdefense.classifiers.custom.clear_gain import is_beyond_chance, is_clear_gain, largest_share
+from tfdefense.classifiers.custom.description_error import DescriptionError
 from tfdefense.classifiers.custom.input_format import InputFormat
 from tfdefense.data.core.dataset import Dataset, Split
 from tfdefense.errors import UserError
@@ -71,7 +72,8 @@ def check_input_format(
         shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else ".")
         print_line(
             f"Accuracy is nearer to {share:.1%}, the share of the largest class, than to 100 %. Check"
-            f" --input_range, --input_preset and the order of the classes, which is {shown}"
+            " the images that it takes (for --classifier: --input_range, --input_preset) and the order"
+            f" of the classes, which is {shown}"
         )
 
 
@@ -95,10 +97,12 @@ def _require_no_better_format(
             best, found = input_format, other
     if not is_clear_gain(found, correct, labels):
         return
-    raise UserError(
+    raise DescriptionError(
         f"--classifier={path}: accuracy is {np.mean(correct):.0%} on {len(labels)} images given in [0, 1],"
-        f" and {np.mean(found):.0%} given {_describe(best)}. Give the format that the model takes:"
-        f" {best.flags()} (or --input_range=0,1)."
+        f" and {np.mean(found):.0%} given {_describe(best)}.",
+        f"Give the format that the model takes: {best.flags()} (or --input_range=0,1).",
+        "Save it with a layer in front that makes these of images in [0, 1], such as"
+        " keras.layers.Rescaling.",
     )
 
 

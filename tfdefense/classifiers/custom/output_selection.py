@@ -9,9 +9,10 @@ from typing import Any
 
 import keras
 
+from tfdefense.classifiers.custom.description_error import DescriptionError
 from tfdefense.classifiers.custom.saved_model_file import SavedModelFile, Signature, TensorInfo
 from tfdefense.data.core.file_listing import shorten_list
-from tfdefense.errors import require
+from tfdefense.errors import UserError, require
 
 _DEFAULT_SIGNATURE = "serving_default"
 _LOGITS = "logits"
@@ -45,13 +46,13 @@ class OutputSelection:
         signature = self._select_signature(saved)
         images = next(iter(signature.inputs.values()), None)
         takes = shorten_list([f"{name}: {info}" for name, info in signature.inputs.items()])
-        require(
-            images is not None and len(signature.inputs) == 1 and images.dtype.is_floating,
-            f"--classifier={saved.path}: its signature {signature.name!r} takes {takes or 'nothing'};"
-            " one floating-point tensor of images needed (no gradient passes through whole numbers or"
-            f" files).{self._hint(saved, signature)}",
-        )
-        assert images is not None
+        if images is None or not signature.takes_images:
+            problem = (
+                f"--classifier={saved.path}: its signature {signature.name!r} takes"
+                f" {takes or 'nothing'}; one floating-point tensor of images needed (no gradient passes"
+                " through whole numbers or files)."
+            )
+            raise self._unfit_signature(saved, problem)
         where = f"{saved.path}: its signature {signature.name!r}"
         return images, signature.outputs[self._select_name(list(signature.outputs), where)]
 
@@ -91,25 +92,27 @@ class OutputSelection:
             wanted = _DEFAULT_SIGNATURE
         if wanted is None and len(saved.signatures) == 1:
             (wanted,) = saved.signatures
-        require(
-            wanted is not None,
-            f"--classifier={saved.path}: has the signatures {names}. Select one with"
-            " --signature=NAME.",
-        )
-        assert wanted is not None
+        if wanted is None:
+            raise DescriptionError(
+                f"--classifier={saved.path}: has the signatures {names}.",
+                "Select one with --signature=NAME.",
+                f"Save it with one signature, or name one {_DEFAULT_SIGNATURE!r}.",
+            )
         require(
             wanted in saved.signatures,
             f"--signature={wanted}: {saved.path} has no such signature; it has {names}.",
         )
         return saved.signatures[wanted]
 
-    def _hint(self, saved: SavedModelFile, unfit: Signature) -> str:
-        """Return a sentence that names a signature that takes images, or ""."""
+    def _unfit_signature(self, saved: SavedModelFile, problem: str) -> UserError:
+        """Return the error about a signature; it names another one that takes images, if there is one."""
         for name, signature in sorted(saved.signatures.items()):
-            inputs = list(signature.inputs.values())
-            if name != unfit.name and len(inputs) == 1 and inputs[0].dtype.is_floating:
-                return f" Its signature {name!r} takes {inputs[0]}: --signature={name}"
-        return ""
+            if signature.takes_images:
+                (images,) = signature.inputs.values()
+                found = f"Its signature {name!r} takes {images}:"
+                change = f"{found} save it with that one alone."
+                return DescriptionError(problem, f"{found} --signature={name}", change)
+        return UserError(problem)
 
     def _select_name(self, names: list[str], where: str) -> str:
         listed = shorten_list(sorted(names)) or "(none)"
@@ -121,11 +124,12 @@ class OutputSelection:
             return self.output_name
         if _LOGITS in names:
             return _LOGITS
-        require(
-            len(names) == 1,
-            f"--classifier={where} gives {len(names)} outputs, one needed: {listed}. Select one with"
-            " --output_name=NAME.",
-        )
+        if len(names) != 1:
+            raise DescriptionError(
+                f"--classifier={where} gives {len(names)} outputs, one needed: {listed}.",
+                "Select one with --output_name=NAME.",
+                f"Save it with one output, or name one {_LOGITS!r}.",
+            )
         return names[0]
 
 

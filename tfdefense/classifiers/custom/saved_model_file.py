@@ -53,6 +53,12 @@ class Signature:
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
 
+    @property
+    def takes_images(self) -> bool:
+        """True if it takes one floating-point tensor."""
+        inputs = list(self.inputs.values())
+        return len(inputs) == 1 and inputs[0].dtype.is_floating
+
 
 @dataclasses.dataclass(frozen=True)
 class SavedModelFile:
