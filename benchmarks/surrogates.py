@@ -27,7 +27,7 @@ from tfdefense.attacks.core.each_surrogate import find_surrogates
 from tfdefense.attacks.core.spec import parse_attack
 from tfdefense.errors import UserError, require
 from tfdefense.evaluation.runner import ModelRunner
-from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.context import ImagePlace
 from tfdefense.experiments.evaluate import load_target
 from tfdefense.networks.surrogates import use_surrogates
 from tfdefense.training.run_directory import RunDirectory
@@ -61,7 +61,7 @@ def parse_arguments():
 def measure(arguments):
     if arguments.run:
         model = f"--run={arguments.run}"
-        target = load_target(RunDirectory(arguments.run), ExperimentContext(arguments.data_dir))
+        target = load_target(RunDirectory(arguments.run), ImagePlace(arguments.data_dir))
         defense, dataset = target.defense, target.dataset
     else:
         model, pretrained = f"--model={arguments.model}", zoo.load(arguments.model)

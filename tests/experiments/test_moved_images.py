@@ -9,8 +9,8 @@ import pytest
 from tests.conftest import make_toy_model
 from tfdefense.cli.main import main
 from tfdefense.errors import UserError
-from tfdefense.experiments.config import DefenseConfig, ExperimentConfig
-from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.config import DefenseConfig, ExperimentConfig, TrainingConfig
+from tfdefense.experiments.context import ExperimentContext, ImagePlace
 from tfdefense.experiments.evaluate import find_target, load_target
 from tfdefense.experiments.inputs import ClassifierSelection, DataConfig
 from tfdefense.experiments.load import load_dataset
@@ -53,7 +53,7 @@ def test_a_run_says_that_its_images_are_gone(moved):
 
 def test_a_run_is_loaded_with_its_images_at_another_path(moved):
     _, run, new = moved
-    target = load_target(run, ExperimentContext(dataset=f"npz:{new}"))
+    target = load_target(run, ImagePlace(dataset=f"npz:{new}"))
     assert target.dataset.source == f"npz:{new}"
     assert target.dataset.options == {"split_seed": 1}
 
@@ -81,12 +81,45 @@ def test_the_default_run_is_found_with_its_images_at_another_path(moved, tmp_pat
     assert found.dataset.source == f"npz:{new}"
 
 
+@pytest.mark.slow
+def test_the_default_run_is_found_if_it_learned_from_fewer_images(moved, tmp_path):
+    config, _, new = moved
+    context = ExperimentContext(runs_dir=tmp_path / "runs")
+    few = TrainingConfig(epochs=1, train_images=8, batch_size=8)
+    data, apegan = DataConfig(f"npz:{new}"), DefenseConfig("apegan")
+    train_defense(dataclasses.replace(config, defense=apegan, data=data, training=few), context)
+    (tmp_path / "there").mkdir()
+    data = DataConfig(f"npz:{new.rename(tmp_path / 'there' / 'toy.npz')}")
+    asked = dataclasses.replace(config, defense=apegan, data=data)
+    assert find_target(asked, context, ["dataset"]).dataset.source == data.dataset
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "flags", "written"),
+    [
+        ("evaluate", ["--attacks=fgsm", "--checks=none", "--images=6"], "report.json"),
+        (
+            "attack",
+            ["--attack=fgsm", "--images=6", "--output=attacked"],
+            "../attacked/summary.json",
+        ),
+        ("export", ["--output=model"], "../model/1/saved_model.pb"),
+    ],
+)
+def test_commands_take_images_at_another_path(moved, monkeypatch, command, flags, written):
+    _, run, new = moved
+    monkeypatch.chdir(run.path.parent)
+    assert main([command, f"--run={run.path}", f"--dataset=npz:{new}", *flags]) == 0
+    assert (run.path / written).is_file()
+
+
 def test_other_images_are_refused(moved, toy_split):
     _, run, new = moved
     pixels = np.round(255 * toy_split.images).astype(np.uint8)
     np.savez(new, images=pixels, labels=toy_split.labels)
     with pytest.raises(UserError, match="was trained on other images"):
-        load_dataset(run, ExperimentContext(dataset=f"npz:{new}"))
+        load_dataset(run, ImagePlace(dataset=f"npz:{new}"))
 
 
 @pytest.mark.parametrize(
@@ -104,4 +137,4 @@ def test_images_without_a_hash_must_be_where_they_were(moved):
     text = run.config_path.read_text()
     run.config_path.write_text(text.replace('"images": "', '"images_of_old": "'))
     with pytest.raises(UserError, match=r"has no hash of its images.* leave it out"):
-        load_dataset(run, ExperimentContext(dataset=f"npz:{new}"))
+        load_dataset(run, ImagePlace(dataset=f"npz:{new}"))

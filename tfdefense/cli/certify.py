@@ -1,13 +1,13 @@
 """bin/certify: certify test images by randomized smoothing."""
 
 from tfdefense.cli.flags import CommandFlags, FlagValues
-from tfdefense.cli.input_flags import add_place_flags, add_trust_flag
+from tfdefense.cli.input_flags import add_image_path_flags, add_trust_flag
 from tfdefense.cli.printing import print_paths
 from tfdefense.cli.tensorflow_stand_in import require_tensorflow
 from tfdefense.errors import require
 from tfdefense.evaluation.certification import CERTIFICATES_FILE, CertificationConfig, certify
 from tfdefense.evaluation.report.certificate_report import certificate_table, save_certificate
-from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.context import ImagePlace
 from tfdefense.experiments.load import load_dataset, load_defense, require_same_source
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.file_lock import require_own_folders
@@ -25,7 +25,7 @@ def command_flags() -> CommandFlags:
     )
     flags.add("what", "run", str, "Run directory of a trained --defense=denoised_smoothing.")
     flags.add("what", "images", int, f"Number of test images (default: {_IMAGES}).")
-    add_place_flags(flags, "what")
+    add_image_path_flags(flags, "what")
     flags.add(
         "how",
         "selection_samples",
@@ -61,8 +61,8 @@ def run(given: FlagValues) -> None:
     require_same_source(directory, given.get("dataset"))
     require_tensorflow()
     defense = load_defense(directory)
-    context = ExperimentContext(given.get("data_dir"), given.get("dataset"))
-    test = load_dataset(directory, context).test.take(count)
+    place = ImagePlace(given.get("data_dir"), given.get("dataset"))
+    test = load_dataset(directory, place).test.take(count)
     certificate = certify(defense, test, output, config, overwrite=given.get("overwrite", False))
     save_certificate(certificate, output.path)
     width = max(len(line[0]) for line in certificate_table(certificate))

@@ -1,6 +1,5 @@
 """bin/evaluate: attack a trained defence and report; or compare reports."""
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from tfdefense.errors import UserError, require
 from tfdefense.evaluation.protocol import EvaluationConfig
 from tfdefense.evaluation.report.comparison import compare_runs
 from tfdefense.evaluation.run_evaluation import evaluate_run, require_evaluation_time
-from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.context import ExperimentContext, ImagePlace
 from tfdefense.experiments.evaluate import (
     EvaluationTarget,
     find_target,
@@ -48,7 +47,12 @@ def command_flags() -> CommandFlags:
         " defence that does not learn, --defense=NAME creates the run.",
         words_flag="compare",
     )
-    flags.add("what", "run", str, "Run directory that bin/train wrote.")
+    flags.add(
+        "what",
+        "run",
+        str,
+        "Run directory that bin/train wrote. --dataset then names its images at another path.",
+    )
     flags.add(
         "what",
         "defense",
@@ -143,14 +147,14 @@ def _make_target_loader(
         return lambda: find_target(experiment, context, given.keys())
     run = RunDirectory(directory)
     run.require_kind("defense")
-    context = dataclasses.replace(context, dataset=given.pop("dataset", None))
-    require_same_source(run, context.dataset)
+    place = ImagePlace(context.data_dir, given.pop("dataset", None))
+    require_same_source(run, place.dataset)
     for name in sorted(given.keys() - set(CLASSIFIER_FLAGS)):
         raise UserError(f"--{name}: --run has its own. Give one or the other.")
     classifier = _other_classifier(given)
     if classifier is None:
-        return lambda: load_target(run, context)
-    return lambda: load_target_before(run, classifier, context)
+        return lambda: load_target(run, place)
+    return lambda: load_target_before(run, classifier, context, place)
 
 
 def _other_classifier(given: FlagValues) -> ClassifierSelection | None:

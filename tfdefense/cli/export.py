@@ -4,11 +4,11 @@ import shlex
 from pathlib import Path
 
 from tfdefense.cli.flags import CommandFlags, FlagValues
-from tfdefense.cli.input_flags import add_place_flags, add_trust_flag
+from tfdefense.cli.input_flags import add_image_path_flags, add_trust_flag
 from tfdefense.cli.printing import installed_command, print_paths
 from tfdefense.cli.tensorflow_stand_in import require_tensorflow
 from tfdefense.errors import require
-from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.context import ImagePlace
 from tfdefense.experiments.export import export_run
 from tfdefense.experiments.load import require_same_source
 from tfdefense.serving.core.model_directory import latest_version
@@ -56,7 +56,7 @@ def command_flags() -> CommandFlags:
         "Numbers of images of the warm-up requests: the allowed_batch_sizes of TF Serving, such as"
         " 1,8,32,128 (default: 1,8,32; SavedModel only).",
     )
-    add_place_flags(
+    add_image_path_flags(
         flags,
         group,
         extra=" Validation images calibrate the output suspicion. If they are not on disk, a float32"
@@ -81,8 +81,8 @@ def run(given: FlagValues) -> None:
     directory.require_kind("defense")
     require_same_source(directory, given.get("dataset"))
     require_tensorflow()
-    context = ExperimentContext(given.get("data_dir"), given.get("dataset"))
-    path = export_run(directory, output, variant, given.get("version"), context)
+    place = ImagePlace(given.get("data_dir"), given.get("dataset"))
+    path = export_run(directory, output, variant, given.get("version"), place)
     paths: dict[str, object] = {
         "SavedModel" if servable else "TFLite": path,
         "Model card": path / "model_card.md",

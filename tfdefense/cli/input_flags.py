@@ -55,7 +55,7 @@ def add_data_flags(flags: CommandFlags) -> None:
     )
 
 
-def add_place_flags(flags: CommandFlags, group: str, *, extra: str = "") -> None:
+def add_image_path_flags(flags: CommandFlags, group: str, *, extra: str = "") -> None:
     """Define the flags that name where the images of an existing run are now.
 
     Args:

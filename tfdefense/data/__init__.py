@@ -64,8 +64,8 @@ def check_name(name: str, data_dir: str | None = None) -> None:
         require_tfds_name(name, data_dir)
 
 
-def path_form(name: str) -> str | None:
-    """Return the form of a dataset's name that is a path, such as "dir:PATH"; None if it is none."""
+def find_path_form(name: str) -> str | None:
+    """Return the form of a dataset's name that holds a path, such as "dir:PATH"; None for others."""
     source = _find_source(name)
     return source if source and ":" in source else None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfdefense.data.core import splitting
 from tfdefense.data.core.array_images import check_image_array, fit_images
@@ -107,7 +108,7 @@ def _read_arrays(path: Path, name: str, options: DataOptions) -> dict[str, Part]
                         arrays[part] = _read_part(archive, image_key, label_key, name, options)
                         used |= set(pair)
                         break
-    except (UserError, WorkFailedError, MemoryError):
+    except (UserError, WorkFailedError, MemoryError, tf.errors.ResourceExhaustedError):
         raise
     except Exception as error:  # The libraries of zip files raise many types.
         has_objects = "pickle" in str(error) or "Python objects" in str(error)
@@ -146,7 +147,7 @@ def _name_classes(arrays: dict[str, Part], name: str) -> tuple[dict[str, Part], 
 def _read_part(
     archive: Mapping[str, Any], image_key: str, label_key: str, name: str, options: DataOptions
 ) -> Part:
-    """Return the images and labels of a part, checked. Its stored images leave the memory again."""
+    """Return the images and labels of a part, checked. The stored array is freed on return."""
     place = f"--dataset={name}: {image_key}"
     images = check_image_array(archive[image_key], place)
     labels = _read_labels(archive[label_key], len(images), f"--dataset={name}: {label_key}")
@@ -196,7 +197,7 @@ def _complete_splits(
 ) -> dict[str, Split]:
     """Return train, validation and test; those that the archive lacks are drawn by `seed`.
 
-    Parts of the archive keep their order, unless it is by class: see `orders_of_sorted`.
+    Parts of the archive keep their order, unless it is by class: see `shuffle_sorted_splits`.
     """
     labels = {part: split.labels for part, split in parts.items()}
     orders = {part: splitting.order_rows(len(split), seed) for part, split in parts.items()}
@@ -210,6 +211,6 @@ def _complete_splits(
         for split, (part, rows) in planned.items()
         if rows is orders[part]
     }
-    for split, rows in splitting.orders_of_sorted(whole, name).items():
+    for split, rows in splitting.shuffle_sorted_splits(whole, name).items():
         splits[split] = splits[split].select(rows)
     return splits

@@ -71,7 +71,7 @@ def load_tfds(name: str, options: DataOptions) -> Dataset:
         if test_name == "test" and "validation" in splits:
             own["validation"] = load_split("validation")
         own_labels = {split: each.labels for split, each in own.items()}
-        orders = splitting.orders_of_sorted({"train": images.labels, **own_labels}, name)
+        orders = splitting.shuffle_sorted_splits({"train": images.labels, **own_labels}, name)
         rows = orders.pop("train", np.arange(count))
         own |= {split: own[split].select(order) for split, order in orders.items()}
         if "validation" not in own:

@@ -75,9 +75,7 @@ def load_predictions(path: str | Path) -> Predictions:
         with NpzArchive(path) as archive:
             return _read(archive)
     except ValueError as error:
-        raise UserError(
-            f"{path}: {error}. Make it again with: bin/evaluate --run={path.parent}"
-        ) from error
+        raise UserError(f"{path}: {error}. Make the report again with bin/evaluate.") from error
 
 
 def _read(archive: NpzArchive) -> Predictions:

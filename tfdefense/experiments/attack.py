@@ -7,7 +7,7 @@ from tfdefense.classifiers import FrozenClassifier
 from tfdefense.data import Dataset
 from tfdefense.defenses.core.defense import DefendedClassifier
 from tfdefense.evaluation.attack_plan import require_fitting
-from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.context import ExperimentContext, ImagePlace
 from tfdefense.experiments.inputs import ClassifierSelection, DataConfig
 from tfdefense.experiments.load import load_dataset, load_defense
 from tfdefense.training.run_directory import RunDirectory
@@ -28,17 +28,17 @@ class AttackTarget:
     dataset: Dataset
 
 
-def load_pipeline(run: RunDirectory, context: ExperimentContext | None = None) -> AttackTarget:
+def load_pipeline(run: RunDirectory, place: ImagePlace | None = None) -> AttackTarget:
     """Load purifier and classifier of a run, to be attacked together (white box).
 
     Args:
       run: the run directory that training wrote.
-      context: where the images are, if they are not where they were when the run was made.
+      place: where the images are now.
 
     Raises:
       UserError: as `load_defense` and `load_dataset`.
     """
-    dataset = load_dataset(run, context)
+    dataset = load_dataset(run, place)
     return AttackTarget(load_defense(run).defend(), dataset)
 
 

@@ -8,13 +8,24 @@ from tfdefense.utils.trust import trust_model_files
 
 
 @dataclasses.dataclass(frozen=True)
+class ImagePlace:
+    """Where the images of an existing run are now; by default where they were in training.
+
+    Attributes:
+      data_dir: where TFDS finds them.
+      dataset: the same images as a path, in the form of `--dataset`.
+    """
+
+    data_dir: str | None = None
+    dataset: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class ExperimentContext:
     """Directories and permissions of one command.
 
     Attributes:
       data_dir: where TFDS finds prepared datasets; None means `TFDS_DATA_DIR`, then TFDS's default.
-      dataset: value of `--dataset` that names the images of an existing run at another path; None
-        means that they are where they were.
       runs_dir: holds run directories, trained classifiers and adversarial images.
       unsafe_load: trust the model files that the command reads, as `--unsafe_load` does: the custom
         classifier, and the classifiers in run directories.
@@ -24,7 +35,6 @@ class ExperimentContext:
     """
 
     data_dir: str | None = None
-    dataset: str | None = None
     runs_dir: str | Path = "runs"
     unsafe_load: bool = False
     overwrite: bool = False

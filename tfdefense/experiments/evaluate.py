@@ -11,7 +11,7 @@ from tfdefense.data import Dataset
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import require
 from tfdefense.experiments.config import ExperimentConfig
-from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.context import ExperimentContext, ImagePlace
 from tfdefense.experiments.create_run import create_run
 from tfdefense.experiments.inputs import DATA_FLAGS, ClassifierSelection
 from tfdefense.experiments.load import (
@@ -41,21 +41,24 @@ class EvaluationTarget:
     dataset: Dataset
 
 
-def load_target(run: RunDirectory, context: ExperimentContext | None = None) -> EvaluationTarget:
+def load_target(run: RunDirectory, place: ImagePlace | None = None) -> EvaluationTarget:
     """Load the trained defence of a run and its dataset.
 
     Args:
       run: the run directory that training wrote.
-      context: where the images are, if they are not where they were when the run was made.
+      place: where the images are now.
 
     Raises:
       UserError: as `load_defense` and `load_dataset`.
     """
-    return EvaluationTarget(run, load_defense(run), load_dataset(run, context))
+    return EvaluationTarget(run, load_defense(run), load_dataset(run, place))
 
 
 def load_target_before(
-    run: RunDirectory, selection: ClassifierSelection, context: ExperimentContext
+    run: RunDirectory,
+    selection: ClassifierSelection,
+    context: ExperimentContext,
+    place: ImagePlace | None = None,
 ) -> EvaluationTarget:
     """Load the trained defence of a run in front of another classifier.
 
@@ -65,6 +68,7 @@ def load_target_before(
       run: the run directory that training wrote.
       selection: the other classifier.
       context: directories and permissions.
+      place: where the images are now.
 
     Raises:
       UserError: as `load_defense`; or the classifier cannot be opened, or takes other images; or a
@@ -74,7 +78,7 @@ def load_target_before(
     seed = load_experiment(run).config.defense.seed
     with context.trust():
         classifier = selection.find()
-        dataset = load_dataset(run, context)
+        dataset = load_dataset(run, place)
         defense = load_defense(run, classifier.open(dataset, context.runs_dir, seed))
     output = RunDirectory(guarding_directory(run.path, classifier))
     multi_worker.run_on_chief(lambda: output.path.mkdir(exist_ok=True))
@@ -117,19 +121,20 @@ def find_target(
         f"--defense={name}: not trained yet for these images and this classifier ({run.path} does not"
         " exist). Train it with: bin/train and the same flags.",
     )
-    asked = plan.to_stored()
+    stored = load_experiment(run)
+    # The hash of the run is that of the images that it was trained on.
+    asked = dataclasses.replace(plan, train=stored.training_images(plan.dataset)).to_stored()
     run.require_same_settings(asked, only=given)
     # A file or run of the same name may hold another classifier.
     has_other_file = bool(run.read_config().differences(asked, ["classifier_hash"]))
     if "classifier" in given and has_other_file and not _is_own_classifier(run, plan, context):
         run.require_same_settings(asked, only=["classifier_hash"])
     # With another split, some test images may be among those that it was trained on.
-    stored = load_experiment(run)
     if not run.read_config().differences(asked, DATA_FLAGS):
         dataset = plan.dataset
         require_training_images(run, stored, dataset)
     else:
-        dataset = load_dataset(run, context)
+        dataset = load_dataset(run, ImagePlace(context.data_dir))
     with context.trust():
         return EvaluationTarget(run, load_defense(run), dataset)
 

@@ -7,12 +7,12 @@ from tfdefense.data.core.dataset import Split
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import UserError, require
 from tfdefense.evaluation import Report
-from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.context import ImagePlace
 from tfdefense.experiments.load import (
     StoredExperiment,
     load_defense,
     load_experiment,
-    read_dataset,
+    load_unchecked_dataset,
     require_training_images,
 )
 from tfdefense.experiments.own_report import fits_model, load_own_report
@@ -27,7 +27,7 @@ def export_run(
     output: str | Path,
     variant: Variant | None = None,
     version: int | None = None,
-    context: ExperimentContext | None = None,
+    place: ImagePlace | None = None,
 ) -> Path:
     """Export the trained defence of a run, with the results of its report in the model card.
 
@@ -37,10 +37,10 @@ def export_run(
     Args:
       run: the run directory that training wrote.
       output, variant, version: as in `serving.export`.
-      context: where the images are, if they are not where they were when the run was made: those of
-        the validation calibrate the output `suspicion`, and on test images a variant is compared
-        with the defence. Images are downloaded only for that comparison. If no place is given and
-        they are not on disk, a float32 SavedModel has no such output, and a line says so.
+      place: where the images are now: those of the validation calibrate the output `suspicion`, and
+        on test images a variant is compared with the defence. Images are downloaded only for that
+        comparison. If no place is given and they are not on disk, a float32 SavedModel has no such
+        output, and a line says so.
 
     Returns:
       The directory written.
@@ -54,9 +54,7 @@ def export_run(
     version_directory(Path(output), version, variant.format)
     defense, stored = load_defense(run), load_experiment(run)
     report = load_own_report(run, defense)
-    dataset = _load_images(
-        run, stored, context or ExperimentContext(), is_needed=not variant.is_plain
-    )
+    dataset = _load_images(run, stored, place or ImagePlace(), is_needed=not variant.is_plain)
     if dataset is not None:
         _require_fitting_images(run, defense, dataset.validation)
     report = _fitting_report(run, report, defense, dataset)
@@ -68,13 +66,13 @@ def export_run(
 
 
 def _load_images(
-    run: RunDirectory, stored: StoredExperiment, context: ExperimentContext, *, is_needed: bool
+    run: RunDirectory, stored: StoredExperiment, place: ImagePlace, *, is_needed: bool
 ) -> Dataset | None:
     """Load the dataset of a run; return None if it is neither needed nor given nor on disk."""
     try:
-        dataset = read_dataset(run, stored, context, download=is_needed)
+        dataset = load_unchecked_dataset(run, stored, place, download=is_needed)
     except UserError as error:
-        if is_needed or context.data_dir is not None or context.dataset is not None:
+        if is_needed or place != ImagePlace():
             raise
         print_line(
             f"The output suspicion is left out: its validation images cannot be loaded. {error}"

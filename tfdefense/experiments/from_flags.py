@@ -37,7 +37,8 @@ def experiment_from_flags(
         `recipe` names values of the defence for flags that were not given. With another `generator`
         than that of the recipe, values that it does not have are left out.
       stored: config of the run that is resumed; its values are used for flags that are not given.
-        `--dataset` and `--classifier` also replace what the run says of the old one.
+        `--classifier` also replaces what the run says of the old one, and so does `--dataset`,
+        unless it has the same form, such as dir:PATH.
       evaluation: how to evaluate.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tfdefense import data
 from tfdefense.classifiers import FrozenClassifier
-from tfdefense.data import Dataset
+from tfdefense.data import Dataset, Split
 from tfdefense.data.core.fingerprint import sampled_fingerprint
 from tfdefense.defenses.core.defense import Defense
 from tfdefense.errors import (
@@ -19,7 +19,8 @@ from tfdefense.errors import (
     short_reason,
 )
 from tfdefense.experiments.config import ExperimentConfig
-from tfdefense.experiments.context import ExperimentContext
+from tfdefense.experiments.context import ImagePlace
+from tfdefense.experiments.inputs import DataConfig
 from tfdefense.training.checkpoints import Checkpoints
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.training.run_files import read_last_step, require_original_files
@@ -67,6 +68,12 @@ class StoredExperiment:
     image_shape: tuple[int, ...]
     images: str | None
     steps: int
+
+    def training_images(self, dataset: Dataset) -> Split:
+        """Return the training images of `dataset` that the defence learned from."""
+        training = self.config.training
+        count = training.train_images if training else None
+        return dataset.train if count is None else dataset.train.take(count)
 
 
 def load_experiment(run: RunDirectory) -> StoredExperiment:
@@ -158,39 +165,45 @@ def _require_fitting_classifier(
 
 
 def load_dataset(
-    run: RunDirectory, context: ExperimentContext | None = None, *, download: bool = True
+    run: RunDirectory, place: ImagePlace | None = None, *, download: bool = True
 ) -> Dataset:
     """Load the dataset that the defence of a run was trained on.
 
     Args:
       run: the run directory.
-      context: where the images are, if they are not where they were when the run was made.
+      place: where the images are now.
       download: whether images that are not on disk may be downloaded.
 
     Raises:
       UserError: not the run of a defence, or its data cannot be loaded or have changed since.
     """
     stored = load_experiment(run)
-    dataset = read_dataset(run, stored, context or ExperimentContext(), download=download)
+    dataset = load_unchecked_dataset(run, stored, place or ImagePlace(), download=download)
     require_training_images(run, stored, dataset)
     return dataset
 
 
-def read_dataset(
-    run: RunDirectory, stored: StoredExperiment, context: ExperimentContext, *, download: bool
+def load_unchecked_dataset(
+    run: RunDirectory, stored: StoredExperiment, place: ImagePlace, *, download: bool
 ) -> Dataset:
     """Load the dataset of a run without the comparison of `require_training_images`."""
     config = stored.config.data
-    if context.dataset is not None:
-        require_same_source(run, context.dataset)
-        config = dataclasses.replace(config, dataset=context.dataset)
-    elif form := data.path_form(config.dataset):
-        require(
-            Path(config.dataset.partition(":")[2]).exists(),
-            f"{run}: its images, {config.dataset}, are no longer there. Give their new path:"
-            f" --dataset={form}.",
-        )
-    return config.load_dataset(context.data_dir or stored.data_dir, download=download)
+    if place.dataset is not None:
+        require_same_source(run, place.dataset)
+        config = dataclasses.replace(config, dataset=place.dataset)
+    else:
+        require_images_in_place(run, config)
+    return config.load_dataset(place.data_dir or stored.data_dir, download=download)
+
+
+def require_images_in_place(run: RunDirectory, config: DataConfig) -> None:
+    """Raise `UserError` if the images of a run are files that are no longer at their path."""
+    form = data.find_path_form(config.dataset)
+    require(
+        form is None or Path(config.dataset.partition(":")[2]).exists(),
+        f"{run}: its images, {config.dataset}, are no longer there. Give their new path:"
+        f" --dataset={form}.",
+    )
 
 
 def require_same_source(run: RunDirectory, dataset: str | None) -> None:
@@ -204,10 +217,10 @@ def require_same_source(run: RunDirectory, dataset: str | None) -> None:
         return
     stored = load_experiment(run)
     own = stored.config.data.dataset
-    form = data.path_form(own)
+    form = data.find_path_form(own)
     remedy = f"Only {form} of the same images can be given." if form else "Leave it out."
     require(
-        form is not None and data.path_form(dataset) == form,
+        form is not None and data.find_path_form(dataset) == form,
         f"--dataset={dataset}: --run has its own, {own}. {remedy}",
     )
     require(
@@ -222,11 +235,8 @@ def require_training_images(run: RunDirectory, stored: StoredExperiment, dataset
 
     The test images then differ too, and the training may have seen some of them.
     """
-    training, train = stored.config.training, dataset.train
-    if training is not None and training.train_images is not None:
-        train = train.take(training.train_images)
     require(
-        stored.images in (None, sampled_fingerprint(train)),
+        stored.images in (None, sampled_fingerprint(stored.training_images(dataset))),
         f"{run}: was trained on other images: those of {dataset.source} have changed since, or this computer decodes them differently."
         f" Give the same images, or train it again: bin/train --run={run.path} --overwrite and its flags.",
     )

@@ -20,7 +20,7 @@ from tfdefense.errors import UserError
 from tfdefense.experiments.config import ExperimentConfig, TrainingConfig
 from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.inputs import ClassifierSelection, DataConfig, InputDirectory
-from tfdefense.experiments.load import load_experiment
+from tfdefense.experiments.load import load_experiment, require_images_in_place
 from tfdefense.experiments.training_images import first_training_images, require_fitting_batch
 from tfdefense.training import LoopConfig
 from tfdefense.training.mixed_precision import AUTO
@@ -103,6 +103,8 @@ def plan_training(
     if run is not None and run.exists() and not context.overwrite:
         stored = load_experiment(run)
         data_dir = data_dir or stored.data_dir
+        if config.data.dataset == stored.config.data.dataset:
+            require_images_in_place(run, config.data)
         resumed = stored.config.classifier if run.classifier_path.is_file() else None
     with context.trust():
         if selection.classifier is not None and selection != resumed:

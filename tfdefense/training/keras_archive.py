@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tfdefense.utils.temporary_directory import name_temporary_directory
+from tfdefense.utils.temporary_directory import temporary_directory_errors
 
 CONFIG_FILE, METADATA_FILE = "config.json", "metadata.json"
 # Weights are read from the file, so how they would be initialised does not matter.
@@ -55,7 +55,7 @@ def temporary_copy(path: Path, write: Callable[[Path], None]) -> Iterator[Path]:
       Exception: raised by `write`.
     """
     with contextlib.ExitStack() as stack:
-        with name_temporary_directory(f"a copy of {path}"):
+        with temporary_directory_errors(f"a copy of {path}"):
             directory = stack.enter_context(tempfile.TemporaryDirectory())
             copy = Path(directory) / f"model{path.suffix}"
             write(copy)

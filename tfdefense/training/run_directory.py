@@ -92,7 +92,8 @@ class RunDirectory:
           UserError: the directory is not a run directory or has other settings (the message lists
             them), it cannot be written, its name is not UTF-8, or another worker does not see it.
         """
-        require_tensorflow_path(self.path, str(self))
+        if config.kind in ("classifier", "defense"):  # TensorFlow writes into these.
+            require_tensorflow_path(self.path, str(self))
         # All workers look for an existing run before the chief writes a new one.
         multi_worker.wait_for_workers()
         multi_worker.run_on_chief(lambda: self._create_or_reuse(config, overwrite=overwrite))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfdefense.errors import UserError, require
-from tfdefense.training.setting_texts import as_flag, setting_text, shortened_json
+from tfdefense.training.setting_texts import format_flag, format_setting, shorten_json
 from tfdefense.utils.json_types import TypeMismatch, typed_value
 from tfdefense.utils.package_versions import package_versions
 from tfdefense.utils.untrusted_file import parse_json
@@ -85,12 +85,12 @@ class StoredConfig:
             raise UserError(f"{path}: not valid ({error}).") from error
         require(
             isinstance(content, dict),
-            f"{path}: {shortened_json(content)} found; an object is needed.",
+            f"{path}: {shorten_json(content)} found; an object is needed.",
         )
         schema = content.get("schema")
         require(
             schema == SCHEMA and not isinstance(schema, bool),
-            f"{path}: schema is {shortened_json(schema)}; {SCHEMA} is needed, which tfdefense writes.",
+            f"{path}: schema is {shorten_json(schema)}; {SCHEMA} is needed, which tfdefense writes.",
         )
         types = {"kind": str, "settings": dict, "surroundings": dict, "made_with": dict}
         values = [
@@ -159,11 +159,11 @@ class StoredConfig:
         stored = {"kind": self.kind, **_plain(self.settings)}
         asked = {"kind": other.kind, **_plain(other.settings)}
         compared = stored.keys() | asked.keys() if only is None else {"kind", *only}
-        if self._has_moved_images(other):
+        if self._has_same_images(other):
             compared = compared - {"dataset"}
         return [
-            f"{as_flag(other.flag_names.get(name, name), stored.get(name))}"
-            f" ({setting_text(asked.get(name))} now)"
+            f"{format_flag(other.flag_names.get(name, name), stored.get(name))}"
+            f" ({format_setting(asked.get(name))} now)"
             for name in sorted(compared)
             if stored.get(name) != asked.get(name)
         ]
@@ -199,7 +199,7 @@ class StoredConfig:
             f"{run}: was trained in front of a classifier with other weights. {remedy}",
         )
 
-    def _has_moved_images(self, other: "StoredConfig") -> bool:
+    def _has_same_images(self, other: "StoredConfig") -> bool:
         """Return whether both read the same images, by their hash, from one kind of source."""
         kinds = {str(config.settings.get("dataset")).split(":")[0] for config in (self, other)}
         return (
@@ -229,7 +229,7 @@ def _checked(
             raise TypeMismatch(annotation)
         return typed_value(content[key], annotation)
     except TypeMismatch as error:
-        state = f"is {shortened_json(content[key])}" if key in content else "is missing"
+        state = f"is {shorten_json(content[key])}" if key in content else "is missing"
         raise UserError(f"{place}{key} {state}; {error} is needed.") from error
 
 

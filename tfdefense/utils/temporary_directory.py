@@ -1,15 +1,26 @@
 """The temporary directory: the error if nothing can be written there."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 
 from tfdefense.errors import WorkFailedError
 
+_UNWRITABLE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOENT,  # There is no temporary directory.
+)
+
 
 @contextlib.contextmanager
-def name_temporary_directory(content: str) -> Iterator[None]:
+def temporary_directory_errors(content: str) -> Iterator[None]:
     """Name the temporary directory in the error for a block that cannot write there.
 
     Args:
@@ -21,7 +32,7 @@ def name_temporary_directory(content: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None:  # HDF5 says so that a file is damaged.
+        if error.errno not in _UNWRITABLE:  # Such as a source that cannot be read.
             raise
         raise WorkFailedError(
             f"{tempfile.tempdir or 'temporary directory'}: {content} cannot be written"

@@ -16,6 +16,5 @@ def require_tensorflow_path(path: Path, place: str | None = None) -> None:
         str(path).encode()
     except UnicodeEncodeError as error:
         raise UserError(
-            f"{place or path}: not UTF-8, and TensorFlow opens no other names. Rename it, or change to"
-            " that directory and give a relative path."
+            f"{place or path}: not UTF-8, and TensorFlow opens no other names. Rename it."
         ) from error

@@ -53,6 +53,15 @@ def test_the_run_of_a_classifier_holds_its_summary(digits, tmp_path, capsys):
         cached_training.load_or_train(LINEAR, changed, tmp_path)
 
 
+def test_a_classifier_of_the_same_images_at_another_path_is_used(digits, tmp_path):
+    there, here = (dataclasses.replace(digits, source=f"dir:/{at}/pets") for at in ("old", "new"))
+    training = ClassifierTraining(LINEAR, there, config=ClassifierConfig(epochs=1))
+    run = cached_training.locate_run(LINEAR, there, tmp_path)
+    trained = cached_training.train_classifier(training, run)
+    found = cached_training.load_or_train(LINEAR, here, tmp_path)
+    np.testing.assert_array_equal(found.model.get_weights()[0], trained.model.get_weights()[0])
+
+
 @pytest.mark.parametrize(("one", "other"), [(0, 5), (5, 0)])
 def test_a_classifier_of_another_split_is_an_error(toy_split, tmp_path, one, other):
     """Some of its training images are test images now."""

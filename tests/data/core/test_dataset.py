@@ -58,15 +58,6 @@ def test_splits_of_different_images_or_classes_are_refused(other, message):
         Dataset("pets", split, split, other)
 
 
-def test_settings_of_a_run_match_the_dataset_that_they_name():
-    split = Split(GOOD, LABELS, 4)
-    data = Dataset("pets", split, split, split, source="dir:/pets", options={"split_seed": 3})
-    assert data.matches({"dataset": "dir:/pets", "split_seed": 3, "epochs": 1})
-    assert not data.matches({"dataset": "dir:/pets"})
-    assert not data.matches({"dataset": "dir:/cats", "split_seed": 3})
-    assert not data.matches({"dataset": "dir:/pets", "split_seed": 3, "image_size": [8, 8]})
-
-
 def test_folders_keep_what_follows_a_dot_in_their_names(tmp_path):
     (tmp_path / "photos.2023").mkdir()
     assert make_slug(tmp_path / "photos.2023") == "photos.2023"

@@ -169,11 +169,11 @@ def test_an_error_about_a_name_that_is_not_utf_8_reaches_all_workers(monkeypatch
     sent = []
 
     def fail():
-        raise UserError("a\udcfc")
+        raise UserError("a\udcfc\ud800")
 
     monkeypatch.setattr(multi_worker, "worker_count", lambda: 2)
     monkeypatch.setattr(multi_worker, "gather_arrays", lambda part: (sent.append(part), sent[0])[1])
     for is_chief in (True, False):
         monkeypatch.setattr(multi_worker, "is_chief", lambda answer=is_chief: answer)
-        with pytest.raises(UserError, match="a\udcfc"):
+        with pytest.raises(UserError, match="a\udcfc\ud800"):
             multi_worker.run_on_chief(fail)

@@ -26,7 +26,7 @@ from tfdefense.utils.untrusted_file import require_modest_model, require_regular
 
 __all__ = ["SUFFIXES", "load_custom_model"]
 
-_SAVED_MODEL_FILE = "saved_model.pb"
+_SAVED_MODEL_FILE, _KERAS_WEIGHTS = "saved_model.pb", "model.weights.h5"
 
 
 def load_custom_model(
@@ -68,7 +68,9 @@ def load_custom_model(
 
 def is_model_directory(path: Path) -> bool:
     """Return whether a directory is that of a model. It may have a `config.json`, as a run has."""
-    return any((path / name).is_file() for name in (_SAVED_MODEL_FILE, METADATA_FILE))
+    keras_files = (METADATA_FILE, _KERAS_WEIGHTS)
+    is_keras = all((path / name).is_file() for name in keras_files)
+    return is_keras or (path / _SAVED_MODEL_FILE).is_file()
 
 
 def require_readable_model(path: Path, place: str) -> None:

@@ -14,8 +14,8 @@ from tfdefense.utils.batch_size import fitting_batch_size
 
 _BATCH = 500
 _ADVICE = (
-    "The largest possible value, such as 4095 for 12 bits, must become 255 in uint8 or 1.0 in floating"
-    " point: divide by it once."
+    "Divide by the largest possible value once, such as 4095 for 12 bits, and store the result as"
+    " float32."
 )
 
 

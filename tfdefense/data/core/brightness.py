@@ -11,7 +11,7 @@ _NEARLY_BLACK = 16
 
 
 def report_nearly_black(images: np.ndarray | DiskArray, name: str, advice: str) -> None:
-    """Print a line if the first images are nearly black, but not quite.
+    """Print a line if the first images are nearly black. Entirely black ones are not reported.
 
     Args:
       images: float32 [N, H, W, C] in [0, 1], of which the first `IMAGES_LOOKED_AT` are read.

@@ -1,7 +1,6 @@
 """Tables of file names and labels in CSV files."""
 
 import csv
-import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -138,12 +137,14 @@ def _choose_labels(
     usual = [each for each in _COLUMNS["label"] if each not in _COLUMNS["class_name"]]
     found = [words.index(each) for each in usual if each in words]
     cells = {i: [row[i] if i < len(row) else "" for row in rows] for i in found}
-    for numbers, names in itertools.permutations(found, 2):
+    label = columns["label"]
+    pairs = [pair for other in found if other != label for pair in ((label, other), (other, label))]
+    for numbers, names in pairs:
         if _are_named(cells[numbers], cells[names]):
             columns = {"class_name": names, **columns, "label": numbers}
+            label = numbers
             found.remove(names)
             break
-    label = columns["label"]
     others = [header[i] for i in found if i != label and cells[i] != cells[label]]
     if others:
         print_once(

@@ -203,7 +203,9 @@ def check_images(images: np.ndarray, name: str = "images") -> None:
 
 
 def _scaling(high: float) -> str:
-    """Return the advice for images whose largest value is `high`, above 1."""
+    """Return the advice for images whose largest value is `high`."""
+    if high <= 1:
+        return "store them as float32"
     if high <= 255:
         return "divide by 255"
     return (

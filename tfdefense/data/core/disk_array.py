@@ -8,7 +8,7 @@ from typing import IO
 
 import numpy as np
 
-from tfdefense.utils.temporary_directory import name_temporary_directory
+from tfdefense.utils.temporary_directory import temporary_directory_errors
 
 # Images that need more bytes than this as float32 stay on disk. CIFAR-10 needs 0.6 GiB.
 MEMORY_LIMIT = 2**30
@@ -84,7 +84,7 @@ class DiskArray:
         content = np.ascontiguousarray(values, self._stored.dtype).tobytes()
         row_bytes = int(np.prod(self._stored.shape[1:])) * self._stored.itemsize
         # Not through the mapping: there, a full disk ends the process (SIGBUS).
-        with name_temporary_directory(_CONTENT):
+        with temporary_directory_errors(_CONTENT):
             done = 0
             while done < len(content):
                 position = self._rows[rows.start] * row_bytes + done
@@ -138,7 +138,7 @@ def empty_array(shape: tuple[int, ...], dtype: type) -> np.ndarray | DiskArray:
 
 def _map_temporary_file(shape: tuple[int, ...], dtype: np.dtype) -> tuple[IO[bytes], np.memmap]:
     """Create a file for the rows, and map it for reading."""
-    with name_temporary_directory(_CONTENT):
+    with temporary_directory_errors(_CONTENT):
         file = tempfile.TemporaryFile(prefix="tfdefense-")  # noqa: SIM115 - open as long as the array.
         os.ftruncate(file.fileno(), int(np.prod(shape)) * dtype.itemsize)
         return file, np.memmap(file, dtype, "r", shape=shape)

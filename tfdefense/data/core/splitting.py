@@ -35,7 +35,7 @@ def order_rows(count: int, seed: int) -> np.ndarray:
     return order_by_hash([str(row) for row in range(count)], seed)
 
 
-def orders_of_sorted(labels: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+def shuffle_sorted_splits(labels: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
     """Return a random order, always the same one, for each split that is sorted by class.
 
     Attacks, validations and `--train_images` take the first images, which would be of few classes.

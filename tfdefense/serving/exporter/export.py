@@ -82,7 +82,7 @@ def export(
         # A unique name: processes in two containers that share a disk may have the same number.
         scratch = tempfile.mkdtemp(prefix=PARTIAL_PREFIX, dir=directory)
         # Only this user may read `scratch`; a server may be another user.
-        partial = Path(scratch) / final.name
+        partial = directory / Path(scratch).name / final.name
         try:
             if variant.format == "tflite":
                 write_tflite(signatures, partial, class_names, variant.precision)

@@ -85,12 +85,12 @@ def run_on_chief(work: Callable[[], Result]) -> Result | None:
         except (errors.UserError, errors.WorkFailedError, OSError) as error:
             failure = error
             kind = "WorkFailedError" if isinstance(error, OSError) else type(error).__name__
-            message = f"{kind}\n{error}".encode("utf-8", "surrogateescape")
+            message = f"{kind}\n{error}".encode("utf-8", "surrogatepass")
     message = bytes(gather_arrays(np.frombuffer(message, np.uint8)))
     if failure:
         raise failure
     if message:
-        kind, text = message.decode("utf-8", "surrogateescape").split("\n", 1)
+        kind, text = message.decode("utf-8", "surrogatepass").split("\n", 1)
         raise getattr(errors, kind)(text)
     return result
 
