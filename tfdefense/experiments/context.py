@@ -9,7 +9,7 @@ from tfdefense.utils.trust import trust_model_files
 
 @dataclasses.dataclass(frozen=True)
 class ImagePlace:
-    """Where the images of an existing run are now; by default where they were in training.
+    """Place of the images of an existing run; by default that in training.
 
     Attributes:
       data_dir: where TFDS finds them.
