@@ -24,6 +24,7 @@ ATTACKS = (
     "=cmd()",
     "\x1b[31mred",
     "\u202eetirw",
+    "gr\udcfcn",
     "line\nbreak | $x$ \\input{/etc/passwd} $\\frac$",
 )
 

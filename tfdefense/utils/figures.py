@@ -54,17 +54,28 @@ def subplots(
     return figure, figure.subplots(rows, columns, **options)
 
 
-def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure as a PNG file and an SVG file with the same stem.
+def tight_layout(figure: "Figure", top: float | None = None) -> None:
+    """Place the axes so that texts do not overlap, in the part of the figure below `top`, in [0, 1]."""
+    _show_hidden_characters(figure)
+    figure.tight_layout(rect=None if top is None else (0, 0, 1, top))
 
-    Each file is written completely or not at all. Equal figures give equal bytes.
-    """
+
+def _show_hidden_characters(figure: "Figure") -> None:
+    """Replace hidden characters in all texts: matplotlib neither measures nor draws some of them."""
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
         shown = visible_text(text.get_text())
         if shown != text.get_text():
             text.set_text(shown)
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure as a PNG file and an SVG file with the same stem.
+
+    Each file is written completely or not at all. Equal figures give equal bytes.
+    """
+    _show_hidden_characters(figure)
     dpi = 200 if figure.get_figwidth() < 8 else 110
     for suffix, metadata in ((".png", None), (".svg", {"Date": None})):
         with atomic_write(path.with_suffix(suffix)) as partial, warnings.catch_warnings():

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tfdefense.evaluation.result import ResultRow
 from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES, WHITE_BOXES
-from tfdefense.utils.figures import COLORS, MARKERS, figure_style, save_figure, subplots
+from tfdefense.utils.figures import (
+    COLORS,
+    MARKERS,
+    figure_style,
+    save_figure,
+    subplots,
+    tight_layout,
+)
+from tfdefense.utils.visible_text import visible_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +34,9 @@ def save_comparison_figure(comparison: "Comparison", path: Path) -> None:
     """Draw grey box and white boxes side by side, and write a PNG and an SVG file."""
     lines = comparison.lines()
     names = ["clean" if line.attack == "none" else line.attack.split(":")[0] for line in lines]
+    names = [
+        visible_text(name) for name in names
+    ]  # Matplotlib takes labels of ticks from here again.
     threat_models = [
         name
         for name in ("grey_box", *WHITE_BOXES)
@@ -43,7 +54,7 @@ def save_comparison_figure(comparison: "Comparison", path: Path) -> None:
         columns = min(3, len(labels))
         figure.legend(handles, labels, loc="outside upper center", ncols=columns)
         rows = -(-len(labels) // columns)
-        figure.tight_layout(rect=(0, 0, 1, 1 - 0.07 * rows))
+        tight_layout(figure, top=1 - 0.07 * rows)
         save_figure(figure, path)
 
 

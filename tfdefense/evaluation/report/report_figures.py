@@ -8,7 +8,16 @@ from sklearn.metrics import roc_curve
 from tfdefense.evaluation.detection import detector_scores, labelled_scores
 from tfdefense.evaluation.report.report import Report
 from tfdefense.evaluation.threat_models import THREAT_MODEL_TITLES
-from tfdefense.utils.figures import COLORS, COLUMN, MARKERS, figure_style, save_figure, subplots
+from tfdefense.utils.figures import (
+    COLORS,
+    COLUMN,
+    MARKERS,
+    figure_style,
+    save_figure,
+    subplots,
+    tight_layout,
+)
+from tfdefense.utils.visible_text import visible_text
 
 _MIN_RATE = 1e-4  # Left end of the logarithmic axis of the ROC curves.
 
@@ -30,7 +39,7 @@ def save_epsilon_figure(report: Report, path: Path) -> None:
         axis.annotate("chance", (1, chance), ha="right", va="bottom", color="0.4")
         axis.set(xlabel="epsilon", ylabel=f"accuracy (n = {curve['n']:,})", ylim=(-0.02, 1.02))
         axis.legend()
-        figure.tight_layout()
+        tight_layout(figure)
         save_figure(figure, path)
 
 
@@ -52,7 +61,7 @@ def save_perturbation_figure(report: Report, path: Path) -> None:
             before, after = [row.l1 for row in rows], [row.left_l1 for row in rows]
             axis.bar(places - 0.2, before, 0.4, color=COLORS[1], label="before purification")
             axis.bar(places + 0.2, after, 0.4, color=COLORS[0], label="after purification")
-            names = [row.attack.split(":")[0] for row in rows]
+            names = [visible_text(row.attack.split(":")[0]) for row in rows]
             axis.set_xticks(places, names, rotation=30, ha="right")
             counts = sorted({row.n for row in rows})
             shown = " to ".join(f"{n:,}" for n in dict.fromkeys([counts[0], counts[-1]]))
@@ -60,7 +69,7 @@ def save_perturbation_figure(report: Report, path: Path) -> None:
         axes[0, 0].set_ylabel("mean L1 norm")
         axes[0, 0].set_ylim(0, 1.25 * axes[0, 0].get_ylim()[1])  # Room for the legend.
         axes[0, 0].legend(ncols=2, loc="upper left", fontsize=7)
-        figure.tight_layout()
+        tight_layout(figure)
         save_figure(figure, path)
 
 
@@ -80,5 +89,5 @@ def save_roc_figure(report: Report, path: Path) -> None:
         axis.set_xlabel("refused clean images (dotted line: with the thresholds in use)")
         axis.legend(loc="lower right", fontsize=8, frameon=False)
     axes[0].set_ylabel("refused attacked images")
-    figure.tight_layout()
+    tight_layout(figure)
     save_figure(figure, path)

@@ -11,7 +11,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tfdefense.errors import short_reason
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.computer_failures import COMPUTER_FAILURES
-from tfdefense.utils.figures import COLORS, MARKERS, figure_style, save_figure, subplots
+from tfdefense.utils.figures import (
+    COLORS,
+    MARKERS,
+    figure_style,
+    save_figure,
+    subplots,
+    tight_layout,
+)
 from tfdefense.utils.progress import print_line
 from tfdefense.utils.untrusted_file import require_regular_tree
 
@@ -98,6 +105,6 @@ def save_training_figure(run: RunDirectory, path: Path) -> bool:
         axes[0, 0].yaxis.set_major_formatter("{x:g}")
         if accuracies:
             axes[0, 1].set_ylabel("validation accuracy")
-        figure.tight_layout()
+        tight_layout(figure)
         save_figure(figure, path)
     return True
