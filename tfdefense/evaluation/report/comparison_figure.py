@@ -34,9 +34,8 @@ def save_comparison_figure(comparison: "Comparison", path: Path) -> None:
     """Draw grey box and white boxes side by side, and write a PNG and an SVG file."""
     lines = comparison.lines()
     names = ["clean" if line.attack == "none" else line.attack.split(":")[0] for line in lines]
-    names = [
-        visible_text(name) for name in names
-    ]  # Matplotlib takes labels of ticks from here again.
+    # Here, and not in the figure: matplotlib writes the labels of ticks again when it draws.
+    names = [visible_text(name) for name in names]
     threat_models = [
         name
         for name in ("grey_box", *WHITE_BOXES)
