@@ -91,8 +91,7 @@ def _read_arrays(path: Path, name: str, options: DataOptions) -> dict[str, Part]
     """Return split name -> its images and labels."""
     arrays = {}
     require(
-        zipfile.is_zipfile(path),
-        f"--dataset={name}: cannot be read (damaged, or not an .npz).",
+        zipfile.is_zipfile(path), f"--dataset={name}: cannot be read (damaged, or not an .npz)."
     )
     require_archive_size(path, f"--dataset={name}")
     try:
