@@ -154,9 +154,8 @@ def test_an_unsuitable_file_is_one_line(path, arrays, reason):
 @pytest.mark.parametrize("length", [0, 100, -10])
 def test_a_truncated_file_is_one_line(path, length):
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(UserError, match=r"predictions\.npz: damaged\. Make it again") as error:
+    with pytest.raises(UserError, match=r"predictions\.npz: damaged\. Make the report again"):
         load_predictions(path)
-    assert str(error.value).endswith(f"with: bin/evaluate --run={path.parent}")
 
 
 def test_an_archive_that_unfolds_to_far_more_is_refused(path, monkeypatch):
