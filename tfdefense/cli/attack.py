@@ -21,10 +21,10 @@ from tfdefense.errors import UserError, require, unknown_name
 from tfdefense.evaluation.attack_summary import format_attack_summary, save_attack_summary
 from tfdefense.evaluation.attack_time import PlannedAttack, require_time
 from tfdefense.experiments.attack import AttackTarget, load_classifier_target, load_pipeline
-from tfdefense.experiments.context import ExperimentContext, ImagePlace
+from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.from_flags import classifier_from_flags, data_from_flags
 from tfdefense.experiments.inputs import CLASSIFIER_FLAGS, DATA_FLAGS
-from tfdefense.experiments.load import require_same_source
+from tfdefense.experiments.load import make_image_place
 from tfdefense.training.run_directory import SHARDS, RunDirectory
 
 _SPLITS = ("test", "train", "validation")
@@ -164,9 +164,9 @@ def _make_target_loader(given: FlagValues, attack: Attack) -> Callable[[], Attac
     if directory is None:
         images, classifier = data_from_flags(given), classifier_from_flags(given)
         return lambda: load_classifier_target(images, classifier, context, attack)
-    place = ImagePlace(context.data_dir, given.pop("dataset", None))
+    dataset = given.pop("dataset", None)
     for key in given:
         raise UserError(f"--{key}: --run has its own. Give one or the other.")
     run = RunDirectory(directory)
-    require_same_source(run, place.dataset)
+    place = make_image_place(run, context.data_dir, dataset)
     return lambda: load_pipeline(run, place)

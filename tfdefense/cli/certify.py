@@ -7,8 +7,7 @@ from tfdefense.cli.tensorflow_stand_in import require_tensorflow
 from tfdefense.errors import require
 from tfdefense.evaluation.certification import CERTIFICATES_FILE, CertificationConfig, certify
 from tfdefense.evaluation.report.certificate_report import certificate_table, save_certificate
-from tfdefense.experiments.context import ImagePlace
-from tfdefense.experiments.load import load_dataset, load_defense, require_same_source
+from tfdefense.experiments.load import load_dataset, load_defense, make_image_place
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.file_lock import require_own_folders
 
@@ -58,10 +57,9 @@ def run(given: FlagValues) -> None:
     names = ("estimation_samples", "selection_samples", "alpha")
     config = CertificationConfig(**{name: given[name] for name in names if name in given})
     directory.require_kind("defense")
-    require_same_source(directory, given.get("dataset"))
+    place = make_image_place(directory, given.get("data_dir"), given.get("dataset"))
     require_tensorflow()
     defense = load_defense(directory)
-    place = ImagePlace(given.get("data_dir"), given.get("dataset"))
     test = load_dataset(directory, place).test.take(count)
     certificate = certify(defense, test, output, config, overwrite=given.get("overwrite", False))
     save_certificate(certificate, output.path)

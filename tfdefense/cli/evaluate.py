@@ -23,7 +23,7 @@ from tfdefense.errors import UserError, require
 from tfdefense.evaluation.protocol import EvaluationConfig
 from tfdefense.evaluation.report.comparison import compare_runs
 from tfdefense.evaluation.run_evaluation import evaluate_run, require_evaluation_time
-from tfdefense.experiments.context import ExperimentContext, ImagePlace
+from tfdefense.experiments.context import ExperimentContext
 from tfdefense.experiments.evaluate import (
     EvaluationTarget,
     find_target,
@@ -33,7 +33,7 @@ from tfdefense.experiments.evaluate import (
 )
 from tfdefense.experiments.from_flags import classifier_from_flags, experiment_from_flags
 from tfdefense.experiments.inputs import CLASSIFIER_FLAGS, ClassifierSelection
-from tfdefense.experiments.load import require_same_source
+from tfdefense.experiments.load import make_image_place
 from tfdefense.training.distribute import multi_worker
 from tfdefense.training.run_directory import RunDirectory
 from tfdefense.utils.tables import text_table
@@ -147,8 +147,7 @@ def _make_target_loader(
         return lambda: find_target(experiment, context, given.keys())
     run = RunDirectory(directory)
     run.require_kind("defense")
-    place = ImagePlace(context.data_dir, given.pop("dataset", None))
-    require_same_source(run, place.dataset)
+    place = make_image_place(run, context.data_dir, given.pop("dataset", None))
     for name in sorted(given.keys() - set(CLASSIFIER_FLAGS)):
         raise UserError(f"--{name}: --run has its own. Give one or the other.")
     classifier = _other_classifier(given)

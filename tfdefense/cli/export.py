@@ -8,9 +8,8 @@ from tfdefense.cli.input_flags import add_image_path_flags, add_trust_flag
 from tfdefense.cli.printing import installed_command, print_paths
 from tfdefense.cli.tensorflow_stand_in import require_tensorflow
 from tfdefense.errors import require
-from tfdefense.experiments.context import ImagePlace
 from tfdefense.experiments.export import export_run
-from tfdefense.experiments.load import require_same_source
+from tfdefense.experiments.load import make_image_place
 from tfdefense.serving.core.model_directory import latest_version
 from tfdefense.serving.exporter.output_directory import require_no_links
 from tfdefense.serving.exporter.variant import Variant
@@ -79,9 +78,8 @@ def run(given: FlagValues) -> None:
     output = Path(given.get("output", directory.path / ("export" if servable else variant.format)))
     require_no_links(output)
     directory.require_kind("defense")
-    require_same_source(directory, given.get("dataset"))
+    place = make_image_place(directory, given.get("data_dir"), given.get("dataset"))
     require_tensorflow()
-    place = ImagePlace(given.get("data_dir"), given.get("dataset"))
     path = export_run(directory, output, variant, given.get("version"), place)
     paths: dict[str, object] = {
         "SavedModel" if servable else "TFLite": path,

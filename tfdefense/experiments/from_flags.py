@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfdefense.classifiers.resolve import require_known
+from tfdefense.data.core.dataset import have_same_form
 from tfdefense.defenses.core.generator_defense import select_values
 from tfdefense.defenses.registry import DEFENSES
 from tfdefense.errors import require, unknown_name
@@ -97,10 +98,10 @@ def data_from_flags(given: Mapping[str, Any], stored: DataConfig | None = None) 
 
     Another path may name the same images, so the other values of `stored` are kept for it.
     """
-    if stored is not None and "dataset" in given:
-        kinds = {dataset.split(":")[0] for dataset in (given["dataset"], stored.dataset)}
-        stored = stored if len(kinds) == 1 else None
-    return _replaced(stored or DataConfig(), given)
+    base = stored or DataConfig()
+    if not have_same_form(given.get("dataset", base.dataset), base.dataset):
+        base = DataConfig()
+    return _replaced(base, given)
 
 
 def classifier_from_flags(

@@ -189,7 +189,7 @@ def load_unchecked_dataset(
     """Load the dataset of a run without the comparison of `require_training_images`."""
     config = stored.config.data
     if place.dataset is not None:
-        require_same_source(run, place.dataset)
+        _require_same_source(run, stored, place.dataset)
         config = dataclasses.replace(config, dataset=place.dataset)
     else:
         require_images_in_place(run, config)
@@ -206,16 +206,23 @@ def require_images_in_place(run: RunDirectory, config: DataConfig) -> None:
     )
 
 
-def require_same_source(run: RunDirectory, dataset: str | None) -> None:
-    """Raise `UserError` unless `dataset` can name the images of a run at another path.
+def make_image_place(run: RunDirectory, data_dir: str | None, dataset: str | None) -> ImagePlace:
+    """Return the place of a run's images that flags name, without looking for the images.
 
     Args:
       run: the run directory.
-      dataset: value of `--dataset`; None is always accepted.
+      data_dir, dataset: values of these flags; None if they were not given.
+
+    Raises:
+      UserError: `dataset` cannot name the images of the run at another path.
     """
-    if dataset is None:
-        return
-    stored = load_experiment(run)
+    if dataset is not None:
+        _require_same_source(run, load_experiment(run), dataset)
+    return ImagePlace(data_dir, dataset)
+
+
+def _require_same_source(run: RunDirectory, stored: StoredExperiment, dataset: str) -> None:
+    """Raise `UserError` unless `dataset` can name the images of a run at another path."""
     own = stored.config.data.dataset
     form = data.find_path_form(own)
     remedy = f"Only {form} of the same images can be given." if form else "Leave it out."

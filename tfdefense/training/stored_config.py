@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tfdefense.data.core.dataset import have_same_form
 from tfdefense.errors import UserError, require
 from tfdefense.training.setting_texts import format_flag, format_setting, shorten_json
 from tfdefense.utils.json_types import TypeMismatch, typed_value
@@ -201,9 +202,8 @@ class StoredConfig:
 
     def _has_same_images(self, other: "StoredConfig") -> bool:
         """Return whether both read the same images, by their hash, from one kind of source."""
-        kinds = {str(config.settings.get("dataset")).split(":")[0] for config in (self, other)}
         return (
-            len(kinds) == 1
+            have_same_form(*(str(config.settings.get("dataset")) for config in (self, other)))
             and self.metadata.get("images") is not None
             and self.metadata["images"] == other.metadata.get("images")
         )

@@ -15,7 +15,7 @@ from tfdefense.classifiers.custom.keras_file import SUFFIXES, read_keras_model
 from tfdefense.classifiers.custom.logits import Network, remove_activation
 from tfdefense.classifiers.custom.model_assembly import assemble, connect, sample_batch_size
 from tfdefense.classifiers.custom.output_selection import OutputSelection
-from tfdefense.classifiers.custom.saved_model_file import model_reason
+from tfdefense.classifiers.custom.saved_model_file import SAVED_MODEL_FILE, model_reason
 from tfdefense.data.core.dataset import Dataset
 from tfdefense.errors import UserError, require
 from tfdefense.training.keras_archive import METADATA_FILE
@@ -26,7 +26,7 @@ from tfdefense.utils.untrusted_file import require_modest_model, require_regular
 
 __all__ = ["SUFFIXES", "load_custom_model"]
 
-_SAVED_MODEL_FILE, _KERAS_WEIGHTS = "saved_model.pb", "model.weights.h5"
+_KERAS_WEIGHTS = "model.weights.h5"
 
 
 def load_custom_model(
@@ -70,7 +70,7 @@ def is_model_directory(path: Path) -> bool:
     """Return whether a directory is that of a model. It may have a `config.json`, as a run has."""
     keras_files = (METADATA_FILE, _KERAS_WEIGHTS)
     is_keras = all((path / name).is_file() for name in keras_files)
-    return is_keras or (path / _SAVED_MODEL_FILE).is_file()
+    return is_keras or (path / SAVED_MODEL_FILE).is_file()
 
 
 def require_readable_model(path: Path, place: str) -> None:
@@ -81,7 +81,7 @@ def require_readable_model(path: Path, place: str) -> None:
       place: start of the error message, such as "--classifier=FILE".
     """
     if path.is_dir():
-        is_saved_model = (path / _SAVED_MODEL_FILE).is_file()
+        is_saved_model = (path / SAVED_MODEL_FILE).is_file()
         require(
             is_saved_model or not is_model_directory(path),
             f"{place}: a Keras model as a folder; one file is needed. Make it with:"

@@ -18,6 +18,7 @@ from tfdefense.classifiers.custom.graph_loops import BOUND, MAX_STEPS
 from tfdefense.classifiers.custom.graph_pruning import node_of
 from tfdefense.errors import UserError, require, short_reason
 
+SAVED_MODEL_FILE = "saved_model.pb"
 _INTERNAL = ("__saved_model_init_op", "__saved_model_train_op")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 _MAX_BYTES = 2**31  # The limit of protobuf.
@@ -142,7 +143,7 @@ def parse_saved_model(path: Path, place: str) -> Any:
     Raises:
       UserError: the file is damaged, or larger than protobuf allows.
     """
-    file = path / "saved_model.pb"
+    file = path / SAVED_MODEL_FILE
     try:
         size = file.stat().st_size
         require(size < _MAX_BYTES, f"{place}: saved_model.pb has {size:,} bytes, 2 GiB or more.")

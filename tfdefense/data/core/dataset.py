@@ -180,6 +180,11 @@ class Dataset:
         return self.train.num_classes
 
 
+def have_same_form(first: str, second: str) -> bool:
+    """Return whether two values of `--dataset` differ at most in what follows a colon, as a path."""
+    return first.partition(":")[0] == second.partition(":")[0]
+
+
 def make_slug(path: Path) -> str:
     """Return the name of a folder, or of a file without its suffix, as the name of a directory."""
     resolved = real_path(path)
